@@ -1,0 +1,198 @@
+//! What every source of an installation shares: the job it is given, what it delivers, and why it may fail.
+//! A source writes into the job's scratch directory and nowhere else.
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use semver::Version;
+
+use super::archive::ArchiveError;
+use super::cache::{self, CacheError};
+use super::download::DownloadError;
+use super::plan::Attempt;
+use super::platform::Platform;
+use super::sha256::copy_hashed;
+use super::version::VersionError;
+use super::{Binaries, Sha256, Source, Tool, go, registry, release};
+use crate::command::CommandError;
+use crate::reporter::Event;
+
+/// Why one source did not deliver.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It would need the network.
+    #[error("it needs the network, which `offline` rules out")]
+    Offline,
+    /// Nothing vouches for what it would deliver.
+    #[error("no SHA-256 of `{what}` is known")]
+    Unpinned {
+        /// The file or tree.
+        what: String,
+    },
+    /// What it delivered is not what is pinned. It was neither unpacked nor run.
+    #[error("`{what}` has SHA-256 {found}, expected {expected}{}", explained(*web_page))]
+    Mismatch {
+        /// The file or tree.
+        what: String,
+        /// The pinned sum, or the caller's.
+        expected: Sha256,
+        /// The sum of what came.
+        found: Sha256,
+        /// Whether it looks like a web page.
+        web_page: bool,
+    },
+    /// A helper program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// Cargo's answer could not be understood.
+    #[error("the answer of `{command}` could not be understood")]
+    Metadata {
+        /// The command line.
+        command: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The crate is not as expected.
+    #[error("the crate `{crate_name}` has no `{file}`")]
+    NotInCrate {
+        /// The crate.
+        crate_name: String,
+        /// What should be in it.
+        file: String,
+    },
+    /// The mirror's address is no URL.
+    #[error("the mirror `{mirror}` is no URL: it must begin with `https://`, `http://` or `file://`")]
+    NotAMirror {
+        /// What is set.
+        mirror: String,
+    },
+    /// The download failed.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// The archive has the right sum and is not as expected all the same.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Go can fetch no such version.
+    #[error("Go fetches etcd from 3.5.0 on")]
+    BeforeGoModules,
+    /// What was built does not tell its version.
+    #[error(transparent)]
+    Version(#[from] VersionError),
+    /// What was built is something else.
+    #[error("what Go built is version {found}")]
+    WrongVersion {
+        /// The version that it tells.
+        found: Version,
+    },
+    /// The scratch directory cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+impl SourceError {
+    /// On one line; without curl's command line, of which only the URL matters.
+    pub(super) fn in_short(&self) -> String {
+        match self {
+            Self::Download(error) => error.to_string(),
+            other => with_causes(other),
+        }
+    }
+}
+
+/// An error and its causes, on one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn explained(web_page: bool) -> &'static str {
+    if web_page { ": the mirror answered with a web page" } else { "" }
+}
+
+/// One installation from one source.
+pub(super) struct Job<'a> {
+    pub(super) binaries: &'a Binaries,
+    pub(super) platform: Platform,
+    pub(super) tool: Tool,
+    pub(super) attempt: &'a Attempt,
+    pub(super) scratch: PathBuf,
+}
+
+/// What a source has put into [`Job::tree`].
+#[derive(Debug)]
+pub(super) struct Delivered {
+    /// The programs, by their path in the tree, with their sums; the tool itself comes first.
+    pub(super) sums: Vec<(String, Sha256)>,
+    /// The sum of the archive that they came in.
+    pub(super) archive_sha256: Option<Sha256>,
+}
+
+impl Job<'_> {
+    pub(super) fn fetch(&self) -> Result<Delivered, SourceError> {
+        cache::create_private_dir(&self.tree())?;
+        cache::create_private_dir(&self.work())?;
+        match self.attempt.source {
+            Source::Registry => registry::fetch(self),
+            Source::Release => release::fetch(self),
+            Source::GoSource => go::fetch(self),
+        }
+    }
+
+    /// What becomes the installation.
+    pub(super) fn tree(&self) -> PathBuf {
+        self.scratch.join("tree")
+    }
+
+    /// What goes away.
+    pub(super) fn work(&self) -> PathBuf {
+        self.scratch.join("work")
+    }
+
+    pub(super) fn report(&self, event: &Event) {
+        self.binaries.reporter.report(event);
+    }
+
+    /// That `found` is the sum that was asked for.
+    pub(super) fn vouched(&self, what: &str, found: Sha256) -> Result<(), SourceError> {
+        let Some(expected) = self.attempt.sum else {
+            return Err(SourceError::Unpinned { what: what.to_owned() });
+        };
+        same(what, expected, found)
+    }
+}
+
+pub(super) fn same(what: &str, expected: Sha256, found: Sha256) -> Result<(), SourceError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(SourceError::Mismatch { what: what.to_owned(), expected, found, web_page: false })
+}
+
+/// What a new file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Program,
+    Data,
+}
+
+/// Writes a new file to the end and to disk, and tells its size and the sum of what was written.
+pub(super) fn write_new(from: &mut dyn Read, to: &Path, purpose: Purpose) -> Result<(u64, Sha256), CacheError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if purpose == Purpose::Program { 0o755 } else { 0o644 });
+    let _ = purpose;
+    let mut file = options.open(to).map_err(CacheError::io("create", to))?;
+    let written = copy_hashed(from, &mut file).and_then(|written| file.flush().map(|()| written));
+    let written = written.map_err(CacheError::io("write", to))?;
+    file.sync_all().map_err(CacheError::io("write to disk", to))?;
+    Ok(written)
+}

@@ -1,0 +1,365 @@
+//! Short helper programs, run to their end: cargo, curl, go, lsof, `etcd --version`. Each has a deadline, bounded
+//! output and no stdin, and is killed together with its children when it overstays.
+//! Never runs a server, and never puts the environment into an error.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use crate::env::Env;
+use crate::os;
+use crate::wait::{self, Deadline};
+
+/// What a helper may print before it counts as broken. The largest sane answer is `cargo metadata`'s.
+const OUTPUT_LIMIT: u64 = 16 << 20;
+/// How often a silent helper is looked at: whether it ended while something else keeps its pipe open.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a program that was just written may still be open for writing in a child that another thread forked.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a killed helper may take to go away before we stop waiting for it.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a helper program did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is no such program.
+    #[error("`{program}` is not on PATH")]
+    NotFound {
+        /// The program's name.
+        program: String,
+    },
+    /// The program is there and cannot be started.
+    #[error("`{command}` could not be started")]
+    Start {
+        /// The command line.
+        command: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It ran and reported a failure.
+    #[error("`{command}` failed ({status}){}", after_colon(stderr))]
+    Failed {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its stderr.
+        stderr: String,
+    },
+    /// It took too long and was killed.
+    #[error("`{command}` was not done after {} s and was killed{}", patience.as_secs_f32(), after_colon(stderr))]
+    TimedOut {
+        /// The command line.
+        command: String,
+        /// How long it was given.
+        patience: Duration,
+        /// The last lines of its stderr.
+        stderr: String,
+    },
+    /// It printed more than any sane answer, and was killed.
+    #[error("`{command}` printed more than {limit} bytes and was killed")]
+    TooMuchOutput {
+        /// The command line.
+        command: String,
+        /// How many bytes were allowed.
+        limit: u64,
+    },
+    /// What it printed could not be taken in; it was killed.
+    #[error("the output of `{command}` could not be used")]
+    Output {
+        /// The command line.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn after_colon(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+/// What a helper printed.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    /// The last lines only.
+    pub(crate) stderr: String,
+}
+
+/// A helper program that is about to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Helper {
+    program: PathBuf,
+    args: Vec<OsString>,
+    dir: PathBuf,
+    vars: Vec<(OsString, OsString)>,
+}
+
+impl Helper {
+    /// The program at `path`, with the variables and the working directory of `env`.
+    pub(crate) fn at(path: impl Into<PathBuf>, env: &Env) -> Self {
+        let vars = env.vars().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { program: path.into(), args: Vec::new(), dir: env.cwd().to_owned(), vars }
+    }
+
+    /// The program that the PATH of `env` finds under this name.
+    pub(crate) fn on_path(name: &str, env: &Env) -> Result<Self, CommandError> {
+        match on_path(env, name) {
+            Some(path) => Ok(Self::at(path, env)),
+            None => Err(CommandError::NotFound { program: name.to_owned() }),
+        }
+    }
+
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    pub(crate) fn dir(mut self, dir: &Path) -> Self {
+        dir.clone_into(&mut self.dir);
+        self
+    }
+
+    pub(crate) fn var(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.vars.retain(|(other, _)| other != name);
+        self.vars.push((name.into(), value.into()));
+        self
+    }
+
+    /// Drops the variables that the child must not see.
+    pub(crate) fn without_vars(mut self, unwanted: impl Fn(&str) -> bool) -> Self {
+        self.vars.retain(|(name, _)| !name.to_str().is_some_and(&unwanted));
+        self
+    }
+
+    /// Runs it; a status other than success is an error.
+    pub(crate) fn run(&self, patience: Duration) -> Result<Output, CommandError> {
+        self.succeeded(self.output(patience)?)
+    }
+
+    /// Runs it; what its status means is the caller's business.
+    pub(crate) fn output(&self, patience: Duration) -> Result<Output, CommandError> {
+        let mut stdout = Vec::new();
+        let (status, stderr) = self.pump(patience, OUTPUT_LIMIT, &mut |bytes| {
+            stdout.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(Output { status, stdout, stderr })
+    }
+
+    /// Runs it, hands its stdout to `sink` as it comes, and demands success.
+    pub(crate) fn stream(
+        &self,
+        patience: Duration,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), CommandError> {
+        let (status, stderr) = self.pump(patience, limit, sink)?;
+        self.succeeded(Output { status, stdout: Vec::new(), stderr }).map(drop)
+    }
+
+    fn succeeded(&self, output: Output) -> Result<Output, CommandError> {
+        if output.status.success() {
+            return Ok(output);
+        }
+        Err(CommandError::Failed { command: self.line(), status: output.status, stderr: output.stderr })
+    }
+
+    fn pump(
+        &self,
+        patience: Duration,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(ExitStatus, String), CommandError> {
+        let deadline = Deadline::after(patience);
+        let mut running = self.start()?;
+        let pieces = running.drain().map_err(|source| self.unusable(source))?;
+        let (mut tail, mut received) = (Tail::default(), 0_u64);
+        loop {
+            match pieces.recv_timeout(LOOK.min(deadline.remaining())) {
+                Ok(Piece::Out(bytes)) => {
+                    received = received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                    if received > limit {
+                        return Err(CommandError::TooMuchOutput { command: self.line(), limit });
+                    }
+                    sink(&bytes).map_err(|source| self.unusable(source))?;
+                }
+                Ok(Piece::Err(bytes)) => tail.push(&bytes),
+                // It is gone and its pipe is silent: a grandchild holds it open, whose output nobody asked for.
+                Err(RecvTimeoutError::Timeout) if running.status.is_some() => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            running.look().map_err(|source| self.unusable(source))?;
+            if deadline.expired() && running.status.is_none() {
+                break;
+            }
+        }
+        match wait::until(deadline, || running.look()).map_err(|source| self.unusable(source))? {
+            Some(status) => Ok((status, tail.text())),
+            None => Err(CommandError::TimedOut { command: self.line(), patience, stderr: tail.text() }),
+        }
+    }
+
+    fn start(&self) -> Result<Running, CommandError> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).current_dir(&self.dir).env_clear();
+        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        os::tie_to_owner(&mut command);
+        let spawned = wait::until(Deadline::after(BUSY_PATIENCE), || match command.spawn() {
+            Ok(child) => Ok(Some(child)),
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => Ok(None),
+            Err(error) => Err(error),
+        });
+        let unstarted = |source| CommandError::Start { command: self.line(), source };
+        let child = spawned.and_then(|child| child.ok_or_else(|| io::ErrorKind::ExecutableFileBusy.into()));
+        let mut running = Running { child: child.map_err(unstarted)?, status: None, _tie: None };
+        running._tie = Some(os::Tie::new(&running.child).map_err(unstarted)?);
+        Ok(running)
+    }
+
+    fn unusable(&self, source: io::Error) -> CommandError {
+        CommandError::Output { command: self.line(), source }
+    }
+
+    /// The command line, for people: credentials in URLs are left out.
+    pub(crate) fn line(&self) -> String {
+        let mut line = self.program.display().to_string();
+        for arg in &self.args {
+            let arg = without_credentials(&arg.to_string_lossy());
+            line.push(' ');
+            if arg.is_empty() || arg.contains(char::is_whitespace) {
+                line.push_str(&format!("{arg:?}"));
+            } else {
+                line.push_str(&arg);
+            }
+        }
+        line
+    }
+}
+
+/// A child that does not outlive this value.
+struct Running {
+    child: Child,
+    status: Option<ExitStatus>,
+    /// Ends it with us where [`os::tie_to_owner`] cannot.
+    _tie: Option<os::Tie>,
+}
+
+impl Running {
+    fn look(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait()?;
+        }
+        Ok(self.status)
+    }
+
+    /// Reads both pipes on threads of their own, so that neither can fill up and block the child.
+    fn drain(&mut self) -> io::Result<Receiver<Piece>> {
+        let (sender, pieces) = sync_channel(16);
+        if let Some(stdout) = self.child.stdout.take() {
+            drain(stdout, Piece::Out, sender.clone())?;
+        }
+        if let Some(stderr) = self.child.stderr.take() {
+            drain(stderr, Piece::Err, sender)?;
+        }
+        Ok(pieces)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.look(), Ok(Some(_))) {
+            return;
+        }
+        // Not reaped yet, so the group id is still its own.
+        #[cfg(unix)]
+        let _ = rustix::process::kill_process_group(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::KILL,
+        );
+        let _ = self.child.kill();
+        let _ = wait::until(Deadline::after(KILL_PATIENCE), || self.look());
+    }
+}
+
+enum Piece {
+    Out(Vec<u8>),
+    Err(Vec<u8>),
+}
+
+fn drain(mut pipe: impl Read + Send + 'static, wrap: fn(Vec<u8>) -> Piece, to: SyncSender<Piece>) -> io::Result<()> {
+    let read_all = move || {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match pipe.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => {
+                    let piece = buffer.get(..count).unwrap_or_default().to_vec();
+                    if to.send(wrap(piece)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    };
+    std::thread::Builder::new().name("helper-output".to_owned()).spawn(read_all).map(drop)
+}
+
+/// The end of what was written to stderr.
+#[derive(Default)]
+struct Tail(Vec<u8>);
+
+impl Tail {
+    const BYTES: usize = 4 << 10;
+    const LINES: usize = 8;
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        self.0.drain(..self.0.len().saturating_sub(Self::BYTES));
+    }
+
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.0);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let last = lines.get(lines.len().saturating_sub(Self::LINES)..).unwrap_or_default().join("\n");
+        // Colours and cursor movements have no place in an error.
+        last.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
+    }
+}
+
+/// The first program of this name on the PATH of `env`.
+pub(crate) fn on_path(env: &Env, name: &str) -> Option<PathBuf> {
+    all_on_path(env, name).into_iter().next()
+}
+
+/// All programs of this name on the PATH of `env`, in its order.
+pub(crate) fn all_on_path(env: &Env, name: &str) -> Vec<PathBuf> {
+    match which::which_in_all(name, env.var_os("PATH"), env.cwd()) {
+        Ok(found) => found.collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A URL, or any other text, without `user:password@`.
+pub(crate) fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match authority.rsplit_once('@') {
+        Some((credentials, _)) => format!("{scheme}://…{}", rest.strip_prefix(credentials).unwrap_or(rest)),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests;

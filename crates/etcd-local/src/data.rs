@@ -1,0 +1,338 @@
+//! Data directories: which are ours, what is in them, and how to wipe one. Deletes nothing that does not
+//! carry our marker.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::ClusterId;
+use crate::{file, lock, os, random};
+
+/// The file in a data directory that says it is ours. etcd ignores it, with one warning in its log.
+pub(crate) const MARKER: &str = ".etcd-local.json";
+const SCHEMA: u32 = 1;
+
+/// What the marker says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Marker {
+    schema: u32,
+    /// The instance directory whose `etcd-reset` may wipe this.
+    owner: PathBuf,
+    /// The `--initial-cluster-token`; a fresh one after each wipe, so that watchers of the old data notice.
+    pub(crate) cluster_token: String,
+    pub(crate) cluster_id: Option<ClusterId>,
+    /// The newest etcd that has had this data open: an older minor version refuses it.
+    pub(crate) newest_version: Option<Version>,
+}
+
+/// A directory that etcd may use as `--data-dir`.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    pub(crate) path: PathBuf,
+    /// `None`: it holds data that somebody else created. We serve it and never wipe it.
+    pub(crate) marker: Option<Marker>,
+}
+
+/// Why a directory cannot be etcd's data directory, or cannot be wiped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A symbolic link could point anywhere tomorrow.
+    #[error("the data directory `{}` is a symbolic link", .0.display())]
+    Symlink(PathBuf),
+    /// There is a file of that name.
+    #[error("the data directory `{}` is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// Another user's directory.
+    #[error("the data directory `{}` belongs to another user", .0.display())]
+    NotYours(PathBuf),
+    /// The directory holds something, but neither our marker nor etcd's `member`.
+    #[error("`{}` holds files that are not etcd's", .0.display())]
+    NotEtcds(PathBuf),
+    /// The directory does not carry our marker: we did not create it.
+    #[error("`{}` was not created by this instance", .0.display())]
+    NotOurs(PathBuf),
+    /// Some etcd has the data open.
+    #[error("another etcd has the data in `{}` open", .0.display())]
+    InUse(PathBuf),
+    /// The data was written by a newer etcd than the one to be started.
+    #[error("the data in `{}` was written by etcd {data}; etcd {binary} cannot read it", path.display())]
+    Newer {
+        /// The data directory.
+        path: PathBuf,
+        /// The version that wrote it.
+        data: Version,
+        /// The version that was to be started.
+        binary: Version,
+    },
+    /// No random bits for a fresh cluster token.
+    #[error("cannot draw a cluster token: {0}")]
+    Random(getrandom::Error),
+    /// The system refused.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
+    move |source| DataError::Io { action, path: path.to_owned(), source }
+}
+
+impl DataDir {
+    /// Looks at what is there; `None`: nothing, or an empty directory.
+    ///
+    /// # Errors
+    /// If it is not a directory of this user's that etcd could use.
+    pub(crate) fn find(path: &Path) -> Result<Option<Self>, DataError> {
+        let metadata = match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("look at", path)(error)),
+        };
+        if metadata.is_symlink() {
+            return Err(DataError::Symlink(path.to_owned()));
+        }
+        if !metadata.is_dir() {
+            return Err(DataError::NotADirectory(path.to_owned()));
+        }
+        if !os::is_ours(&metadata) {
+            return Err(DataError::NotYours(path.to_owned()));
+        }
+        let marker = match fs::read(path.join(MARKER)) {
+            // A marker that says nothing we understand makes nothing ours.
+            Ok(text) => serde_json::from_slice(&text).ok().filter(|marker: &Marker| marker.schema == SCHEMA),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io_error("read the marker in", path)(error)),
+        };
+        if marker.is_none() && !path.join("member").is_dir() {
+            let mut entries = fs::read_dir(path).map_err(io_error("list", path))?;
+            // A marker that was being written when its writer was killed is no content.
+            let is_content = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with(".tmp-");
+            return match entries.any(|entry| entry.as_ref().map_or(true, is_content)) {
+                true => Err(DataError::NotEtcds(path.to_owned())),
+                false => Ok(None),
+            };
+        }
+        Ok(Some(Self { path: path.to_owned(), marker }))
+    }
+
+    /// The directory, created with a fresh token if there is nothing.
+    pub(crate) fn find_or_create(path: &Path, owner: &Path) -> Result<Self, DataError> {
+        match Self::find(path)? {
+            Some(found) => Ok(found),
+            None => Self::create(path, owner),
+        }
+    }
+
+    fn create(path: &Path, owner: &Path) -> Result<Self, DataError> {
+        os::create_private_dir(path).map_err(io_error("create", path))?;
+        let marker = Marker {
+            schema: SCHEMA,
+            owner: owner.to_owned(),
+            cluster_token: format!("etcd-local-{}", random::hex().map_err(DataError::Random)?),
+            cluster_id: None,
+            newest_version: None,
+        };
+        let created = Self { path: path.to_owned(), marker: Some(marker) };
+        created.save()?;
+        Ok(created)
+    }
+
+    /// Whether etcd has bootstrapped here: from then on its own record of peer URLs and ids counts.
+    fn has_members(&self) -> bool {
+        self.path.join("member").join("wal").is_dir()
+    }
+
+    /// Readies the directory for `binary` with this peer URL: checks that the data is not newer and that
+    /// nobody has it open, and writes down what is about to happen.
+    pub(crate) fn claim(&mut self, peer_url: &str, binary: &Version) -> Result<(), DataError> {
+        if self.is_open()? {
+            return Err(DataError::InUse(self.path.clone()));
+        }
+        let bootstrapped = self.has_members();
+        let Some(marker) = &mut self.marker else { return Ok(()) };
+        if let Some(data) = marker.newest_version.as_ref().filter(|data| minor(data) > minor(binary)) {
+            return Err(DataError::Newer { path: self.path.clone(), data: data.clone(), binary: binary.clone() });
+        }
+        let before = marker.clone();
+        if !bootstrapped {
+            marker.cluster_id = Some(ClusterId::of_single_member(peer_url, &marker.cluster_token));
+        }
+        if marker.newest_version.as_ref().is_none_or(|newest| newest < binary) {
+            marker.newest_version = Some(binary.clone());
+        }
+        if *marker == before { Ok(()) } else { self.save() }
+    }
+
+    /// Whether any etcd, of whatever version or origin, has the data open. A second one would wait silently
+    /// with its port open and take over later, so nobody is started or wiped without asking this.
+    pub(crate) fn is_open(&self) -> Result<bool, DataError> {
+        let db = self.path.join("member").join("snap").join("db");
+        lock::is_held(&db).map_err(io_error("probe the lock of", &db))
+    }
+
+    fn save(&self) -> Result<(), DataError> {
+        let Some(marker) = &self.marker else { return Ok(()) };
+        let text = serde_json::to_vec_pretty(marker).map_err(io::Error::other);
+        let write = |text: Vec<u8>| file::replace(&self.path.join(MARKER), &text);
+        text.and_then(write).map_err(io_error("write the marker in", &self.path))
+    }
+
+    /// Whether `owner`, an instance directory, may wipe it.
+    pub(crate) fn is_owned_by(&self, owner: &Path) -> bool {
+        self.marker.as_ref().is_some_and(|marker| marker.owner == owner)
+    }
+
+    /// Takes the data away, in one step, to a name beside it that [`Trash`] knows; whoever looks afterwards
+    /// finds nothing.
+    ///
+    /// # Errors
+    /// If it is not `owner`'s, or open.
+    pub(crate) fn put_away(self, owner: &Path) -> Result<(), DataError> {
+        if !self.is_owned_by(owner) {
+            return Err(DataError::NotOurs(self.path));
+        }
+        if self.is_open()? {
+            return Err(DataError::InUse(self.path));
+        }
+        let mut away = self.path.as_os_str().to_owned();
+        away.push(format!("{TRASH}{}", random::hex().map_err(DataError::Random)?));
+        let away = PathBuf::from(away);
+        fs::rename(&self.path, &away).map_err(io_error("rename", &self.path))
+    }
+}
+
+fn minor(version: &Version) -> (u64, u64) {
+    (version.major, version.minor)
+}
+
+const TRASH: &str = ".wiped-";
+
+/// Data that was wiped and is only still being deleted.
+#[derive(Debug)]
+pub(crate) struct Trash(PathBuf);
+
+impl Trash {
+    /// Deletes it. The marker goes last, so that an interrupted deletion can be taken up again.
+    pub(crate) fn delete(self) -> Result<(), DataError> {
+        let delete = || -> io::Result<()> {
+            for entry in fs::read_dir(&self.0)? {
+                let entry = entry?;
+                match entry.file_type()?.is_dir() {
+                    true => fs::remove_dir_all(entry.path())?,
+                    false if entry.file_name() == MARKER => {}
+                    false => fs::remove_file(entry.path())?,
+                }
+            }
+            fs::remove_file(self.0.join(MARKER))?;
+            fs::remove_dir(&self.0)
+        };
+        delete().map_err(io_error("delete", &self.0))
+    }
+
+    /// What interrupted wipes of `data` left: directories beside it, of our naming, with `owner`'s marker.
+    /// One that is empty already, its marker gone, ends here.
+    pub(crate) fn left_beside(data: &Path, owner: &Path) -> Vec<Self> {
+        let (Some(parent), Some(name)) = (data.parent(), data.file_name().and_then(|name| name.to_str())) else {
+            return Vec::new();
+        };
+        let prefix = format!("{name}{TRASH}");
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+        let ours = |path: &PathBuf| matches!(DataDir::find(path), Ok(Some(found)) if found.is_owned_by(owner));
+        entries
+            .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)))
+            .map(|entry| entry.path())
+            .filter(|path| fs::remove_dir(path).is_err() && ours(path))
+            .map(Self)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_our_own_data_can_be_put_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, owner) = (dir.path().join("data"), Path::new("/instance"));
+        fs::create_dir_all(data.join("member")).unwrap();
+        let foreign = DataDir::find(&data).unwrap().unwrap();
+        assert!(foreign.marker.is_none());
+        assert!(matches!(foreign.put_away(owner), Err(DataError::NotOurs(_))));
+
+        let ours = dir.path().join("ours");
+        DataDir::find_or_create(&ours, owner).unwrap();
+        let again = || DataDir::find(&ours).unwrap().unwrap();
+        assert!(matches!(again().put_away(Path::new("/other")), Err(DataError::NotOurs(_))));
+        again().put_away(owner).unwrap();
+        assert!(!ours.exists());
+        assert_eq!(Trash::left_beside(&ours, Path::new("/other")).len(), 0);
+        let mut trash = Trash::left_beside(&ours, owner);
+        assert_eq!(trash.len(), 1);
+        trash.pop().unwrap().delete().unwrap();
+        assert_eq!(Trash::left_beside(&ours, owner).len(), 0);
+    }
+
+    #[test]
+    fn what_is_not_a_data_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        assert!(matches!(DataDir::find(&file), Err(DataError::NotADirectory(_))));
+        assert!(matches!(DataDir::find(dir.path()), Err(DataError::NotEtcds(_))));
+        #[cfg(unix)]
+        {
+            let link = dir.path().join("link");
+            std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+            assert!(matches!(DataDir::find(&link), Err(DataError::Symlink(_))));
+        }
+    }
+
+    #[test]
+    fn a_damaged_marker_makes_nothing_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        DataDir::find_or_create(&data, Path::new("/instance")).unwrap();
+        fs::create_dir(data.join("member")).unwrap();
+        for damage in ["", "{", "null", r#"{"schema":99,"owner":"/instance","cluster_token":"t"}"#] {
+            fs::write(data.join(MARKER), damage).unwrap();
+            let found = DataDir::find(&data).unwrap().unwrap();
+            assert!(matches!(found.put_away(Path::new("/instance")), Err(DataError::NotOurs(_))), "{damage}");
+        }
+    }
+
+    #[test]
+    fn an_older_minor_version_is_kept_from_newer_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut data = DataDir::find_or_create(&dir.path().join("data"), Path::new("/instance")).unwrap();
+        data.claim("http://127.0.0.1:1", &version("3.7.2")).unwrap();
+        let mut again = DataDir::find(&data.path).unwrap().unwrap();
+        assert!(matches!(again.claim("http://127.0.0.1:1", &version("3.6.9")), Err(DataError::Newer { .. })));
+        again.claim("http://127.0.0.1:1", &version("3.7.0")).unwrap();
+        assert_eq!(again.marker.unwrap().newest_version, Some(version("3.7.2")));
+    }
+
+    #[test]
+    fn a_new_start_draws_a_new_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let first = DataDir::find_or_create(&path, Path::new("/i")).unwrap().marker.unwrap().cluster_token;
+        DataDir::find(&path).unwrap().unwrap().put_away(Path::new("/i")).unwrap();
+        let second = DataDir::find_or_create(&path, Path::new("/i")).unwrap().marker.unwrap().cluster_token;
+        assert_ne!(first, second);
+    }
+}

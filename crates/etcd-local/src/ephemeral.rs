@@ -1,0 +1,226 @@
+//! Ephemeral instances: a server and a temporary directory that go with their owner, whether it drops them,
+//! panics, or is killed. Nothing here is meant to survive anything.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use semver::Version;
+
+use crate::binary::FindError;
+use crate::cluster::ClusterId;
+use crate::data::{DataDir, DataError};
+use crate::instance::Builder;
+use crate::janitor::Janitor;
+use crate::launch::{self, Durability, Launch, LaunchError, Launched, Ports, Ready};
+use crate::lock::{self, Lock};
+use crate::os;
+use crate::process::Lifetime;
+
+/// Our directories among the temporary ones.
+const PREFIX: &str = "etcd-ephemeral-";
+/// In each of them: held by the owner as long as it lives.
+const OWNER_LOCK: &str = "owner.lock";
+/// In each of them: held by the server as long as it lives.
+const MEMBER_LOCK: &str = "member.lock";
+
+/// A running etcd on free loopback ports, without fsync, whose data goes with it. Dropped, it is gone; if
+/// its owner is killed the system ends the server, and the directory goes at once (Unix) or at the next
+/// start of an ephemeral instance (Windows).
+pub struct Ephemeral {
+    // Dropped in this order: server, then directory, then the locks and the janitor.
+    launched: Launched,
+    dir: tempfile::TempDir,
+    _owner: Lock,
+    _janitor: Janitor,
+    ports: Ports,
+    ready: Ready,
+}
+
+/// Why no ephemeral server is ready.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EphemeralError {
+    /// No binary.
+    #[error(transparent)]
+    Binary(#[from] FindError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The launch failed.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The temporary directory cannot be set up.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Ephemeral {
+    pub(crate) fn start(builder: &Builder) -> Result<Self, EphemeralError> {
+        const ATTEMPTS: usize = 5;
+        let temp = builder.env.temp_dir();
+        sweep(temp);
+        let binary = builder.binaries().find(&builder.settings.wanted)?;
+        let dir = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(temp)
+            .map_err(io_error("create a directory in", temp))?;
+        let owner = claim(dir.path()).map_err(io_error("lock", dir.path()))?;
+        let mut data = DataDir::find_or_create(&dir.path().join("data"), dir.path())?;
+        let log = dir.path().join("etcd.log");
+        let member_lock = dir.path().join(MEMBER_LOCK);
+        let mut attempt = 1;
+        loop {
+            let (client, peer) = launch::free_ports(builder.settings.host)?;
+            let ports = Ports { host: builder.settings.host, client, peer };
+            data.claim(&ports.peer_url(), &binary.version)?;
+            let lock = Lock::try_acquire(&member_lock)
+                .and_then(|lock| lock.ok_or_else(|| io::ErrorKind::ResourceBusy.into()))
+                .map_err(io_error("lock", &member_lock))?;
+            let launch = Launch {
+                binary: &binary,
+                member: "ephemeral",
+                ports,
+                data: &data,
+                durability: Durability::Unsynced,
+                lifetime: Lifetime::Ours,
+                extra_args: &builder.extra_args,
+                log: &log,
+                env: &builder.env,
+            };
+            let mut launched = launch.spawn(lock)?;
+            let pid = launched.child.running.identity.pid;
+            let janitor = Janitor::start(dir.path(), pid).map_err(io_error("start the janitor of", dir.path()))?;
+            match launched.wait_ready(builder.patience) {
+                Ok(ready) => {
+                    return Ok(Self { launched, dir, _owner: owner, _janitor: janitor, ports, ready });
+                }
+                // Somebody took the port between our look and etcd's bind.
+                Err(LaunchError::PortTaken { .. }) if attempt < ATTEMPTS => {
+                    janitor.dismiss();
+                    attempt += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Client URLs.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        vec![self.ports.client_url()]
+    }
+
+    /// The cluster's id.
+    #[must_use]
+    pub fn cluster_id(&self) -> ClusterId {
+        self.ready.cluster_id
+    }
+
+    /// The server's version.
+    #[must_use]
+    pub fn version(&self) -> &Version {
+        &self.ready.version
+    }
+
+    /// The server's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.launched.child.running.identity.pid
+    }
+
+    /// From spawn to proven ready.
+    #[must_use]
+    pub fn ready_after(&self) -> Duration {
+        self.ready.took
+    }
+
+    /// The temporary directory: `data`, and the server's log as `etcd.log`.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The server's log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.path().join("etcd.log")
+    }
+
+    /// Whether the server still lives.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.launched.child.running.has_ended()
+    }
+}
+
+impl Drop for Ephemeral {
+    fn drop(&mut self) {
+        // Nothing is to be saved, so nothing is asked.
+        let _ = self.launched.child.running.kill();
+    }
+}
+
+/// Makes the directory recognisably ours, and held: the lock has its name only once it is locked, so that
+/// no sweeper ever finds it free while its owner lives.
+fn claim(dir: &Path) -> io::Result<Lock> {
+    let (draft, path) = (dir.join(".owner.lock"), dir.join(OWNER_LOCK));
+    let lock = Lock::try_acquire(&draft)?.ok_or(io::ErrorKind::ResourceBusy)?;
+    std::fs::rename(draft, path)?;
+    Ok(lock)
+}
+
+/// Deletes the directories of owners that were killed. Failing is no harm: the next start tries again.
+pub(crate) fn sweep(temp: &Path) {
+    let entries = std::fs::read_dir(temp).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let dir = entry.path();
+        if is_orphan(&dir).unwrap_or(false) {
+            let _ = std::fs::remove_dir_all(&dir);
+        }
+    }
+}
+
+fn is_orphan(dir: &Path) -> io::Result<bool> {
+    let metadata = std::fs::symlink_metadata(dir)?;
+    let owner = dir.join(OWNER_LOCK);
+    let ours = metadata.is_dir() && os::is_ours(&metadata) && owner.is_file();
+    Ok(ours && !lock::is_held(&owner)? && !lock::is_held(&dir.join(MEMBER_LOCK))?)
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EphemeralError {
+    move |source| EphemeralError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_owns_is_swept() {
+        let temp = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let dir = temp.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            dir
+        };
+        let (held, free) = (make("etcd-ephemeral-held"), make("etcd-ephemeral-free"));
+        let (draft, other) = (make("etcd-ephemeral-draft"), make("other"));
+        let owner = claim(&held).unwrap();
+        drop(claim(&free).unwrap());
+        std::fs::write(draft.join(".owner.lock"), "").unwrap();
+        drop(claim(&other).unwrap());
+        sweep(temp.path());
+        assert!(held.exists() && draft.exists() && other.exists() && !free.exists());
+        drop(owner);
+        sweep(temp.path());
+        assert!(!held.exists());
+    }
+}

@@ -1,0 +1,210 @@
+//! What is true of an instance now: the lock says whether a server lives, the system says which process
+//! holds it, the record adds what they cannot tell. Changes nothing but the record.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use semver::Version;
+
+use super::{Instance, State, Status};
+use crate::data::DataDir;
+use crate::lock::{self, Lock};
+use crate::process::Running;
+use crate::readiness::{self, Probe};
+use crate::reporter::Event;
+use crate::settings::Port;
+use crate::state::{self, Record};
+use crate::wait::{Deadline, until};
+use crate::{binary, os};
+
+/// What [`Instance::observe`] found.
+pub(super) enum Presence {
+    /// No server. The lock keeps it so until it is dropped or inherited by a new one.
+    Absent { lock: Lock, record: Option<Record> },
+    /// A server lives.
+    Present(Server),
+}
+
+/// A live server.
+pub(super) struct Server {
+    /// Absent: the record was lost, and the system does not show a process's arguments.
+    pub(super) record: Option<Record>,
+    pub(super) processes: Vec<Running>,
+}
+
+impl Server {
+    /// The first of its processes; there is at least one.
+    pub(super) fn pid(&self) -> u32 {
+        self.processes.first().map_or(0, |running| running.identity.pid)
+    }
+}
+
+/// Why nothing can be said of an instance.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObserveError {
+    /// The lock is held, and by no process that we may see.
+    #[error("`{}` is held by a process that cannot be found", lock.display())]
+    UnknownHolder {
+        /// The lock.
+        lock: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot look at `{}`", path.display())]
+    Io {
+        /// At what.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl Instance {
+    /// Describes the instance. Takes no lock for longer than a look, starts nothing, repairs nothing.
+    ///
+    /// # Errors
+    /// If the instance's directory may not be read.
+    pub fn status(&self) -> Result<Status, ObserveError> {
+        let record = state::peek(&self.record_path());
+        let held = lock::is_held(&self.member_lock()).map_err(self.io_error(&self.member_lock()))?;
+        let processes = if held { self.processes(record.as_ref())? } else { Vec::new() };
+        if processes.is_empty() {
+            return Ok(self.describe(record, &[], State::Stopped));
+        }
+        let record = record.or_else(|| self.recover(&processes));
+        let probe = record.as_ref().map(probe);
+        let state = if matches!(probe, Some(Probe::Ready { .. })) { State::Ready } else { State::Starting };
+        Ok(self.describe(record, &processes, state))
+    }
+
+    pub(super) fn describe(&self, record: Option<Record>, processes: &[Running], state: State) -> Status {
+        let pids = processes.iter().map(|running| running.identity.pid).collect();
+        let instance = self.name.clone();
+        match record {
+            Some(record) => Status {
+                instance,
+                state,
+                endpoints: record.endpoints,
+                pids,
+                version: Some(record.version),
+                binary: Some(record.binary),
+                data_dir: record.data_dir,
+                log: record.log,
+                cluster_id: record.cluster_id,
+                ready_ms: record.ready_ms,
+            },
+            None => Status {
+                instance,
+                state,
+                endpoints: Vec::new(),
+                pids,
+                version: None,
+                binary: None,
+                data_dir: self.data_dir(),
+                log: self.log(),
+                cluster_id: None,
+                ready_ms: None,
+            },
+        }
+    }
+
+    /// Finds out whether a server lives. The caller holds the operation lock, so that it stays so.
+    pub(super) fn observe(&self) -> Result<Presence, ObserveError> {
+        // Somebody who only looks has the lock for a moment, too: a holder that cannot be found is asked
+        // for again.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let path = self.record_path();
+        let mut record = state::load(&path, &*self.builder.reporter).map_err(self.io_error(&path))?;
+        let lock_path = self.member_lock();
+        let found = until(Deadline::after(PATIENCE), || {
+            if let Some(lock) = Lock::try_acquire(&lock_path).map_err(self.io_error(&lock_path))? {
+                return Ok(Some(Presence::Absent { lock, record: record.take() }));
+            }
+            let processes = self.processes(record.as_ref())?;
+            if processes.is_empty() {
+                return Ok(None);
+            }
+            let record = record.take().or_else(|| self.recover(&processes));
+            Ok(Some(Presence::Present(Server { record, processes })))
+        })?;
+        found.ok_or(ObserveError::UnknownHolder { lock: lock_path })
+    }
+
+    /// The live processes of this instance. Where the system shows who has our lock, that is the proof;
+    /// elsewhere it is the recorded identity, or our program listening on our port while the lock is held.
+    fn processes(&self, record: Option<&Record>) -> Result<Vec<Running>, ObserveError> {
+        let lock_path = self.member_lock();
+        if let Some(pids) = os::holders(&lock_path) {
+            let running = pids.into_iter().filter_map(|pid| Running::with_pid(pid).transpose());
+            return running.collect::<io::Result<_>>().map_err(self.io_error(&lock_path));
+        }
+        if let Some(identity) = record.and_then(|record| record.process.as_ref()) {
+            let recorded = Running::recorded(identity).map_err(self.io_error(&lock_path))?;
+            if let Some(running) = recorded {
+                return Ok(vec![running]);
+            }
+        }
+        Ok(self.listener(record).into_iter().collect())
+    }
+
+    fn listener(&self, record: Option<&Record>) -> Option<Running> {
+        let configured = match self.builder.settings.port {
+            Port::Fixed(port) => Some(SocketAddr::new(self.builder.settings.host, port)),
+            Port::Auto => None,
+        };
+        let recorded = record.and_then(|record| record.endpoints.first()?.strip_prefix("http://")?.parse().ok());
+        let running = Running::with_pid(os::listener(recorded.or(configured)?)?).ok()??;
+        let is_etcd = match record {
+            Some(record) => same_file(&running.identity.exe, &record.binary),
+            None => running.identity.exe.file_stem().is_some_and(|name| name == "etcd"),
+        };
+        is_etcd.then_some(running)
+    }
+
+    /// Writes the record anew from the arguments that the server runs with.
+    fn recover(&self, processes: &[Running]) -> Option<Record> {
+        let (identity, args) =
+            processes.iter().find_map(|running| Some((&running.identity, os::arguments(running.identity.pid)?)))?;
+        self.builder.reporter.report(&Event::Adopted { pid: identity.pid });
+        let flag =
+            |name: &str| args.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned);
+        let data_dir = PathBuf::from(flag("--data-dir")?);
+        let cluster_id = DataDir::find(&data_dir).ok().flatten().and_then(|data| data.marker?.cluster_id);
+        let endpoint = flag("--listen-client-urls")?;
+        let version = readiness::server_version(&endpoint).ok().and_then(|version| Version::parse(&version).ok());
+        Some(Record {
+            schema: state::SCHEMA,
+            instance: self.name.clone(),
+            version: version.or_else(|| binary::version_of(&identity.exe, &self.builder.env).ok())?,
+            endpoints: vec![endpoint],
+            peer_url: flag("--listen-peer-urls")?,
+            member: flag("--name")?,
+            binary: identity.exe.clone(),
+            data_dir,
+            log: self.log(),
+            cluster_id,
+            pids: vec![identity.pid],
+            process: Some(identity.clone()),
+            ready_ms: None,
+        })
+    }
+
+    pub(super) fn io_error(&self, path: &Path) -> impl FnOnce(io::Error) -> ObserveError + use<> {
+        let path = path.to_owned();
+        move |source| ObserveError::Io { path, source }
+    }
+}
+
+pub(super) fn probe(record: &Record) -> Probe {
+    match record.endpoints.first() {
+        Some(endpoint) => readiness::probe(endpoint, &record.peer_url, record.cluster_id),
+        None => Probe::NotYet("its record names no endpoint".to_owned()),
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    a == b || matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,377 @@
+//! `up`: from whatever is there to a proven-ready server, started at most once however many ask.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::observe::{ObserveError, Presence, Server, probe};
+use super::{Instance, State, Status};
+use crate::binary::{Binary, FindError, Wanted};
+use crate::data::{DataDir, DataError, Trash};
+use crate::launch::{self, Durability, Launch, LaunchError, Launched, PortKind, Ports, Ready};
+use crate::lock::{Lock, LockError};
+use crate::process::{Lifetime, Running};
+use crate::readiness::Probe;
+use crate::reporter::Event;
+use crate::settings::Port;
+use crate::state::{self, Record};
+use crate::wait::{Deadline, until};
+use crate::{instance, log, os};
+
+/// How long a command waits for another that changes the same instance: longer than any start takes.
+pub(super) const OPERATION_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What [`Instance::up`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Up {
+    /// The instance, ready.
+    pub status: Status,
+    /// Whether this call started it.
+    pub started: bool,
+}
+
+/// A server that this process started and that ends with it.
+pub struct Foreground {
+    /// The instance, ready.
+    pub status: Status,
+    launched: Launched,
+}
+
+impl Foreground {
+    /// Waits at most `patience` for the server's end.
+    pub fn ended_within(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
+        self.launched.child.exited_within(patience)
+    }
+}
+
+/// Why no server is ready.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No binary.
+    #[error(transparent)]
+    Binary(#[from] FindError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The launch failed.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Another command is busy with the instance.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// What is there cannot be found out.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// A server runs already, and this call was to be the one that starts it.
+    #[error("etcd `{instance}` is already running as pid {pid}")]
+    AlreadyUp {
+        /// The instance.
+        instance: String,
+        /// The server's process.
+        pid: u32,
+    },
+    /// A server runs that is not as asked.
+    #[error("instance `{instance}` is already running with {what} {running}, not {asked}")]
+    Conflict {
+        /// The instance.
+        instance: String,
+        /// Which setting.
+        what: &'static str,
+        /// How it runs.
+        running: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// A server runs whose record is lost, on a system that does not show its arguments.
+    #[error("the server of `{instance}` runs as pid {pid}, but its record was damaged")]
+    RecordLost {
+        /// The instance.
+        instance: String,
+        /// The server's process.
+        pid: u32,
+    },
+    /// A server runs and does not become ready.
+    #[error("the server of `{instance}` runs as pid {pid}, but is not ready: {reason}")]
+    Unready {
+        /// The instance.
+        instance: String,
+        /// The server's process.
+        pid: u32,
+        /// Its last answer.
+        reason: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// The instance's own directory cannot be written.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::Io { action, path: path.to_owned(), source }
+}
+
+impl Instance {
+    /// Makes sure that the instance runs and is ready.
+    ///
+    /// # Errors
+    /// If it does not end ready; a server that this call started is then stopped again.
+    pub fn up(&self) -> Result<Up, StartError> {
+        // The common case, a second `up`, needs neither a binary nor the right to change anything.
+        let found = self.status()?;
+        if found.state == State::Ready {
+            self.check_asked(&found)?;
+            return Ok(Up { status: found, started: false });
+        }
+        self.create_dir()?;
+        let binary = self.builder.binaries().find(&self.builder.settings.wanted)?;
+        let _operation = self.begin_operation()?;
+        match self.observe()? {
+            Presence::Present(server) => self.await_running(server),
+            Presence::Absent { lock, record } => {
+                let data_dir = self.data_dir();
+                let started = self.start(&binary, lock, record.as_ref(), &data_dir, Lifetime::Detached)?;
+                // What an interrupted reset left. If it resists, the next one says so; this server is ready.
+                Trash::left_beside(&data_dir, &self.dir).into_iter().for_each(|trash| drop(trash.delete()));
+                Ok(Up { status: started.status, started: true })
+            }
+        }
+    }
+
+    /// Starts a server that ends with this process, however that ends.
+    ///
+    /// # Errors
+    /// If it does not become ready, or one runs already.
+    pub fn up_in_foreground(&self) -> Result<Foreground, StartError> {
+        self.create_dir()?;
+        let binary = self.builder.binaries().find(&self.builder.settings.wanted)?;
+        let _operation = self.begin_operation()?;
+        match self.observe()? {
+            Presence::Present(server) => Err(StartError::AlreadyUp { instance: self.name.clone(), pid: server.pid() }),
+            Presence::Absent { lock, record } => {
+                self.start(&binary, lock, record.as_ref(), &self.data_dir(), Lifetime::Ours)
+            }
+        }
+    }
+
+    pub(super) fn begin_operation(&self) -> Result<Lock, LockError> {
+        let lock = self.operation_lock();
+        Lock::acquire(&lock, OPERATION_PATIENCE, || {
+            self.builder.reporter.report(&Event::Waiting { lock: lock.clone() });
+        })
+    }
+
+    fn create_dir(&self) -> Result<(), StartError> {
+        let home = instance::home(&self.builder.workspace);
+        os::create_private_dir(&self.dir).map_err(io_error("create", &self.dir))?;
+        let ignore = home.join(".gitignore");
+        if !ignore.exists() {
+            std::fs::write(&ignore, "*\n").map_err(io_error("write", &ignore))?;
+        }
+        Ok(())
+    }
+
+    /// A server that runs already: somebody else's start, or one whose launcher was killed. It may still be
+    /// on its way.
+    fn await_running(&self, server: Server) -> Result<Up, StartError> {
+        let instance = self.name.clone();
+        let pid = server.pid();
+        let Some(record) = server.record else { return Err(StartError::RecordLost { instance, pid }) };
+        let mut reason = String::new();
+        let ready = until(Deadline::after(self.builder.patience), || {
+            match probe(&record) {
+                Probe::Ready { cluster_id, version } => return Ok(Some((cluster_id, version))),
+                Probe::NotYet(why) => reason = why,
+                Probe::Foreign(other) => reason = format!("cluster {other}, which is not ours, answers there"),
+            }
+            // Its end is an answer, too.
+            match server.processes.iter().all(|running| running.has_ended()) {
+                true => Err(StartError::Unready {
+                    instance: instance.clone(),
+                    pid,
+                    reason: "it has ended".to_owned(),
+                    log: record.log.clone(),
+                }),
+                false => Ok(None),
+            }
+        })?;
+        let Some((cluster_id, version)) = ready else {
+            return Err(StartError::Unready { instance, pid, reason, log: record.log });
+        };
+        let record = Record {
+            cluster_id: Some(cluster_id),
+            version: version.parse().unwrap_or_else(|_| record.version.clone()),
+            pids: server.processes.iter().map(|running| running.identity.pid).collect(),
+            process: server.processes.first().map(|running| running.identity.clone()),
+            ..record
+        };
+        self.save(&record)?;
+        let status = self.describe(Some(record), &server.processes, State::Ready);
+        self.check_asked(&status)?;
+        Ok(Up { status, started: false })
+    }
+
+    /// Starts a server. With `Port::Auto` a port that was snatched away is replaced by another.
+    pub(super) fn start(
+        &self,
+        binary: &Binary,
+        lock: Lock,
+        previous: Option<&Record>,
+        data_path: &Path,
+        lifetime: Lifetime,
+    ) -> Result<Foreground, StartError> {
+        const ATTEMPTS: usize = 5;
+        let mut data = DataDir::find_or_create(data_path, &self.dir)?;
+        let mut lock = Some(lock);
+        let mut attempt = 1;
+        loop {
+            let held = match lock.take() {
+                Some(held) => held,
+                None => Lock::acquire(&self.member_lock(), OPERATION_PATIENCE, || ())?,
+            };
+            let ports = self.choose_ports(previous.filter(|_| attempt == 1))?;
+            data.claim(&ports.peer_url(), &binary.version)?;
+            match self.launch(binary, held, &data, ports, lifetime) {
+                Err(StartError::Launch(LaunchError::PortTaken { .. })) if self.may_move() && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn launch(
+        &self,
+        binary: &Binary,
+        lock: Lock,
+        data: &DataDir,
+        ports: Ports,
+        lifetime: Lifetime,
+    ) -> Result<Foreground, StartError> {
+        let member = self.builder.member();
+        let mut record = Record {
+            schema: state::SCHEMA,
+            instance: self.name.clone(),
+            endpoints: vec![ports.client_url()],
+            peer_url: ports.peer_url(),
+            member: member.clone(),
+            version: binary.version.clone(),
+            binary: binary.path.clone(),
+            data_dir: data.path.clone(),
+            log: self.log(),
+            cluster_id: data.marker.as_ref().and_then(|marker| marker.cluster_id),
+            pids: Vec::new(),
+            process: None,
+            ready_ms: None,
+        };
+        // Written before the spawn: whoever comes after our sudden end knows where to look.
+        self.save(&record)?;
+        log::rotate(&self.log()).map_err(io_error("rotate", &self.log()))?;
+        let launch = Launch {
+            binary,
+            member: &member,
+            ports,
+            data,
+            durability: Durability::Synced,
+            lifetime,
+            extra_args: &self.builder.extra_args,
+            log: &self.log(),
+            env: &self.builder.env,
+        };
+        let mut launched = launch.spawn(lock)?;
+        let Ready { cluster_id, version, took } = launched.wait_ready(self.builder.patience)?;
+        let identity = launched.child.running.identity.clone();
+        record.cluster_id = Some(cluster_id);
+        record.version = version;
+        record.pids = vec![identity.pid];
+        record.process = Some(identity);
+        record.ready_ms = u64::try_from(took.as_millis()).ok();
+        self.save(&record)?;
+        let status =
+            self.describe(Some(record), std::slice::from_ref::<Running>(&launched.child.running), State::Ready);
+        Ok(Foreground { status, launched })
+    }
+
+    pub(super) fn save(&self, record: &Record) -> Result<(), StartError> {
+        let path = self.record_path();
+        state::save(&path, record).map_err(io_error("write", &path))
+    }
+
+    /// Whether a port that is taken may be replaced by another.
+    fn may_move(&self) -> bool {
+        self.builder.settings.port == Port::Auto || self.peer_port() == Port::Auto
+    }
+
+    fn peer_port(&self) -> Port {
+        let settings = &self.builder.settings;
+        settings.peer_port.unwrap_or(match settings.port {
+            Port::Auto => Port::Auto,
+            Port::Fixed(_) => Port::Fixed(crate::settings::DEFAULT_PEER_PORT),
+        })
+    }
+
+    fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
+        let host = self.builder.settings.host;
+        let (any_client, any_peer) = launch::free_ports(host)?;
+        let before = |url: Option<&String>| {
+            let addr: SocketAddr = url?.strip_prefix("http://")?.parse().ok()?;
+            (addr.ip() == host && launch::is_free(host, addr.port()).ok()?).then_some(addr.port())
+        };
+        let client = match self.builder.settings.port {
+            Port::Fixed(port) => port,
+            Port::Auto => before(previous.and_then(|record| record.endpoints.first())).unwrap_or(any_client),
+        };
+        let peer = match self.peer_port() {
+            Port::Fixed(port) => port,
+            Port::Auto => before(previous.map(|record| &record.peer_url)).unwrap_or(any_peer),
+        };
+        launch::claim_port(host, client, PortKind::Client)?;
+        launch::claim_port(host, peer, PortKind::Peer)?;
+        Ok(Ports { host, client, peer })
+    }
+
+    /// A server that runs already must be the one that was plainly asked for.
+    fn check_asked(&self, status: &Status) -> Result<(), StartError> {
+        let asked = &self.builder.asked;
+        let conflict = |what, running: String, asked: String| {
+            Err(StartError::Conflict { instance: self.name.clone(), what, running, asked })
+        };
+        let port = status.endpoints.first().and_then(|url| url.rsplit_once(':')?.1.parse::<u16>().ok());
+        match (asked.port, port) {
+            (Some(asked), Some(port)) if asked != port => {
+                return conflict("client port", port.to_string(), asked.to_string());
+            }
+            _ => {}
+        }
+        let peer = state::peek(&self.record_path()).and_then(|record| record.peer_url.rsplit_once(':')?.1.parse().ok());
+        match (asked.peer_port, peer) {
+            (Some(asked), Some(port)) if asked != port => {
+                return conflict("peer port", u16::to_string(&port), asked.to_string());
+            }
+            _ => {}
+        }
+        if let Some(dir) = asked.data_dir.as_ref().filter(|dir| **dir != status.data_dir) {
+            let running = status.data_dir.display().to_string();
+            return conflict("data directory", running, dir.display().to_string());
+        }
+        let running = status.version.as_ref().map(ToString::to_string).unwrap_or_default();
+        match (&asked.version, &status.version) {
+            (Some(Wanted::Exactly(wanted)), Some(version)) if wanted != version => {
+                conflict("etcd", running, wanted.to_string())
+            }
+            (Some(Wanted::Matching(wanted)), Some(version)) if !wanted.matches(version) => {
+                conflict("etcd", running, wanted.to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `down` and `reset`: ending the server, and wiping exactly the data that is ours.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Instance;
+use super::observe::{ObserveError, Presence, Server};
+use super::start::{OPERATION_PATIENCE, StartError, Up};
+use crate::binary::{Binary, Origin};
+use crate::data::{DataDir, DataError, Trash};
+use crate::lock::{Lock, LockError};
+use crate::process::Lifetime;
+use crate::settings::Port;
+use crate::state::Record;
+
+/// How long etcd may take to end by itself; it takes 4 ms when idle.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What [`Instance::down`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// The processes that it ended; empty if none ran.
+    pub stopped: Vec<u32>,
+    /// Where the data stays.
+    pub data_dir: PathBuf,
+}
+
+/// Why a server could not be stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopError {
+    /// Another command is busy with the instance.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// What is there cannot be found out.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The record cannot be written.
+    #[error(transparent)]
+    Record(Box<StartError>),
+    /// The process does not end.
+    #[error("cannot stop pid {pid} of instance `{instance}`")]
+    Process {
+        /// The instance.
+        instance: String,
+        /// The process.
+        pid: u32,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What [`Instance::reset`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// The data directory that was wiped; `None`: there was nothing.
+    pub wiped: Option<PathBuf>,
+    /// The new server, if one was running before.
+    pub up: Option<Up>,
+}
+
+/// Why data was not wiped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResetError {
+    /// The server could not be stopped.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// The data is not ours, or is in use.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The data is gone, and the new server did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Instance {
+    /// Stops the server, if there is one. The data stays.
+    ///
+    /// # Errors
+    /// If the server lives on.
+    pub fn down(&self) -> Result<Down, StopError> {
+        if !self.dir.is_dir() {
+            return Ok(Down { stopped: Vec::new(), data_dir: self.data_dir() });
+        }
+        let _operation = self.begin_operation()?;
+        let (stopped, _lock, record) = self.stop()?;
+        Ok(Down { stopped, data_dir: record.map_or_else(|| self.data_dir(), |record| record.data_dir) })
+    }
+
+    /// What [`Instance::reset`] would wipe, if anything.
+    ///
+    /// # Errors
+    /// If it would refuse.
+    pub fn wipes(&self) -> Result<Option<PathBuf>, DataError> {
+        let record = crate::state::peek(&self.record_path());
+        let path = record.map_or_else(|| self.data_dir(), |record| record.data_dir);
+        match DataDir::find(&path)? {
+            Some(data) if !data.is_owned_by(&self.dir) => Err(DataError::NotOurs(path)),
+            found => Ok(found.map(|data| data.path)),
+        }
+    }
+
+    /// Stops the server, wipes the data that it had last (else the configured data directory), and starts
+    /// it again if it was running, on the same ports and with a new cluster id.
+    ///
+    /// # Errors
+    /// If the data is not ours or the server does not stop, in which case nothing was wiped; or if it does
+    /// not start again.
+    pub fn reset(&self) -> Result<Reset, ResetError> {
+        if !self.dir.is_dir() {
+            return Ok(Reset { wiped: self.wipes()?, up: None });
+        }
+        let _operation = self.begin_operation().map_err(StopError::from)?;
+        let before = self.wipes()?; // refuses before anything is stopped
+        let (stopped, lock, record) = self.stop()?;
+        let data_path = record.as_ref().map_or_else(|| self.data_dir(), |record| record.data_dir.clone());
+        if let Some(data) = DataDir::find(&data_path)? {
+            data.put_away(&self.dir)?;
+        }
+        let up = match (&record, stopped.is_empty()) {
+            (Some(record), false) => Some(self.as_recorded(record).start_again(lock, record)?),
+            _ => None,
+        };
+        // The slow part comes last: the new server serves already.
+        Trash::left_beside(&data_path, &self.dir).into_iter().try_for_each(Trash::delete)?;
+        Ok(Reset { wiped: before, up })
+    }
+
+    /// This instance with the ports that it ran with.
+    fn as_recorded(&self, record: &Record) -> Self {
+        let port = |url: &str| url.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).map(Port::Fixed);
+        let mut again = self.clone();
+        let settings = &mut again.builder.settings;
+        settings.port = record.endpoints.first().and_then(|url| port(url)).unwrap_or(settings.port);
+        settings.peer_port = port(&record.peer_url).or(settings.peer_port);
+        settings.member = Some(record.member.clone());
+        again
+    }
+
+    fn start_again(&self, lock: Lock, record: &Record) -> Result<Up, StartError> {
+        let binary = Binary { path: record.binary.clone(), version: record.version.clone(), origin: Origin::Given };
+        let started = self.start(&binary, lock, Some(record), &record.data_dir, Lifetime::Detached)?;
+        Ok(Up { status: started.status, started: true })
+    }
+
+    /// Ends every process of the instance. The lock that is returned keeps another from starting.
+    fn stop(&self) -> Result<(Vec<u32>, Lock, Option<Record>), StopError> {
+        let Server { record, processes } = match self.observe()? {
+            Presence::Absent { lock, record } => {
+                let record = self.record_stopped(record)?;
+                return Ok((Vec::new(), lock, record));
+            }
+            Presence::Present(server) => server,
+        };
+        for running in &processes {
+            let pid = running.identity.pid;
+            let failed = |source| StopError::Process { instance: self.name.clone(), pid, source };
+            running.stop(GRACE).map_err(failed)?;
+        }
+        // Only the lock proves that nobody is left, not even a child that a wrapper script started.
+        let lock = Lock::acquire(&self.member_lock(), OPERATION_PATIENCE, || ())?;
+        let record = self.record_stopped(record)?;
+        Ok((processes.iter().map(|running| running.identity.pid).collect(), lock, record))
+    }
+
+    fn record_stopped(&self, record: Option<Record>) -> Result<Option<Record>, StopError> {
+        let Some(record) = record else { return Ok(None) };
+        if record.pids.is_empty() && record.process.is_none() {
+            return Ok(Some(record));
+        }
+        let record = Record { pids: Vec::new(), process: None, ..record };
+        self.save(&record).map_err(|error| StopError::Record(Box::new(error)))?;
+        Ok(Some(record))
+    }
+}

@@ -1,0 +1,341 @@
+//! One launch of etcd: its flags, its ports, and the wait until it is proven ready. Used for persistent and
+//! ephemeral instances alike; knows nothing of records or of who owns what.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use semver::Version;
+
+use crate::binary::Binary;
+use crate::cluster::ClusterId;
+use crate::data::DataDir;
+use crate::env::Env;
+use crate::lock::Lock;
+use crate::log;
+use crate::process::{self, Child, Lifetime, Running, Spawn};
+use crate::readiness::{self, Probe};
+use crate::wait::{Deadline, Pace};
+
+/// etcd's defaults, 100 ms and 1 s, are for members in different places. A single one elects itself, so that
+/// waiting is all they do. Measured, fresh start and restart in ms: 10/100 68 and 73, 10/50 45 and 59, 5/25 38
+/// and 43, each at 1.5 to 2 % of one processor when idle; 2/10 22 and 30, at 3 %. etcd wants at least five
+/// heartbeats an election.
+const HEARTBEAT_MS: u32 = 5;
+const ELECTION_MS: u32 = 25;
+
+/// What becomes of data when the power fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Every acknowledged write is on disk.
+    Synced,
+    /// Nothing is: for data that goes with its server.
+    Unsynced,
+}
+
+/// Where a member listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ports {
+    pub(crate) host: IpAddr,
+    pub(crate) client: u16,
+    pub(crate) peer: u16,
+}
+
+impl Ports {
+    pub(crate) fn client_url(&self) -> String {
+        format!("http://{}", SocketAddr::new(self.host, self.client))
+    }
+
+    pub(crate) fn peer_url(&self) -> String {
+        format!("http://{}", SocketAddr::new(self.host, self.peer))
+    }
+}
+
+/// Everything that a launch needs.
+pub(crate) struct Launch<'a> {
+    pub(crate) binary: &'a Binary,
+    pub(crate) member: &'a str,
+    pub(crate) ports: Ports,
+    pub(crate) data: &'a DataDir,
+    pub(crate) durability: Durability,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) extra_args: &'a [String],
+    pub(crate) log: &'a Path,
+    pub(crate) env: &'a Env,
+}
+
+/// A launch that may still become ready.
+pub(crate) struct Launched {
+    pub(crate) child: Child,
+    ports: Ports,
+    expected: Option<ClusterId>,
+    spawned: Instant,
+    log: PathBuf,
+    /// Where this launch's lines begin in the log.
+    log_from: u64,
+    binary: Binary,
+}
+
+/// A server that is proven ready.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) cluster_id: ClusterId,
+    pub(crate) version: Version,
+    pub(crate) took: Duration,
+}
+
+impl Launch<'_> {
+    pub(crate) fn spawn(&self, lock: Lock) -> Result<Launched, LaunchError> {
+        let (log, log_from) =
+            open_log(self.log).map_err(|source| LaunchError::Log { path: self.log.to_owned(), source })?;
+        let spawned = Instant::now();
+        let child = process::spawn(Spawn {
+            program: &self.binary.path,
+            args: self.args(),
+            lock: lock.into_file(),
+            log,
+            env: self.env,
+            lifetime: self.lifetime,
+        })
+        .map_err(|source| LaunchError::Spawn { binary: self.binary.path.clone(), source })?;
+        Ok(Launched {
+            child,
+            ports: self.ports,
+            expected: self.data.marker.as_ref().and_then(|marker| marker.cluster_id),
+            spawned,
+            log: self.log.to_owned(),
+            log_from,
+            binary: self.binary.clone(),
+        })
+    }
+
+    fn args(&self) -> Vec<String> {
+        let (client, peer) = (self.ports.client_url(), self.ports.peer_url());
+        let token = self.data.marker.as_ref().map_or("etcd-cluster", |marker| &marker.cluster_token);
+        let mut args = vec![
+            format!("--name={}", self.member),
+            format!("--data-dir={}", self.data.path.display()),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster={}={peer}", self.member),
+            format!("--initial-cluster-token={token}"),
+            format!("--heartbeat-interval={HEARTBEAT_MS}"),
+            format!("--election-timeout={ELECTION_MS}"),
+            "--logger=zap".to_owned(), // the only one since 3.5, and not yet the default in 3.4
+            "--log-outputs=stderr".to_owned(),
+        ];
+        if self.durability == Durability::Unsynced && self.binary.version >= Version::new(3, 4, 10) {
+            args.push("--unsafe-no-fsync".to_owned());
+        }
+        args.extend_from_slice(self.extra_args);
+        args
+    }
+}
+
+fn open_log(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let end = file.metadata()?.len();
+    Ok((file, end))
+}
+
+impl Launched {
+    /// Waits until our member answers. The child's exit ends the wait at once, and a child that did not
+    /// become ready is ended.
+    pub(crate) fn wait_ready(&mut self, patience: Duration) -> Result<Ready, LaunchError> {
+        let result = self.watch(Deadline::after(patience), patience);
+        if result.is_err() {
+            let _ = self.child.running.kill();
+        }
+        result
+    }
+
+    fn watch(&mut self, deadline: Deadline, patience: Duration) -> Result<Ready, LaunchError> {
+        let (client, peer) = (self.ports.client_url(), self.ports.peer_url());
+        let mut pace = Pace::new();
+        loop {
+            let answer = readiness::probe(&client, &peer, self.expected);
+            // Looked at after the answer: only a child that lives now can have given it.
+            if let Some(status) = self.child.exited_within(pace.next(deadline)) {
+                return Err(self.exited(status));
+            }
+            let reason = match answer {
+                Probe::Ready { cluster_id, version } => {
+                    let version = Version::parse(&version).unwrap_or_else(|_| self.binary.version.clone());
+                    return Ok(Ready { cluster_id, version, took: self.spawned.elapsed() });
+                }
+                Probe::NotYet(reason) => reason,
+                Probe::Foreign(other) => format!("cluster {other}, which is not ours, answers on {peer}"),
+            };
+            if deadline.expired() {
+                return Err(LaunchError::NotReady { waited: patience, reason, log: self.log.clone() });
+            }
+        }
+    }
+
+    fn exited(&self, status: ExitStatus) -> LaunchError {
+        let reason = log::reason_of_exit(&self.log, self.log_from);
+        if reason.as_ref().is_some_and(|reason| log::is_address_in_use(reason)) {
+            let (port, kind) = match is_free(self.ports.host, self.ports.client) {
+                Ok(true) => (self.ports.peer, PortKind::Peer),
+                _ => (self.ports.client, PortKind::Client),
+            };
+            return LaunchError::PortTaken { port, kind, holder: Holder::of(SocketAddr::new(self.ports.host, port)) };
+        }
+        LaunchError::Exited { version: self.binary.version.clone(), status, reason, log: self.log.clone() }
+    }
+}
+
+/// Which of a member's two ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// For clients, 2379 by default.
+    Client,
+    /// For other members, 2380 by default.
+    Peer,
+}
+
+impl fmt::Display for PortKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Peer => "peer",
+        })
+    }
+}
+
+/// Who has a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The listening process, if the system lets us know.
+    pub pid: Option<u32>,
+    /// Its program.
+    pub exe: Option<PathBuf>,
+    /// The version, if an etcd answers there.
+    pub etcd: Option<String>,
+}
+
+impl Holder {
+    /// Finds out who listens on `addr`.
+    #[must_use]
+    pub fn of(addr: SocketAddr) -> Self {
+        let pid = crate::os::listener(addr);
+        let running = pid.and_then(|pid| Running::with_pid(pid).ok().flatten());
+        let exe = running.map(|running| running.identity.exe).filter(|exe| !exe.as_os_str().is_empty());
+        Self { pid, exe, etcd: readiness::server_version(&format!("http://{addr}")).ok() }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, &self.exe) {
+            (Some(pid), Some(exe)) => write!(f, "pid {pid} ({})", exe.display())?,
+            (Some(pid), None) => write!(f, "pid {pid}")?,
+            (None, _) => f.write_str("another user's process")?,
+        }
+        match &self.etcd {
+            Some(version) => write!(f, ", an etcd {version} that this instance did not start"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks that nobody has a port, by having it for a moment.
+pub(crate) fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchError> {
+    match is_free(host, port) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(LaunchError::PortTaken { port, kind, holder: Holder::of(SocketAddr::new(host, port)) }),
+        Err(source) => Err(LaunchError::Listen { addr: SocketAddr::new(host, port), source }),
+    }
+}
+
+pub(crate) fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
+    match TcpListener::bind((host, port)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Two ports that nobody has now. Somebody may take one before etcd does: then the launch says so, and the
+/// caller picks again.
+pub(crate) fn free_ports(host: IpAddr) -> Result<(u16, u16), LaunchError> {
+    let addr = SocketAddr::new(host, 0);
+    let bind = || TcpListener::bind(addr).map_err(|source| LaunchError::Listen { addr, source });
+    let port = |socket: &TcpListener| {
+        socket.local_addr().map(|addr| addr.port()).map_err(|source| LaunchError::Listen { addr, source })
+    };
+    let (client, peer) = (bind()?, bind()?);
+    Ok((port(&client)?, port(&peer)?))
+}
+
+/// Why a launch did not end in a ready server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// Somebody else listens on a port that we need.
+    #[error("the {kind} port {port} is taken by {holder}")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// What for.
+        kind: PortKind,
+        /// By whom.
+        holder: Holder,
+    },
+    /// The address is not one of this machine's, or the port is privileged.
+    #[error("cannot listen on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The log file cannot be opened.
+    #[error("cannot open the log `{}`", path.display())]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The program cannot be started.
+    #[error("cannot start `{}`", binary.display())]
+    Spawn {
+        /// The program.
+        binary: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// etcd ended before it was ready.
+    #[error("etcd {version} ended with {status} before it was ready{}", because(reason.as_ref()))]
+    Exited {
+        /// Its version.
+        version: Version,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last complaint in its log.
+        reason: Option<String>,
+        /// The whole log.
+        log: PathBuf,
+    },
+    /// etcd lives, but our member does not answer as a ready one.
+    #[error("etcd was not ready after {} s: {reason}", waited.as_secs_f32())]
+    NotReady {
+        /// How long we waited.
+        waited: Duration,
+        /// The last answer.
+        reason: String,
+        /// The server's log.
+        log: PathBuf,
+    },
+}
+
+fn because(reason: Option<&String>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}

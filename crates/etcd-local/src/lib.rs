@@ -1,0 +1,76 @@
+//! A local etcd as a thing you own: find or install a binary, start it, prove it ready, stop it, wipe it,
+//! describe it. Synchronous, no runtime, and it never prints: what happens goes to a [`Reporter`].
+//!
+//! This is all that another workspace's `xtask` needs:
+//!
+//! ```no_run
+//! use etcd_local::{Builder, Env, Port};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let etcd = Builder::new(Env::from_process()?, ".")?.port(Port::Auto).instance("default")?;
+//!     match std::env::args().nth(1).as_deref() {
+//!         Some("up") => println!("{}", etcd.up()?.status.endpoints.join(",")),
+//!         Some("down") => drop(etcd.down()?),
+//!         _ => println!("{:?}", etcd.status()?),
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! An [`Instance`] is persistent: its data outlives its process, and its process outlives yours. An
+//! [`Ephemeral`] one is gone when its owner is, however that ends:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let builder = etcd_local::Builder::new(etcd_local::Env::from_process()?, ".")?;
+//! let etcd = builder.start_ephemeral()?;
+//! assert!(etcd.endpoints()[0].starts_with("http://127.0.0.1:"));
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod binary;
+mod cluster;
+mod command;
+mod data;
+mod env;
+mod ephemeral;
+mod file;
+mod instance;
+mod janitor;
+mod launch;
+mod lock;
+mod log;
+mod os;
+mod process;
+mod random;
+mod readiness;
+mod reporter;
+mod settings;
+mod state;
+mod wait;
+
+pub use crate::cluster::ClusterId;
+pub use crate::data::DataError;
+pub use crate::env::Env;
+pub use crate::ephemeral::{Ephemeral, EphemeralError};
+pub use crate::instance::{
+    Builder, Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status,
+    StopError, Up, home,
+};
+pub use crate::launch::{Holder, LaunchError, PortKind};
+pub use crate::lock::LockError;
+pub use crate::log::Tail;
+pub use crate::process::Identity;
+pub use crate::random::hex as random_hex;
+pub use crate::reporter::{Event, Reporter, Silent};
+pub use crate::settings::{DEFAULT_PEER_PORT, DEFAULT_PORT, DEFAULT_VERSION, Port, Settings, SettingsError};
+pub use crate::state::{Record, SCHEMA};
+
+/// Bytes that this user may still write to the file system of `path`.
+///
+/// # Errors
+/// If the system does not say.
+pub fn free_space(path: &std::path::Path) -> std::io::Result<u64> {
+    os::free_space(path)
+}

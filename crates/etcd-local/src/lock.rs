@@ -1,0 +1,97 @@
+//! Locks that are files. A lock is never a statement in a file: it is the open file itself, which the
+//! system closes when its last holder ends, however that ends.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::os::{self, Access};
+use crate::wait::{Deadline, until};
+
+/// A lock that this process holds; dropped, it is free.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Lock {
+    /// `None`: somebody else holds it.
+    pub(crate) fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
+        Ok(os::open_exclusive(path, Access::Create)?.map(Self))
+    }
+
+    /// Waits for whoever holds it; `on_wait` is called once if there is somebody.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] after `patience`.
+    pub(crate) fn acquire(path: &Path, patience: Duration, on_wait: impl FnOnce()) -> Result<Self, LockError> {
+        let mut on_wait = Some(on_wait);
+        let attempt = || match Self::try_acquire(path) {
+            Ok(Some(lock)) => Ok(Some(lock)),
+            Ok(None) => {
+                if let Some(tell) = on_wait.take() {
+                    tell();
+                }
+                Ok(None)
+            }
+            Err(source) => Err(LockError::Io { path: path.to_owned(), source }),
+        };
+        until(Deadline::after(patience), attempt)?
+            .ok_or_else(|| LockError::Held { path: path.to_owned(), waited: patience })
+    }
+
+    /// The open file, for a child to inherit: it then holds the lock, and so do we until we close ours.
+    pub(crate) fn into_file(self) -> File {
+        self.0
+    }
+}
+
+/// Whether somebody has `path` open the way etcd and we do. A missing file is nobody's.
+pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
+    match os::open_exclusive(path, Access::Existing) {
+        Ok(lock) => Ok(lock.is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a lock was not acquired.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Another process kept it all the time.
+    #[error("another process has held `{}` for {} s", path.display(), waited.as_secs())]
+    Held {
+        /// The lock.
+        path: PathBuf,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The lock file cannot be opened.
+    #[error("cannot open the lock `{}`", path.display())]
+    Io {
+        /// The lock.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_excludes_and_is_free_after_drop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert!(!is_held(&path).unwrap());
+        let lock = Lock::try_acquire(&path).unwrap().unwrap();
+        assert!(is_held(&path).unwrap());
+        assert!(Lock::try_acquire(&path).unwrap().is_none());
+        let mut waited = false;
+        let error = Lock::acquire(&path, Duration::from_millis(20), || waited = true).unwrap_err();
+        assert!(matches!(error, LockError::Held { .. }) && waited);
+        drop(lock);
+        assert!(Lock::acquire(&path, Duration::ZERO, || ()).is_ok());
+    }
+}

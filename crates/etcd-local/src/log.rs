@@ -1,0 +1,187 @@
+//! The server's log: its last lines, its growth, and the reason for an exit in it. Never writes to it.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Over this size, in bytes, the log is renamed at the next start.
+const ROTATE: u64 = 8 << 20;
+
+/// Renames a log that has grown large; one older log is kept.
+pub(crate) fn rotate(path: &Path) -> io::Result<()> {
+    if path.metadata().is_ok_and(|metadata| metadata.len() > ROTATE) {
+        let mut older = path.as_os_str().to_owned();
+        older.push(".1");
+        std::fs::rename(path, PathBuf::from(older))?;
+    }
+    Ok(())
+}
+
+/// A reader of a log that starts near its end and can be asked again for what was added.
+#[derive(Debug)]
+pub struct Tail {
+    file: File,
+}
+
+impl Tail {
+    /// Opens `path` so that the first [`Tail::read`] gives its last `lines` lines.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn open(path: &Path, lines: usize) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let start = start_of_last_lines(&mut file, lines)?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(Self { file })
+    }
+
+    /// Opens `path` at its end.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn at_end(path: &Path) -> io::Result<Self> {
+        Self::open(path, 0)
+    }
+
+    /// Copies what has been added since the last call.
+    ///
+    /// # Errors
+    /// If reading or writing fails.
+    pub fn read(&mut self, to: &mut dyn io::Write) -> io::Result<u64> {
+        // A log that is shorter than what we have read was replaced: go on from its beginning.
+        if self.file.metadata()?.len() < self.file.stream_position()? {
+            self.file.rewind()?;
+        }
+        io::copy(&mut self.file, to)
+    }
+}
+
+/// Walks backwards block by block, so that a large log costs no more than the lines asked for.
+fn start_of_last_lines(file: &mut File, lines: usize) -> io::Result<u64> {
+    const BLOCK: u64 = 64 * 1024;
+    let end = file.seek(SeekFrom::End(0))?;
+    let (mut start, mut wanted) = (end, lines);
+    if lines == 0 {
+        return Ok(end);
+    }
+    let mut block = Vec::new();
+    while start > 0 {
+        let from = start.saturating_sub(BLOCK);
+        file.seek(SeekFrom::Start(from))?;
+        block.clear();
+        file.take(start - from).read_to_end(&mut block)?;
+        for (at, _) in block.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            let after = from + at as u64 + 1;
+            if after == end {
+                continue; // the end of the last line begins no further one
+            }
+            wanted -= 1;
+            if wanted == 0 {
+                return Ok(after);
+            }
+        }
+        start = from;
+    }
+    Ok(0)
+}
+
+/// Why the server ended, in its own words: the last complaint after `from`, else the last line.
+pub(crate) fn reason_of_exit(path: &Path, from: u64) -> Option<String> {
+    const ENOUGH: u64 = 256 * 1024;
+    let mut file = File::open(path).ok()?;
+    let end = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(from.max(end.saturating_sub(ENOUGH)))).ok()?;
+    let mut text = Vec::new();
+    file.take(ENOUGH).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let lines = || text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    lines().find_map(complaint).or_else(|| lines().find(|line| !line.starts_with('{')).map(shortened))
+}
+
+pub(crate) fn is_address_in_use(reason: &str) -> bool {
+    // Linux and macOS; Windows says "Only one usage of each socket address".
+    reason.contains("address already in use") || reason.contains("Only one usage of each socket address")
+}
+
+#[derive(Deserialize)]
+struct Line {
+    level: String,
+    msg: String,
+    error: Option<String>,
+}
+
+fn complaint(line: &str) -> Option<String> {
+    let line: Line = serde_json::from_str(line).ok()?;
+    if !matches!(line.level.as_str(), "fatal" | "panic" | "error") {
+        return None;
+    }
+    Some(shortened(&match line.error {
+        Some(error) => format!("{}: {error}", line.msg),
+        None => line.msg,
+    }))
+}
+
+fn shortened(line: &str) -> String {
+    const LONGEST: usize = 400;
+    match line.char_indices().nth(LONGEST) {
+        Some(_) => line.chars().take(LONGEST).chain(std::iter::once('…')).collect(),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail(content: &str, lines: usize) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        let mut out = Vec::new();
+        Tail::open(file.path(), lines).unwrap().read(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_last_lines_and_no_more() {
+        assert_eq!(tail("a\nb\nc\n", 2), "b\nc\n");
+        assert_eq!(tail("a\nb\nc", 2), "b\nc");
+        assert_eq!(tail("a\n", 5), "a\n");
+        assert_eq!(tail("a\n", 0), "");
+        assert_eq!(tail("", 3), "");
+        let long = "x".repeat(50_000);
+        assert_eq!(tail(&format!("{long}\n{long}\n{long}\n"), 2), format!("{long}\n{long}\n"));
+    }
+
+    #[test]
+    fn growth_and_replacement_are_followed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "one\n").unwrap();
+        let mut tail = Tail::at_end(file.path()).unwrap();
+        let mut out = Vec::new();
+        std::fs::OpenOptions::new().append(true).open(file.path()).unwrap();
+        std::fs::write(file.path(), "one\ntwo\n").unwrap();
+        tail.read(&mut out).unwrap();
+        std::fs::write(file.path(), "3\n").unwrap();
+        tail.read(&mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "two\n3\n");
+    }
+
+    #[test]
+    fn the_reason_is_the_last_complaint_else_the_last_plain_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let of = |content: &str| {
+            std::fs::write(file.path(), content).unwrap();
+            reason_of_exit(file.path(), 0)
+        };
+        let json = "{\"level\":\"fatal\",\"msg\":\"discovery failed\",\"error\":\"listen tcp 127.0.0.1:1: bind: address already in use\"}\n{\"level\":\"info\",\"msg\":\"bye\"}\n";
+        let reason = of(json).unwrap();
+        assert_eq!(reason, "discovery failed: listen tcp 127.0.0.1:1: bind: address already in use");
+        assert!(is_address_in_use(&reason));
+        assert_eq!(of("flag provided but not defined: -x\n\n").unwrap(), "flag provided but not defined: -x");
+        assert_eq!(of("\u{fffd}\u{0}garbage").unwrap(), "\u{fffd}\u{0}garbage");
+        assert_eq!(of(""), None);
+        assert_eq!(reason_of_exit(file.path().join("absent").as_path(), 0), None);
+    }
+}

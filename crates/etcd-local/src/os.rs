@@ -1,0 +1,98 @@
+//! What differs between operating systems, behind one set of functions with one meaning. The only module
+//! that may contain unsafe code. Policy (what to signal, when to give up) lives in its callers.
+
+#![expect(unsafe_code, reason = "fork hooks on Unix, and Windows' and macOS's process calls have no safe form")]
+
+#[cfg(target_os = "linux")]
+#[path = "os/linux.rs"]
+mod system;
+#[cfg(target_os = "macos")]
+#[path = "os/macos.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "os/windows.rs"]
+mod system;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
+compile_error!("etcd-local knows how to own a process on Linux, macOS and Windows only");
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+/// A process held so that its pid cannot come to mean another one while we look or signal.
+pub(crate) use system::Process;
+/// Ends a child with its owner where that takes more than [`tie_to_owner`]; keep it as long as the child.
+pub(crate) use system::Tie;
+
+/// This machine's name, for a member that nobody named.
+pub(crate) fn host_name() -> Option<String> {
+    system::host_name()
+}
+
+/// Makes the child a session of its own: no terminal's Ctrl-C or hang-up reaches it, and none of our
+/// inheritable handles does.
+pub(crate) fn detach(command: &mut Command) {
+    system::detach(command);
+}
+
+/// Has the system end the child when our process ends, however it ends. On Linux this is bound to the
+/// *thread* that spawns, which must live as long as the child.
+pub(crate) fn tie_to_owner(command: &mut Command) {
+    system::tie_to_owner(command);
+}
+
+/// Opens `path` so that nobody else can do the same until every copy of the handle is closed, inherited
+/// ones included. `None`: somebody else has it.
+pub(crate) fn open_exclusive(path: &Path, access: Access) -> io::Result<Option<File>> {
+    system::open_exclusive(path, access)
+}
+
+/// How [`open_exclusive`] opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Create the file if it is missing.
+    Create,
+    /// Only look at a file that must exist.
+    Existing,
+}
+
+/// The processes whose standard input is this file; `None` where the system does not tell.
+pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
+    system::holders(path)
+}
+
+/// The arguments that a process of this user's was started with, its name first; `None` where the system
+/// does not tell.
+pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
+    system::arguments(pid)
+}
+
+/// The process that listens on `addr`, if the system lets us know.
+pub(crate) fn listener(addr: SocketAddr) -> Option<u32> {
+    system::listener(addr)
+}
+
+/// Creates a directory, and missing parents, that only this user may enter.
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+    system::create_private_dir(path)
+}
+
+/// Whether the file system says that `path` belongs to this user. True where there are no such owners.
+pub(crate) fn is_ours(metadata: &std::fs::Metadata) -> bool {
+    system::is_ours(metadata)
+}
+
+/// Makes a rename in `dir` survive a power loss, where directories can be synced.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    system::sync_dir(dir)
+}
+
+/// Bytes that this user may still write to the file system of `path`.
+pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
+    system::free_space(path)
+}

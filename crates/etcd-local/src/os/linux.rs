@@ -1,0 +1,219 @@
+//! Linux: pidfds, `/proc`, parent-death signals.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+pub(crate) use super::unix::{
+    Tie, create_private_dir, detach, free_space, host_name, is_ours, open_exclusive, sync_dir,
+};
+use crate::process::Identity;
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pid: u32,
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// `None`: there is no such process.
+    pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
+        let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        match pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Some(Self { pid, pidfd })),
+            // INVAL: the number is a thread's, not a process's.
+            Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Who this is; `None` once it has ended. Read through `/proc` first and only then checked against the
+    /// pidfd: while that is alive, the pid meant the same process all along.
+    pub(crate) fn identity(&self) -> io::Result<Option<Identity>> {
+        let started = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok().as_deref().and_then(start_ticks);
+        let exe = fs::read_link(format!("/proc/{}/exe", self.pid));
+        if self.ended_within(Duration::ZERO)? {
+            return Ok(None);
+        }
+        let Some(started) = started else { return Ok(None) };
+        let exe = match exe {
+            Ok(exe) => without_deleted_mark(exe),
+            // Another user's process: it exists, and is not ours.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => PathBuf::new(),
+            Err(_) => return Ok(None),
+        };
+        Ok(Some(Identity { pid: self.pid, started, boot: boot_id(), exe }))
+    }
+
+    pub(crate) fn terminate(&self) -> io::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    /// Waits for the end at most this long. A zombie has ended.
+    pub(crate) fn ended_within(&self, patience: Duration) -> io::Result<bool> {
+        let timeout = Timespec {
+            tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: patience.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Field 22 of `/proc/<pid>/stat`, proc(5): clock ticks after boot. The command's name, field 2, may
+/// contain anything, parentheses and spaces too, so counting begins after the last one.
+fn start_ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// The kernel marks a program whose file was replaced while it runs.
+fn without_deleted_mark(exe: PathBuf) -> PathBuf {
+    match exe.to_str().and_then(|exe| exe.strip_suffix(" (deleted)")) {
+        Some(exe) => PathBuf::from(exe),
+        None => exe,
+    }
+}
+
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+pub(crate) fn tie_to_owner(command: &mut Command) {
+    let owner = rustix::process::getpid();
+    // SAFETY: prctl and getppid are async-signal-safe, and the errors are made of numbers. The owner may
+    // have died before prctl took effect, hence the look at our parent.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            if rustix::process::getppid() == Some(owner) { Ok(()) } else { Err(Errno::SRCH.into()) }
+        });
+    }
+}
+
+pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
+    let Ok(lock) = fs::metadata(path) else { return Some(Vec::new()) };
+    let same = |pid: &u32| {
+        fs::metadata(format!("/proc/{pid}/fd/0"))
+            .is_ok_and(|stdin| stdin.dev() == lock.dev() && stdin.ino() == lock.ino())
+    };
+    Some(pids()?.filter(same).collect())
+}
+
+pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let args = line.strip_suffix(b"\0")?.split(|byte| *byte == 0);
+    args.map(|arg| String::from_utf8(arg.to_vec()).ok()).collect()
+}
+
+fn pids() -> Option<impl Iterator<Item = u32>> {
+    let entries = fs::read_dir("/proc").ok()?;
+    Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+pub(crate) fn listener(addr: SocketAddr) -> Option<u32> {
+    let tables = [fs::read_to_string("/proc/net/tcp"), fs::read_to_string("/proc/net/tcp6")];
+    let inode = tables.iter().flatten().flat_map(|table| table.lines().skip(1)).find_map(|row| listening(row, addr))?;
+    let link = PathBuf::from(format!("socket:[{inode}]"));
+    pids()?.find(|pid| {
+        fs::read_dir(format!("/proc/{pid}/fd"))
+            .is_ok_and(|fds| fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == link)))
+    })
+}
+
+/// The inode of a row of `/proc/net/tcp*` that listens (state 0A) where `addr` would collide with it.
+fn listening(row: &str, addr: SocketAddr) -> Option<&str> {
+    let mut fields = row.split_ascii_whitespace();
+    let (ip, port) = fields.nth(1)?.split_once(':')?;
+    let state = fields.nth(1)?;
+    let ip = hex_ip(ip)?;
+    let collides = ip == addr.ip() || ip.is_unspecified() || addr.ip().is_unspecified();
+    if state != "0A" || u16::from_str_radix(port, 16).ok()? != addr.port() || !collides {
+        return None;
+    }
+    fields.nth(5)
+}
+
+/// The kernel prints addresses as 32-bit words of the machine's own byte order.
+fn hex_ip(hex: &str) -> Option<IpAddr> {
+    let words = hex.as_bytes().chunks(8).map(|word| u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok());
+    let bytes: Vec<u8> = words.collect::<Option<Vec<u32>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes.as_slice()) {
+        return Some(Ipv4Addr::from(v4).into());
+    }
+    let v6 = Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?);
+    Some(v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_ticks_survive_a_hostile_command_name() {
+        let stat = "42 (a) b) S (x) S 1 42 42 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 777 1 1";
+        assert_eq!(start_ticks(stat), Some(777));
+        assert_eq!(start_ticks("42 (etcd) Z 1 42 42 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 777 1 1"), None);
+        assert_eq!(start_ticks("garbage"), None);
+    }
+
+    #[test]
+    fn a_listener_is_found_and_gone_again() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        assert_eq!(listener(addr), Some(std::process::id()));
+        drop(socket);
+        assert_eq!(listener(addr), None);
+    }
+
+    #[test]
+    fn addresses_of_the_kernel_tables_are_read() {
+        assert_eq!(hex_ip("0100007F"), Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(hex_ip("00000000000000000000000001000000"), Some("::1".parse().unwrap()));
+        assert_eq!(hex_ip("0000000000000000FFFF00000100007F"), Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(hex_ip("xyz"), None);
+    }
+
+    #[test]
+    fn a_process_is_known_until_it_ends() {
+        let mut child = Command::new("sleep").arg("30").spawn().unwrap();
+        let process = Process::open(child.id()).unwrap().unwrap();
+        let identity = process.identity().unwrap().unwrap();
+        assert_eq!(identity.pid, child.id());
+        assert!(!process.ended_within(Duration::ZERO).unwrap());
+        process.kill().unwrap();
+        assert!(process.ended_within(Duration::from_secs(10)).unwrap());
+        assert_eq!(process.identity().unwrap(), None, "a zombie is nobody");
+        child.wait().unwrap();
+        assert!(Process::open(u32::MAX).unwrap().is_none());
+    }
+}

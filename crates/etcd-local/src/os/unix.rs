@@ -1,0 +1,66 @@
+//! What Linux and macOS share.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use super::Access;
+
+/// Ends a child with its owner; on Unix the child itself was told, or a janitor was.
+#[derive(Debug)]
+pub(crate) struct Tie;
+
+impl Tie {
+    #[expect(clippy::unnecessary_wraps, reason = "Windows can fail here")]
+    pub(crate) fn new(_: &std::process::Child) -> io::Result<Self> {
+        Ok(Self)
+    }
+}
+
+pub(crate) fn host_name() -> Option<String> {
+    rustix::system::uname().nodename().to_str().ok().map(str::to_owned)
+}
+
+pub(crate) fn detach(command: &mut Command) {
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid is one, and the
+    // error is made of a number, without allocating.
+    unsafe {
+        command.pre_exec(|| rustix::process::setsid().map(|_| ()).map_err(io::Error::from));
+    }
+}
+
+/// A lock of `flock(2)`'s kind belongs to the open file, not to a process or a descriptor: a child that
+/// inherits it holds it as long as it lives. Never unlock explicitly: that would take it from the child.
+pub(crate) fn open_exclusive(path: &Path, access: Access) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    if access == Access::Create {
+        options.write(true).create(true).truncate(false);
+    }
+    let file = options.open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+pub(crate) fn is_ours(metadata: &Metadata) -> bool {
+    metadata.uid() == rustix::process::geteuid().as_raw()
+}
+
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}

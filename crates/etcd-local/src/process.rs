@@ -1,0 +1,176 @@
+//! Servers as processes: spawned here, recognised here, ended here and nowhere else. Never signals a pid
+//! that it has not just proved to mean the same process.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::env::Env;
+use crate::os;
+
+/// What tells one process from every other that had or will have its pid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The process id.
+    pub pid: u32,
+    /// When it began, in the system's own unit: clock ticks after boot on Linux, microseconds after the
+    /// epoch on macOS, 100 ns after 1601 on Windows.
+    pub started: u64,
+    /// The boot during which it began; empty where `started` is absolute.
+    pub boot: String,
+    /// The program it runs.
+    pub exe: PathBuf,
+}
+
+/// A live process, held so that its pid stays its own.
+#[derive(Debug)]
+pub(crate) struct Running {
+    process: os::Process,
+    pub(crate) identity: Identity,
+}
+
+impl Running {
+    /// The process that has this pid now; `None`: nobody.
+    pub(crate) fn with_pid(pid: u32) -> io::Result<Option<Self>> {
+        let Some(process) = os::Process::open(pid)? else { return Ok(None) };
+        Ok(process.identity()?.map(|identity| Self { process, identity }))
+    }
+
+    /// The process that was recorded; `None` if it has ended, whoever has its pid now.
+    pub(crate) fn recorded(identity: &Identity) -> io::Result<Option<Self>> {
+        Ok(Self::with_pid(identity.pid)?.filter(|running| running.identity == *identity))
+    }
+
+    /// Whether it is gone. A process that cannot be asked counts as living.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.process.ended_within(Duration::ZERO).unwrap_or(false)
+    }
+
+    /// Asks for the end, waits for `grace`, then insists.
+    ///
+    /// # Errors
+    /// `TimedOut` if the process outlives even that: it hangs in the kernel.
+    pub(crate) fn stop(&self, grace: Duration) -> io::Result<()> {
+        self.process.terminate()?;
+        if self.process.ended_within(grace)? {
+            return Ok(());
+        }
+        self.kill()
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        const INSIST: Duration = Duration::from_secs(10);
+        self.process.kill()?;
+        if self.process.ended_within(INSIST)? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+    }
+}
+
+/// How long a child may live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// Until somebody stops it: our end, the terminal's end and Ctrl-C do not concern it.
+    Detached,
+    /// Not longer than this process, however this process ends.
+    Ours,
+}
+
+/// What to spawn.
+pub(crate) struct Spawn<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) args: Vec<String>,
+    /// The lock that the child inherits, as its standard input: held exactly as long as the child lives.
+    pub(crate) lock: File,
+    pub(crate) log: File,
+    pub(crate) env: &'a Env,
+    pub(crate) lifetime: Lifetime,
+}
+
+/// A server that we spawned.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) running: Running,
+    exit: Receiver<ExitStatus>,
+    exited: Option<ExitStatus>,
+}
+
+impl Child {
+    /// Waits at most `patience` for the child's end.
+    pub(crate) fn exited_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        if self.exited.is_none() {
+            self.exited = self.exit.recv_timeout(patience).ok();
+        }
+        self.exited
+    }
+}
+
+/// Spawns a server. A thread of its own spawns and reaps it: Linux ties a child to the thread that spawned
+/// it, and a caller that lives long must not collect zombies.
+///
+/// The child gets none of the `ETCD_*` variables: etcd reads them as flags, and ours mean other things.
+pub(crate) fn spawn(spawn: Spawn<'_>) -> io::Result<Child> {
+    let mut command = Command::new(spawn.program);
+    command.args(&spawn.args).stdin(Stdio::from(spawn.lock));
+    command.stdout(Stdio::from(spawn.log.try_clone()?)).stderr(Stdio::from(spawn.log));
+    command.env_clear().envs(spawn.env.vars().filter(|(name, _)| !name.to_string_lossy().starts_with("ETCD_")));
+    os::detach(&mut command);
+    if spawn.lifetime == Lifetime::Ours {
+        os::tie_to_owner(&mut command);
+    }
+
+    let (started, start) = channel();
+    let (exiting, exit) = channel();
+    let lifetime = spawn.lifetime;
+    std::thread::Builder::new().name("etcd-keeper".to_owned()).spawn(move || {
+        let spawned = command.spawn();
+        drop(command); // and with it our copy of the lock
+        let (mut child, tie) = match spawned.and_then(|child| keep(child, lifetime)) {
+            Ok(kept) => kept,
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        // Opened before it is reaped, so that the pid is still the child's.
+        let running = Running::with_pid(child.id());
+        // The receivers may be gone: the child is reaped all the same.
+        let _ = started.send(running);
+        if let Ok(status) = child.wait() {
+            let _ = exiting.send(status);
+        }
+        let _ended_with = tie; // not before: on Windows its drop ends the child
+    })?;
+    // The thread always sends: it cannot hang before the child runs, only fail.
+    let running = start.recv().map_err(io::Error::other)??;
+    match running {
+        Some(running) => Ok(Child { running, exit, exited: None }),
+        // Gone before we could look at it, which is an exit like any other, only sooner.
+        None => Err(exited_at_once(&exit)),
+    }
+}
+
+fn keep(mut child: std::process::Child, lifetime: Lifetime) -> io::Result<(std::process::Child, Option<os::Tie>)> {
+    if lifetime == Lifetime::Detached {
+        return Ok((child, None));
+    }
+    match os::Tie::new(&child) {
+        Ok(tie) => Ok((child, Some(tie))),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+fn exited_at_once(exit: &Receiver<ExitStatus>) -> io::Error {
+    match exit.recv_timeout(Duration::from_secs(10)) {
+        Ok(status) => io::Error::other(format!("it ended at once, {status}")),
+        Err(_) => io::Error::other("it ended at once"),
+    }
+}

@@ -1,0 +1,91 @@
+//! Readiness: whether *our* member answers. Two plain GETs; it starts, stops and decides nothing.
+//!
+//! A TCP connect proves nothing (a second etcd on a locked data directory accepts, and blocks), and neither
+//! does a healthy answer alone (a foreign etcd may have the port). So the peer port is asked for its cluster
+//! id first: ours is derived from a random token, so that nobody else has it, and etcd opens its client port
+//! before it serves the peer port, so that whoever then answers on the client port is the same member.
+
+use std::io::Read;
+
+use serde::Deserialize;
+
+use crate::cluster::ClusterId;
+
+/// Seconds that an answer may take; minreq counts in whole ones.
+const PATIENCE: u64 = 2;
+
+/// What the two ports say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// Our member serves linearizable reads.
+    Ready { cluster_id: ClusterId, version: String },
+    /// It may be on its way.
+    NotYet(String),
+    /// A member of another cluster answers on our peer port.
+    Foreign(ClusterId),
+}
+
+/// Asks once. Without an `expected` id (data that we did not create) any member on the peer port will do.
+pub(crate) fn probe(client_url: &str, peer_url: &str, expected: Option<ClusterId>) -> Probe {
+    match ask(client_url, peer_url, expected) {
+        Ok(probe) => probe,
+        Err(reason) => Probe::NotYet(reason),
+    }
+}
+
+fn ask(client_url: &str, peer_url: &str, expected: Option<ClusterId>) -> Result<Probe, String> {
+    let members = get(&format!("{peer_url}/members"))?;
+    let header = members.header("x-etcd-cluster-id").ok_or("the peer port answers, but not as etcd does")?;
+    let cluster_id = header.parse().map_err(|_| "the peer port answers with a cluster id that is none")?;
+    if expected.is_some_and(|expected| expected != cluster_id) {
+        return Ok(Probe::Foreign(cluster_id));
+    }
+    // An alarm for lack of space is no reason to call a server absent: the cure goes through its API.
+    let health = get(&format!("{client_url}/health?exclude=NOSPACE"))?;
+    let health: Health = serde_json::from_slice(&health.body).map_err(|_| "`/health` is not JSON")?;
+    if health.health != "true" {
+        return Ok(Probe::NotYet(format!("not healthy: {}", health.reason.unwrap_or_default())));
+    }
+    Ok(Probe::Ready { cluster_id, version: server_version(client_url)? })
+}
+
+/// The version of whatever etcd answers on a client URL.
+pub(crate) fn server_version(client_url: &str) -> Result<String, String> {
+    let response = get(&format!("{client_url}/version"))?;
+    let version: Version = serde_json::from_slice(&response.body).map_err(|_| "`/version` is not etcd's")?;
+    Ok(version.etcdserver)
+}
+
+fn get(url: &str) -> Result<Answer, String> {
+    // Whoever answers need not be etcd: nothing of theirs may fill our memory.
+    const LARGEST: u16 = 16 * 1024;
+    let request = minreq::get(url).with_timeout(PATIENCE).with_max_headers_size(usize::from(LARGEST));
+    let response = request.with_max_status_line_length(1024).with_follow_redirects(false).send_lazy();
+    let mut response = response.map_err(|error| format!("{url}: {error}"))?;
+    let headers = std::mem::take(&mut response.headers);
+    let mut body = Vec::new();
+    response.take(LARGEST.into()).read_to_end(&mut body).map_err(|error| format!("{url}: {error}"))?;
+    Ok(Answer { headers, body })
+}
+
+struct Answer {
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+#[derive(Deserialize)]
+struct Health {
+    health: String,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    etcdserver: String,
+}

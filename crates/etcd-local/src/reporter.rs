@@ -1,0 +1,107 @@
+//! How the library says what it is doing: [`Event`]s to a [`Reporter`]. The library itself never prints.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use semver::Version;
+
+use crate::binary::{Source, Tool};
+
+/// Receives what happens while a call runs. Calls come from the calling thread, in order.
+pub trait Reporter: Send + Sync {
+    /// Something happened. Must return soon: the operation waits for it.
+    fn report(&self, event: &Event);
+}
+
+/// The reporter that says nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: &Event) {}
+}
+
+/// What a [`Reporter`] hears. `Display` is one line for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// An installation begins.
+    Installing {
+        /// What is installed.
+        tool: Tool,
+        /// Which version of it.
+        version: Version,
+        /// From where.
+        source: Source,
+    },
+    /// Bytes arrived.
+    Downloading {
+        /// Bytes so far.
+        received: u64,
+        /// Bytes in all, where the other side said so.
+        total: Option<u64>,
+    },
+    /// The download is over; what was received is now being checked and unpacked.
+    Downloaded,
+    /// One source had nothing; the next is tried.
+    SourceFailed {
+        /// The source that failed.
+        source: Source,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// An installation ended well.
+    Installed {
+        /// The binary.
+        path: PathBuf,
+    },
+    /// No binary satisfies the required version and none can be installed: this one is used all the same.
+    Substituted {
+        /// What was asked for.
+        wanted: String,
+        /// What is used.
+        version: Version,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// Another process is changing the same thing; we wait for it.
+    Waiting {
+        /// The lock that is held.
+        lock: PathBuf,
+    },
+    /// A file that could not be understood was renamed, so that nothing is lost.
+    SetAside {
+        /// Its name now.
+        path: PathBuf,
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// A server was found running without a record of it, and is used.
+    Adopted {
+        /// Its process.
+        pid: u32,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Installing { tool, version, source } => write!(f, "installing {tool} {version} from {source}"),
+            Self::Downloading { received, total: Some(total) } => write!(f, "received {received} of {total} bytes"),
+            Self::Downloading { received, total: None } => write!(f, "received {received} bytes"),
+            Self::Downloaded => write!(f, "checking and unpacking"),
+            Self::SourceFailed { source, reason } => write!(f, "not from {source}: {reason}"),
+            Self::Installed { path } => write!(f, "installed {}", path.display()),
+            Self::Substituted { wanted, version, path } => {
+                write!(
+                    f,
+                    "no etcd satisfies `{wanted}` and none can be installed: using {version} at {}",
+                    path.display()
+                )
+            }
+            Self::Waiting { lock } => write!(f, "waiting for another process that holds {}", lock.display()),
+            Self::SetAside { path, reason } => write!(f, "set aside as {}: {reason}", path.display()),
+            Self::Adopted { pid } => write!(f, "found the server already running, pid {pid}"),
+        }
+    }
+}

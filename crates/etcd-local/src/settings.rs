@@ -1,0 +1,355 @@
+//! What a local etcd is to be like, from `[workspace.metadata.etcd]` and the environment; the builder's
+//! setters beat both. Reads two files at most and touches nothing.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use semver::VersionReq;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+use crate::binary::Wanted;
+use crate::env::Env;
+
+/// etcd's own default for clients.
+pub const DEFAULT_PORT: u16 = 2379;
+/// etcd's own default for other members.
+pub const DEFAULT_PEER_PORT: u16 = 2380;
+/// The etcd that everybody gets who says nothing else.
+pub const DEFAULT_VERSION: &str = "=3.7.2";
+
+/// A TCP port, or the wish for any free one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// This one or none.
+    Fixed(u16),
+    /// The one that the instance had last, if it is free, else any free one.
+    Auto,
+}
+
+impl FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        match text.parse() {
+            Ok(port) if port != 0 => Ok(Self::Fixed(port)),
+            _ => Err(format!("`{text}` is neither a port from 1 to 65535 nor `auto`")),
+        }
+    }
+}
+
+/// How the servers of a workspace are set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Which etcd to run.
+    pub wanted: Wanted,
+    /// The address to listen on; loopback unless somebody plainly said otherwise.
+    pub host: IpAddr,
+    /// The client port.
+    pub port: Port,
+    /// The peer port; `None`: like the client port, the default one or any.
+    pub peer_port: Option<Port>,
+    /// The member's name; `None`: the host's name.
+    pub member: Option<String>,
+    /// Where the data goes; `None`: the instance's own directory.
+    pub data_dir: Option<PathBuf>,
+    /// The product's key prefix, without a trailing slash.
+    pub root: String,
+    /// The test root, below `root`, one segment.
+    pub test_root: String,
+    /// More prefixes that no command deletes below.
+    pub protected: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            wanted: Wanted::Matching(VersionReq::parse(DEFAULT_VERSION).unwrap_or(VersionReq::STAR)),
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: Port::Fixed(DEFAULT_PORT),
+            peer_port: None,
+            member: None,
+            data_dir: None,
+            root: "/CloudChamber/v0.1".to_owned(),
+            test_root: "Test".to_owned(),
+            protected: Vec::new(),
+        }
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The manifest cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The manifest.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The manifest, or its `[workspace.metadata.etcd]`, is not what it should be.
+    #[error("`{}`: {reason}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong, with the line where the parser knows it.
+        reason: String,
+    },
+    /// A variable of the environment has a value that it cannot have.
+    #[error("the variable `{name}` is `{value}`: {reason}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Settings {
+    /// The settings of the workspace at `root`: its `Cargo.toml`, then the environment's `ETCD*` variables.
+    ///
+    /// # Errors
+    /// If the manifest or a variable cannot be read or understood. The table's keys that nobody knows are
+    /// errors, too: a misspelt `protected` must not protect nothing.
+    pub fn load(root: &Path, env: &Env) -> Result<Self, SettingsError> {
+        let path = root.join("Cargo.toml");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(SettingsError::Read { path, source }),
+        };
+        let table = parse(&text).map_err(|reason| SettingsError::Manifest { path, reason })?;
+        let mut settings = Self::default();
+        settings.apply_table(table, root);
+        settings.apply_env(env)?;
+        Ok(settings)
+    }
+
+    fn apply_table(&mut self, table: Table, root: &Path) {
+        if let Some(version) = table.version {
+            self.wanted = Wanted::Matching(version);
+        }
+        if let Some(port) = table.port {
+            self.port = port;
+        }
+        self.peer_port = table.peer_port.or(self.peer_port);
+        self.data_dir = table.data_dir.map(|dir| root.join(dir)).or(self.data_dir.take());
+        if let Some(prefix) = table.root {
+            self.root = prefix;
+        }
+        if let Some(segment) = table.test_root {
+            self.test_root = segment;
+        }
+        self.protected = table.protected;
+    }
+
+    fn apply_env(&mut self, env: &Env) -> Result<(), SettingsError> {
+        if let Some(port) = from_env(env, "ETCDPORTCLNT", Port::from_str)? {
+            self.port = port;
+        }
+        if let Some(port) = from_env(env, "ETCDPORTPEER", Port::from_str)? {
+            self.peer_port = Some(port);
+        }
+        if let Some(host) = from_env(env, "ETCDNODEADDR", host)? {
+            self.host = host;
+        }
+        if let Some(member) = from_env(env, "ETCDINSTANCE", member_name)? {
+            self.member = Some(member);
+        }
+        if let Some(dir) = env.path_var("ETCDDATA") {
+            self.data_dir = Some(dir);
+        }
+        if let Some(path) = env.path_var("ETCDBINPATH") {
+            self.wanted = Wanted::At(path);
+        }
+        Ok(())
+    }
+}
+
+fn from_env<T>(
+    env: &Env,
+    name: &'static str,
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, SettingsError> {
+    let Some(value) = env.var_os(name) else { return Ok(None) };
+    let value = value.to_string_lossy();
+    match parse(&value) {
+        Ok(parsed) => Ok(Some(parsed)),
+        Err(reason) => Err(SettingsError::Variable { name, value: value.into_owned(), reason }),
+    }
+}
+
+/// etcd listens on IP addresses and on `localhost`, nothing else.
+fn host(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => text.parse().map_err(|_| "it must be an IP address or `localhost`".to_owned()),
+    }
+}
+
+/// A name that survives in `--initial-cluster NAME=URL,NAME=URL`.
+pub(crate) fn member_name(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| matches!(c, '=' | ',') || c.is_whitespace() || c.is_control()) {
+        Some(c) => Err(format!("a member's name must not contain {c:?}")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Table {
+    version: Option<VersionReq>,
+    #[serde(deserialize_with = "prefix")]
+    root: Option<String>,
+    #[serde(deserialize_with = "segment")]
+    test_root: Option<String>,
+    #[serde(deserialize_with = "port")]
+    port: Option<Port>,
+    #[serde(deserialize_with = "port")]
+    peer_port: Option<Port>,
+    data_dir: Option<PathBuf>,
+    #[serde(deserialize_with = "prefixes")]
+    protected: Vec<String>,
+}
+
+fn parse(manifest: &str) -> Result<Table, String> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        #[serde(default)]
+        workspace: Workspace,
+    }
+    #[derive(Default, Deserialize)]
+    struct Workspace {
+        #[serde(default)]
+        metadata: Metadata,
+    }
+    #[derive(Default, Deserialize)]
+    struct Metadata {
+        #[serde(default)]
+        etcd: Table,
+    }
+
+    let manifest: Manifest = toml::from_str(manifest).map_err(|error| error.to_string().trim_end().to_owned())?;
+    Ok(manifest.workspace.metadata.etcd)
+}
+
+fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Port>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(u64),
+        Text(String),
+    }
+    let text = match Either::deserialize(deserializer)? {
+        Either::Number(number) => number.to_string(),
+        Either::Text(text) => text,
+    };
+    text.parse().map(Some).map_err(D::Error::custom)
+}
+
+/// `/A/b`: begins with a slash, at least one segment, none of them empty or made of dots.
+fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    checked_prefix(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
+}
+
+fn prefixes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let prefixes = Vec::<String>::deserialize(deserializer)?;
+    prefixes.iter().map(|prefix| checked_prefix(prefix).map_err(D::Error::custom)).collect()
+}
+
+fn checked_prefix(text: &str) -> Result<String, String> {
+    let trimmed = text.strip_suffix('/').unwrap_or(text);
+    let segments = trimmed.strip_prefix('/').unwrap_or_default().split('/');
+    if segments.clone().all(is_segment) {
+        Ok(trimmed.to_owned())
+    } else {
+        Err(format!("`{text}` is not a key prefix like `/Product/v1`"))
+    }
+}
+
+fn segment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let trimmed = text.strip_suffix('/').unwrap_or(&text);
+    if is_segment(trimmed) && !trimmed.contains('/') {
+        Ok(Some(trimmed.to_owned()))
+    } else {
+        Err(D::Error::custom(format!("`{text}` is not one segment below `root`, like `Test`")))
+    }
+}
+
+fn is_segment(text: &str) -> bool {
+    !text.is_empty() && text.chars().any(|c| c != '.') && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(lines: &str) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        let parsed = parse(&format!("[workspace]\n[workspace.metadata.etcd]\n{lines}"))?;
+        settings.apply_table(parsed, Path::new("/w"));
+        Ok(settings)
+    }
+
+    #[test]
+    fn the_default_version_is_a_requirement() {
+        assert_eq!(Settings::default().wanted, Wanted::Matching(VersionReq::parse(DEFAULT_VERSION).unwrap()));
+    }
+
+    #[test]
+    fn the_environment_beats_the_manifest_which_beats_the_default() {
+        let mut settings = table("port = 3000\npeer-port = 'auto'\ndata-dir = 'data'").unwrap();
+        assert_eq!((settings.port, settings.peer_port), (Port::Fixed(3000), Some(Port::Auto)));
+        assert_eq!(settings.data_dir, Some("/w/data".into()));
+        let env = Env::empty("/cwd").with("ETCDPORTCLNT", "4000").with("ETCDDATA", "here").with("ETCDBINPATH", "bin");
+        settings.apply_env(&env).unwrap();
+        assert_eq!(settings.port, Port::Fixed(4000));
+        assert_eq!(settings.data_dir, Some("/cwd/here".into()));
+        assert_eq!(settings.wanted, Wanted::At("/cwd/bin".into()));
+        assert_eq!(settings.host, Ipv4Addr::LOCALHOST);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_line() {
+        for (lines, complaint) in [
+            ("port = 0", "neither a port"),
+            ("port = 70000", "neither a port"),
+            ("port = 'some'", "neither a port"),
+            ("version = 'new'", "unexpected character"),
+            ("root = ''", "not a key prefix"),
+            ("root = '/'", "not a key prefix"),
+            ("root = 'CloudChamber'", "not a key prefix"),
+            ("root = '/a//b'", "not a key prefix"),
+            ("root = '/a/..'", "not a key prefix"),
+            ("test-root = ''", "not one segment"),
+            ("test-root = '/'", "not one segment"),
+            ("test-root = '..'", "not one segment"),
+            ("test-root = 'a/b'", "not one segment"),
+            ("protected = ['x']", "not a key prefix"),
+            ("protekted = ['/x']", "unknown field"),
+        ] {
+            let error = table(lines).unwrap_err();
+            assert!(error.contains(complaint) && error.contains("line 3"), "{lines}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_variable_is_named() {
+        for (name, value) in
+            [("ETCDPORTCLNT", "x"), ("ETCDPORTPEER", "0"), ("ETCDNODEADDR", "host"), ("ETCDINSTANCE", "a=b")]
+        {
+            let error = Settings::default().apply_env(&Env::empty("/").with(name, value)).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}

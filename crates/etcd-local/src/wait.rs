@@ -1,0 +1,58 @@
+//! Waiting, always with a deadline. The only place that puts a thread to sleep.
+
+use std::time::{Duration, Instant};
+
+/// A point in monotonic time at which patience ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    pub(crate) fn after(patience: Duration) -> Self {
+        let now = Instant::now();
+        Self(now.checked_add(patience).unwrap_or(now))
+    }
+
+    pub(crate) fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    pub(crate) fn expired(self) -> bool {
+        self.remaining().is_zero()
+    }
+}
+
+/// The pause before the next look: short at first, for what is about to happen, then longer and gentle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace(Duration);
+
+impl Pace {
+    const FIRST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_millis(50);
+
+    pub(crate) fn new() -> Self {
+        Self(Self::FIRST)
+    }
+
+    /// The next pause, cut to what is left before `deadline`.
+    pub(crate) fn next(&mut self, deadline: Deadline) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 5 / 4).min(Self::LONGEST);
+        pause.min(deadline.remaining())
+    }
+}
+
+/// Looks again and again until `look` finds something, fails, or the deadline passes (`None`).
+/// Looks at least once.
+pub(crate) fn until<T, E>(deadline: Deadline, mut look: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+    let mut pace = Pace::new();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(Some(found));
+        }
+        if deadline.expired() {
+            return Ok(None);
+        }
+        #[expect(clippy::disallowed_methods, reason = "the pause between two looks, bounded by the deadline")]
+        std::thread::sleep(pace.next(deadline));
+    }
+}

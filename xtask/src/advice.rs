@@ -1,0 +1,165 @@
+//! What the user reads when a command fails: what, why, where, and what to do next.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use etcd_local::binary::{FindError, InstallError};
+use etcd_local::{
+    DataError, EphemeralError, LaunchError, LockError, NameError, ObserveError, PortKind, ResetError, SettingsError,
+    StartError, StopError,
+};
+
+use crate::env_vars::NotRunning;
+use crate::exit::Exit;
+
+/// Prints an error and says how the process is to exit.
+pub(crate) fn print(error: &anyhow::Error) -> Exit {
+    eprintln!("error: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Wrappers that add nothing repeat the words of what they wrap.
+        if !last.ends_with(&cause) {
+            eprintln!("  because: {cause}");
+        }
+        last = cause;
+    }
+    let advice = error.chain().map(innermost).find_map(of).unwrap_or_default();
+    if let Some(log) = advice.log {
+        eprintln!("  log: {}", log.display());
+    }
+    for hint in advice.hints {
+        eprintln!("hint: {hint}");
+    }
+    advice.exit
+}
+
+struct Advice {
+    exit: Exit,
+    log: Option<PathBuf>,
+    hints: Vec<String>,
+}
+
+impl Default for Advice {
+    fn default() -> Self {
+        Self { exit: Exit::FAILURE, log: None, hints: Vec::new() }
+    }
+}
+
+impl Advice {
+    fn hint(text: impl Into<String>) -> Self {
+        Self { hints: vec![text.into()], ..Self::default() }
+    }
+
+    fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    fn with_log(self, log: &Path) -> Self {
+        Self { log: Some(log.to_owned()), ..self }
+    }
+}
+
+/// The error inside errors that only pass it on.
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let inner: &(dyn Error + 'static) = match error.downcast_ref::<ResetError>() {
+        Some(ResetError::Stop(inner)) => inner,
+        Some(ResetError::Data(inner)) => inner,
+        Some(ResetError::Start(inner)) => inner,
+        _ => match (error.downcast_ref::<StartError>(), error.downcast_ref::<EphemeralError>()) {
+            (Some(StartError::Binary(inner)), _) | (_, Some(EphemeralError::Binary(inner))) => inner,
+            (Some(StartError::Data(inner)), _) | (_, Some(EphemeralError::Data(inner))) => inner,
+            (Some(StartError::Launch(inner)), _) | (_, Some(EphemeralError::Launch(inner))) => inner,
+            (Some(StartError::Lock(inner)), _) => inner,
+            (Some(StartError::Observe(inner)), _) => inner,
+            _ => match error.downcast_ref::<StopError>() {
+                Some(StopError::Lock(inner)) => inner,
+                Some(StopError::Observe(inner)) => inner,
+                Some(StopError::Record(inner)) => &**inner,
+                _ => return error,
+            },
+        },
+    };
+    innermost(inner)
+}
+
+fn of(error: &(dyn Error + 'static)) -> Option<Advice> {
+    if let Some(error) = error.downcast_ref::<LaunchError>() {
+        return Some(launch(error));
+    }
+    if let Some(error) = error.downcast_ref::<DataError>() {
+        return Some(data(error));
+    }
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return start(error);
+    }
+    if error.is::<LockError>() {
+        return Some(Advice::hint("wait for the other command, or end it, and try again"));
+    }
+    if error.is::<ObserveError>() || error.is::<StopError>() {
+        return Some(Advice::hint("`cargo xtask doctor` shows what it finds"));
+    }
+    if error.is::<SettingsError>() || error.is::<NameError>() {
+        return Some(Advice::hint("the README lists every setting and its values").with_exit(Exit::USAGE));
+    }
+    if error.is::<NotRunning>() {
+        return Some(Advice::hint("`cargo xtask etcd-up` starts it").with_exit(Exit::NOT_RUNNING));
+    }
+    binary(error)
+}
+
+fn launch(error: &LaunchError) -> Advice {
+    match error {
+        LaunchError::PortTaken { kind: PortKind::Client, .. } => {
+            Advice::hint("`cargo xtask etcd-up --port auto` picks a free one")
+        }
+        LaunchError::PortTaken { kind: PortKind::Peer, .. } => {
+            Advice::hint("`cargo xtask etcd-up --peer-port auto` picks a free one")
+        }
+        LaunchError::Listen { .. } => {
+            Advice::hint("choose a port over 1023 with --port, and an address of this machine in ETCDNODEADDR")
+        }
+        LaunchError::Exited { log, .. } => Advice::hint("`cargo xtask etcd-logs` shows all it said").with_log(log),
+        LaunchError::NotReady { log, .. } => {
+            Advice::hint("`cargo xtask etcd-logs` shows what it is busy with; then try again").with_log(log)
+        }
+        _ => Advice::hint("`cargo xtask doctor` checks this machine"),
+    }
+}
+
+fn data(error: &DataError) -> Advice {
+    match error {
+        DataError::NotOurs(path) => Advice::hint(format!(
+            "nothing was deleted; if its data may go, stop whatever uses it and delete `{}` yourself",
+            path.display()
+        ))
+        .with_exit(Exit::REFUSED),
+        DataError::InUse(_) => Advice::hint("stop that etcd first, or choose another directory with --data-dir"),
+        DataError::Newer { data, .. } => {
+            Advice::hint(format!("start it with `--etcd {data}`, or wipe it with `cargo xtask etcd-reset`"))
+        }
+        _ => Advice::hint("choose another directory with --data-dir"),
+    }
+}
+
+fn start(error: &StartError) -> Option<Advice> {
+    Some(match error {
+        StartError::Conflict { .. } => {
+            Advice::hint("`cargo xtask etcd-down` stops it first; `--instance NAME` starts another beside it")
+        }
+        StartError::AlreadyUp { .. } => {
+            Advice::hint("`cargo xtask etcd-logs -f` follows it; `cargo xtask etcd-down` stops it")
+        }
+        StartError::RecordLost { .. } => {
+            Advice::hint("`cargo xtask etcd-down`, then `cargo xtask etcd-up`: its data stays")
+        }
+        StartError::Unready { log, .. } => Advice::hint("`cargo xtask etcd-down` stops it").with_log(log),
+        StartError::Io { .. } => Advice::hint("`cargo xtask doctor` checks disk and permissions"),
+        _ => return None,
+    })
+}
+
+fn binary(error: &(dyn Error + 'static)) -> Option<Advice> {
+    (error.is::<FindError>() || error.is::<InstallError>()).then(|| {
+        Advice::hint("`cargo xtask etcd-install --list` shows what is there and what could be; ETCDBINPATH names one of your own")
+    })
+}

@@ -1,0 +1,59 @@
+//! What every command has: the environment, the workspace, and how to speak to the user.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use etcd_local::{Builder, Env, Instance};
+
+use crate::cli::{Global, Which};
+use crate::output::Output;
+
+pub(crate) struct Context {
+    pub(crate) env: Env,
+    /// The directory of the workspace's Cargo.toml.
+    pub(crate) workspace: PathBuf,
+    pub(crate) output: Arc<Output>,
+}
+
+impl Context {
+    pub(crate) fn new(env: Env, global: &Global) -> Result<Self> {
+        let workspace = find_workspace(&env)?;
+        let output = Arc::new(Output::new(&env, global.quiet));
+        Ok(Self { env, workspace, output })
+    }
+
+    /// A builder with this workspace's settings that reports to the user.
+    pub(crate) fn builder(&self) -> Result<Builder> {
+        let builder = Builder::new(self.env.clone(), &self.workspace)?;
+        Ok(builder.reporter(Arc::clone(&self.output) as Arc<dyn etcd_local::Reporter>))
+    }
+
+    /// The instance that the arguments name.
+    pub(crate) fn instance(&self, which: &Which) -> Result<Instance> {
+        Ok(self.builder()?.instance(&which.instance)?)
+    }
+
+    /// A path as the user would write it: relative to where they are, if it is below.
+    pub(crate) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(self.env.cwd()).unwrap_or(path).display()
+    }
+}
+
+/// The nearest directory upwards whose Cargo.toml is a workspace's. `cargo run` says where this package is,
+/// which is right also from outside the workspace (`cargo --manifest-path`).
+fn find_workspace(env: &Env) -> Result<PathBuf> {
+    let start = env.path_var("CARGO_MANIFEST_DIR").unwrap_or_else(|| env.cwd().to_owned());
+    for dir in start.ancestors() {
+        let manifest = dir.join("Cargo.toml");
+        if !manifest.is_file() {
+            continue;
+        }
+        let text =
+            std::fs::read_to_string(&manifest).with_context(|| format!("cannot read `{}`", manifest.display()))?;
+        if text.lines().any(|line| line.trim_start().starts_with("[workspace")) {
+            return Ok(dir.to_owned());
+        }
+    }
+    bail!("no workspace's `Cargo.toml` in `{}` or above", start.display())
+}

@@ -1,0 +1,226 @@
+//! `doctor`: what a newcomer can trip over on this machine, each finding with what to do about it. Looks;
+//! the one thing that it changes is a missing protoc.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Result;
+use etcd_local::binary::Tool;
+use etcd_local::{Builder, DEFAULT_PEER_PORT, Holder, Port, State, Status};
+use serde::Serialize;
+use xshell::{Shell, cmd};
+
+use crate::cli::{Doctor, Format};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output;
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warning,
+    Failure,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    level: Level,
+    subject: &'static str,
+    finding: String,
+    /// What to do; absent where all is well.
+    #[serde(rename = "do")]
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(subject: &'static str, finding: impl Into<String>) -> Self {
+        Self { level: Level::Ok, subject, finding: finding.into(), remedy: None }
+    }
+
+    fn warning(subject: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Warning, subject, finding: finding.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn failure(subject: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Failure, ..Self::warning(subject, finding, remedy) }
+    }
+}
+
+pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
+    let builder = cx.builder()?;
+    let mut findings = vec![toolchain(cx), linker(cx), runner(cx), protoc(cx)];
+    findings.push(etcd(cx, &builder));
+    findings.extend(cache(&builder));
+    let statuses: Vec<Status> = builder.instances().iter().filter_map(|one| one.status().ok()).collect();
+    findings.extend(statuses.iter().map(instance));
+    findings.extend(ports(&builder, &statuses));
+    findings.extend(damaged(cx));
+    findings.push(disk("disk", &cx.workspace));
+    findings.push(disk("temporary disk", cx.env.temp_dir()));
+    match args.answer.format {
+        Format::Json => output::json(&findings)?,
+        Format::Text => output::answer_text(&findings.iter().map(text).collect::<String>())?,
+    }
+    let failed = findings.iter().any(|finding| finding.level == Level::Failure);
+    Ok(if failed { Exit::FAILURE } else { Exit::SUCCESS })
+}
+
+fn text(finding: &Finding) -> String {
+    let mark = match finding.level {
+        Level::Ok => "ok     ",
+        Level::Warning => "warning",
+        Level::Failure => "FAILURE",
+    };
+    let remedy = finding.remedy.as_ref().map(|remedy| format!("\n         do: {remedy}")).unwrap_or_default();
+    format!("{mark}  {}: {}{remedy}\n", finding.subject, finding.finding)
+}
+
+/// The first line that a program says of its version.
+fn says(cx: &Context, program: &str, args: &[&str]) -> Option<String> {
+    let shell = Shell::new().ok()?;
+    shell.change_dir(&cx.workspace);
+    let said = cmd!(shell, "{program} {args...}").quiet().ignore_stderr().read().ok()?;
+    said.lines().next().map(str::to_owned)
+}
+
+fn toolchain(cx: &Context) -> Finding {
+    const NEEDED: &str = env!("CARGO_PKG_RUST_VERSION");
+    let Some(said) = says(cx, "rustc", &["--version"]) else {
+        return Finding::failure("toolchain", "rustc does not run", "install Rust with rustup");
+    };
+    let version = said.split(' ').nth(1).and_then(|version| semver::Version::parse(version).ok());
+    let needed = semver::VersionReq::parse(&format!(">={NEEDED}")).unwrap_or_default();
+    match version {
+        Some(version) if !needed.matches(&version) => {
+            Finding::failure("toolchain", format!("{said}; Rust {NEEDED} is needed"), "`rustup update`")
+        }
+        _ => Finding::ok("toolchain", said),
+    }
+}
+
+/// This program was linked, here or on a machine like it: what is left to find is a linker by name.
+fn linker(cx: &Context) -> Finding {
+    if cfg!(windows) || says(cx, "cc", &["--version"]).is_some() {
+        return Finding::ok("linker", "it linked this program");
+    }
+    let remedy = "install a C toolchain: `build-essential`, `gcc`, or Xcode's command line tools";
+    Finding::warning("linker", "there is no `cc` on PATH", remedy)
+}
+
+fn runner(cx: &Context) -> Finding {
+    match says(cx, "cargo", &["nextest", "--version"]) {
+        Some(said) => Finding::ok("test runner", said),
+        None => Finding::ok("test runner", "cargo test (nextest, where installed, runs tests side by side)"),
+    }
+}
+
+fn protoc(cx: &Context) -> Finding {
+    // `protoc::provide` ran before us and has brought one if it could.
+    let door = cx.workspace.join("scripts").join("protoc");
+    let program = cx.env.path_var("PROTOC").unwrap_or(door);
+    match says(cx, &program.to_string_lossy(), &["--version"]) {
+        Some(said) => Finding::ok("protoc", said),
+        None => Finding::failure(
+            "protoc",
+            format!("`{}` does not run", program.display()),
+            "install protobuf's compiler, or set PROTOC to one",
+        ),
+    }
+}
+
+fn etcd(cx: &Context, builder: &Builder) -> Finding {
+    match builder.clone().offline(true).binaries().find(&builder.settings().wanted) {
+        Ok(binary) => Finding::ok("etcd", format!("{} at {}", binary.version, cx.shown(&binary.path))),
+        Err(_) => Finding::warning(
+            "etcd",
+            format!("`{}` is not on this machine", builder.settings().wanted),
+            "`cargo xtask etcd-install` brings it; `etcd-up` and `test` do, too",
+        ),
+    }
+}
+
+fn cache(builder: &Builder) -> Vec<Finding> {
+    let installed = match builder.binaries().installed() {
+        Ok(installed) => installed,
+        Err(error) => return vec![Finding::failure("cache", error.to_string(), "point ETCD_LOCAL_CACHE elsewhere")],
+    };
+    let check = |one: &etcd_local::binary::Installed| -> Option<Finding> {
+        let error = one.check().err()?;
+        let remedy = match one.tool {
+            Tool::Etcd => format!("`cargo xtask etcd-install {}` replaces it", one.version),
+            Tool::Protoc => format!("delete `{}`", one.dir.display()),
+        };
+        Some(Finding::failure("cache", error.to_string(), remedy))
+    };
+    installed.iter().filter_map(check).collect()
+}
+
+fn instance(status: &Status) -> Finding {
+    let name = &status.instance;
+    match status.state {
+        State::Ready => Finding::ok("instance", format!("`{name}` is ready at {}", status.endpoints.join(","))),
+        State::Stopped => Finding::ok("instance", format!("`{name}` is not running")),
+        State::Starting => Finding::warning(
+            "instance",
+            format!("`{name}` runs (pid {}) and does not answer", status.pids.first().copied().unwrap_or_default()),
+            format!("`cargo xtask etcd-up --instance {name}` waits for it, `etcd-down` stops it"),
+        ),
+    }
+}
+
+fn ports(builder: &Builder, statuses: &[Status]) -> Vec<Finding> {
+    let settings = builder.settings();
+    let peer = settings.peer_port.unwrap_or(Port::Fixed(DEFAULT_PEER_PORT));
+    let fixed = |port| match port {
+        Port::Fixed(port) => Some(SocketAddr::new(settings.host, port)),
+        Port::Auto => None,
+    };
+    let ports = [fixed(settings.port), fixed(peer)];
+    ports.into_iter().flatten().map(|addr| port(addr, statuses)).collect()
+}
+
+fn port(addr: SocketAddr, statuses: &[Status]) -> Finding {
+    if std::net::TcpListener::bind(addr).is_ok() {
+        return Finding::ok("port", format!("{addr} is free"));
+    }
+    let holder = Holder::of(addr);
+    match statuses.iter().find(|status| holder.pid.is_some_and(|pid| status.pids.contains(&pid))) {
+        Some(status) => Finding::ok("port", format!("{addr} is instance `{}`'s", status.instance)),
+        None => Finding::warning(
+            "port",
+            format!("{addr} is taken by {holder}"),
+            "`cargo xtask etcd-up --port auto` picks another, or stop that process",
+        ),
+    }
+}
+
+/// Records that were set aside, which nothing needs any more.
+fn damaged(cx: &Context) -> Vec<Finding> {
+    let home = etcd_local::home(&cx.workspace);
+    let instances = std::fs::read_dir(home).into_iter().flatten().flatten();
+    let files = instances.flat_map(|dir| std::fs::read_dir(dir.path()).into_iter().flatten().flatten());
+    let damaged = files.filter(|file| file.file_name().to_string_lossy().contains(".damaged-"));
+    damaged
+        .map(|file| {
+            let path = file.path();
+            let remedy = "look at it, then delete it: it was replaced";
+            Finding::warning("instance", format!("a damaged record was set aside as {}", cx.shown(&path)), remedy)
+        })
+        .collect()
+}
+
+/// A fresh member takes 62 to 123 MB, most of it preallocated log.
+fn disk(subject: &'static str, path: &Path) -> Finding {
+    const ENOUGH: u64 = 1 << 30;
+    const TOO_LITTLE: u64 = 200 << 20;
+    let remedy = format!("free some space around `{}`", path.display());
+    match etcd_local::free_space(path) {
+        Ok(free) if free >= ENOUGH => Finding::ok(subject, format!("{} MB are free", free >> 20)),
+        Ok(free) if free >= TOO_LITTLE => Finding::warning(subject, format!("only {} MB are free", free >> 20), remedy),
+        Ok(free) => {
+            Finding::failure(subject, format!("only {} MB are free, less than an etcd needs", free >> 20), remedy)
+        }
+        Err(error) => Finding::warning(subject, format!("cannot be measured: {error}"), remedy),
+    }
+}

@@ -1,0 +1,46 @@
+//! The variables that lead a program to a server, and `env`, which prints them. Defines them for `test`, too.
+
+use anyhow::Result;
+use etcd_local::State;
+
+use crate::cli::{Dialect, EnvVars, Format};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output;
+
+/// What a client, ours or etcdctl or any other, needs to find a server.
+pub(crate) fn of_server(endpoints: &[String]) -> Vec<(&'static str, String)> {
+    let urls = endpoints.join(",");
+    vec![("ETCD_ENDPOINTS", urls.clone()), ("ETCDCTL_API", "3".to_owned()), ("ETCDCTL_ENDPOINTS", urls)]
+}
+
+/// There is no server, and the command needs one.
+#[derive(Debug, thiserror::Error)]
+#[error("etcd `{0}` is not running")]
+pub(crate) struct NotRunning(pub(crate) String);
+
+pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
+    let status = cx.instance(&args.which)?.status()?;
+    if status.state == State::Stopped {
+        return Err(NotRunning(args.which.instance.clone()).into());
+    }
+    let vars = of_server(&status.endpoints);
+    if args.answer.format == Format::Json {
+        output::json(&vars.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
+        return Ok(Exit::SUCCESS);
+    }
+    let dialect = args.shell.unwrap_or(if cfg!(windows) { Dialect::Powershell } else { Dialect::Sh });
+    let lines: String = vars.iter().map(|(name, value)| line(dialect, name, value)).collect();
+    output::answer_text(&lines)?;
+    Ok(Exit::SUCCESS)
+}
+
+/// Values are URLs and numbers: none has a quote in it.
+fn line(dialect: Dialect, name: &str, value: &str) -> String {
+    match dialect {
+        Dialect::Sh => format!("export {name}='{value}'\n"),
+        Dialect::Fish => format!("set -gx {name} '{value}'\n"),
+        Dialect::Powershell => format!("$env:{name} = '{value}'\n"),
+        Dialect::Cmd => format!("set \"{name}={value}\"\n"),
+    }
+}

@@ -1,0 +1,67 @@
+//! `etcd-reset`: the instance's own data is gone, and it runs again if it ran.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use etcd_local::Reset;
+use serde::Serialize;
+
+use crate::cli::{EtcdReset, Format};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::{etcd_up, output};
+
+pub(crate) fn run(args: &EtcdReset, cx: &Context) -> Result<Exit> {
+    let instance = cx.instance(&args.which)?;
+    let name = instance.name();
+    if let Some(data_dir) = instance.wipes()?
+        && !args.yes
+        && !confirmed(name, &data_dir, cx)?
+    {
+        return Ok(Exit::REFUSED);
+    }
+    let Reset { wiped, up } = instance.reset()?;
+    match (args.answer.format, &up) {
+        (Format::Json, None) => {
+            output::json(&Stopped { instance: name, state: "stopped", started: false, wiped: &wiped })?
+        }
+        (Format::Text, _) => output::answer_text(&match &wiped {
+            Some(dir) => format!("wiped {}\n", cx.shown(dir)),
+            None => format!("etcd `{name}` has no data\n"),
+        })?,
+        _ => {}
+    }
+    if let Some(up) = &up {
+        etcd_up::answer(up, args.answer.format, cx)?;
+    }
+    Ok(Exit::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Stopped<'a> {
+    instance: &'a str,
+    state: &'static str,
+    started: bool,
+    wiped: &'a Option<std::path::PathBuf>,
+}
+
+/// Asks on a terminal. Elsewhere nobody can answer, so that silence is a no.
+fn confirmed(name: &str, data_dir: &Path, cx: &Context) -> Result<bool> {
+    let what = format!("all data of etcd `{name}` in {}", cx.shown(data_dir));
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        eprintln!(
+            "error: refused to delete {what}: nobody was asked\nhint: `cargo xtask etcd-reset --yes` does it without asking"
+        );
+        return Ok(false);
+    }
+    eprint!("Delete {what}? [y/N] ");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    let yes = matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    if !yes {
+        cx.output.note("nothing was changed");
+    }
+    Ok(yes)
+}

@@ -1,0 +1,52 @@
+//! `etcd-status`: what is true of an instance now.
+
+use anyhow::Result;
+use etcd_local::{State, Status};
+use serde::Serialize;
+
+use crate::cli::{EtcdStatus, Format};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output;
+
+pub(crate) fn run(args: &EtcdStatus, cx: &Context) -> Result<Exit> {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        #[serde(flatten)]
+        status: &'a Status,
+        /// Always false: shared with `etcd-up`, whose answer has the same shape.
+        started: bool,
+    }
+
+    let status = cx.instance(&args.which)?.status()?;
+    match args.answer.format {
+        Format::Json => output::json(&Answer { status: &status, started: false })?,
+        Format::Text => output::answer_text(&text(&status, cx))?,
+    }
+    Ok(if status.state == State::Stopped { Exit::NOT_RUNNING } else { Exit::SUCCESS })
+}
+
+fn text(status: &Status, cx: &Context) -> String {
+    let name = &status.instance;
+    let version = status.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    let state = match status.state {
+        State::Ready => "is ready",
+        State::Starting => "runs, but does not answer yet",
+        State::Stopped => "is not running",
+    };
+    let mut text = format!("etcd{version} `{name}` {state}\n");
+    let mut line = |label: &str, value: String| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {label:<11}{value}\n"));
+        }
+    };
+    if status.state != State::Stopped {
+        line("endpoints:", status.endpoints.join(","));
+        line("pids:", status.pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+        line("binary:", status.binary.as_ref().map(|path| cx.shown(path).to_string()).unwrap_or_default());
+    }
+    line("data:", cx.shown(&status.data_dir).to_string());
+    line("log:", cx.shown(&status.log).to_string());
+    line("cluster:", status.cluster_id.map(|id| id.to_string()).unwrap_or_default());
+    text
+}

@@ -1,0 +1,104 @@
+//! `etcd-up`: the instance runs and is ready.
+
+use std::io;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use etcd_local::{Instance, Status, Tail, Up};
+use serde::Serialize;
+
+use crate::cli::{EtcdUp, Format};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::{output, rebuild};
+
+pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
+    let mut builder = cx.builder()?.offline(args.offline);
+    if let Some(port) = args.port {
+        builder = builder.port(port);
+    }
+    if let Some(port) = args.peer_port {
+        builder = builder.peer_port(port);
+    }
+    if let Some(dir) = &args.data_dir {
+        builder = builder.data_dir(dir);
+    }
+    if let Some(wanted) = &args.etcd {
+        builder = builder.etcd(wanted.clone());
+    }
+    let instance = builder.instance(&args.which.instance)?;
+    if args.foreground {
+        return foreground(&instance, args, cx);
+    }
+    answer(&instance.up()?, args.answer.format, cx)?;
+    Ok(Exit::SUCCESS)
+}
+
+/// The answer to `etcd-up` and, after a restart, to `etcd-reset`.
+pub(crate) fn answer(up: &Up, format: Format, cx: &Context) -> Result<()> {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        #[serde(flatten)]
+        status: &'a Status,
+        started: bool,
+    }
+
+    match format {
+        Format::Json => output::json(&Answer { status: &up.status, started: up.started }),
+        Format::Text => output::answer_text(&text(up, cx)),
+    }
+}
+
+fn text(up: &Up, cx: &Context) -> String {
+    let Status { instance, endpoints, data_dir, log, version, ready_ms, .. } = &up.status;
+    let version = version.as_ref().map(ToString::to_string).unwrap_or_default();
+    let how = match (up.started, ready_ms) {
+        (true, Some(ms)) => format!("is ready after {ms} ms"),
+        (true, None) => "is ready".to_owned(),
+        (false, _) => "is already up".to_owned(),
+    };
+    format!(
+        "etcd {version} `{instance}` {how}: {}\n  data: {}\n  log:  {}\n",
+        endpoints.join(","),
+        cx.shown(data_dir),
+        cx.shown(log),
+    )
+}
+
+/// Shows the log until the server ends or Ctrl-C ends it.
+fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> {
+    const PACE: Duration = Duration::from_millis(50);
+
+    rebuild::make_way(cx);
+    let (interrupt, interrupted) = channel();
+    ctrlc::set_handler(move || interrupt.send(()).unwrap_or_default()).context("cannot watch for Ctrl-C")?;
+    let before = Tail::at_end(&instance.log()).ok();
+    let mut server = instance.up_in_foreground()?;
+    answer(&Up { status: server.status.clone(), started: true }, args.answer.format, cx)?;
+    let mut tail = match before {
+        Some(tail) => tail,
+        None => Tail::open(&instance.log(), usize::MAX)?,
+    };
+    let ended = loop {
+        tail.read(&mut io::stderr().lock())?;
+        if interrupted.recv_timeout(PACE) != Err(RecvTimeoutError::Timeout) {
+            break None;
+        }
+        if let Some(status) = server.ended_within(Duration::ZERO) {
+            break Some(status);
+        }
+    };
+    instance.down()?;
+    tail.read(&mut io::stderr().lock())?;
+    Ok(match ended {
+        None => {
+            cx.output.note(format_args!("stopped etcd `{}`; its data stays", instance.name()));
+            Exit::SUCCESS
+        }
+        Some(status) => {
+            cx.output.note(format_args!("the server of `{}` ended by itself: {status}", instance.name()));
+            Exit::FAILURE
+        }
+    })
+}

@@ -1,0 +1,96 @@
+//! A protoc for everybody who builds this workspace: plain cargo, IDEs and our own commands alike.
+//!
+//! `.cargo/config.toml` points PROTOC at the door `scripts/protoc`, which takes the protoc that the user has
+//! on PATH, else the one whose path stands in `.etcd/.protoc`. Here that file is written, and the tool is
+//! brought if there is none. On Windows the door is a copy of this program: see [`run_as_protoc`].
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::cli;
+use crate::context::Context;
+
+/// Makes sure that a build finds a protoc. That there is none is no failure of the command at hand.
+pub(crate) fn provide(cx: &Context, command: &cli::Command) {
+    let Err(error) = open_door(cx, command) else { return };
+    cx.output.note(format_args!("note: there is no protoc for builds of etcd-client: {error:#}"));
+    cx.output.note("hint: `cargo xtask doctor` tries again; a protoc on PATH or in PROTOC does, too");
+}
+
+fn open_door(cx: &Context, command: &cli::Command) -> Result<()> {
+    let door = cx.workspace.join("scripts").join("protoc");
+    if cfg!(windows) {
+        copy_of_us(&door.with_extension("exe"))?;
+    }
+    // Cargo hands its [env] to this process, too: the door is not a protoc of the user's.
+    let env = match cx.env.path_var("PROTOC") {
+        Some(path) if path == door => cx.env.clone().without("PROTOC"),
+        Some(_) => return Ok(()),
+        None => cx.env.clone(),
+    };
+    if on_path(cx.env.var_os("PATH"), &door).is_some() {
+        return Ok(());
+    }
+    let pointer = pointer(&cx.workspace);
+    match fs::read_to_string(&pointer) {
+        Ok(path) if !path.is_empty() && Path::new(path.trim_end()).is_file() => return Ok(()),
+        // Empty: there was none to be had. Commands that only look do not try again.
+        Ok(path) if path.is_empty() && command.only_looks() => return Ok(()),
+        _ => {}
+    }
+    let home = etcd_local::home(&cx.workspace);
+    fs::create_dir_all(&home).with_context(|| format!("cannot create `{}`", home.display()))?;
+    let binaries = cx.builder()?.offline(command.is_offline()).environment(env).binaries();
+    let protoc = binaries.protoc();
+    let path = protoc.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    fs::write(&pointer, path).with_context(|| format!("cannot write `{}`", pointer.display()))?;
+    protoc?;
+    Ok(())
+}
+
+fn pointer(workspace: &Path) -> PathBuf {
+    etcd_local::home(workspace).join(".protoc")
+}
+
+/// The user's own protoc, which is not our door.
+fn on_path(path: Option<&std::ffi::OsStr>, door: &Path) -> Option<PathBuf> {
+    let doors = door.parent();
+    which::which_in_all("protoc", path, Path::new(".")).ok()?.find(|found| found.parent() != doors)
+}
+
+fn copy_of_us(door: &Path) -> Result<()> {
+    if door.exists() {
+        return Ok(());
+    }
+    let exe = std::env::current_exe().context("cannot find this program's own file")?;
+    fs::copy(&exe, door).with_context(|| format!("cannot write `{}`", door.display()))?;
+    Ok(())
+}
+
+/// If this program runs under the name `protoc`, it is the door.
+pub(crate) fn run_as_protoc() -> Option<ExitCode> {
+    let door = std::env::current_exe().ok()?;
+    if door.file_stem()? != "protoc" {
+        return None;
+    }
+    let recorded = || {
+        let workspace = door.parent()?.parent()?;
+        let path = PathBuf::from(fs::read_to_string(pointer(workspace)).ok()?);
+        path.is_file().then_some(path)
+    };
+    let Some(protoc) = on_path(std::env::var_os("PATH").as_deref(), &door).or_else(recorded) else {
+        eprintln!("error: there is no protoc\nhint: `cargo xtask doctor` brings one");
+        return Some(ExitCode::FAILURE);
+    };
+    let status = Command::new(&protoc).args(std::env::args_os().skip(1)).status();
+    Some(match status {
+        Ok(status) => crate::exit::Exit::of_child(status).into(),
+        Err(error) => {
+            eprintln!("error: cannot run `{}`: {error}", protoc.display());
+            ExitCode::FAILURE
+        }
+    })
+}
