@@ -9,7 +9,6 @@ use etcd_local::{
     StartError, StopError,
 };
 
-use crate::env_vars::NotRunning;
 use crate::exit::Exit;
 
 /// Prints an error and says how the process is to exit.
@@ -31,6 +30,25 @@ pub(crate) fn print(error: &anyhow::Error) -> Exit {
         eprintln!("hint: {hint}");
     }
     advice.exit
+}
+
+/// A failure of the command line's own, with the next step.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Failure {
+    what: String,
+    next: &'static str,
+    exit: Exit,
+}
+
+impl Failure {
+    pub(crate) fn new(what: impl Into<String>, next: &'static str) -> anyhow::Error {
+        Self::with_exit(Exit::FAILURE, what, next)
+    }
+
+    pub(crate) fn with_exit(exit: Exit, what: impl Into<String>, next: &'static str) -> anyhow::Error {
+        Self { what: what.into(), next, exit }.into()
+    }
 }
 
 struct Advice {
@@ -101,8 +119,8 @@ fn of(error: &(dyn Error + 'static)) -> Option<Advice> {
     if error.is::<SettingsError>() || error.is::<NameError>() {
         return Some(Advice::hint("the README lists every setting and its values").with_exit(Exit::USAGE));
     }
-    if error.is::<NotRunning>() {
-        return Some(Advice::hint("`cargo xtask etcd-up` starts it").with_exit(Exit::NOT_RUNNING));
+    if let Some(Failure { next, exit, .. }) = error.downcast_ref() {
+        return Some(Advice::hint(*next).with_exit(*exit));
     }
     binary(error)
 }

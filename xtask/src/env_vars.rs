@@ -3,6 +3,7 @@
 use anyhow::Result;
 use etcd_local::State;
 
+use crate::advice::Failure;
 use crate::cli::{Dialect, EnvVars, Format};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -15,14 +16,15 @@ pub(crate) fn of_server(endpoints: &[String]) -> Vec<(&'static str, String)> {
 }
 
 /// There is no server, and the command needs one.
-#[derive(Debug, thiserror::Error)]
-#[error("etcd `{0}` is not running")]
-pub(crate) struct NotRunning(pub(crate) String);
+pub(crate) fn not_running(instance: &str) -> anyhow::Error {
+    let what = format!("etcd `{instance}` is not running");
+    Failure::with_exit(Exit::NOT_RUNNING, what, "`cargo xtask etcd-up` starts it")
+}
 
 pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
     let status = cx.instance(&args.which)?.status()?;
     if status.state == State::Stopped {
-        return Err(NotRunning(args.which.instance.clone()).into());
+        return Err(not_running(&status.instance));
     }
     let vars = of_server(&status.endpoints);
     if args.answer.format == Format::Json {

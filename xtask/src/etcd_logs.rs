@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use etcd_local::Tail;
 
+use crate::advice::Failure;
 use crate::cli::EtcdLogs;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -16,7 +17,13 @@ pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
     const PACE: Duration = Duration::from_millis(100);
 
     let log = cx.instance(&args.which)?.log();
-    let mut tail = Tail::open(&log, args.lines).with_context(|| format!("there is no log at `{}`", log.display()))?;
+    let mut tail = match Tail::open(&log, args.lines) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let what = format!("there is no log at `{}`", log.display());
+            return Err(Failure::new(what, "`cargo xtask etcd-up` starts a server, which writes one"));
+        }
+        opened => opened.with_context(|| format!("cannot read `{}`", log.display()))?,
+    };
     tail.read(&mut io::stdout().lock())?;
     if !args.follow {
         return Ok(Exit::SUCCESS);

@@ -7,6 +7,7 @@ use anyhow::Result;
 use etcd_local::Reset;
 use serde::Serialize;
 
+use crate::advice::Failure;
 use crate::cli::{EtcdReset, Format};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -50,10 +51,8 @@ struct Stopped<'a> {
 fn confirmed(name: &str, data_dir: &Path, cx: &Context) -> Result<bool> {
     let what = format!("all data of etcd `{name}` in {}", cx.shown(data_dir));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        eprintln!(
-            "error: refused to delete {what}: nobody was asked\nhint: `cargo xtask etcd-reset --yes` does it without asking"
-        );
-        return Ok(false);
+        let what = format!("refused to delete {what}: there is nobody to ask");
+        return Err(Failure::with_exit(Exit::REFUSED, what, "`cargo xtask etcd-reset --yes` does it without asking"));
     }
     eprint!("Delete {what}? [y/N] ");
     io::stderr().flush()?;

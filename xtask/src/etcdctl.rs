@@ -1,8 +1,9 @@
 //! `etcdctl`: a real one, pointed at the instance.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use etcd_local::State;
 
+use crate::advice::Failure;
 use crate::cli::Etcdctl;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -11,10 +12,13 @@ use crate::{child, env_vars};
 pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let status = cx.instance(&args.which)?.status()?;
     let Some(etcdctl) = cx.builder()?.binaries().etcdctl(status.binary.as_deref()) else {
-        bail!("no etcdctl is installed: not beside etcd, in $GOPATH/bin, nor on PATH");
+        return Err(Failure::new(
+            "no etcdctl is installed: not beside etcd, in $GOPATH/bin, nor on PATH",
+            "`cargo xtask etcd-install --from release` brings one where its archive is pinned; so do your system's packages",
+        ));
     };
     if status.state == State::Stopped && cx.env.var("ETCDCTL_ENDPOINTS").is_none() {
-        return Err(env_vars::NotRunning(args.which.instance.clone()).into());
+        return Err(env_vars::not_running(&status.instance));
     }
     let vars = env_vars::of_server(&status.endpoints);
     // Endpoints that the caller set are the caller's wish.

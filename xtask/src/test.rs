@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use etcd_local::{Builder, Ephemeral, State};
 use xshell::{Shell, cmd};
 
+use crate::advice::Failure;
 use crate::child::Interrupts;
 use crate::cli::{Runner, Test};
 use crate::context::Context;
@@ -81,10 +82,11 @@ impl Server {
                     let name = format!("etcd {version} `{}` at {}", status.instance, status.endpoints.join(","));
                     return Ok(Self::Existing { endpoints: status.endpoints, name });
                 }
-                State::Starting => bail!(
-                    "etcd `{}` runs, but does not answer: `cargo xtask etcd-up` waits for it, `--ephemeral` does without it",
-                    status.instance
-                ),
+                State::Starting => {
+                    let what = format!("etcd `{}` runs, but does not answer", status.instance);
+                    let next = "`cargo xtask etcd-up` waits for it; `--ephemeral` does without it";
+                    return Err(Failure::new(what, next));
+                }
                 State::Stopped => {}
             }
         }
@@ -179,9 +181,8 @@ fn choose_runner(wanted: Runner, cx: &Context) -> Result<Chosen> {
         Runner::Cargo => Chosen::CargoTest,
         Runner::Auto if !has_nextest().context("cannot run cargo")? => Chosen::CargoTest,
         Runner::Nextest if !has_nextest().context("cannot run cargo")? => {
-            bail!(
-                "nextest is not installed: `cargo install cargo-nextest --locked` brings it, `--runner cargo` does without it"
-            )
+            let next = "`cargo install cargo-nextest --locked` brings it; `--runner cargo` does without it";
+            return Err(Failure::new("nextest is not installed", next));
         }
         Runner::Auto | Runner::Nextest => Chosen::Nextest,
     })

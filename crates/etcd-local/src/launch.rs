@@ -17,7 +17,7 @@ use crate::data::DataDir;
 use crate::env::Env;
 use crate::lock::Lock;
 use crate::log;
-use crate::process::{self, Child, Lifetime, Running, Spawn};
+use crate::process::{self, Child, Lifetime, Running, Spawn, Spawned};
 use crate::readiness::{self, Probe};
 use crate::wait::{Deadline, Pace};
 
@@ -71,13 +71,18 @@ pub(crate) struct Launch<'a> {
 /// A launch that may still become ready.
 pub(crate) struct Launched {
     pub(crate) child: Child,
-    ports: Ports,
     expected: Option<ClusterId>,
     spawned: Instant,
+    origin: Origin,
+}
+
+/// What explains a failed launch afterwards.
+struct Origin {
+    version: Version,
+    ports: Ports,
     log: PathBuf,
     /// Where this launch's lines begin in the log.
     log_from: u64,
-    binary: Binary,
 }
 
 /// A server that is proven ready.
@@ -102,15 +107,15 @@ impl Launch<'_> {
             lifetime: self.lifetime,
         })
         .map_err(|source| LaunchError::Spawn { binary: self.binary.path.clone(), source })?;
-        Ok(Launched {
-            child,
-            ports: self.ports,
-            expected: self.data.marker.as_ref().and_then(|marker| marker.cluster_id),
-            spawned,
-            log: self.log.to_owned(),
-            log_from,
-            binary: self.binary.clone(),
-        })
+        let origin =
+            Origin { version: self.binary.version.clone(), ports: self.ports, log: self.log.to_owned(), log_from };
+        match child {
+            Spawned::Running(child) => {
+                let expected = self.data.marker.as_ref().and_then(|marker| marker.cluster_id);
+                Ok(Launched { child, expected, spawned, origin })
+            }
+            Spawned::Ended(status) => Err(origin.exited(status)),
+        }
     }
 
     fn args(&self) -> Vec<String> {
@@ -156,28 +161,32 @@ impl Launched {
     }
 
     fn watch(&mut self, deadline: Deadline, patience: Duration) -> Result<Ready, LaunchError> {
-        let (client, peer) = (self.ports.client_url(), self.ports.peer_url());
+        let Origin { version, ports, log, .. } = &self.origin;
+        let (client, peer) = (ports.client_url(), ports.peer_url());
         let mut pace = Pace::new();
         loop {
             let answer = readiness::probe(&client, &peer, self.expected);
             // Looked at after the answer: only a child that lives now can have given it.
             if let Some(status) = self.child.exited_within(pace.next(deadline)) {
-                return Err(self.exited(status));
+                return Err(self.origin.exited(status));
             }
             let reason = match answer {
-                Probe::Ready { cluster_id, version } => {
-                    let version = Version::parse(&version).unwrap_or_else(|_| self.binary.version.clone());
+                Probe::Ready { cluster_id, version: answered } => {
+                    let version = Version::parse(&answered).unwrap_or_else(|_| version.clone());
                     return Ok(Ready { cluster_id, version, took: self.spawned.elapsed() });
                 }
                 Probe::NotYet(reason) => reason,
                 Probe::Foreign(other) => format!("cluster {other}, which is not ours, answers on {peer}"),
             };
             if deadline.expired() {
-                return Err(LaunchError::NotReady { waited: patience, reason, log: self.log.clone() });
+                return Err(LaunchError::NotReady { waited: patience, reason, log: log.clone() });
             }
         }
     }
+}
 
+impl Origin {
+    /// An exit before readiness, explained by the log.
     fn exited(&self, status: ExitStatus) -> LaunchError {
         let reason = log::reason_of_exit(&self.log, self.log_from);
         if reason.as_ref().is_some_and(|reason| log::is_address_in_use(reason)) {
@@ -187,7 +196,7 @@ impl Launched {
             };
             return LaunchError::PortTaken { port, kind, holder: Holder::of(SocketAddr::new(self.ports.host, port)) };
         }
-        LaunchError::Exited { version: self.binary.version.clone(), status, reason, log: self.log.clone() }
+        LaunchError::Exited { version: self.version.clone(), status, reason, log: self.log.clone() }
     }
 }
 

@@ -91,6 +91,13 @@ pub(crate) struct Spawn<'a> {
     pub(crate) lifetime: Lifetime,
 }
 
+/// What became of a spawn.
+pub(crate) enum Spawned {
+    Running(Child),
+    /// It was gone before anybody could look at it.
+    Ended(ExitStatus),
+}
+
 /// A server that we spawned.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -113,7 +120,7 @@ impl Child {
 /// it, and a caller that lives long must not collect zombies.
 ///
 /// The child gets none of the `ETCD_*` variables: etcd reads them as flags, and ours mean other things.
-pub(crate) fn spawn(spawn: Spawn<'_>) -> io::Result<Child> {
+pub(crate) fn spawn(spawn: Spawn<'_>) -> io::Result<Spawned> {
     let mut command = Command::new(spawn.program);
     command.args(&spawn.args).stdin(Stdio::from(spawn.lock));
     command.stdout(Stdio::from(spawn.log.try_clone()?)).stderr(Stdio::from(spawn.log));
@@ -148,11 +155,13 @@ pub(crate) fn spawn(spawn: Spawn<'_>) -> io::Result<Child> {
     // The thread always sends: it cannot hang before the child runs, only fail.
     let running = start.recv().map_err(io::Error::other)??;
     match running {
-        Some(running) => Ok(Child { running, exit, exited: None }),
-        // Gone before we could look at it, which is an exit like any other, only sooner.
-        None => Err(exited_at_once(&exit)),
+        Some(running) => Ok(Spawned::Running(Child { running, exit, exited: None })),
+        None => Ok(Spawned::Ended(exit.recv_timeout(REAPED).map_err(io::Error::other)?)),
     }
 }
+
+/// How long the system may take to hand over the status of a process that has ended.
+const REAPED: Duration = Duration::from_secs(10);
 
 fn keep(mut child: std::process::Child, lifetime: Lifetime) -> io::Result<(std::process::Child, Option<os::Tie>)> {
     if lifetime == Lifetime::Detached {
@@ -165,12 +174,5 @@ fn keep(mut child: std::process::Child, lifetime: Lifetime) -> io::Result<(std::
             let _ = child.wait();
             Err(error)
         }
-    }
-}
-
-fn exited_at_once(exit: &Receiver<ExitStatus>) -> io::Error {
-    match exit.recv_timeout(Duration::from_secs(10)) {
-        Ok(status) => io::Error::other(format!("it ended at once, {status}")),
-        Err(_) => io::Error::other("it ended at once"),
     }
 }

@@ -1,0 +1,151 @@
+//! Ephemeral instances end with their owner, however that ends. The owner is this test program, run again.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use etcd_local::{Builder, Env, Ephemeral, Settings};
+
+const ROLE: &str = "EPHEMERAL_OWNER";
+
+fn start(temp: &Path) -> Ephemeral {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
+    let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache).with_temp_dir(temp);
+    Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default()).start_ephemeral().unwrap()
+}
+
+/// Not a test: what the owner does when the tests below run this program again.
+#[test]
+fn the_owner() {
+    let (Ok(role), Ok(temp)) = (std::env::var(ROLE), std::env::var("EPHEMERAL_TEMP")) else { return };
+    let etcd = start(Path::new(&temp));
+    println!("owner of {} at {}", etcd.pid(), etcd.dir().display());
+    if role == "panics" {
+        panic!("as asked");
+    }
+    if role == "exits" {
+        std::process::exit(3); // no destructor runs
+    }
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+struct Owner {
+    process: Child,
+    server: u32,
+    dir: std::path::PathBuf,
+}
+
+fn owner(role: &str, temp: &Path) -> Owner {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["the_owner", "--exact", "--nocapture"]).env(ROLE, role).env("EPHEMERAL_TEMP", temp);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = command.spawn().unwrap();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let line = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("owner of ")?.1.to_owned())).unwrap();
+    let (server, dir) = line.split_once(" at ").unwrap();
+    Owner { process, server: server.parse().unwrap(), dir: dir.into() }
+}
+
+fn eventually(mut look: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(60) {
+        if look() {
+            return true;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    false
+}
+
+/// Zombies, which only wait for a reaper, are gone.
+#[cfg(target_os = "linux")]
+fn lives(pid: u32) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+}
+
+#[cfg(target_os = "linux")]
+fn entries(dir: &Path) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn it_is_gone_after_drop() {
+    let temp = tempfile::tempdir().unwrap();
+    let etcd = start(temp.path());
+    let (pid, dir) = (etcd.pid(), etcd.dir().to_owned());
+    assert!(etcd.is_alive() && lives(pid) && dir.exists());
+    drop(etcd);
+    assert!(!dir.exists() && entries(temp.path()) == 0);
+    assert!(eventually(|| !lives(pid)));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn it_is_gone_however_its_owner_ends() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    for (role, signal) in [
+        ("panics", None),
+        ("exits", None),
+        ("waits", Some(Signal::INT)),
+        ("waits", Some(Signal::TERM)),
+        ("waits", Some(Signal::HUP)),
+        ("waits", Some(Signal::KILL)),
+    ] {
+        let temp = tempfile::tempdir().unwrap();
+        let mut owner = owner(role, temp.path());
+        if let Some(signal) = signal {
+            assert!(lives(owner.server));
+            kill_process(Pid::from_child(&owner.process), signal).unwrap();
+        }
+        owner.process.wait().unwrap();
+        assert!(eventually(|| !lives(owner.server)), "{role} {signal:?}: the server lives");
+        assert!(eventually(|| !owner.dir.exists()), "{role} {signal:?}: the directory stays");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn many_owners_killed_at_random_leave_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    for round in 0..8_u64 {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["the_owner", "--exact"]).env(ROLE, "waits").env("EPHEMERAL_TEMP", temp.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = command.spawn().unwrap();
+        std::thread::park_timeout(Duration::from_millis(round * 11));
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    // What a janitor could not see, because it was not yet there, the next start sweeps.
+    drop(start(temp.path()));
+    let left = || fs::read_dir(temp.path()).unwrap().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+    let mark = temp.path().to_str().unwrap().to_owned();
+    let servers = || {
+        let lines =
+            fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        lines.filter(|line| String::from_utf8_lossy(line).contains(&mark) && line.starts_with(b"/")).count()
+    };
+    assert!(eventually(|| servers() == 0), "servers are left");
+    assert!(
+        eventually(|| left().is_empty() || {
+            drop(start(temp.path()));
+            left().is_empty()
+        }),
+        "left: {:?}",
+        left()
+    );
+}
+
+#[test]
+fn two_at_once_do_not_meet() {
+    let temp = tempfile::tempdir().unwrap();
+    let (a, b) = (start(temp.path()), start(temp.path()));
+    assert_ne!(a.endpoints(), b.endpoints());
+    assert_ne!(a.cluster_id(), b.cluster_id());
+    drop(a);
+    assert!(b.is_alive());
+}

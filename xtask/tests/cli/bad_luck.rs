@@ -1,0 +1,261 @@
+//! Kills, races, damage and thieves: whatever happened, the next command finds the truth and leaves nothing.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use etcd_local::State;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::playground::{Playground, eventually, fake_etcd, finish, get, put};
+
+/// How many rounds of each: few in the suite, `XTASK_TEST_ROUNDS` for more.
+fn rounds(default: u64) -> u64 {
+    std::env::var("XTASK_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
+}
+
+/// Well spread delays of 0 to `span` milliseconds, the same in each run of the suite.
+fn delay(round: u64, span: u64) -> Duration {
+    Duration::from_micros(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) % (span * 1000))
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let _ = kill_process(Pid::from_child(child), signal);
+}
+
+#[test]
+fn fifty_ups_at_once_start_one_server() {
+    let play = Playground::new();
+    let calls: Vec<_> = (0..50).map(|_| play.command(&["etcd-up", "--format", "json"]).spawn().unwrap()).collect();
+    let mut pids = std::collections::BTreeSet::new();
+    let mut started = 0;
+    for call in calls {
+        let output = call.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        started += usize::from(text.contains(r#""started":true"#));
+        pids.insert(serde_json::from_str::<etcd_local::Status>(&text).unwrap().pids);
+    }
+    assert_eq!((pids.len(), started), (1, 1), "{pids:?}");
+    assert_eq!(play.processes().len(), 1);
+}
+
+#[test]
+fn a_reset_during_an_up_and_downs_among_them() {
+    let play = Playground::new();
+    play.up(&[]);
+    let lines: [&[&str]; 4] = [&["etcd-reset", "--yes"], &["etcd-up"], &["etcd-down"], &["etcd-up"]];
+    for round in 0..rounds(3) {
+        let calls: Vec<_> =
+            (0..8).map(|call| play.command(lines[(call + round as usize) % 4]).spawn().unwrap()).collect();
+        for call in calls {
+            let output = call.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let up = play.up(&[]);
+        assert_eq!(play.processes().len(), 1);
+        assert_eq!(play.status().pids, up.pids);
+    }
+}
+
+/// Kills one command at a random moment, and checks that the next ones find and leave the truth.
+fn killed(line: &[&str], signal_sent: Signal, prepare: impl Fn(&Playground), count: u64) {
+    let play = Playground::new();
+    for round in 0..count {
+        prepare(&play);
+        let mut call = play.command(line).spawn().unwrap();
+        std::thread::park_timeout(delay(round, 120));
+        signal(&call, signal_sent);
+        call.wait().unwrap();
+        let up = play.up(&[]);
+        assert_eq!(up.pids.len(), 1, "round {round}");
+        assert_eq!(play.processes().len(), 1, "round {round}: {:#?}", play.processes());
+        assert_eq!(play.status(), up_without_time(up, &play), "round {round}");
+        play.xtask(&["etcd-down"]).ok();
+        assert!(eventually(|| play.processes().is_empty()), "round {round}: {:#?}", play.processes());
+        assert_eq!(play.status().state, State::Stopped);
+    }
+}
+
+/// An adopted server's start was not timed; all else must agree.
+fn up_without_time(up: etcd_local::Status, play: &Playground) -> etcd_local::Status {
+    etcd_local::Status { ready_ms: play.status().ready_ms, ..up }
+}
+
+#[test]
+fn an_up_that_is_killed() {
+    killed(&["etcd-up"], Signal::KILL, |_| (), rounds(12));
+}
+
+#[test]
+fn an_up_that_is_interrupted() {
+    killed(&["etcd-up"], Signal::INT, |_| (), rounds(8));
+}
+
+#[test]
+fn a_down_that_is_killed() {
+    killed(&["etcd-down"], Signal::KILL, |play| drop(play.up(&[])), rounds(8));
+}
+
+#[test]
+fn a_reset_that_is_killed() {
+    killed(&["etcd-reset", "--yes"], Signal::KILL, |play| drop(play.up(&[])), rounds(10));
+}
+
+#[test]
+fn a_reset_that_is_killed_leaves_no_half_wiped_data_behind() {
+    let play = Playground::new();
+    play.up(&[]);
+    play.xtask(&["etcd-down"]).ok();
+    // As a kill between the rename and the deletion leaves it.
+    let (data, wiped) = (play.path(".etcd/default/data"), play.path(".etcd/default/data.wiped-0123"));
+    fs::rename(data, &wiped).unwrap();
+    let bystander = play.path(".etcd/default/data.wiped-by-me");
+    fs::create_dir(&bystander).unwrap();
+    fs::write(bystander.join("precious"), "").unwrap();
+    play.up(&[]);
+    assert!(!wiped.exists() && bystander.join("precious").exists());
+}
+
+#[test]
+fn a_server_that_was_killed_is_started_again_with_its_data() {
+    let play = Playground::new();
+    let up = play.up(&[]);
+    put(&up, "dg==");
+    kill_process(Pid::from_raw(up.pids[0].cast_signed()).unwrap(), Signal::KILL).unwrap();
+    assert!(eventually(|| play.status().state == State::Stopped));
+    assert!(play.status().pids.is_empty());
+    assert_eq!(get(&play.up(&[])).as_deref(), Some("dg=="));
+}
+
+#[test]
+fn a_server_that_is_stopped_by_signal_is_waited_for_with_a_deadline() {
+    let play = Playground::new();
+    let up = play.up(&[]);
+    let server = Pid::from_raw(up.pids[0].cast_signed()).unwrap();
+    kill_process(server, Signal::STOP).unwrap();
+    assert_eq!(play.status().state, State::Starting);
+    // It cannot hear SIGTERM: after the grace it is killed.
+    play.xtask(&["etcd-down"]).ok();
+    assert!(play.processes().is_empty());
+}
+
+#[test]
+fn records_that_are_damaged_while_the_server_runs() {
+    let play = Playground::new();
+    let mut up = play.up(&[]);
+    let record = play.path(".etcd/default/instance.json");
+    let good = fs::read_to_string(&record).unwrap();
+    let newer = good.replace("\"schema\": 1", "\"schema\": 2");
+    let half = &good[..good.len() / 2];
+    for damage in ["", "\u{0}\u{1}", half, "[]", &newer, "{\"schema\":1}"] {
+        fs::write(&record, damage).unwrap();
+        assert_eq!(play.status().pids, up.pids, "{damage}");
+        let again = play.up(&[]);
+        assert_eq!(
+            (again.pids, again.endpoints, again.cluster_id),
+            (up.pids.clone(), up.endpoints.clone(), up.cluster_id)
+        );
+        fs::write(&record, damage).unwrap();
+        play.xtask(&["etcd-down"]).ok();
+        assert!(play.processes().is_empty(), "{damage}");
+        up = play.up(&["--port", &crate::playground::port(&up).to_string()]);
+    }
+    let aside = fs::read_dir(play.path(".etcd/default")).unwrap().flatten();
+    let aside: Vec<_> = aside.filter(|entry| entry.file_name().to_string_lossy().contains("damaged")).collect();
+    assert!(!aside.is_empty(), "nothing that could not be read is deleted");
+    assert!(play.xtask(&["doctor"]).stdout.contains("a damaged record was set aside"));
+}
+
+#[test]
+fn a_record_that_names_somebody_elses_process() {
+    let play = Playground::new();
+    let up = play.up(&[]);
+    play.xtask(&["etcd-down"]).ok();
+    let mut bystander = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let record = play.path(".etcd/default/instance.json");
+    let mut forged: serde_json::Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+    // A pid that was reused: same number, another start.
+    forged["pids"] = serde_json::json!([bystander.id()]);
+    forged["process"] = serde_json::json!({"pid": bystander.id(), "started": 1, "boot": "", "exe": up.binary});
+    fs::write(&record, forged.to_string()).unwrap();
+    assert_eq!(play.status().state, State::Stopped);
+    play.xtask(&["etcd-down"]).ok();
+    play.xtask(&["etcd-reset", "--yes"]).ok();
+    play.up(&[]);
+    fs::write(&record, forged.to_string()).unwrap();
+    play.xtask(&["etcd-down"]).ok();
+    assert!(bystander.try_wait().unwrap().is_none(), "the bystander was killed");
+    assert!(play.processes().is_empty());
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+}
+
+#[test]
+fn an_etcd_that_never_gets_ready_is_ended() {
+    use etcd_local::{Builder, Env, LaunchError, Port, Settings, StartError};
+
+    let play = Playground::new();
+    let bin = play.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let fake = fake_etcd(&bin, "exec sleep 600");
+    let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", crate::playground::shared_cache());
+    let builder = Builder::with_settings(env, play.dir.path(), Settings::default());
+    let builder =
+        builder.port(Port::Auto).etcd(etcd_local::binary::Wanted::At(fake)).patience(Duration::from_millis(300));
+    let error = builder.instance("default").unwrap().up().unwrap_err();
+    assert!(matches!(error, StartError::Launch(LaunchError::NotReady { .. })), "{error}");
+    assert_eq!(play.status().state, State::Stopped);
+}
+
+#[test]
+fn a_foreground_server_ends_with_ctrl_c_and_with_its_killed_owner() {
+    let play = Playground::new();
+    for (sent, code) in [(Signal::INT, Some(0)), (Signal::TERM, Some(0)), (Signal::KILL, None)] {
+        let mut command = play.command(&["etcd-up", "--foreground"]);
+        command.process_group(0).stderr(Stdio::null());
+        let mut call = command.spawn().unwrap();
+        assert!(eventually(|| play.status().state == State::Ready));
+        signal(&call, sent);
+        assert_eq!(call.wait().unwrap().code(), code);
+        assert!(eventually(|| play.processes().is_empty()), "{sent:?}: {:#?}", play.processes());
+        assert_eq!(play.status().state, State::Stopped);
+    }
+}
+
+#[test]
+fn a_foreground_server_that_ends_by_itself_is_reported() {
+    let play = Playground::new();
+    let call = play.command(&["etcd-up", "--foreground"]).spawn().unwrap();
+    assert!(eventually(|| play.status().state == State::Ready));
+    let server = Pid::from_raw(play.status().pids[0].cast_signed()).unwrap();
+    kill_process(server, Signal::KILL).unwrap();
+    let output = call.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ended by itself"));
+}
+
+#[test]
+fn output_into_a_closed_pipe_is_no_error() {
+    let play = Playground::new();
+    play.up(&[]);
+    let mut shell = std::process::Command::new("sh");
+    let exe = env!("CARGO_BIN_EXE_xtask");
+    shell.arg("-c").arg(format!("for n in 1 2 3 4 5 6 7 8 9; do '{exe}' etcd-logs; done | head -n 1"));
+    shell.current_dir(play.dir.path()).env("CARGO_MANIFEST_DIR", play.dir.path()).env("PROTOC", "/bin/true");
+    let run = finish(crate::bad_input::quiet(shell)).ok();
+    assert_eq!(run.stdout.lines().count(), 1);
+    assert!(run.stderr.is_empty(), "{run:?}");
+}
+
+#[test]
+fn the_answer_can_be_captured_while_the_server_lives_on() {
+    // A server that kept our stdout open would make `$(cargo xtask etcd-up)` wait for ever.
+    let play = Playground::new();
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg(format!("echo \"$('{}' etcd-up 2>&1)\"", env!("CARGO_BIN_EXE_xtask")));
+    shell.current_dir(play.dir.path()).env("CARGO_MANIFEST_DIR", play.dir.path()).env("PROTOC", "/bin/true");
+    shell.env("ETCD_LOCAL_CACHE", crate::playground::shared_cache());
+    assert!(finish(crate::bad_input::quiet(shell)).ok().stdout.contains("is ready"));
+}

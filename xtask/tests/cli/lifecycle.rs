@@ -1,0 +1,193 @@
+//! Up, down, reset, status, logs, env: what they do when all is well.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use etcd_local::State;
+
+use crate::playground::{Playground, eventually, finish, get, port, put};
+
+#[test]
+fn data_survives_a_stop_and_ends_with_a_reset() {
+    let play = Playground::new();
+    let first = play.up(&[]);
+    assert_eq!(first.state, State::Ready);
+    put(&first, "b25l");
+    assert!(play.xtask(&["etcd-down"]).ok().stdout.contains("its data stays"));
+    assert_eq!(play.xtask(&["etcd-status"]).code, Some(3));
+    assert!(play.processes().is_empty());
+
+    let second = play.up(&[]);
+    assert_eq!(get(&second).as_deref(), Some("b25l"));
+    assert_eq!(second.cluster_id, first.cluster_id);
+    assert_eq!(second.endpoints, first.endpoints, "an automatic port is kept while it is free");
+
+    let reset = play.xtask(&["etcd-reset", "--yes", "--format", "json"]).ok().status();
+    assert_eq!(get(&reset), None);
+    assert_ne!(reset.cluster_id, first.cluster_id, "watchers of the old data must notice");
+    assert_eq!(reset.endpoints, first.endpoints);
+    let left: Vec<_> =
+        fs::read_dir(play.path(".etcd/default")).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("wiped")), "{left:?}");
+}
+
+#[test]
+fn a_second_up_reuses_and_a_second_down_is_no_error() {
+    let play = Playground::new();
+    assert!(play.xtask(&["etcd-down"]).ok().stdout.contains("was not running"));
+    assert!(!play.path(".etcd").exists(), "`etcd-down` creates nothing");
+    let first = play.up(&[]);
+    let again = play.xtask(&["etcd-up", "--format", "json"]).ok();
+    assert_eq!(again.status().pids, first.pids);
+    assert!(again.stdout.contains(r#""started":false"#), "{again:?}");
+    assert!(play.xtask(&["etcd-up"]).ok().stdout.contains("is already up"));
+    play.xtask(&["etcd-down"]).ok();
+    play.xtask(&["etcd-down"]).ok();
+}
+
+#[test]
+fn a_reset_of_a_stopped_instance_leaves_it_stopped() {
+    let play = Playground::new();
+    assert!(play.xtask(&["etcd-reset", "--yes"]).ok().stdout.contains("has no data"));
+    play.up(&[]);
+    play.xtask(&["etcd-down"]).ok();
+    assert!(play.path(".etcd/default/data/member").exists());
+    play.xtask(&["etcd-reset", "--yes"]).ok();
+    assert!(!play.path(".etcd/default/data").exists());
+    assert_eq!(play.status().state, State::Stopped);
+}
+
+#[test]
+fn instances_live_side_by_side() {
+    let play = Playground::new();
+    let (a, b) = (play.up(&["--instance", "a"]), play.up(&["--instance", "b", "--etcd", "3.5.27"]));
+    assert_ne!((port(&a), a.cluster_id), (port(&b), b.cluster_id));
+    assert_eq!(b.version.clone().unwrap().to_string(), "3.5.27");
+    put(&a, "YQ==");
+    put(&b, "Yg==");
+    play.xtask(&["etcd-reset", "--instance", "b", "--yes"]).ok();
+    assert_eq!(get(&a).as_deref(), Some("YQ=="));
+    play.xtask(&["etcd-down", "--instance", "a"]).ok();
+    let running = play.xtask(&["etcd-status", "--instance", "b"]).ok();
+    assert!(running.stdout.contains("is ready"), "{running:?}");
+}
+
+#[test]
+fn the_state_is_for_its_user_only_and_not_for_git() {
+    let play = Playground::new();
+    play.up(&[]);
+    for dir in [".etcd/default", ".etcd/default/data"] {
+        let mode = fs::metadata(play.path(dir)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{dir}");
+    }
+    assert_eq!(fs::read_to_string(play.path(".etcd/.gitignore")).unwrap(), "*\n");
+}
+
+#[test]
+fn the_server_does_not_take_our_variables_for_its_flags() {
+    let play = Playground::new().with("ETCD_NAME", "impostor").with("ETCD_SNAPSHOT_COUNT", "nonsense");
+    let up = play.up(&[]);
+    let members = minreq::post(format!("{}/v3/cluster/member/list", up.endpoints[0])).with_body("{}").send().unwrap();
+    assert!(!members.as_str().unwrap().contains("impostor"));
+}
+
+#[test]
+fn the_members_name_is_etcdinstance() {
+    let play = Playground::new().with("ETCDINSTANCE", "chamber-7");
+    let up = play.up(&[]);
+    let members = minreq::post(format!("{}/v3/cluster/member/list", up.endpoints[0])).with_body("{}").send().unwrap();
+    assert!(members.as_str().unwrap().contains("chamber-7"));
+}
+
+#[test]
+fn the_settings_come_from_flag_then_environment_then_manifest() {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (manifest, variable, flag) = (free(), free(), free());
+    let play = Playground::new();
+    play.configure(&format!("port = {manifest}\npeer-port = \"auto\""));
+    assert_eq!(port(&play.up(&[])), manifest);
+    play.xtask(&["etcd-down"]).ok();
+    let play = play.with("ETCDPORTCLNT", variable.to_string());
+    assert_eq!(port(&play.up(&[])), variable);
+    play.xtask(&["etcd-down"]).ok();
+    assert_eq!(port(&play.up(&["--port", &flag.to_string()])), flag);
+}
+
+#[test]
+fn logs_are_shown_and_followed() {
+    let play = Playground::new();
+    play.xtask(&["etcd-logs"]).fails(1, &["there is no log"]);
+    play.up(&[]);
+    let run = play.xtask(&["etcd-logs", "-n", "3"]).ok();
+    assert_eq!(run.stdout.lines().count(), 3);
+
+    let mut follow = play.command(&["etcd-logs", "-f", "-n", "0"]).spawn().unwrap();
+    play.xtask(&["etcd-down"]).ok();
+    let mut out = follow.stdout.take().unwrap();
+    let (sender, seen) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        use std::io::Read;
+        let (mut text, mut block) = (String::new(), [0; 4096]);
+        while let Ok(read @ 1..) = out.read(&mut block) {
+            text.push_str(&String::from_utf8_lossy(&block[..read]));
+            let _ = sender.send(text.clone());
+        }
+    });
+    assert!(eventually(|| seen.try_iter().last().is_some_and(|text| text.contains("terminated"))));
+    let pid = rustix::process::Pid::from_child(&follow);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(follow.wait().unwrap().success(), "Ctrl-C ends it well");
+}
+
+#[test]
+fn env_speaks_each_shells_language() {
+    let play = Playground::new();
+    play.xtask(&["env"]).fails(3, &["is not running", "etcd-up"]);
+    let up = play.up(&[]);
+    let url = &up.endpoints[0];
+    let sh = play.xtask(&["env"]).ok().stdout;
+    assert!(sh.contains(&format!("export ETCDCTL_ENDPOINTS='{url}'\n")), "{sh}");
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg(format!("{sh} echo $ETCD_ENDPOINTS")).stdout(std::process::Stdio::piped());
+    shell.stderr(std::process::Stdio::piped());
+    assert_eq!(finish(shell).stdout.trim(), url);
+    assert!(play.xtask(&["env", "--shell", "powershell"]).ok().stdout.contains("$env:ETCDCTL_API = '3'"));
+    assert!(play.xtask(&["env", "--shell", "cmd"]).ok().stdout.contains(&format!("set \"ETCD_ENDPOINTS={url}\"")));
+    assert!(play.xtask(&["env", "--shell", "fish"]).ok().stdout.contains("set -gx ETCDCTL_API '3'"));
+    let json = play.xtask(&["env", "--format", "json"]).ok().stdout;
+    assert!(json.contains(&format!(r#""ETCD_ENDPOINTS":"{url}""#)), "{json}");
+}
+
+#[test]
+fn etcdctl_is_a_real_one_pointed_at_the_instance() {
+    let play = Playground::new();
+    let bin = play.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let script = "#!/bin/sh\necho \"$ETCDCTL_API $ETCDCTL_ENDPOINTS $*\"\nexit 7\n";
+    fs::write(bin.join("etcdctl"), script).unwrap();
+    fs::set_permissions(bin.join("etcdctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let play = play.with("PATH", &bin);
+    play.xtask(&["etcdctl", "--", "get", "x"]).fails(3, &["is not running"]);
+    let up = play.up(&[]);
+    let run = play.xtask(&["etcdctl", "--", "get", "x"]);
+    assert_eq!(run.code, Some(7), "{run:?}");
+    assert_eq!(run.stdout.trim(), format!("3 {} get x", up.endpoints[0]));
+}
+
+#[test]
+fn every_version_starts_stops_and_keeps_its_data() {
+    for version in ["3.5.24", "3.6.7", "3.7.2"] {
+        let play = Playground::new();
+        put(&play.up(&["--etcd", version]), "dg==");
+        play.xtask(&["etcd-down"]).ok();
+        let again = play.up(&["--etcd", version]);
+        assert_eq!(get(&again).as_deref(), Some("dg=="), "{version}");
+        assert_eq!(again.version.unwrap().to_string(), version);
+    }
+    // 3.4 is an extra: Debian has it, the Cargo registry has not.
+    let Some(debian) = ["/usr/bin/etcd"].iter().map(std::path::Path::new).find(|path| path.exists()) else { return };
+    let play = Playground::new().with("ETCDBINPATH", debian);
+    put(&play.up(&[]), "dg==");
+    play.xtask(&["etcd-down"]).ok();
+    assert_eq!(get(&play.up(&[])).as_deref(), Some("dg=="));
+}

@@ -1,0 +1,13 @@
+//! The real `xtask` binary against real etcds, each test in a workspace, an environment and on ports of its
+//! own. What etcd-local does without a command line is tested there.
+
+#![cfg(unix)] // Windows is proven by .ci/windows-proof
+
+mod bad_input;
+mod bad_luck;
+mod house;
+mod lifecycle;
+mod playground;
+mod protoc_door;
+mod run_tests;
+mod words;

@@ -1,0 +1,241 @@
+//! A workspace to play in: private directories, a scrubbed environment, a cache of etcds shared by the suite.
+//! When it goes, it checks that nothing of it is left running.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use etcd_local::binary::{Binaries, Route, Tool, Wanted};
+use etcd_local::{Env, Status};
+
+/// Longer than anything here takes, on a machine that does ten other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+pub(crate) struct Playground {
+    pub(crate) dir: tempfile::TempDir,
+    vars: Vec<(String, String)>,
+    mounted: bool,
+}
+
+/// One finished call.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self
+    }
+
+    /// Fails with this code and one error that says all of this, and no panic.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        assert_eq!(
+            self.stderr.lines().filter(|line| line.starts_with("error: ")).count(),
+            1,
+            "not one error: {self:#?}"
+        );
+        assert!(self.stderr.contains("hint: "), "no next step: {self:#?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "`{word}` is missing: {self:#?}");
+        }
+        assert!(!self.stderr.contains("panicked"), "{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn status(&self) -> Status {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+}
+
+impl Playground {
+    pub(crate) fn new() -> Self {
+        Self::at(tempfile::Builder::new().prefix("play-").tempdir().unwrap())
+    }
+
+    pub(crate) fn at(dir: tempfile::TempDir) -> Self {
+        for sub in ["tmp", "home"] {
+            fs::create_dir_all(dir.path().join(sub)).unwrap();
+        }
+        let this = Self { dir, vars: Vec::new(), mounted: false };
+        this.configure("port = \"auto\"");
+        this
+    }
+
+    /// With a small file system of its own as `small`; `None` where this user may not mount one.
+    pub(crate) fn on_tmpfs(size: &str) -> Option<Self> {
+        let mut this = Self::new();
+        let small = this.path("small");
+        fs::create_dir(&small).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&small);
+        mount.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        this.mounted = finish(mount).code == Some(0);
+        this.mounted.then_some(this)
+    }
+
+    pub(crate) fn configure(&self, metadata: &str) {
+        let manifest = format!("[workspace]\n\n[workspace.metadata.etcd]\n{metadata}\n");
+        fs::write(self.path("Cargo.toml"), manifest).unwrap();
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl AsRef<Path>) -> Self {
+        self.vars.push((name.to_owned(), value.as_ref().to_str().unwrap().to_owned()));
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(args).current_dir(self.dir.path()).env_clear();
+        command.env("CARGO_MANIFEST_DIR", self.dir.path());
+        for inherited in ["PATH", "CARGO_HOME", "RUSTUP_HOME", "HOME"] {
+            if let Some(value) = std::env::var_os(inherited) {
+                command.env(inherited, value);
+            }
+        }
+        command.env("TMPDIR", self.path("tmp")).env("ETCD_LOCAL_CACHE", shared_cache()).env("PROTOC", "/bin/true");
+        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn xtask<S: AsRef<OsStr>>(&self, args: &[S]) -> Run {
+        finish(self.command(args))
+    }
+
+    /// `etcd-up` with more arguments; the answer as JSON.
+    #[track_caller]
+    pub(crate) fn up(&self, args: &[&str]) -> Status {
+        let line: Vec<&str> = ["etcd-up", "--format", "json"].iter().chain(args).copied().collect();
+        self.xtask(&line).ok().status()
+    }
+
+    #[track_caller]
+    pub(crate) fn status(&self) -> Status {
+        self.xtask(&["etcd-status", "--format", "json"]).status()
+    }
+
+    /// Every process, zombies aside, that this workspace's directory is an argument of.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let mark = self.dir.path().to_str().unwrap();
+        let alive = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        pids.filter(|pid| pid.parse::<u32>().is_ok() && alive(pid))
+            .filter_map(|pid| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                line.contains(mark).then(|| format!("{pid} {line}"))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Playground {
+    fn drop(&mut self) {
+        let instances = fs::read_dir(self.path(".etcd")).into_iter().flatten().flatten();
+        for instance in instances.filter(|entry| entry.path().is_dir()) {
+            let name = instance.file_name().into_string().unwrap();
+            self.xtask(&["etcd-down", "--instance", &name]);
+        }
+        if self.mounted {
+            let _ = Command::new("umount").arg(self.path("small")).status();
+        }
+        if !std::thread::panicking() {
+            assert!(eventually(|| self.processes().is_empty()), "left running: {:#?}", self.processes());
+        }
+    }
+}
+
+/// Runs to the end, or kills what takes too long.
+pub(crate) fn finish(mut command: Command) -> Run {
+    let mut child = command.spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let killer = std::thread::spawn(move || {
+        if ended.recv_timeout(PATIENCE).is_err() {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    });
+    let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let reader = std::thread::spawn(move || std::io::read_to_string(&mut err).unwrap_or_default());
+    let stdout = std::io::read_to_string(&mut out).unwrap_or_default();
+    let stderr = reader.join().unwrap();
+    let status = child.wait().unwrap();
+    let _ = done.send(());
+    killer.join().unwrap();
+    Run { code: status.code(), stdout, stderr }
+}
+
+/// Looks again until it is true, or patience ends.
+pub(crate) fn eventually(mut look: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    loop {
+        if look() {
+            return true;
+        }
+        if began.elapsed() > PATIENCE {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// The suite's own cache, so that no user's is touched and a version is installed once.
+pub(crate) fn shared_cache() -> &'static Path {
+    Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/etcd-local-cache"))
+}
+
+/// An etcd of this version, from the Cargo registry.
+pub(crate) fn etcd(version: &str) -> PathBuf {
+    static ENV: OnceLock<Env> = OnceLock::new();
+    let env = ENV.get_or_init(|| Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", shared_cache()));
+    let binaries = Binaries::new(env.clone(), env!("CARGO_MANIFEST_DIR"));
+    binaries.install(Tool::Etcd, &Wanted::Exactly(version.parse().unwrap()), Route::Auto, None).unwrap().path
+}
+
+/// A program that passes for etcd until it is started; then it runs `body`, a shell script.
+pub(crate) fn fake_etcd(dir: &Path, body: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+
+    let path = dir.join("etcd");
+    let script = format!("#!/bin/sh\n[ \"$1\" = --version ] && echo 'etcd Version: 3.7.2' && exit 0\n{body}\n");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+pub(crate) fn port(status: &Status) -> u16 {
+    status.endpoints[0].rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+fn call(status: &Status, path: &str, body: String) -> serde_json::Value {
+    let url = format!("{}/v3/{path}", status.endpoints[0]);
+    let answer = minreq::post(url).with_body(body).with_timeout(10).send().unwrap();
+    serde_json::from_str(answer.as_str().unwrap()).unwrap()
+}
+
+/// Writes a key through etcd's JSON gateway, which wants base64; `a2V5` is `key`.
+pub(crate) fn put(status: &Status, value: &str) {
+    call(status, "kv/put", format!(r#"{{"key":"a2V5","value":"{value}"}}"#));
+}
+
+/// The value that [`put`] wrote.
+pub(crate) fn get(status: &Status) -> Option<String> {
+    let answer = call(status, "kv/range", r#"{"key":"a2V5"}"#.to_owned());
+    Some(answer.pointer("/kvs/0/value")?.as_str()?.to_owned())
+}
