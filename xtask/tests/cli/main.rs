@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bad_luck;
+mod doors;
 mod house;
 mod lifecycle;
 mod playground;
