@@ -168,9 +168,7 @@ impl Plain {
 
     /// Milliseconds from spawn to the first healthy answer. It is stopped again.
     fn start(&self) -> Result<f64> {
-        let (client, peer) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-        let url = |socket: &TcpListener| socket.local_addr().map(|addr| format!("http://{addr}"));
-        let (client, peer) = (url(&client)?, url(&peer)?);
+        let (client, peer) = free_urls()?;
         let log = File::create(self.dir.path().join("log"))?;
         let began = Instant::now();
         let mut server = Server(
@@ -195,12 +193,21 @@ impl Plain {
     }
 }
 
-/// Ends the server with the scope; its data needs no last words.
+/// Two URLs that nobody has now.
+fn free_urls() -> Result<(String, String)> {
+    let (client, peer) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok((format!("http://{}", client.local_addr()?), format!("http://{}", peer.local_addr()?)))
+}
+
+/// Ends the server with the scope, as somebody does by hand: by Ctrl-C's milder brother.
 struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _ = self.0.kill();
+        }
         let _ = self.0.wait();
     }
 }

@@ -25,7 +25,10 @@ fn called(script: &str, args: &[&str]) -> Vec<String> {
 #[test]
 fn startetcd_takes_a_data_path_first() {
     assert_eq!(called("startetcd.sh", &[]), ["etcd-up"]);
-    assert_eq!(called("startetcd.sh", &["my data", "--port", "auto"]), ["etcd-up", "--data-dir", "my data", "--port", "auto"]);
+    assert_eq!(
+        called("startetcd.sh", &["my data", "--port", "auto"]),
+        ["etcd-up", "--data-dir", "my data", "--port", "auto"]
+    );
     assert_eq!(called("startetcd.sh", &["--foreground"]), ["etcd-up", "--foreground"]);
     assert_eq!(called("startetcd.sh", &["-h"]), ["etcd-up", "-h"]);
 }
