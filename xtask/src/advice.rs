@@ -42,7 +42,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(what: impl Into<String>, next: &'static str) -> anyhow::Error {
+    pub(crate) fn of(what: impl Into<String>, next: &'static str) -> anyhow::Error {
         Self::with_exit(Exit::FAILURE, what, next)
     }
 

@@ -1,18 +1,21 @@
 //! `etcdctl`: a real one, pointed at the instance.
 
+use std::process::Command;
+
 use anyhow::Result;
 use etcd_local::State;
 
 use crate::advice::Failure;
+use crate::child::Interrupts;
 use crate::cli::Etcdctl;
 use crate::context::Context;
+use crate::env_vars;
 use crate::exit::Exit;
-use crate::{child, env_vars};
 
 pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let status = cx.instance(&args.which)?.status()?;
     let Some(etcdctl) = cx.builder()?.binaries().etcdctl(status.binary.as_deref()) else {
-        return Err(Failure::new(
+        return Err(Failure::of(
             "no etcdctl is installed: not beside etcd, in $GOPATH/bin, nor on PATH",
             "`cargo xtask etcd-install --from release` brings one where its archive is pinned; so do your system's packages",
         ));
@@ -23,5 +26,5 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let vars = env_vars::of_server(&status.endpoints);
     // Endpoints that the caller set are the caller's wish.
     let vars = vars.into_iter().filter(|(name, _)| cx.env.var(name).is_none());
-    child::run(duct::cmd(etcdctl, &args.args), vars)
+    Interrupts::listen()?.run(Command::new(etcdctl).args(&args.args).envs(vars))
 }

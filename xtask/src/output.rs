@@ -3,71 +3,89 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use etcd_local::{Env, Event, Reporter};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 pub(crate) struct Output {
     quiet: bool,
     progress: bool,
-    download: Mutex<Option<ProgressBar>>,
+    /// The line of a download that is on the terminal now.
+    line: Mutex<Option<Download>>,
+}
+
+struct Download {
+    drawn: Instant,
 }
 
 impl Output {
     pub(crate) fn new(env: &Env, quiet: bool) -> Self {
         let dumb = env.var("TERM") == Some("dumb");
         let progress = !quiet && !dumb && io::stderr().is_terminal();
-        Self { quiet, progress, download: Mutex::new(None) }
+        Self { quiet, progress, line: Mutex::new(None) }
     }
 
     /// Tells the user something that is no answer and no error.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
-            self.with_bar(|bar| match bar {
-                Some(bar) => bar.suspend(|| eprintln!("{text}")),
-                None => eprintln!("{text}"),
-            });
+            self.clear_line();
+            eprintln!("{text}");
         }
     }
 
     /// Tells the user something that even `-q` should not hide.
     pub(crate) fn warn(&self, text: impl std::fmt::Display) {
+        self.clear_line();
         eprintln!("warning: {text}");
     }
 
-    fn with_bar(&self, f: impl FnOnce(&mut Option<ProgressBar>)) {
-        if let Ok(mut bar) = self.download.lock() {
-            f(&mut bar);
+    /// Draws the progress of a download over the last one, ten times a second at most.
+    fn draw(&self, received: u64, total: Option<u64>) {
+        const PACE: Duration = Duration::from_millis(100);
+        let Ok(mut line) = self.line.lock() else { return };
+        let done = total.is_some_and(|total| received >= total);
+        if !done && line.as_ref().is_some_and(|line| line.drawn.elapsed() < PACE) {
+            return;
         }
+        *line = Some(Download { drawn: Instant::now() });
+        eprint!("\r{}", progress(received, total));
+        let _ = io::stderr().flush();
     }
 
-    fn download(&self, received: u64, total: Option<u64>) {
-        self.with_bar(|bar| {
-            let bar = bar.get_or_insert_with(|| {
-                let template = match total {
-                    Some(_) => "  [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec}",
-                    None => "  {spinner} {bytes} {bytes_per_sec}",
-                };
-                let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-                total.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_style(style)
-            });
-            bar.set_position(received);
-        });
+    fn clear_line(&self) {
+        if let Ok(mut line) = self.line.lock()
+            && line.take().is_some()
+        {
+            eprint!("\r{:width$}\r", "", width = WIDTH);
+        }
     }
+}
+
+/// Columns that a progress line takes, the narrowest terminal's.
+const WIDTH: usize = 60;
+
+fn progress(received: u64, total: Option<u64>) -> String {
+    const BAR: u64 = 30;
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let text = match total {
+        Some(total @ 1..) => {
+            let filled = (received.min(total) * BAR / total) as usize;
+            let bar = format!("{:-<width$}", "#".repeat(filled), width = BAR as usize);
+            format!("  [{bar}] {:.1} of {:.1} MB", megabytes(received), megabytes(total))
+        }
+        _ => format!("  {:.1} MB", megabytes(received)),
+    };
+    format!("{text:WIDTH$}")
 }
 
 impl Reporter for Output {
     fn report(&self, event: &Event) {
         match event {
-            Event::Downloading { received, total } if self.progress => self.download(*received, *total),
+            Event::Downloading { received, total } if self.progress => self.draw(*received, *total),
             Event::Downloading { .. } => {}
-            Event::Downloaded => self.with_bar(|bar| {
-                if let Some(bar) = bar.take() {
-                    bar.finish_and_clear();
-                }
-            }),
+            Event::Downloaded => self.clear_line(),
             Event::Substituted { .. } | Event::SetAside { .. } => self.warn(event),
             _ => self.note(event),
         }
@@ -91,4 +109,23 @@ pub(crate) fn answer_text(text: &str) -> Result<()> {
 /// Whether the reader of our output, `head` say, simply had enough.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_fits_its_line() {
+        assert_eq!(progress(0, Some(10)).trim_end(), "  [------------------------------] 0.0 of 0.0 MB");
+        assert_eq!(
+            progress(12_300_000, Some(24_600_000)).trim_end(),
+            "  [###############---------------] 12.3 of 24.6 MB"
+        );
+        assert_eq!(progress(30, Some(10)).trim_end(), "  [##############################] 0.0 of 0.0 MB");
+        assert_eq!(progress(1_500_000, None).trim_end(), "  1.5 MB");
+        assert!(
+            [progress(u64::MAX / 64, Some(u64::MAX / 32)), progress(1, Some(0))].iter().all(|line| line.len() >= WIDTH)
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! `test`: the project's tests, built first, run against a real etcd, with nothing left behind.
 
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -17,8 +18,8 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     let interrupts = Interrupts::listen()?;
     let runner = choose_runner(args.runner, cx)?;
-    for step in runner.steps(Phase::Build, &args.args) {
-        let exit = interrupts.run(&step.dir(&cx.workspace))?;
+    for mut step in runner.steps(Phase::Build, &args.args) {
+        let exit = interrupts.run(step.current_dir(&cx.workspace))?;
         if exit != Exit::SUCCESS {
             return Ok(exit);
         }
@@ -28,9 +29,9 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     cx.output.note(format_args!("testing against {}", server.describe()));
     let began = Instant::now();
     let mut exit = Exit::SUCCESS;
-    for step in runner.steps(Phase::Run, &args.args) {
-        let step = vars.iter().fold(step.dir(&cx.workspace), |step, (name, value)| step.env(name, value));
-        let status = interrupts.run(&step)?;
+    for mut step in runner.steps(Phase::Run, &args.args) {
+        let status =
+            interrupts.run(step.current_dir(&cx.workspace).envs(vars.iter().map(|(name, value)| (name, value))))?;
         if exit == Exit::SUCCESS {
             exit = status;
         }
@@ -85,7 +86,7 @@ impl Server {
                 State::Starting => {
                     let what = format!("etcd `{}` runs, but does not answer", status.instance);
                     let next = "`cargo xtask etcd-up` waits for it; `--ephemeral` does without it";
-                    return Err(Failure::new(what, next));
+                    return Err(Failure::of(what, next));
                 }
                 State::Stopped => {}
             }
@@ -155,7 +156,7 @@ enum Phase {
 impl Chosen {
     /// Cargo's calls of a phase. nextest does not run documentation tests, so cargo does; not when ARGS
     /// select something, which may well be no documentation test.
-    fn steps(self, phase: Phase, args: &[String]) -> Vec<duct::Expression> {
+    fn steps(self, phase: Phase, args: &[String]) -> Vec<Command> {
         let runner: &[&str] = match self {
             Self::Nextest => &["nextest", "run"],
             Self::CargoTest => &["test"],
@@ -163,12 +164,18 @@ impl Chosen {
         let no_run = (phase == Phase::Build).then_some("--no-run");
         let all = (args.is_empty() && self == Self::CargoTest).then_some("--workspace");
         let line = runner.iter().copied().chain(no_run).chain(all).chain(args.iter().map(String::as_str));
-        let mut steps = vec![duct::cmd("cargo", line)];
+        let mut steps = vec![cargo(line)];
         if self == Self::Nextest && args.is_empty() && phase == Phase::Run {
-            steps.push(duct::cmd("cargo", ["test", "--workspace", "--doc"]));
+            steps.push(cargo(["test", "--workspace", "--doc"]));
         }
         steps
     }
+}
+
+fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args(args);
+    cargo
 }
 
 fn choose_runner(wanted: Runner, cx: &Context) -> Result<Chosen> {
@@ -182,7 +189,7 @@ fn choose_runner(wanted: Runner, cx: &Context) -> Result<Chosen> {
         Runner::Auto if !has_nextest().context("cannot run cargo")? => Chosen::CargoTest,
         Runner::Nextest if !has_nextest().context("cannot run cargo")? => {
             let next = "`cargo install cargo-nextest --locked` brings it; `--runner cargo` does without it";
-            return Err(Failure::new("nextest is not installed", next));
+            return Err(Failure::of("nextest is not installed", next));
         }
         Runner::Auto | Runner::Nextest => Chosen::Nextest,
     })

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use sha1::{Digest, Sha1};
+use sha1_smol::Sha1;
 
 /// A cluster's id: 64 bits, written as 16 hexadecimal digits, as etcd does in its log and in the
 /// `X-Etcd-Cluster-Id` header. (etcdctl's JSON writes the same number in decimal.)
@@ -27,11 +27,8 @@ fn first_bytes(parts: &[&[u8]]) -> [u8; 8] {
     for part in parts {
         hash.update(part);
     }
-    let mut first = [0; 8];
-    for (to, from) in first.iter_mut().zip(hash.finalize()) {
-        *to = from;
-    }
-    first
+    let [a, b, c, d, e, f, g, h, ..] = hash.digest().bytes();
+    [a, b, c, d, e, f, g, h]
 }
 
 impl fmt::Display for ClusterId {

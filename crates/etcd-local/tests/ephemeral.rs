@@ -1,5 +1,7 @@
 //! Ephemeral instances end with their owner, however that ends. The owner is this test program, run again.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected should fail on the spot")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -2,6 +2,13 @@
 //! own. What etcd-local does without a command line is tested there.
 
 #![cfg(unix)] // Windows is proven by .ci/windows-proof
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test that meets the unexpected should fail on the spot"
+)]
 
 mod bad_input;
 mod bad_luck;

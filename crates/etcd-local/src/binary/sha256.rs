@@ -7,7 +7,6 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
 
 /// A SHA-256 sum; as text, 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,11 +39,11 @@ impl Sha256 {
 }
 
 /// Sums up bytes as they come.
-pub(crate) struct Hasher(sha2::Sha256);
+pub(crate) struct Hasher(hmac_sha256::Hash);
 
 impl Hasher {
     pub(crate) fn new() -> Self {
-        Self(sha2::Sha256::new())
+        Self(hmac_sha256::Hash::new())
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
@@ -52,7 +51,7 @@ impl Hasher {
     }
 
     pub(crate) fn finish(self) -> Sha256 {
-        Sha256(self.0.finalize().into())
+        Sha256(self.0.finalize())
     }
 }
 

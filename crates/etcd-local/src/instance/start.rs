@@ -135,14 +135,21 @@ impl Instance {
         self.create_dir()?;
         let binary = self.builder.binaries().find(&self.builder.settings.wanted)?;
         let _operation = self.begin_operation()?;
-        match self.observe()? {
-            Presence::Present(server) => self.await_running(server),
-            Presence::Absent { lock, record } => {
-                let data_dir = self.data_dir();
-                let started = self.start(&binary, lock, record.as_ref(), &data_dir, Lifetime::Detached)?;
-                // What an interrupted reset left. If it resists, the next one says so; this server is ready.
-                Trash::left_beside(&data_dir, &self.dir).into_iter().for_each(|trash| drop(trash.delete()));
-                Ok(Up { status: started.status, started: true })
+        loop {
+            match self.observe()? {
+                // A server that ends instead of becoming ready was on its way down, or its start had failed. Nobody
+                // else can start another now, so that the next look finds none.
+                Presence::Present(server) => match self.await_running(server)? {
+                    Some(up) => return Ok(up),
+                    None => continue,
+                },
+                Presence::Absent { lock, record } => {
+                    let data_dir = self.data_dir();
+                    let started = self.start(&binary, lock, record.as_ref(), &data_dir, Lifetime::Detached)?;
+                    // What an interrupted reset left. If it resists, the next one says so; this server is ready.
+                    Trash::left_beside(&data_dir, &self.dir).into_iter().for_each(|trash| drop(trash.delete()));
+                    return Ok(Up { status: started.status, started: true });
+                }
             }
         }
     }
@@ -181,31 +188,24 @@ impl Instance {
     }
 
     /// A server that runs already: somebody else's start, or one whose launcher was killed. It may still be
-    /// on its way.
-    fn await_running(&self, server: Server) -> Result<Up, StartError> {
+    /// on its way up, or down: `None` if it has ended.
+    fn await_running(&self, server: Server) -> Result<Option<Up>, StartError> {
         let instance = self.name.clone();
         let pid = server.pid();
         let Some(record) = server.record else { return Err(StartError::RecordLost { instance, pid }) };
         let mut reason = String::new();
-        let ready = until(Deadline::after(self.builder.patience), || {
+        let answer = until(Deadline::after(self.builder.patience), || -> Result<_, StartError> {
             match probe(&record) {
-                Probe::Ready { cluster_id, version } => return Ok(Some((cluster_id, version))),
+                Probe::Ready { cluster_id, version } => return Ok(Some(Some((cluster_id, version)))),
                 Probe::NotYet(why) => reason = why,
                 Probe::Foreign(other) => reason = format!("cluster {other}, which is not ours, answers there"),
             }
-            // Its end is an answer, too.
-            match server.processes.iter().all(|running| running.has_ended()) {
-                true => Err(StartError::Unready {
-                    instance: instance.clone(),
-                    pid,
-                    reason: "it has ended".to_owned(),
-                    log: record.log.clone(),
-                }),
-                false => Ok(None),
-            }
+            Ok(server.processes.iter().all(Running::has_ended).then_some(None))
         })?;
-        let Some((cluster_id, version)) = ready else {
-            return Err(StartError::Unready { instance, pid, reason, log: record.log });
+        let (cluster_id, version) = match answer {
+            Some(Some(ready)) => ready,
+            Some(None) => return Ok(None),
+            None => return Err(StartError::Unready { instance, pid, reason, log: record.log }),
         };
         let record = Record {
             cluster_id: Some(cluster_id),
@@ -217,7 +217,7 @@ impl Instance {
         self.save(&record)?;
         let status = self.describe(Some(record), &server.processes, State::Ready);
         self.check_asked(&status)?;
-        Ok(Up { status, started: false })
+        Ok(Some(Up { status, started: false }))
     }
 
     /// Starts a server. With `Port::Auto` a port that was snatched away is replaced by another.

@@ -47,7 +47,7 @@ impl Bench {
         binaries
     }
 
-    fn from_mirror(&self, mirror: &Mirror, sha256: Sha256) -> Result<Binary, InstallError> {
+    fn install_from(&self, mirror: &Mirror, sha256: Sha256) -> Result<Binary, InstallError> {
         let wanted = VERSION.parse().unwrap();
         let route = Route::Only(Source::Release);
         self.binaries().mirror(mirror.url()).install(Tool::Etcd, &wanted, route, Some(sha256))
@@ -77,10 +77,10 @@ fn a_release_is_installed_once_and_then_cached() {
         assert_eq!(path, fakes::release_path(VERSION));
         Answer::Content(archive.clone())
     });
-    let first = bench.from_mirror(&mirror, sum).unwrap();
+    let first = bench.install_from(&mirror, sum).unwrap();
     assert_eq!(first.origin, Origin::Installed(Source::Release));
     assert_eq!(crate::binary::version_of(&first.path, &bench.env()).unwrap().to_string(), VERSION);
-    let second = bench.from_mirror(&mirror, sum).unwrap();
+    let second = bench.install_from(&mirror, sum).unwrap();
     assert_eq!((&second.path, second.origin), (&first.path, Origin::Cache));
     assert_eq!(mirror.requests(), 1);
     let listed = bench.binaries().installed().unwrap();
@@ -115,7 +115,7 @@ fn every_way_in_which_a_mirror_fails_is_an_error_that_leaves_nothing() {
     ];
     for (answer, reason) in cases {
         let bench = Bench::new();
-        let error = bench.from_mirror(&Mirror::always(answer.clone()), sum).unwrap_err();
+        let error = bench.install_from(&Mirror::always(answer.clone()), sum).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(reason), "{answer:?}: {text}");
         assert!(text.contains("ETCDBINPATH") && text.contains("ETCD_RELEASE_MIRROR"), "{text}");
@@ -129,7 +129,7 @@ fn an_archive_that_is_wrong_inside_leaves_nothing() {
     let files = [("etcd", "#!/bin/sh".to_owned()), ("etcdctl", "#!/bin/sh".to_owned()), ("evil", String::new())];
     let archive = fakes::packed(&fakes::release_top(VERSION), &files);
     let sum = Sha256::of_bytes(&archive);
-    let error = only_reason(bench.from_mirror(&Mirror::always(Answer::Content(archive)), sum).unwrap_err());
+    let error = only_reason(bench.install_from(&Mirror::always(Answer::Content(archive)), sum).unwrap_err());
     assert!(matches!(error, SourceError::Archive(_)), "{error}");
     assert!(bench.is_clean());
 }
@@ -177,13 +177,13 @@ fn a_damaged_installation_is_replaced_by_an_installation() {
     let (bench, archive) = (Bench::new(), fakes::release(VERSION));
     let sum = Sha256::of_bytes(&archive);
     let mirror = Mirror::always(Answer::Content(archive));
-    let etcd = bench.from_mirror(&mirror, sum).unwrap().path;
+    let etcd = bench.install_from(&mirror, sum).unwrap().path;
     let whole = std::fs::read(&etcd).unwrap();
     std::fs::write(&etcd, "damaged").unwrap();
     let wanted = Wanted::Matching(VersionReq::parse("~3.6.99").unwrap());
     let error = bench.binaries().find(&wanted).unwrap_err().to_string();
     assert!(error.contains("has changed since it was installed"), "{error}");
-    let again = bench.from_mirror(&mirror, sum).unwrap();
+    let again = bench.install_from(&mirror, sum).unwrap();
     assert_eq!((again.origin, again.path), (Origin::Installed(Source::Release), etcd.clone()));
     assert_eq!(std::fs::read(etcd).unwrap(), whole);
     assert_eq!(std::fs::read_dir(bench.cache().join(".scratch")).unwrap().count(), 0);
@@ -196,7 +196,7 @@ fn twenty_at_once_download_once() {
     let mirror = Mirror::always(Answer::Slowly(archive, 64));
     bench.env();
     let paths: Vec<PathBuf> = std::thread::scope(|scope| {
-        let install = || bench.from_mirror(&mirror, sum).unwrap().path;
+        let install = || bench.install_from(&mirror, sum).unwrap().path;
         let threads: Vec<_> = (0..20).map(|_| scope.spawn(install)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
@@ -221,7 +221,7 @@ fn a_cache_that_cannot_be_written_is_an_error_that_names_it() {
     for make in places {
         let bench = Bench::new();
         make(&bench);
-        let error = bench.from_mirror(&mirror, sum).unwrap_err();
+        let error = bench.install_from(&mirror, sum).unwrap_err();
         assert!(matches!(error, InstallError::Cache(CacheError::Io { .. })), "{error}");
         assert!(error.to_string().contains(&bench.cache().display().to_string()), "{error}");
     }

@@ -60,7 +60,7 @@ fn after_a_kill_at_any_moment_the_next_installation_succeeds_and_clears_up() {
         child.kill().unwrap();
         child.wait().unwrap();
         at_work += std::fs::read_dir(&scratch).map_or(0, Iterator::count);
-        let binary = bench.from_mirror(&mirror, sum).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let binary = bench.install_from(&mirror, sum).unwrap_or_else(|error| panic!("round {round}: {error}"));
         assert_eq!(crate::binary::version_of(&binary.path, &bench.env()).unwrap().to_string(), VERSION);
         assert_eq!(std::fs::read_dir(&scratch).map_or(0, Iterator::count), 0, "round {round}");
     }
