@@ -1,0 +1,170 @@
+//! Which keys: one, a range, a prefix, or all, with etcd's own meaning of key and range end.
+
+use std::fmt;
+
+use crate::text::Escaped;
+
+/// A set of keys as etcd's requests spell it: `key` alone, or from `key` up to, without, `range_end`; a
+/// `range_end` of one zero byte means no end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyRange {
+    key: Vec<u8>,
+    end: End,
+}
+
+/// Where a range ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum End {
+    /// It is the key alone.
+    Itself,
+    Before(Vec<u8>),
+    Never,
+}
+
+impl KeyRange {
+    /// One key.
+    #[must_use]
+    pub fn key(key: impl Into<Vec<u8>>) -> Self {
+        Self { key: key.into(), end: End::Itself }
+    }
+
+    /// From `start` up to, without, `end`. An `end` that does not come after `start` is an empty range.
+    #[must_use]
+    pub fn between(start: impl Into<Vec<u8>>, end: impl Into<Vec<u8>>) -> Self {
+        Self { key: start.into(), end: End::Before(end.into()) }
+    }
+
+    /// From `start` to the last key there is.
+    #[must_use]
+    pub fn from(start: impl Into<Vec<u8>>) -> Self {
+        Self { key: start.into(), end: End::Never }
+    }
+
+    /// Every key that begins with `prefix`; the empty prefix means all keys.
+    #[must_use]
+    pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
+        let key = prefix.into();
+        let end = after_prefix(&key).map_or(End::Never, End::Before);
+        Self { key, end }
+    }
+
+    /// Every key there is.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::prefix([])
+    }
+
+    /// The first key that may be in the range.
+    #[must_use]
+    pub fn start(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The first key after the range; `None`: there is none.
+    #[must_use]
+    pub fn end(&self) -> Option<Vec<u8>> {
+        match &self.end {
+            End::Itself => Some(successor(&self.key)),
+            End::Before(end) => Some(end.clone()),
+            End::Never => None,
+        }
+    }
+
+    /// Whether it is one key by name.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.end == End::Itself
+    }
+
+    /// Whether no key can be in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.end, End::Before(end) if *end <= self.key)
+    }
+
+    /// Whether a key is in it.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match &self.end {
+            End::Itself => key == self.key,
+            End::Before(end) => key >= self.key.as_slice() && key < end.as_slice(),
+            End::Never => key >= self.key.as_slice(),
+        }
+    }
+
+    /// `key` and `range_end` for a request on the wire. Etcd has no empty key: all keys begin at a zero byte.
+    #[must_use]
+    pub fn to_wire(&self) -> (Vec<u8>, Vec<u8>) {
+        let key = match (self.key.is_empty(), &self.end) {
+            (true, End::Itself) | (false, _) => self.key.clone(),
+            (true, _) => vec![0],
+        };
+        let end = match &self.end {
+            End::Itself => Vec::new(),
+            End::Before(end) => end.clone(),
+            End::Never => vec![0],
+        };
+        (key, end)
+    }
+}
+
+/// The key right after `key`.
+#[must_use]
+pub fn successor(key: &[u8]) -> Vec<u8> {
+    let mut next = key.to_vec();
+    next.push(0);
+    next
+}
+
+/// The first key after all that begin with `prefix`: the last byte that can be raised is, and what follows
+/// goes. `None` where there is no such key: the prefix is empty or all 0xff.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
+    let mut end = prefix.get(..=last)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+impl fmt::Display for KeyRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = Escaped(&self.key);
+        match &self.end {
+            End::Itself => write!(f, "`{key}`"),
+            End::Never if self.key.is_empty() => f.write_str("all keys"),
+            End::Before(end) if after_prefix(&self.key).as_ref() == Some(end) => write!(f, "`{key}` --prefix"),
+            End::Before(end) => write!(f, "`{key}` to `{}`", Escaped(end)),
+            End::Never => write!(f, "`{key}` to the end"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_where_the_last_byte_carries() {
+        assert_eq!(KeyRange::prefix("a").end(), Some(b"b".to_vec()));
+        assert_eq!(KeyRange::prefix(*b"a\xff\xff").end(), Some(b"b".to_vec()));
+        assert_eq!(KeyRange::prefix(*b"\xff\xff").end(), None);
+        assert_eq!(KeyRange::prefix(*b"\xff").to_wire(), (vec![0xff], vec![0]));
+        assert_eq!(KeyRange::all().to_wire(), (vec![0], vec![0]));
+    }
+
+    #[test]
+    fn ranges_the_wrong_way_round_are_empty() {
+        assert!(KeyRange::between("b", "a").is_empty() && KeyRange::between("a", "a").is_empty());
+        assert!(!KeyRange::between("a", "b").is_empty() && !KeyRange::key("a").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn a_prefix_contains_what_begins_with_it(prefix: Vec<u8>, key: Vec<u8>) {
+            prop_assert_eq!(KeyRange::prefix(prefix.clone()).contains(&key), key.starts_with(&prefix));
+            let longer = [prefix.as_slice(), &key].concat();
+            prop_assert!(KeyRange::prefix(prefix).contains(&longer));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Keys and values as text: any byte readable, nothing that a terminal obeys, and what is printed can be
+//! pasted back. `\n`, `\t`, `\r`, `\0`, `\\` and `\xNN` stand for bytes; all else is itself.
+
+use std::fmt;
+
+/// Shows bytes so that [`parse`] reads them back.
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\\' => f.write_str("\\\\")?,
+                    '\n' => f.write_str("\\n")?,
+                    '\t' => f.write_str("\\t")?,
+                    '\r' => f.write_str("\\r")?,
+                    '\0' => f.write_str("\\0")?,
+                    c if is_invisible(c) => bytes(f, c.encode_utf8(&mut [0; 4]).as_bytes())?,
+                    c => fmt::Write::write_char(f, c)?,
+                }
+            }
+            bytes(f, chunk.invalid())?;
+        }
+        Ok(())
+    }
+}
+
+fn bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
+}
+
+/// Control characters, and those that reorder or hide what stands beside them.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{10ffff}')
+}
+
+/// A text with an escape that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{escape}` is no escape: there are \\n, \\t, \\r, \\0, \\\\ and \\xNN")]
+pub struct NotEscaped {
+    escape: String,
+}
+
+/// The bytes that an escaped text stands for.
+///
+/// # Errors
+/// If a backslash begins no escape.
+pub fn parse(text: &str) -> Result<Vec<u8>, NotEscaped> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        bytes.extend_from_slice(plain.as_bytes());
+        let mut chars = escape.chars();
+        let byte = match chars.next() {
+            Some('n') => Some(b'\n'),
+            Some('t') => Some(b'\t'),
+            Some('r') => Some(b'\r'),
+            Some('0') => Some(b'\0'),
+            Some('\\') => Some(b'\\'),
+            Some('x') => chars.next().zip(chars.next()).and_then(|(high, low)| {
+                Some(u8::try_from(high.to_digit(16)? * 16 + low.to_digit(16)?).unwrap_or_default())
+            }),
+            _ => None,
+        };
+        match byte {
+            Some(byte) => bytes.push(byte),
+            None => return Err(NotEscaped { escape: "\\".chars().chain(escape.chars().take(3)).collect() }),
+        }
+        rest = chars.as_str();
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_terminals_obey_is_escaped() {
+        assert_eq!(Escaped(b"/a b/\xc3\xbc").to_string(), "/a b/ü");
+        assert_eq!(Escaped(b"a\n\x1b[31m\\\0\xff").to_string(), r"a\n\x1b[31m\\\0\xff");
+        assert_eq!(Escaped("\u{202e}x".as_bytes()).to_string(), r"\xe2\x80\xaex");
+    }
+
+    #[test]
+    fn what_is_no_escape_is_refused() {
+        for text in [r"\", r"a\q", r"\x1", r"\xzz", r"\x"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_can_be_pasted_back(bytes: Vec<u8>) {
+            let text = Escaped(&bytes).to_string();
+            prop_assert_eq!(parse(&text).unwrap(), bytes);
+            prop_assert!(!text.chars().any(char::is_control));
+        }
+    }
+}
