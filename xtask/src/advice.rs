@@ -171,7 +171,7 @@ fn start(error: &StartError) -> Option<Advice> {
             Advice::hint("`cargo xtask etcd-down`, then `cargo xtask etcd-up`: its data stays")
         }
         StartError::Unready { log, .. } => Advice::hint("`cargo xtask etcd-down` stops it").with_log(log),
-        StartError::Io { .. } => Advice::hint("`cargo xtask doctor` checks disk and permissions"),
+        StartError::Path(_) => Advice::hint("`cargo xtask doctor` checks disk and permissions"),
         _ => return None,
     })
 }

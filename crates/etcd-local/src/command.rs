@@ -2,13 +2,16 @@
 //! output and no stdin, and is killed together with its children when it overstays.
 //! Never runs a server, and never puts the environment into an error.
 
+mod running;
+
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use self::running::{Piece, Running};
 use crate::env::Env;
 use crate::os;
 use crate::wait::{self, Deadline};
@@ -19,8 +22,6 @@ const OUTPUT_LIMIT: u64 = 16 << 20;
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a program that was just written may still be open for writing in a child that another thread forked.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a killed helper may take to go away before we stop waiting for it.
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a helper program did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -191,12 +192,12 @@ impl Helper {
                 }
                 Ok(Piece::Err(bytes)) => tail.push(&bytes),
                 // It is gone and its pipe is silent: a grandchild holds it open, whose output nobody asked for.
-                Err(RecvTimeoutError::Timeout) if running.status.is_some() => break,
+                Err(RecvTimeoutError::Timeout) if running.has_ended() => break,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             running.look().map_err(|source| self.unusable(source))?;
-            if deadline.expired() && running.status.is_none() {
+            if deadline.expired() && !running.has_ended() {
                 break;
             }
         }
@@ -219,11 +220,8 @@ impl Helper {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => Ok(None),
             Err(error) => Err(error),
         });
-        let unstarted = |source| CommandError::Start { command: self.line(), source };
         let child = spawned.and_then(|child| child.ok_or_else(|| io::ErrorKind::ExecutableFileBusy.into()));
-        let mut running = Running { child: child.map_err(unstarted)?, status: None, _tie: None };
-        running._tie = Some(os::Tie::new(&running.child).map_err(unstarted)?);
-        Ok(running)
+        child.and_then(Running::new).map_err(|source| CommandError::Start { command: self.line(), source })
     }
 
     fn unusable(&self, source: io::Error) -> CommandError {
@@ -244,76 +242,6 @@ impl Helper {
         }
         line
     }
-}
-
-/// A child that does not outlive this value.
-struct Running {
-    child: Child,
-    status: Option<ExitStatus>,
-    /// Ends it with us where [`os::tie_to_owner`] cannot.
-    _tie: Option<os::Tie>,
-}
-
-impl Running {
-    fn look(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            self.status = self.child.try_wait()?;
-        }
-        Ok(self.status)
-    }
-
-    /// Reads both pipes on threads of their own, so that neither can fill up and block the child.
-    fn drain(&mut self) -> io::Result<Receiver<Piece>> {
-        let (sender, pieces) = sync_channel(16);
-        if let Some(stdout) = self.child.stdout.take() {
-            drain(stdout, Piece::Out, sender.clone())?;
-        }
-        if let Some(stderr) = self.child.stderr.take() {
-            drain(stderr, Piece::Err, sender)?;
-        }
-        Ok(pieces)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.look(), Ok(Some(_))) {
-            return;
-        }
-        // Not reaped yet, so the group id is still its own.
-        #[cfg(unix)]
-        let _ = rustix::process::kill_process_group(
-            rustix::process::Pid::from_child(&self.child),
-            rustix::process::Signal::KILL,
-        );
-        let _ = self.child.kill();
-        let _ = wait::until(Deadline::after(KILL_PATIENCE), || self.look());
-    }
-}
-
-enum Piece {
-    Out(Vec<u8>),
-    Err(Vec<u8>),
-}
-
-fn drain(mut pipe: impl Read + Send + 'static, wrap: fn(Vec<u8>) -> Piece, to: SyncSender<Piece>) -> io::Result<()> {
-    let read_all = move || {
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match pipe.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(count) => {
-                    let piece = buffer.get(..count).unwrap_or_default().to_vec();
-                    if to.send(wrap(piece)).is_err() {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
-    };
-    std::thread::Builder::new().name("helper-output".to_owned()).spawn(read_all).map(drop)
 }
 
 /// The end of what was written to stderr.
@@ -361,5 +289,5 @@ pub(crate) fn without_credentials(url: &str) -> String {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,8 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterId;
-use crate::{file, lock, os, random};
+use crate::file::{self, PathError, cannot};
+use crate::{lock, os, random};
 
 /// The file in a data directory that says it is ours. etcd ignores it, with one warning in its log.
 pub(crate) const MARKER: &str = ".etcd-local.json";
@@ -72,19 +73,8 @@ pub enum DataError {
     #[error("cannot draw a cluster token: {0}")]
     Random(getrandom::Error),
     /// The system refused.
-    #[error("cannot {action} `{}`", path.display())]
-    Io {
-        /// What was to be done.
-        action: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
-    move |source| DataError::Io { action, path: path.to_owned(), source }
+    #[error(transparent)]
+    Path(#[from] PathError),
 }
 
 impl DataDir {
@@ -96,7 +86,7 @@ impl DataDir {
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("look at", path)(error)),
+            Err(error) => return Err(cannot("look at", path)(error).into()),
         };
         if metadata.is_symlink() {
             return Err(DataError::Symlink(path.to_owned()));
@@ -111,10 +101,10 @@ impl DataDir {
             // A marker that says nothing we understand makes nothing ours.
             Ok(text) => serde_json::from_slice(&text).ok().filter(|marker: &Marker| marker.schema == SCHEMA),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(io_error("read the marker in", path)(error)),
+            Err(error) => return Err(cannot("read the marker in", path)(error).into()),
         };
         if marker.is_none() && !path.join("member").is_dir() {
-            let mut entries = fs::read_dir(path).map_err(io_error("list", path))?;
+            let mut entries = fs::read_dir(path).map_err(cannot("list", path))?;
             // A marker that was being written when its writer was killed is no content.
             let is_content = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with(".tmp-");
             return match entries.any(|entry| entry.as_ref().map_or(true, is_content)) {
@@ -134,7 +124,7 @@ impl DataDir {
     }
 
     fn create(path: &Path, owner: &Path) -> Result<Self, DataError> {
-        os::create_private_dir(path).map_err(io_error("create", path))?;
+        os::create_private_dir(path).map_err(cannot("create", path))?;
         let marker = Marker {
             schema: SCHEMA,
             owner: owner.to_owned(),
@@ -177,14 +167,14 @@ impl DataDir {
     /// with its port open and take over later, so nobody is started or wiped without asking this.
     pub(crate) fn is_open(&self) -> Result<bool, DataError> {
         let db = self.path.join("member").join("snap").join("db");
-        lock::is_held(&db).map_err(io_error("probe the lock of", &db))
+        Ok(lock::is_held(&db).map_err(cannot("probe the lock of", &db))?)
     }
 
     fn save(&self) -> Result<(), DataError> {
         let Some(marker) = &self.marker else { return Ok(()) };
         let text = serde_json::to_vec_pretty(marker).map_err(io::Error::other);
         let write = |text: Vec<u8>| file::replace(&self.path.join(MARKER), &text);
-        text.and_then(write).map_err(io_error("write the marker in", &self.path))
+        Ok(text.and_then(write).map_err(cannot("write the marker in", &self.path))?)
     }
 
     /// Whether `owner`, an instance directory, may wipe it.
@@ -207,7 +197,7 @@ impl DataDir {
         let mut away = self.path.as_os_str().to_owned();
         away.push(format!("{TRASH}{}", random::hex().map_err(DataError::Random)?));
         let away = PathBuf::from(away);
-        fs::rename(&self.path, &away).map_err(io_error("rename", &self.path))
+        Ok(fs::rename(&self.path, &away).map_err(cannot("rename", &self.path))?)
     }
 }
 
@@ -236,7 +226,7 @@ impl Trash {
             fs::remove_file(self.0.join(MARKER))?;
             fs::remove_dir(&self.0)
         };
-        delete().map_err(io_error("delete", &self.0))
+        Ok(delete().map_err(cannot("delete", &self.0))?)
     }
 
     /// What interrupted wipes of `data` left: directories beside it, of our naming, with `owner`'s marker.

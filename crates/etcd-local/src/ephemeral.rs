@@ -10,6 +10,7 @@ use semver::Version;
 use crate::binary::FindError;
 use crate::cluster::ClusterId;
 use crate::data::{DataDir, DataError};
+use crate::file::{PathError, cannot};
 use crate::instance::Builder;
 use crate::janitor::Janitor;
 use crate::launch::{self, Durability, Launch, LaunchError, Launched, Ports, Ready};
@@ -51,15 +52,8 @@ pub enum EphemeralError {
     #[error(transparent)]
     Launch(#[from] LaunchError),
     /// The temporary directory cannot be set up.
-    #[error("cannot {action} `{}`", path.display())]
-    Io {
-        /// What was to be done.
-        action: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Path(#[from] PathError),
 }
 
 impl Ephemeral {
@@ -68,11 +62,9 @@ impl Ephemeral {
         let temp = builder.env.temp_dir();
         sweep(temp);
         let binary = builder.binaries().find(&builder.settings.wanted)?;
-        let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir_in(temp)
-            .map_err(io_error("create a directory in", temp))?;
-        let owner = claim(dir.path()).map_err(io_error("lock", dir.path()))?;
+        let dir =
+            tempfile::Builder::new().prefix(PREFIX).tempdir_in(temp).map_err(cannot("create a directory in", temp))?;
+        let owner = claim(dir.path()).map_err(cannot("lock", dir.path()))?;
         let mut data = DataDir::find_or_create(&dir.path().join("data"), dir.path())?;
         let log = dir.path().join("etcd.log");
         let member_lock = dir.path().join(MEMBER_LOCK);
@@ -83,7 +75,7 @@ impl Ephemeral {
             data.claim(&ports.peer_url(), &binary.version)?;
             let lock = Lock::try_acquire(&member_lock)
                 .and_then(|lock| lock.ok_or_else(|| io::ErrorKind::ResourceBusy.into()))
-                .map_err(io_error("lock", &member_lock))?;
+                .map_err(cannot("lock", &member_lock))?;
             let launch = Launch {
                 binary: &binary,
                 member: "ephemeral",
@@ -97,7 +89,7 @@ impl Ephemeral {
             };
             let mut launched = launch.spawn(lock)?;
             let pid = launched.child.running.identity.pid;
-            let janitor = Janitor::start(dir.path(), pid).map_err(io_error("start the janitor of", dir.path()))?;
+            let janitor = Janitor::start(dir.path(), pid).map_err(cannot("start the janitor of", dir.path()))?;
             match launched.wait_ready(builder.patience) {
                 Ok(ready) => {
                     return Ok(Self { launched, dir, _owner: owner, _janitor: janitor, ports, ready });
@@ -193,10 +185,6 @@ fn is_orphan(dir: &Path) -> io::Result<bool> {
     let owner = dir.join(OWNER_LOCK);
     let ours = metadata.is_dir() && os::is_ours(&metadata) && owner.is_file();
     Ok(ours && !lock::is_held(&owner)? && !lock::is_held(&dir.join(MEMBER_LOCK))?)
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EphemeralError {
-    move |source| EphemeralError::Io { action, path: path.to_owned(), source }
 }
 
 #[cfg(test)]

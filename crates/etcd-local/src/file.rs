@@ -5,6 +5,24 @@ use std::path::{Path, PathBuf};
 
 use crate::{os, random};
 
+/// The system refused to do something to a file or directory.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} `{}`", path.display())]
+pub struct PathError {
+    /// What was to be done, a verb.
+    pub action: &'static str,
+    /// To what.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Puts an error of the system's into context, for `map_err`.
+pub(crate) fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PathError + use<> {
+    let path = path.to_owned();
+    move |source| PathError { action, path, source }
+}
+
 /// Replaces `path` by `content`: written beside it, synced, renamed. A reader sees the old or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));

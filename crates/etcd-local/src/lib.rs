@@ -64,6 +64,7 @@ pub use crate::cluster::ClusterId;
 pub use crate::data::DataError;
 pub use crate::env::Env;
 pub use crate::ephemeral::{Ephemeral, EphemeralError};
+pub use crate::file::PathError;
 pub use crate::instance::{
     Builder, Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status,
     StopError, Up, home,

@@ -168,5 +168,5 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Stop> {
     field.ok_or(Stop::Archive(ArchiveError::CutOff))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -184,5 +184,5 @@ pub(super) fn sync_dir(path: &Path) -> Result<(), CacheError> {
     os::sync_dir(path).map_err(CacheError::io("write to disk", path))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

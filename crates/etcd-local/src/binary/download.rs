@@ -181,5 +181,5 @@ fn content_length(headers: &Path) -> Option<u64> {
     lengths.next_back()
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -243,5 +243,5 @@ fn from_cache(installed: Installed) -> Binary {
     Binary { path: installed.path, version: installed.version, origin: Origin::Cache }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -239,5 +239,5 @@ fn program(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -189,7 +189,8 @@ pub(super) fn write_new(from: &mut dyn Read, to: &Path, purpose: Purpose) -> Res
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, if purpose == Purpose::Program { 0o755 } else { 0o644 });
-    let _ = purpose;
+    #[cfg(not(unix))]
+    let _ = purpose; // Windows tells programs by their names.
     let mut file = options.open(to).map_err(CacheError::io("create", to))?;
     let written = copy_hashed(from, &mut file).and_then(|written| file.flush().map(|()| written));
     let written = written.map_err(CacheError::io("write", to))?;

@@ -1,5 +1,7 @@
 //! Helpers that behave in all the ways that programs do.
 
+#![cfg(unix)]
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -182,4 +184,13 @@ proptest! {
         prop_assume!(!text.contains("://") || !text.contains('@'));
         prop_assert_eq!(without_credentials(&text), text);
     }
+}
+
+#[test]
+fn of_endless_complaints_only_the_end_is_kept() {
+    let mut tail = Tail::default();
+    for number in 0..10_000 {
+        tail.push(format!("complaint {number}\n").as_bytes());
+    }
+    assert!(tail.0.len() <= Tail::BYTES && tail.text().ends_with("complaint 9999"));
 }

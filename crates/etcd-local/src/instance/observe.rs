@@ -11,6 +11,7 @@ use semver::Version;
 
 use super::{Instance, State, Status};
 use crate::data::DataDir;
+use crate::file::{PathError, cannot};
 use crate::lock::{self, Lock};
 use crate::process::Running;
 use crate::readiness::{self, Probe};
@@ -53,13 +54,8 @@ pub enum ObserveError {
         lock: PathBuf,
     },
     /// The system refused.
-    #[error("cannot look at `{}`", path.display())]
-    Io {
-        /// At what.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Path(#[from] PathError),
 }
 
 impl Instance {
@@ -69,7 +65,7 @@ impl Instance {
     /// If the instance's directory may not be read.
     pub fn status(&self) -> Result<Status, ObserveError> {
         let record = state::peek(&self.record_path());
-        let held = lock::is_held(&self.member_lock()).map_err(self.io_error(&self.member_lock()))?;
+        let held = lock::is_held(&self.member_lock()).map_err(cannot("look at", &self.member_lock()))?;
         let processes = if held { self.processes(record.as_ref())? } else { Vec::new() };
         if processes.is_empty() {
             return Ok(self.describe(record, &[], State::Stopped));
@@ -117,10 +113,10 @@ impl Instance {
         // for again.
         const PATIENCE: Duration = Duration::from_secs(2);
         let path = self.record_path();
-        let mut record = state::load(&path, &*self.builder.reporter).map_err(self.io_error(&path))?;
+        let mut record = state::load(&path, &*self.builder.reporter).map_err(cannot("look at", &path))?;
         let lock_path = self.member_lock();
-        let found = until(Deadline::after(PATIENCE), || {
-            if let Some(lock) = Lock::try_acquire(&lock_path).map_err(self.io_error(&lock_path))? {
+        let found = until(Deadline::after(PATIENCE), || -> Result<_, ObserveError> {
+            if let Some(lock) = Lock::try_acquire(&lock_path).map_err(cannot("look at", &lock_path))? {
                 return Ok(Some(Presence::Absent { lock, record: record.take() }));
             }
             let processes = self.processes(record.as_ref())?;
@@ -139,10 +135,10 @@ impl Instance {
         let lock_path = self.member_lock();
         if let Some(pids) = os::holders(&lock_path) {
             let running = pids.into_iter().filter_map(|pid| Running::with_pid(pid).transpose());
-            return running.collect::<io::Result<_>>().map_err(self.io_error(&lock_path));
+            return Ok(running.collect::<io::Result<_>>().map_err(cannot("look at", &lock_path))?);
         }
         if let Some(identity) = record.and_then(|record| record.process.as_ref()) {
-            let recorded = Running::recorded(identity).map_err(self.io_error(&lock_path))?;
+            let recorded = Running::recorded(identity).map_err(cannot("look at", &lock_path))?;
             if let Some(running) = recorded {
                 return Ok(vec![running]);
             }
@@ -190,11 +186,6 @@ impl Instance {
             process: Some(identity.clone()),
             ready_ms: None,
         })
-    }
-
-    pub(super) fn io_error(&self, path: &Path) -> impl FnOnce(io::Error) -> ObserveError + use<> {
-        let path = path.to_owned();
-        move |source| ObserveError::Io { path, source }
     }
 }
 

@@ -1,6 +1,5 @@
 //! `up`: from whatever is there to a proven-ready server, started at most once however many ask.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use super::observe::{ObserveError, Presence, Server, probe};
 use super::{Instance, State, Status};
 use crate::binary::{Binary, FindError, Wanted};
 use crate::data::{DataDir, DataError, Trash};
+use crate::file::{PathError, cannot};
 use crate::launch::{self, Durability, Launch, LaunchError, Launched, PortKind, Ports, Ready};
 use crate::lock::{Lock, LockError};
 use crate::process::{Lifetime, Running};
@@ -105,19 +105,8 @@ pub enum StartError {
         log: PathBuf,
     },
     /// The instance's own directory cannot be written.
-    #[error("cannot {action} `{}`", path.display())]
-    Io {
-        /// What was to be done.
-        action: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError {
-    move |source| StartError::Io { action, path: path.to_owned(), source }
+    #[error(transparent)]
+    Path(#[from] PathError),
 }
 
 impl Instance {
@@ -179,10 +168,10 @@ impl Instance {
 
     fn create_dir(&self) -> Result<(), StartError> {
         let home = instance::home(&self.builder.workspace);
-        os::create_private_dir(&self.dir).map_err(io_error("create", &self.dir))?;
+        os::create_private_dir(&self.dir).map_err(cannot("create", &self.dir))?;
         let ignore = home.join(".gitignore");
         if !ignore.exists() {
-            std::fs::write(&ignore, "*\n").map_err(io_error("write", &ignore))?;
+            std::fs::write(&ignore, "*\n").map_err(cannot("write", &ignore))?;
         }
         Ok(())
     }
@@ -275,7 +264,7 @@ impl Instance {
         };
         // Written before the spawn: whoever comes after our sudden end knows where to look.
         self.save(&record)?;
-        log::rotate(&self.log()).map_err(io_error("rotate", &self.log()))?;
+        log::rotate(&self.log()).map_err(cannot("rotate", &self.log()))?;
         let launch = Launch {
             binary,
             member: &member,
@@ -303,7 +292,7 @@ impl Instance {
 
     pub(super) fn save(&self, record: &Record) -> Result<(), StartError> {
         let path = self.record_path();
-        state::save(&path, record).map_err(io_error("write", &path))
+        Ok(state::save(&path, record).map_err(cannot("write", &path))?)
     }
 
     /// Whether a port that is taken may be replaced by another.

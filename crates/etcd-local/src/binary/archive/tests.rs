@@ -1,5 +1,7 @@
 //! Good archives of common packers, and hostile ones of every kind we know of, each refused for its own reason.
 
+#![cfg(unix)]
+
 mod hostile_tar;
 mod hostile_zip;
 

@@ -1,5 +1,7 @@
 //! What counts as installed, and what is noticed when it changes.
 
+#![cfg(unix)]
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 

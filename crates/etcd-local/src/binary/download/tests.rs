@@ -1,5 +1,7 @@
 //! Downloads with the machine's curl from a mirror that behaves in all the ways that mirrors do.
 
+#![cfg(unix)]
+
 use tempfile::TempDir;
 
 use super::*;

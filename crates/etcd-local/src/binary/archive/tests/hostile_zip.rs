@@ -97,6 +97,9 @@ struct End {
     size: u32,
     at: u32,
     comment: Vec<u8>,
+    comment_length: Option<u16>,
+    /// Behind the last member in the directory, and counted to it.
+    rest: Vec<u8>,
 }
 
 fn zip_ended(members: &[Member], alter: impl FnOnce(&mut End)) -> Vec<u8> {
@@ -115,16 +118,20 @@ fn zip_ended(members: &[Member], alter: impl FnOnce(&mut End)) -> Vec<u8> {
     }
     let count = u16::try_from(members.len()).unwrap();
     let (size, at) = (u32::try_from(directory.len()).unwrap(), u32::try_from(zip.len()).unwrap());
-    let mut end = End { disk: 0, count, total: count, size, at, comment: Vec::new() };
+    let mut end =
+        End { disk: 0, count, total: count, size, at, comment: Vec::new(), comment_length: None, rest: Vec::new() };
     alter(&mut end);
+    end.size += u32::try_from(end.rest.len()).unwrap();
     zip.extend(directory);
+    zip.extend(end.rest);
     zip.extend(b"PK\x05\x06");
     for short in [end.disk, 0, end.count, end.total] {
         zip.extend(short.to_le_bytes());
     }
     zip.extend(end.size.to_le_bytes());
     zip.extend(end.at.to_le_bytes());
-    zip.extend(u16::try_from(end.comment.len()).unwrap().to_le_bytes());
+    let comment_length = end.comment_length.unwrap_or(u16::try_from(end.comment.len()).unwrap());
+    zip.extend(comment_length.to_le_bytes());
     zip.extend(end.comment);
     zip
 }
@@ -234,6 +241,8 @@ fn structures_that_lie_are_refused() {
     let cases: &[(&str, Vec<u8>, &str)] = &[
         ("text behind the end", [good.clone(), behind.clone()].concat(), "does not end with a zip directory"),
         ("comment", end(|end| end.comment = b"hello".to_vec()), "does not end with a zip directory"),
+        ("comment that is not there", end(|end| end.comment_length = Some(5)), "does not end with a zip directory"),
+        ("something in the directory", end(|end| end.rest = b"evil".to_vec()), "does not tell of"),
         (
             "end within a comment",
             end(|end| end.comment = [b"PK\x05\x06".as_slice(), &[0; 18]].concat()),
