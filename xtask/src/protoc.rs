@@ -22,7 +22,7 @@ pub(crate) fn provide(cx: &Context, command: &cli::Command) {
 
 fn open_door(cx: &Context, command: &cli::Command) -> Result<()> {
     let door = cx.workspace.join("scripts").join("protoc");
-    if cfg!(windows) {
+    if cfg!(windows) && door.is_file() {
         copy_of_us(&door.with_extension("exe"))?;
     }
     // Cargo hands its [env] to this process, too: the door is not a protoc of the user's.

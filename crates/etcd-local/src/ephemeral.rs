@@ -29,10 +29,10 @@ const MEMBER_LOCK: &str = "member.lock";
 /// its owner is killed the system ends the server, and the directory goes at once (Unix) or at the next
 /// start of an ephemeral instance (Windows).
 pub struct Ephemeral {
-    // Dropped in this order: server, then directory, then the locks and the janitor.
+    // Dropped in this order: server, lock (Windows deletes no open file), directory, janitor.
     launched: Launched,
-    dir: tempfile::TempDir,
     _owner: Lock,
+    dir: tempfile::TempDir,
     _janitor: Janitor,
     ports: Ports,
     ready: Ready,
@@ -163,6 +163,10 @@ impl Drop for Ephemeral {
 /// Makes the directory recognisably ours, and held: the lock has its name only once it is locked, so that
 /// no sweeper ever finds it free while its owner lives.
 fn claim(dir: &Path) -> io::Result<Lock> {
+    if cfg!(windows) {
+        // Created and locked are one step here, and what is locked cannot be renamed.
+        return Ok(Lock::try_acquire(&dir.join(OWNER_LOCK))?.ok_or(io::ErrorKind::ResourceBusy)?);
+    }
     let (draft, path) = (dir.join(".owner.lock"), dir.join(OWNER_LOCK));
     let lock = Lock::try_acquire(&draft)?.ok_or(io::ErrorKind::ResourceBusy)?;
     std::fs::rename(draft, path)?;

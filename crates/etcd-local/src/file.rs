@@ -2,7 +2,11 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tempfile::PathPersistError as PersistError;
+
+use crate::wait::{Deadline, until};
 use crate::{os, random};
 
 /// The system refused to do something to a file or directory.
@@ -29,8 +33,29 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut scratch = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
     scratch.write_all(content)?;
     scratch.as_file().sync_all()?;
-    scratch.persist(path)?;
+    let mut scratch = Some(scratch.into_temp_path());
+    let mut refused = io::Error::from(io::ErrorKind::ResourceBusy);
+    let replaced =
+        until(Deadline::after(BUSY_PATIENCE), || match scratch.take().map(|scratch| scratch.persist(path)) {
+            Some(Err(PersistError { error, path })) if is_busy(&error) => {
+                scratch = Some(path);
+                refused = error;
+                Ok(None)
+            }
+            Some(Err(error)) => Err(error.error),
+            Some(Ok(())) | None => Ok(Some(())),
+        })?;
+    replaced.ok_or(refused)?;
     os::sync_dir(dir)
+}
+
+/// How long a reader, or a virus scanner, may have a file open that is to be replaced.
+const BUSY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Windows replaces no file that somebody has open, be it only for reading (5: access denied), and moves none
+/// that somebody opened alone (32: sharing violation).
+fn is_busy(error: &io::Error) -> bool {
+    cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32))
 }
 
 /// Renames a file that cannot be used to a name beside it that is free.

@@ -264,9 +264,15 @@ pub(crate) fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), 
 }
 
 pub(crate) fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
-    match TcpListener::bind((host, port)) {
-        Ok(_) => Ok(true),
+    let addr = SocketAddr::new(host, port);
+    match TcpListener::bind(addr).map(drop) {
+        // Windows admits us beside a wildcard that serves the same address, and gives us its clients.
+        Ok(()) => Ok(!cfg!(windows) || crate::os::listener(addr).is_none()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
+        // So it says if the other wants no company; of ports that it reserves itself, too, which nobody has.
+        Err(error) if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied => {
+            crate::os::listener(addr).map(|_| false).ok_or(error)
+        }
         Err(error) => Err(error),
     }
 }

@@ -29,16 +29,6 @@
 //! # }
 //! ```
 
-#![cfg_attr(
-    test,
-    expect(
-        clippy::unwrap_used,
-        clippy::panic,
-        clippy::indexing_slicing,
-        reason = "a test that meets the unexpected should fail on the spot"
-    )
-)]
-
 pub mod binary;
 mod cluster;
 mod command;

@@ -24,6 +24,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use crate::process::Lifetime;
+
 /// A process held so that its pid cannot come to mean another one while we look or signal.
 pub(crate) use system::Process;
 /// Ends a child with its owner where that takes more than [`tie_to_owner`]; keep it as long as the child.
@@ -34,10 +36,20 @@ pub(crate) fn host_name() -> Option<String> {
     system::host_name()
 }
 
-/// Makes the child a session of its own: no terminal's Ctrl-C or hang-up reaches it, and none of our
-/// inheritable handles does.
+/// A server that [`spawn_server`] started: `id`, and `wait` for its end.
+pub(crate) use system::Server;
+
+/// Starts the program of `command` with its arguments and variables, `lock` as its standard input and `log` as
+/// the other two, away from the terminal. No other handle of ours reaches it, and once this returns we have
+/// none of the lock. To be called by a thread that lives as long as the server: see [`tie_to_owner`].
+pub(crate) fn spawn_server(command: Command, lock: File, log: File, lifetime: Lifetime) -> io::Result<Server> {
+    system::spawn_server(command, lock, log, lifetime)
+}
+
+/// Makes the child a session of its own: no terminal's Ctrl-C or hang-up reaches it.
+#[cfg(unix)]
 pub(crate) fn detach(command: &mut Command) {
-    system::detach(command);
+    unix::detach(command);
 }
 
 /// Has the system end the child when our process ends, however it ends. On Linux this is bound to the

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -122,35 +122,27 @@ impl Child {
 /// The child gets none of the `ETCD_*` variables: etcd reads them as flags, and ours mean other things.
 pub(crate) fn spawn(spawn: Spawn<'_>) -> io::Result<Spawned> {
     let mut command = Command::new(spawn.program);
-    command.args(&spawn.args).stdin(Stdio::from(spawn.lock));
-    command.stdout(Stdio::from(spawn.log.try_clone()?)).stderr(Stdio::from(spawn.log));
+    command.args(&spawn.args);
     command.env_clear().envs(spawn.env.vars().filter(|(name, _)| !name.to_string_lossy().starts_with("ETCD_")));
-    os::detach(&mut command);
-    if spawn.lifetime == Lifetime::Ours {
-        os::tie_to_owner(&mut command);
-    }
 
     let (started, start) = channel();
     let (exiting, exit) = channel();
-    let lifetime = spawn.lifetime;
+    let Spawn { lock, log, lifetime, .. } = spawn;
     std::thread::Builder::new().name("etcd-keeper".to_owned()).spawn(move || {
-        let spawned = command.spawn();
-        drop(command); // and with it our copy of the lock
-        let (mut child, tie) = match spawned.and_then(|child| keep(child, lifetime)) {
-            Ok(kept) => kept,
+        let mut server = match os::spawn_server(command, lock, log, lifetime) {
+            Ok(server) => server,
             Err(error) => {
                 let _ = started.send(Err(error));
                 return;
             }
         };
         // Opened before it is reaped, so that the pid is still the child's.
-        let running = Running::with_pid(child.id());
+        let running = Running::with_pid(server.id());
         // The receivers may be gone: the child is reaped all the same.
         let _ = started.send(running);
-        if let Ok(status) = child.wait() {
+        if let Ok(status) = server.wait() {
             let _ = exiting.send(status);
         }
-        let _ended_with = tie; // not before: on Windows its drop ends the child
     })?;
     // The thread always sends: it cannot hang before the child runs, only fail.
     let running = start.recv().map_err(io::Error::other)??;
@@ -162,17 +154,3 @@ pub(crate) fn spawn(spawn: Spawn<'_>) -> io::Result<Spawned> {
 
 /// How long the system may take to hand over the status of a process that has ended.
 const REAPED: Duration = Duration::from_secs(10);
-
-fn keep(mut child: std::process::Child, lifetime: Lifetime) -> io::Result<(std::process::Child, Option<os::Tie>)> {
-    if lifetime == Lifetime::Detached {
-        return Ok((child, None));
-    }
-    match os::Tie::new(&child) {
-        Ok(tie) => Ok((child, Some(tie))),
-        Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
-        }
-    }
-}

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 pub(crate) use super::unix::{
-    Tie, create_private_dir, detach, free_space, host_name, is_ours, open_exclusive, sync_dir,
+    Server, Tie, create_private_dir, free_space, host_name, is_ours, open_exclusive, spawn_server, sync_dir,
 };
 use crate::process::Identity;
 

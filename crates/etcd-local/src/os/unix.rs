@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::Access;
+use crate::process::Lifetime;
 
 /// Ends a child with its owner; on Unix the child itself was told, or a janitor was.
 #[derive(Debug)]
@@ -22,6 +23,18 @@ impl Tie {
 
 pub(crate) fn host_name() -> Option<String> {
     rustix::system::uname().nodename().to_str().ok().map(str::to_owned)
+}
+
+/// Children inherit nothing but their standard handles here: all else is close-on-exec.
+pub(crate) type Server = std::process::Child;
+
+pub(crate) fn spawn_server(mut command: Command, lock: File, log: File, lifetime: Lifetime) -> io::Result<Server> {
+    command.stdin(lock).stdout(log.try_clone()?).stderr(log);
+    detach(&mut command);
+    if lifetime == Lifetime::Ours {
+        super::tie_to_owner(&mut command);
+    }
+    command.spawn()
 }
 
 pub(crate) fn detach(command: &mut Command) {

@@ -1,35 +1,37 @@
-//! Windows: process handles, job objects, sharing modes.
+//! Windows: process handles, sharing modes, the tables of listeners. Starting processes and tying them to us
+//! is in the submodules.
+
+#[path = "windows/job.rs"]
+mod job;
+#[path = "windows/server.rs"]
+mod server;
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, ERROR_SHARING_VIOLATION, FILETIME, HANDLE_FLAG_INHERIT,
-    SetHandleInformation, WAIT_OBJECT_0, WAIT_TIMEOUT,
+    ERROR_ACCESS_DENIED, ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_PARAMETER, ERROR_SHARING_VIOLATION, FILETIME,
+    NO_ERROR, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::NetworkManagement::IpHelper::{
-    GetExtendedTcpTable, MIB_TCPROW_OWNER_PID, TCP_TABLE_OWNER_PID_LISTENER,
+    GetExtendedTcpTable, MIB_TCP6ROW_OWNER_PID, MIB_TCPROW_OWNER_PID, TCP_TABLE_OWNER_PID_LISTENER,
 };
-use windows_sys::Win32::Networking::WinSock::AF_INET;
+use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6};
 use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
-use windows_sys::Win32::System::Console::{GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE};
-use windows_sys::Win32::System::JobObjects::{
-    AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
-    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
-};
 use windows_sys::Win32::System::Threading::{
-    CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION,
-    PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, QueryFullProcessImageNameW, TerminateProcess, WaitForSingleObject,
+    GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE,
+    QueryFullProcessImageNameW, TerminateProcess, WaitForSingleObject,
 };
 
+pub(crate) use self::job::Tie;
+pub(crate) use self::server::{Server, spawn_server};
 use super::Access;
 use crate::process::Identity;
 
@@ -43,20 +45,19 @@ pub(crate) struct Process {
 impl Process {
     /// `None`: there is no such process.
     pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
-        let full = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE | PROCESS_TERMINATE;
-        // SAFETY: a plain call; null is checked before the handle is owned.
-        let raw = unsafe { OpenProcess(full, 0, pid) };
-        if raw.is_null() {
-            let error = io::Error::last_os_error();
-            return match error.raw_os_error().map(i32::cast_unsigned) {
-                // Access denied: it is somebody else's, hence not ours.
-                Some(ERROR_INVALID_PARAMETER | ERROR_ACCESS_DENIED) => Ok(None),
-                _ => Err(error),
-            };
+        // Looking must be enough where ending is denied, so that a port's holder has a name.
+        const LOOK: u32 = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE;
+        let denied = |error: &io::Error| raw(error) == Some(ERROR_ACCESS_DENIED);
+        let handle = match open(pid, LOOK | PROCESS_TERMINATE) {
+            Err(error) if denied(&error) => open(pid, LOOK),
+            result => result,
+        };
+        match handle {
+            Ok(handle) => Ok(Some(Self { pid, handle })),
+            // Denied once more: it is another user's, hence not ours.
+            Err(error) if denied(&error) || raw(&error) == Some(ERROR_INVALID_PARAMETER) => Ok(None),
+            Err(error) => Err(error),
         }
-        // SAFETY: the handle is open and nobody else's.
-        let handle = unsafe { OwnedHandle::from_raw_handle(raw) };
-        Ok(Some(Self { pid, handle }))
     }
 
     /// Who this is; `None` once it has ended.
@@ -88,16 +89,22 @@ impl Process {
     }
 
     pub(crate) fn kill(&self) -> io::Result<()> {
-        // SAFETY: the handle is open and was opened for this.
-        if unsafe { TerminateProcess(self.handle.as_raw_handle(), 1) } != 0 || self.ended_within(Duration::ZERO)? {
+        /// A process that is ending already denies access until it is gone.
+        const ENDING: Duration = Duration::from_secs(2);
+        // SAFETY: a plain call on an open handle.
+        if unsafe { TerminateProcess(self.handle.as_raw_handle(), 1) } != 0 {
             return Ok(());
         }
-        Err(io::Error::last_os_error())
+        let error = io::Error::last_os_error();
+        if self.ended_within(ENDING)? { Ok(()) } else { Err(error) }
     }
 
     /// Waits for the end at most this long.
     pub(crate) fn ended_within(&self, patience: Duration) -> io::Result<bool> {
-        let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX - 1);
+        // Rounded up: a patience of less than a millisecond is not none at all. The largest number is no
+        // time but for ever.
+        let millis = patience.as_nanos().div_ceil(1_000_000);
+        let millis = u32::try_from(millis).unwrap_or(u32::MAX).min(u32::MAX - 1);
         // SAFETY: the handle is open and was opened for this.
         match unsafe { WaitForSingleObject(self.handle.as_raw_handle(), millis) } {
             WAIT_OBJECT_0 => Ok(true),
@@ -107,34 +114,18 @@ impl Process {
     }
 }
 
-/// A job object that ends its members when its last handle, ours, is closed.
-#[derive(Debug)]
-pub(crate) struct Tie {
-    _job: OwnedHandle,
+fn open(pid: u32, rights: u32) -> io::Result<OwnedHandle> {
+    // SAFETY: a plain call; null is checked before the handle is owned.
+    let raw = unsafe { OpenProcess(rights, 0, pid) };
+    if raw.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the handle is open and nobody else's.
+    Ok(unsafe { OwnedHandle::from_raw_handle(raw) })
 }
 
-impl Tie {
-    pub(crate) fn new(child: &Child) -> io::Result<Self> {
-        // SAFETY: plain calls; null is checked before the handle is owned, the structure is all integers
-        // for which zeros are valid, and its size is the one we state.
-        unsafe {
-            let raw = CreateJobObjectW(std::ptr::null(), std::ptr::null());
-            if raw.is_null() {
-                return Err(io::Error::last_os_error());
-            }
-            let job = OwnedHandle::from_raw_handle(raw);
-            let mut limits: JOBOBJECT_EXTENDED_LIMIT_INFORMATION = std::mem::zeroed();
-            limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-            let size = size_of::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>() as u32;
-            let limits = std::ptr::from_ref(&limits).cast();
-            if SetInformationJobObject(raw, JobObjectExtendedLimitInformation, limits, size) == 0
-                || AssignProcessToJobObject(raw, child.as_raw_handle()) == 0
-            {
-                return Err(io::Error::last_os_error());
-            }
-            Ok(Self { _job: job })
-        }
-    }
+fn raw(error: &io::Error) -> Option<u32> {
+    error.raw_os_error().map(i32::cast_unsigned)
 }
 
 /// Start times are absolute here, so a reboot cannot make two alike.
@@ -146,21 +137,7 @@ pub(crate) fn host_name() -> Option<String> {
     None // COMPUTERNAME says it, and the environment is the caller's to read
 }
 
-pub(crate) fn detach(command: &mut Command) {
-    command.creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP);
-    for which in [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
-        // SAFETY: plain calls on a handle of our own. A child inherits every inheritable handle, and one
-        // that outlives us would keep the pipe of whoever reads our output open for ever.
-        unsafe {
-            let handle = GetStdHandle(which);
-            if !handle.is_null() {
-                SetHandleInformation(handle, HANDLE_FLAG_INHERIT, 0);
-            }
-        }
-    }
-}
-
-/// The job object does this, once the child exists: see [`Tie`].
+/// A job does this: see [`Tie`], and [`spawn_server`].
 pub(crate) fn tie_to_owner(_: &mut Command) {}
 
 /// Sharing nothing is Windows' lock that children inherit: it lasts until the last copy of the handle is
@@ -173,7 +150,7 @@ pub(crate) fn open_exclusive(path: &Path, access: Access) -> io::Result<Option<F
     }
     match options.open(path) {
         Ok(file) => Ok(Some(file)),
-        Err(error) if error.raw_os_error().map(i32::cast_unsigned) == Some(ERROR_SHARING_VIOLATION) => Ok(None),
+        Err(error) if raw(&error) == Some(ERROR_SHARING_VIOLATION) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -187,33 +164,70 @@ pub(crate) fn arguments(_: u32) -> Option<Vec<String>> {
     None
 }
 
+/// Windows lets two processes have a port if one of them listens on a wildcard and the other does not; who is
+/// more exact gets the clients.
 pub(crate) fn listener(addr: SocketAddr) -> Option<u32> {
+    let rows: Vec<(SocketAddr, u32)> =
+        rows(AF_INET, V4_WORDS, v4_row).chain(rows(AF_INET6, V6_WORDS, v6_row)).collect();
+    let exactly = rows.iter().find(|(listening, _)| *listening == addr);
+    exactly.or_else(|| rows.iter().find(|(listening, _)| collide(*listening, addr))).map(|(_, pid)| *pid)
+}
+
+fn collide(listening: SocketAddr, addr: SocketAddr) -> bool {
+    let (ours, theirs) = (addr.ip(), listening.ip());
+    // An IPv6 wildcard may serve IPv4 as well, never the other way round.
+    let covers = |wide: IpAddr, other: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || other.is_ipv4());
+    listening.port() == addr.port() && (ours == theirs || covers(theirs, ours) || covers(ours, theirs))
+}
+
+/// Rows are words of four bytes; addresses and ports are in the network's byte order inside them.
+const V4_WORDS: usize = size_of::<MIB_TCPROW_OWNER_PID>() / 4;
+const V6_WORDS: usize = size_of::<MIB_TCP6ROW_OWNER_PID>() / 4;
+
+/// State, local address, local port, remote address, remote port, owning pid.
+fn v4_row(row: &[u32]) -> Option<(SocketAddr, u32)> {
+    let [_, ip, port, _, _, pid] = row else { return None };
+    Some((SocketAddr::new(Ipv4Addr::from(ip.to_ne_bytes()).into(), network_port(*port)), *pid))
+}
+
+/// Local address in four words, its scope, local port, the same of the remote side, state, owning pid.
+fn v6_row(row: &[u32]) -> Option<(SocketAddr, u32)> {
+    let [a, b, c, d, _, port, _, _, _, _, _, _, _, pid] = row else { return None };
+    let words = [a, b, c, d].map(|word| u128::from(u32::from_be_bytes(word.to_ne_bytes())));
+    let ip = Ipv6Addr::from(words.iter().fold(0, |ip, word| ip << 32 | word));
+    Some((SocketAddr::new(ip.to_canonical(), network_port(*port)), *pid))
+}
+
+fn network_port(word: u32) -> u16 {
+    let [high, low, ..] = word.to_ne_bytes();
+    u16::from_be_bytes([high, low])
+}
+
+/// The rows of the table of listeners of one address family; none if the system does not tell.
+fn rows<T: 'static>(family: u16, words: usize, read: fn(&[u32]) -> Option<T>) -> impl Iterator<Item = T> {
+    let table = listeners(family).unwrap_or_default();
+    let count = table.first().map_or(0, |count| *count as usize);
+    let rows: Vec<T> = table.get(1..).unwrap_or_default().chunks_exact(words).take(count).filter_map(read).collect();
+    rows.into_iter()
+}
+
+fn listeners(family: u16) -> Option<Vec<u32>> {
     let mut size = 0_u32;
-    let family = u32::from(AF_INET);
-    // The table may grow between the two calls: ask for room to spare, twice at most.
-    for _ in 0..3 {
-        let mut table = vec![0_u32; size as usize / 4 + 64];
+    // The first call says how much room is needed; the table may grow before the next, hence some to spare.
+    for _ in 0..4 {
+        let mut table = vec![0_u32; (size as usize).div_ceil(4) + 64];
         size = u32::try_from(table.len() * 4).ok()?;
         // SAFETY: the buffer has the size we state, and 4-byte alignment, which is the table's.
         let result = unsafe {
-            GetExtendedTcpTable(table.as_mut_ptr().cast(), &mut size, 0, family, TCP_TABLE_OWNER_PID_LISTENER, 0)
+            GetExtendedTcpTable(table.as_mut_ptr().cast(), &mut size, 0, family.into(), TCP_TABLE_OWNER_PID_LISTENER, 0)
         };
-        if result == 0 {
-            let (count, rows) = table.split_first()?;
-            let words = size_of::<MIB_TCPROW_OWNER_PID>() / 4;
-            return rows.chunks_exact(words).take(*count as usize).find_map(|row| owner(row, addr));
+        match result {
+            NO_ERROR => return Some(table),
+            ERROR_INSUFFICIENT_BUFFER => {}
+            _ => return None,
         }
     }
     None
-}
-
-/// A row of the table: state, local address, local port, remote address, remote port, owning pid.
-fn owner(row: &[u32], addr: SocketAddr) -> Option<u32> {
-    let [_, ip, port, _, _, pid] = row else { return None };
-    let ip = IpAddr::from(Ipv4Addr::from(ip.to_ne_bytes()));
-    let [high, low, ..] = port.to_ne_bytes();
-    let collides = ip == addr.ip() || ip.is_unspecified() || addr.ip().is_unspecified();
-    (u16::from_be_bytes([high, low]) == addr.port() && collides).then_some(*pid)
 }
 
 /// A directory below the user's profile is private already.
@@ -237,4 +251,57 @@ pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     Ok(free)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_is_found_and_gone_again() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = TcpListener::bind(host) else { continue }; // a machine may have no IPv6
+            let addr = socket.local_addr().unwrap();
+            assert_eq!(listener(addr), Some(std::process::id()), "{addr}");
+            drop(socket);
+            assert_eq!(listener(addr), None, "{addr}");
+        }
+    }
+
+    #[test]
+    fn rows_are_read_in_the_networks_byte_order() {
+        let word = |bytes: [u8; 4]| u32::from_ne_bytes(bytes);
+        let port = word([9, 75, 0xaa, 0xaa]); // what is above the port may be anything
+        let v4 = [2, word([127, 0, 0, 1]), port, 0, 0, 42];
+        assert_eq!(v4_row(&v4), Some(("127.0.0.1:2379".parse().unwrap(), 42)));
+        let v6 = [0, 0, 0, word([0, 0, 0, 1]), 0, port, 0, 0, 0, 0, 0, 0, 2, 42];
+        assert_eq!(v6_row(&v6), Some(("[::1]:2379".parse().unwrap(), 42)));
+        assert_eq!((v4.len(), v6.len()), (V4_WORDS, V6_WORDS));
+    }
+
+    #[test]
+    fn wildcards_collide_with_what_they_serve() {
+        let collide = |a: &str, b: &str| collide(a.parse().unwrap(), b.parse().unwrap());
+        assert!(collide("0.0.0.0:1", "127.0.0.1:1") && collide("127.0.0.1:1", "0.0.0.0:1"));
+        assert!(collide("[::]:1", "127.0.0.1:1") && collide("[::]:1", "[::1]:1"));
+        assert!(!collide("0.0.0.0:1", "[::1]:1") && !collide("127.0.0.1:1", "127.0.0.2:1"));
+        assert!(!collide("127.0.0.1:1", "127.0.0.1:2"));
+    }
+
+    #[test]
+    fn a_process_is_known_until_it_ends() {
+        let mut child = Command::new("cmd").args(["/c", "pause"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let process = Process::open(child.id()).unwrap().unwrap();
+        let identity = process.identity().unwrap().unwrap();
+        assert_eq!(identity.pid, child.id());
+        assert_eq!(process.identity().unwrap(), Some(identity));
+        assert!(!process.ended_within(Duration::from_nanos(1)).unwrap());
+        process.kill().unwrap();
+        assert!(process.ended_within(Duration::from_secs(10)).unwrap());
+        assert_eq!(process.identity().unwrap(), None);
+        process.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

@@ -1,0 +1,54 @@
+//! Jobs that end their members with their last handle.
+
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::process::Child;
+
+use windows_sys::Win32::Foundation::WAIT_OBJECT_0;
+use windows_sys::Win32::System::JobObjects::{
+    AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
+};
+use windows_sys::Win32::System::Threading::WaitForSingleObject;
+
+/// A new job without a member. Nobody inherits its handle, so that ours is the last.
+pub(super) fn ending_with_its_handle() -> io::Result<OwnedHandle> {
+    // SAFETY: a plain call; null is checked before the handle is owned.
+    let raw = unsafe { CreateJobObjectW(std::ptr::null(), std::ptr::null()) };
+    if raw.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the handle is open and nobody else's.
+    let job = unsafe { OwnedHandle::from_raw_handle(raw) };
+    let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+    limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+    let size = size_of_val(&limits) as u32;
+    let limits = std::ptr::from_ref(&limits).cast();
+    // SAFETY: the handle is open, and the structure has the size that we state.
+    match unsafe { SetInformationJobObject(raw, JobObjectExtendedLimitInformation, limits, size) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(job),
+    }
+}
+
+/// Ends a child, and what it starts, with this value or with our process.
+#[derive(Debug)]
+pub(crate) struct Tie {
+    _job: OwnedHandle,
+}
+
+impl Tie {
+    pub(crate) fn new(child: &Child) -> io::Result<Self> {
+        let job = ending_with_its_handle()?;
+        // SAFETY: both handles are open.
+        if unsafe { AssignProcessToJobObject(job.as_raw_handle(), child.as_raw_handle()) } == 0 {
+            let error = io::Error::last_os_error();
+            // A child that has ended is refused, and needs no tie.
+            // SAFETY: the handle is open.
+            if unsafe { WaitForSingleObject(child.as_raw_handle(), 0) } != WAIT_OBJECT_0 {
+                return Err(error);
+            }
+        }
+        Ok(Self { _job: job })
+    }
+}
