@@ -12,11 +12,12 @@ fn env(dir: &Path) -> std::io::Result<Env> {
     for name in ["ETCDBINPATH", "ETCD_RELEASE_MIRROR", "GOPATH", "PROTOC"] {
         env = env.without(name);
     }
-    // Cargo alone: on PATH it needs a home for its configuration, which stays the user's.
+    // Cargo and the rustc beside it; with a home of its own it needs to be told where its configuration is.
     let cargo = which::which("cargo").map_err(std::io::Error::other)?;
     let cargo_home = env.path_var("CARGO_HOME").or_else(|| env.home().map(|home| home.join(".cargo")));
     let rustup_home = env.path_var("RUSTUP_HOME").or_else(|| env.home().map(|home| home.join(".rustup")));
-    let env = env.with("CARGO", cargo).with("PATH", dir.join("no-programs")).with("HOME", dir);
+    let programs = cargo.parent().map(Path::to_owned).unwrap_or_default();
+    let env = env.with("CARGO", cargo).with("PATH", programs).with("HOME", dir);
     let env = cargo_home.into_iter().fold(env, |env, home| env.with("CARGO_HOME", home));
     Ok(rustup_home.into_iter().fold(env, |env, home| env.with("RUSTUP_HOME", home)))
 }
