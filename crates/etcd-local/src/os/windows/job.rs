@@ -20,14 +20,24 @@ pub(super) fn ending_with_its_handle() -> io::Result<OwnedHandle> {
     }
     // SAFETY: the handle is open and nobody else's.
     let job = unsafe { OwnedHandle::from_raw_handle(raw) };
+    limit(&job, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE)?;
+    Ok(job)
+}
+
+/// Lets the members live on without the job.
+pub(super) fn release(job: &OwnedHandle) -> io::Result<()> {
+    limit(job, 0)
+}
+
+fn limit(job: &OwnedHandle, flags: u32) -> io::Result<()> {
     let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-    limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+    limits.BasicLimitInformation.LimitFlags = flags;
     let size = size_of_val(&limits) as u32;
     let limits = std::ptr::from_ref(&limits).cast();
     // SAFETY: the handle is open, and the structure has the size that we state.
-    match unsafe { SetInformationJobObject(raw, JobObjectExtendedLimitInformation, limits, size) } {
+    match unsafe { SetInformationJobObject(job.as_raw_handle(), JobObjectExtendedLimitInformation, limits, size) } {
         0 => Err(io::Error::last_os_error()),
-        _ => Ok(job),
+        _ => Ok(()),
     }
 }
 

@@ -63,19 +63,15 @@ pub(crate) fn spawn_server(command: Command, lock: File, log: File, lifetime: Li
     let application = with_nul(program.encode_wide())?;
     let mut line = command_line(&command)?;
     let environment = environment(&command)?;
-    let job = match lifetime {
-        Lifetime::Detached => None,
-        Lifetime::Ours => Some(job::ending_with_its_handle()?),
-    };
+    let job = job::ending_with_its_handle()?;
     let inherited = [inheritable(&lock)?, inheritable(&log)?];
-    let jobs = [job.as_ref().map_or(std::ptr::null_mut(), AsRawHandle::as_raw_handle)];
+    let jobs = [job.as_raw_handle()];
 
     let mut attributes = Attributes::with_room_for(2)?;
     attributes.set(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &inherited)?;
-    if job.is_some() {
-        // In the job from its first instruction on: there is no moment at which our end would leave it behind.
-        attributes.set(PROC_THREAD_ATTRIBUTE_JOB_LIST, &jobs)?;
-    }
+    // In the job from the beginning: there is no moment at which our end would leave it behind. A detached one
+    // is in it until it runs, for a process whose creator is killed meanwhile never does, and keeps its lock.
+    attributes.set(PROC_THREAD_ATTRIBUTE_JOB_LIST, &jobs)?;
     let mut startup = STARTUPINFOEXW { lpAttributeList: attributes.as_ptr(), ..Default::default() };
     startup.StartupInfo.cb = size_of::<STARTUPINFOEXW>() as u32;
     startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
@@ -107,6 +103,10 @@ pub(crate) fn spawn_server(command: Command, lock: File, log: File, lifetime: Li
     // SAFETY: both handles are open and nobody else's.
     let (process, _thread) =
         unsafe { (OwnedHandle::from_raw_handle(created.hProcess), OwnedHandle::from_raw_handle(created.hThread)) };
+    let job = match lifetime {
+        Lifetime::Ours => Some(job),
+        Lifetime::Detached => job::release(&job).map(|()| None)?,
+    };
     Ok(Server { process, pid: created.dwProcessId, _job: job })
 }
 
