@@ -134,7 +134,7 @@ fn launch(error: &LaunchError) -> Advice {
             Advice::hint("`cargo xtask etcd-up --peer-port auto` picks a free one")
         }
         LaunchError::Listen { .. } => {
-            Advice::hint("choose a port over 1023 with --port, and an address of this machine in ETCDNODEADDR")
+            Advice::hint("`--port auto` picks a port that may be had; ETCDNODEADDR must be an address of this machine")
         }
         LaunchError::Exited { log, .. } => Advice::hint("`cargo xtask etcd-logs` shows all it said").with_log(log),
         LaunchError::NotReady { log, .. } => {

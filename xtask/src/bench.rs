@@ -1,5 +1,7 @@
 //! `bench`: what the README promises, measured. Here: the table. Each bench is in the file of its name.
 
+mod keys;
+mod process;
 mod sample;
 mod start;
 
@@ -14,7 +16,10 @@ use crate::output;
 
 pub(crate) fn run(args: &Bench, cx: &Context) -> Result<Exit> {
     let report = match args.name {
-        BenchName::Start => start::measure(args.rounds, cx)?,
+        BenchName::Start => start::measure(args.rounds.unwrap_or(15), cx)?,
+        BenchName::Read => keys::read(args.rounds.unwrap_or(3), cx)?,
+        BenchName::Delete => keys::delete(args.rounds.unwrap_or(3), cx)?,
+        BenchName::Watch => keys::watch(args.rounds.unwrap_or(3), cx)?,
     };
     match args.answer.format {
         Format::Json => output::json(&report)?,
@@ -71,6 +76,21 @@ impl Row {
         let ours = Sample::of(ours)?;
         let met = target.map(|target| ours.median <= target);
         Ok(Self { what: what.into(), unit, ours, other: None, other_name: None, ratio: None, target, met })
+    }
+
+    /// Like [`Row::absolute`], with another side that only stands beside it.
+    fn beside(
+        what: impl Into<String>,
+        unit: &'static str,
+        ours: Vec<f64>,
+        name: &str,
+        other: Vec<f64>,
+        target: f64,
+    ) -> Result<Self> {
+        let other = Sample::of(other)?;
+        let row = Self::absolute(what, unit, ours, Some(target))?;
+        let ratio = Some(row.ours.median / other.median);
+        Ok(Self { other: Some(other), other_name: Some(name.to_owned()), ratio, ..row })
     }
 
     fn against(

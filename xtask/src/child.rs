@@ -14,6 +14,21 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often a child is asked whether it has ended.
 const PACE: Duration = Duration::from_millis(5);
 
+/// Becomes another program: on Unix in this very process, so that signals and memory are its own.
+#[cfg(unix)]
+pub(crate) fn become_program(command: &mut Command) -> Result<Exit> {
+    use std::os::unix::process::CommandExt as _;
+
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot run `{}`", command.get_program().display()))
+}
+
+/// Becomes another program, as far as Windows allows: it runs, and this one waits and passes its code on.
+#[cfg(windows)]
+pub(crate) fn become_program(command: &mut Command) -> Result<Exit> {
+    Interrupts::listen()?.run(command)
+}
+
 /// Hears of Ctrl-C, SIGTERM and the like while children run; the second one ends this process at once.
 pub(crate) struct Interrupts(Arc<AtomicUsize>);
 

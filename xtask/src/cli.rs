@@ -43,8 +43,33 @@ pub(crate) enum Command {
     Env(EnvVars),
     Doctor(Doctor),
     Test(Test),
+    /// Read keys: one, a range, or a prefix
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask get /CloudChamber/v0.1/ --prefix")]
+    Get(Forwarded),
+    /// Write one key
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask put key value")]
+    Put(Forwarded),
+    /// Delete keys, after showing which, and write them to an undo file first
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask del key --dry-run")]
+    Del(Forwarded),
+    /// Put back what `del` deleted
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask undo FILE")]
+    Undo(Forwarded),
+    /// Follow changes; without KEY, all below the product's root
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask watch")]
+    Watch(Forwarded),
+    /// The cluster's members: `member list`
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask member list")]
+    Member(Forwarded),
     Bench(Bench),
     Completions(Completions),
+}
+
+/// Whatever follows a command that `etcd-console` knows, `--help` included.
+#[derive(Args, Debug)]
+pub(crate) struct Forwarded {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub(crate) args: Vec<std::ffi::OsString>,
 }
 
 impl Command {
@@ -285,9 +310,9 @@ pub(crate) struct Bench {
     /// What to measure
     #[arg(value_enum, default_value_t)]
     pub(crate) name: BenchName,
-    /// How often each side runs, in turn
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) rounds: u32,
+    /// How often each side runs, in turn [default: 15 for start, 3 for the others]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: Option<u32>,
     #[command(flatten)]
     pub(crate) answer: Answer,
 }
@@ -297,6 +322,12 @@ pub(crate) enum BenchName {
     /// Starting, restarting, stopping, wiping, describing
     #[default]
     Start,
+    /// Reading 1,000,000 keys
+    Read,
+    /// Deleting 1,000,000 keys while another client writes
+    Delete,
+    /// Watching 300,000 changes
+    Watch,
 }
 
 /// Print completions for a shell

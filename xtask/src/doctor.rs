@@ -171,7 +171,8 @@ fn instance(status: &Status) -> Finding {
 
 fn ports(builder: &Builder, statuses: &[Status]) -> Vec<Finding> {
     let settings = builder.settings();
-    let peer = settings.peer_port.unwrap_or(Port::Fixed(DEFAULT_PEER_PORT));
+    let like_client = if settings.port == Port::Auto { Port::Auto } else { Port::Fixed(DEFAULT_PEER_PORT) };
+    let peer = settings.peer_port.unwrap_or(like_client);
     let fixed = |port| match port {
         Port::Fixed(port) => Some(SocketAddr::new(settings.host, port)),
         Port::Auto => None,

@@ -6,11 +6,10 @@ use anyhow::Result;
 use etcd_local::State;
 
 use crate::advice::Failure;
-use crate::child::Interrupts;
 use crate::cli::Etcdctl;
 use crate::context::Context;
-use crate::env_vars;
 use crate::exit::Exit;
+use crate::{child, env_vars};
 
 pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let status = cx.instance(&args.which)?.status()?;
@@ -26,5 +25,5 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let vars = env_vars::of_server(&status.endpoints);
     // Endpoints that the caller set are the caller's wish.
     let vars = vars.into_iter().filter(|(name, _)| cx.env.var(name).is_none());
-    Interrupts::listen()?.run(Command::new(etcdctl).args(&args.args).envs(vars))
+    child::become_program(Command::new(etcdctl).args(&args.args).envs(vars))
 }

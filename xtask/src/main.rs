@@ -6,6 +6,7 @@ mod bench;
 mod child;
 mod cli;
 mod completions;
+mod console;
 mod context;
 mod doctor;
 mod env_vars;
@@ -63,6 +64,12 @@ fn dispatch(command: &Command, cx: &Context) -> Result<Exit> {
         Command::Env(args) => env_vars::run(args, cx),
         Command::Doctor(args) => doctor::run(args, cx),
         Command::Test(args) => test::run(args, cx),
+        Command::Get(args) => console::run("get", args, cx),
+        Command::Put(args) => console::run("put", args, cx),
+        Command::Del(args) => console::run("del", args, cx),
+        Command::Undo(args) => console::run("undo", args, cx),
+        Command::Watch(args) => console::run("watch", args, cx),
+        Command::Member(args) => console::run("member", args, cx),
         Command::Bench(args) => bench::run(args, cx),
         Command::Completions(args) => completions::run(args),
     }

@@ -27,6 +27,15 @@ impl Output {
         Self { quiet, progress, line: Mutex::new(None) }
     }
 
+    /// Whether a terminal is there to draw progress on.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.progress
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Tells the user something that is no answer and no error.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {

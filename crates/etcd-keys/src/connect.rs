@@ -1,15 +1,30 @@
 //! Connecting: endpoints, timeouts, credentials, limits. A dead server is noticed within seconds, and no call
 //! waits without a deadline.
 
+mod address;
+mod failover;
+
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, KvClient, WatchClient};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
+use self::failover::Failover;
 use crate::error::{Error, Kind, Operation};
 
 /// The largest answer that is accepted, in bytes. tonic refuses more than 4 MiB by default, which a page of
 /// large values or a burst of events exceeds.
 const LARGEST_ANSWER: usize = 512 << 20;
+
+/// How long a connection with calls or watches under way may be silent before the server is asked for a sign
+/// of life. etcd drops connections that ask more often than every 5 s (`--grpc-keepalive-min-time`), or while
+/// nothing is under way: an idle watch would be cut off after the third time.
+const SILENCE: Duration = Duration::from_millis(5_200);
+/// How long that sign may take.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// How to reach a cluster.
 #[derive(Clone)]
@@ -17,20 +32,26 @@ pub struct Connect {
     endpoints: Vec<String>,
     connect_timeout: Duration,
     request_timeout: Duration,
+    keep_alive: (Duration, Duration),
     user: Option<(String, String)>,
     options: ConnectOptions,
+    runtime: Option<Handle>,
 }
 
 impl Connect {
-    /// A cluster by its client URLs; `host:port` alone means `http`.
+    /// A cluster by its client URLs; `host:port` alone means `http`, and an item may be a list with commas.
+    ///
+    /// Calls go to one endpoint as long as it answers, then to the next.
     #[must_use]
     pub fn new<U: Into<String>>(endpoints: impl IntoIterator<Item = U>) -> Self {
         Self {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
+            keep_alive: (SILENCE, SIGN_OF_LIFE),
             user: None,
             options: ConnectOptions::new(),
+            runtime: None,
         }
     }
 
@@ -41,10 +62,20 @@ impl Connect {
         self
     }
 
-    /// How long an answer may take; 5 s unless said otherwise. Watches are not bound by it.
+    /// How long an answer may take; 5 s unless said otherwise. Watches are not bound by it, and whatever waits
+    /// for others, as locks do, has a limit of its own.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
+        self
+    }
+
+    /// How long a server may be silent, while calls or watches wait for it, until it is asked for a sign of
+    /// life, and how long that may take: 5.2 s and 2 s. etcd drops a connection that asks every 5 s or more
+    /// often, unless its `--grpc-keepalive-min-time` says otherwise.
+    #[must_use]
+    pub fn keep_alive(mut self, silence: Duration, sign_of_life: Duration) -> Self {
+        self.keep_alive = (silence, sign_of_life);
         self
     }
 
@@ -55,77 +86,163 @@ impl Connect {
         self
     }
 
-    /// etcd-client's own options, for what has no name here, TLS above all.
+    /// etcd-client's own options, for what has no name here, TLS above all (feature `tls`).
     #[must_use]
     pub fn options(mut self, options: ConnectOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Connects, and proves by one small request that an etcd answers.
+    /// The runtime that the connection's own tasks live on: the one that calls [`Connect::connect`], unless
+    /// said otherwise. The connection can be used from any other, for as long as this one runs: what is shared
+    /// by tests, each with its own runtime, needs one that outlives them.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Connects, and proves that an etcd answers: by the log-in where there is a user, else by one small read.
+    /// Of several endpoints the one that answers first is used.
     ///
     /// # Errors
     /// [`Kind::Unreachable`] or [`Kind::TimedOut`] within the connect timeout, [`Kind::Denied`] for a wrong
-    /// password.
+    /// password, [`Kind::Invalid`] for what is no endpoint.
     pub async fn connect(self) -> Result<Connection, Error> {
-        let endpoint = self.endpoints.join(",");
-        let failed = |kind, source| Error { operation: Operation::Connect, endpoint: endpoint.clone(), kind, source };
+        let given: Arc<str> = self.endpoints.join(",").into();
+        let failed = |kind, source| Error { operation: Operation::Connect, endpoint: given.clone(), kind, source };
+        let urls = address::parse(&self.endpoints).map_err(|why| failed(Kind::Invalid(why), None))?;
+        let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
+        let share = u32::try_from(urls.len()).map_or(self.connect_timeout, |count| self.connect_timeout / count.max(1));
         let mut options = self
             .options
-            .with_connect_timeout(self.connect_timeout)
-            .with_keep_alive(Duration::from_secs(2), Duration::from_secs(2))
-            .with_keep_alive_while_idle(true);
+            .with_connect_timeout(share)
+            .with_keep_alive(self.keep_alive.0, self.keep_alive.1)
+            .with_keep_alive_while_idle(false);
+        let logs_in = self.user.is_some();
         if let Some((name, password)) = self.user {
-            options = options.with_user(name, password);
+            options = options.with_user(name, password).with_auto_token_refresh(true);
         }
-        let prove = async {
-            let mut client = Client::connect(&self.endpoints, Some(options)).await?;
-            // A range of no key: any member answers it, and no right is needed for it.
-            let probe = etcd_client::GetOptions::new().with_range("\0").with_limit(1).with_keys_only();
-            match client.get("\0", Some(probe)).await {
-                Err(error) if !matches!(Kind::of(&error), Kind::Denied(_)) => Err(error),
-                _ => Ok(client),
-            }
-        };
-        match tokio::time::timeout(self.connect_timeout, prove).await {
-            Ok(Ok(client)) => Ok(Connection { client, endpoint, request_timeout: self.request_timeout }),
+        // One candidate for each endpoint, which tries the others after it.
+        let mut candidates = JoinSet::new();
+        for first in 0..urls.len() {
+            let mut urls = urls.clone();
+            urls.rotate_left(first);
+            candidates.spawn_on(candidate(urls, options.clone(), logs_in, runtime.clone()), &runtime);
+        }
+        match tokio::time::timeout(self.connect_timeout, first_success(candidates)).await {
+            Ok(Ok(client)) => Ok(Connection {
+                shared: Arc::new(Shared {
+                    client,
+                    endpoint: urls.join(",").into(),
+                    request_timeout: self.request_timeout,
+                    runtime,
+                }),
+            }),
             Ok(Err(error)) => Err(failed(Kind::of(&error), Some(Box::new(error)))),
             Err(_) => Err(failed(Kind::TimedOut, None)),
         }
     }
 }
 
-/// A connection to a cluster; clones share it.
+/// Never shows the password.
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.user.as_ref().map(|(name, _)| name);
+        f.debug_struct("Connect").field("endpoints", &self.endpoints).field("user", &user).finish_non_exhaustive()
+    }
+}
+
+/// A client that an etcd has answered.
+async fn candidate(
+    urls: Vec<String>,
+    options: ConnectOptions,
+    logs_in: bool,
+    runtime: Handle,
+) -> Result<Client, etcd_client::Error> {
+    let mut client = Client::connect_with_balanced_channel(&urls, Some(options), Failover { runtime }).await?;
+    if logs_in {
+        return Ok(client);
+    }
+    // One key that is hardly there: any member with a leader answers it, and a denial is an answer too.
+    match client.get("\0", None).await {
+        Err(error) if !matches!(Kind::of(&error), Kind::Denied(_)) => Err(error),
+        _ => Ok(client),
+    }
+}
+
+/// The first that succeeds, else the failure that says most.
+async fn first_success(
+    mut candidates: JoinSet<Result<Client, etcd_client::Error>>,
+) -> Result<Client, etcd_client::Error> {
+    let mut failure: Option<etcd_client::Error> = None;
+    while let Some(ended) = candidates.join_next().await {
+        match ended {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(error)) if failure.as_ref().is_none_or(|known| Kind::of(known).is_transient()) => {
+                failure = Some(error);
+            }
+            _ => {}
+        }
+    }
+    Err(failure.unwrap_or_else(|| etcd_client::Error::Internal("the runtime has ended".to_owned())))
+}
+
+/// A connection to a cluster. Cloning it is cheap; clones share it.
 #[derive(Clone)]
 pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     client: Client,
-    endpoint: String,
+    endpoint: Arc<str>,
     request_timeout: Duration,
+    runtime: Handle,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("endpoint", &self.shared.endpoint).finish_non_exhaustive()
+    }
 }
 
 impl Connection {
     /// The endpoints, separated by commas, for messages.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        &self.shared.endpoint
+    }
+
+    /// How long an answer may take.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        self.shared.request_timeout
+    }
+
+    /// The runtime that the connection lives on.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        &self.shared.runtime
     }
 
     /// etcd-client's own client, for whatever has no name here.
     #[must_use]
     pub fn raw(&self) -> Client {
-        self.client.clone()
+        self.shared.client.clone()
     }
 
     /// A client for keys that accepts large answers.
     #[must_use]
     pub fn kv(&self) -> KvClient {
-        self.client.kv_client().max_decoding_message_size(LARGEST_ANSWER).max_encoding_message_size(LARGEST_ANSWER)
+        let client = self.shared.client.kv_client();
+        client.max_decoding_message_size(LARGEST_ANSWER).max_encoding_message_size(LARGEST_ANSWER)
     }
 
     /// A client for watches that accepts large answers.
     #[must_use]
     pub fn watches(&self) -> WatchClient {
-        self.client.watch_client().max_decoding_message_size(LARGEST_ANSWER)
+        self.shared.client.watch_client().max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// Makes one call, within the request timeout, and puts its error into context.
@@ -137,11 +254,24 @@ impl Connection {
         operation: impl Fn() -> Operation,
         call: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.request_timeout, call).await {
+        self.call_within(self.shared.request_timeout, operation, call).await
+    }
+
+    /// Makes one call, within a time of its own, and puts its error into context.
+    ///
+    /// # Errors
+    /// Whatever the call says, or [`Kind::TimedOut`].
+    pub async fn call_within<T>(
+        &self,
+        within: Duration,
+        operation: impl Fn() -> Operation,
+        call: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(within, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let (kind, source) = (Kind::of(&error), Some(Box::new(error)));
-                Err(Error { operation: operation(), endpoint: self.endpoint.clone(), kind, source })
+                Err(Error { operation: operation(), endpoint: self.shared.endpoint.clone(), kind, source })
             }
             Err(_) => Err(self.error(operation(), Kind::TimedOut)),
         }
@@ -150,6 +280,6 @@ impl Connection {
     /// An error of this connection.
     #[must_use]
     pub fn error(&self, operation: Operation, kind: Kind) -> Error {
-        Error { operation, endpoint: self.endpoint.clone(), kind, source: None }
+        Error { operation, endpoint: self.shared.endpoint.clone(), kind, source: None }
     }
 }

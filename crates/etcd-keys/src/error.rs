@@ -2,10 +2,12 @@
 //! one place that reads etcd's messages.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tonic::Code;
 
 use crate::range::KeyRange;
+use crate::text::Escaped;
 
 /// An operation on the keyspace that failed.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +16,7 @@ pub struct Error {
     /// What was to be done, with its keys: ``read `/a` --prefix``.
     pub operation: Operation,
     /// The endpoints that were used, separated by commas.
-    pub endpoint: String,
+    pub endpoint: Arc<str>,
     /// What happened.
     pub kind: Kind,
     /// What etcd-client said, where it said something.
@@ -35,8 +37,18 @@ pub enum Operation {
     Delete(KeyRange),
     /// Commit a transaction.
     Commit,
+    /// Commit a transaction in a namespace, with the first key that it names.
+    CommitOf(KeyRange),
     /// Follow keys.
     Watch(KeyRange),
+    /// Something with a lease, by its id: `revoke`, `renew`, `look up`.
+    Lease(&'static str, i64),
+    /// Grant a lease, in the namespace with this prefix.
+    Grant(Vec<u8>),
+    /// Acquire the lock of this name.
+    Lock(Vec<u8>),
+    /// Something with the election of this name: `win`, `follow`, `ask for the winner of`.
+    Election(&'static str, Vec<u8>),
     /// Something else, in words that follow `cannot`.
     Other(&'static str),
 }
@@ -49,7 +61,13 @@ impl fmt::Display for Operation {
             Self::Write(range) => write!(f, "write {range}"),
             Self::Delete(range) => write!(f, "delete {range}"),
             Self::Commit => f.write_str("commit a transaction"),
+            Self::CommitOf(range) => write!(f, "commit a transaction of {range} and others"),
             Self::Watch(range) => write!(f, "watch {range}"),
+            Self::Lease(what, id) => write!(f, "{what} lease {id:016x}"),
+            Self::Grant(prefix) if prefix.is_empty() => f.write_str("grant a lease"),
+            Self::Grant(prefix) => write!(f, "grant a lease for `{}`", Escaped(prefix)),
+            Self::Lock(name) => write!(f, "lock `{}`", Escaped(name)),
+            Self::Election(what, name) => write!(f, "{what} election `{}`", Escaped(name)),
             Self::Other(what) => f.write_str(what),
         }
     }
@@ -76,7 +94,8 @@ pub enum Kind {
     /// The revision asked for has not happened.
     #[error("revision {0} has not happened yet")]
     FutureRevision(i64),
-    /// Over a limit of etcd's: 1.5 MiB a request, 128 operations a transaction, by default.
+    /// Over a limit: 1.5 MiB a request and 128 operations a transaction (`--max-request-bytes`,
+    /// `--max-txn-ops`), by default.
     #[error("the request is too large: {0}")]
     TooLarge(String),
     /// The database is over its quota: writes fail, deletes work.
@@ -85,6 +104,15 @@ pub enum Kind {
     /// User, password or rights are wrong.
     #[error("permission denied: {0}")]
     Denied(String),
+    /// The lease has run out, was revoked, or never was.
+    #[error("there is no such lease")]
+    NoLease,
+    /// The key must be there, and is not: its value or lease was to stay as it is.
+    #[error("there is no such key")]
+    NoKey,
+    /// Somebody else has had the lock, or led, all the time that there was.
+    #[error("others have held it for all of the time given")]
+    Held,
     /// An empty key, or a request that etcd finds malformed.
     #[error("invalid request: {0}")]
     Invalid(String),
@@ -96,6 +124,21 @@ pub enum Kind {
         /// etcd's message.
         message: String,
     },
+}
+
+/// Etcd's refusals of a user, whatever code they come with.
+fn denies(words: &str) -> bool {
+    ["permission denied", "authentication failed", "authentication is not enabled", "user name is empty"]
+        .iter()
+        .any(|refusal| words.starts_with(refusal))
+        || words.contains("invalid auth token")
+}
+
+/// What tonic and hyper say where no etcd is at the other end, or it went away.
+fn says_no_connection(words: &str) -> bool {
+    ["transport error", "h2 protocol error", "Service was not ready", "runtime that the connection was opened on"]
+        .iter()
+        .any(|failure| words.contains(failure))
 }
 
 fn at_least(oldest: Option<i64>) -> String {
@@ -110,31 +153,42 @@ impl Kind {
             etcd_client::Error::GRpcStatus(status) => Self::of_status(status.code(), status.message()),
             etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => Self::Unreachable,
             etcd_client::Error::InvalidArgs(message) => Self::Invalid(message.clone()),
+            etcd_client::Error::InvalidUri(error) => Self::Invalid(error.to_string()),
+            // What etcd-client makes of an answer without time to live.
+            etcd_client::Error::LeaseKeepAliveError(message) if message == "lease not found" => Self::NoLease,
             other => Self::Etcd { code: "client".to_owned(), message: other.to_string() },
         }
     }
 
-    /// etcd's messages are in its `api/v3rpc/rpctypes/error.go`.
+    /// etcd's messages are in its `api/v3rpc/rpctypes/error.go`. They decide, as far as they are known: locks
+    /// and elections pass them on with the code `Unknown`. Codes decide the rest.
     fn of_status(code: Code, message: &str) -> Self {
-        let says = |words: &str| message.contains(words);
+        let words = message.strip_prefix("etcdserver: ").unwrap_or(message);
+        match words {
+            "mvcc: required revision has been compacted" => Self::Compacted { asked: 0, oldest: None },
+            "mvcc: required revision is a future revision" => Self::FutureRevision(0),
+            "mvcc: database space exceeded" => Self::NoSpace,
+            "request is too large" | "too many operations in txn request" => Self::TooLarge(words.to_owned()),
+            "requested lease not found" => Self::NoLease,
+            "key not found" => Self::NoKey,
+            // These come from a server that lost its quorum, or us: it may have done what was asked.
+            _ if words.starts_with("request timed out") => Self::TimedOut,
+            "no leader" | "server stopped" | "too many requests" | "leader changed" => Self::Unreachable,
+            _ if denies(words) => Self::Denied(words.to_owned()),
+            _ => Self::of_code(code, words),
+        }
+    }
+
+    fn of_code(code: Code, words: &str) -> Self {
         match code {
-            Code::OutOfRange if says("compacted") => Self::Compacted { asked: 0, oldest: None },
-            Code::OutOfRange if says("future revision") => Self::FutureRevision(0),
-            Code::ResourceExhausted if says("database space exceeded") => Self::NoSpace,
-            Code::ResourceExhausted | Code::OutOfRange => Self::TooLarge(message.to_owned()),
-            Code::InvalidArgument if says("request is too large") || says("too many operations") => {
-                Self::TooLarge(message.to_owned())
-            }
-            Code::PermissionDenied | Code::Unauthenticated => Self::Denied(message.to_owned()),
-            Code::InvalidArgument if says("authentication failed") || says("user name is empty") => {
-                Self::Denied(message.to_owned())
-            }
-            Code::InvalidArgument => Self::Invalid(message.to_owned()),
+            Code::PermissionDenied | Code::Unauthenticated => Self::Denied(words.to_owned()),
+            // gRPC's limits for messages, the server's and ours.
+            Code::ResourceExhausted | Code::OutOfRange if words.contains("larg") => Self::TooLarge(words.to_owned()),
+            Code::InvalidArgument => Self::Invalid(words.to_owned()),
             Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut,
-            Code::Unavailable if says("request timed out") => Self::TimedOut,
             Code::Unavailable => Self::Unreachable,
-            Code::Unknown | Code::Internal if says("transport error") || says("h2 protocol") => Self::Unreachable,
-            code => Self::Etcd { code: format!("{code:?}"), message: message.to_owned() },
+            Code::Unknown | Code::Internal if says_no_connection(words) => Self::Unreachable,
+            code => Self::Etcd { code: format!("{code:?}"), message: words.to_owned() },
         }
     }
 

@@ -8,9 +8,13 @@ use crate::text::Escaped;
 /// `range_end` of one zero byte means no end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRange {
-    key: Vec<u8>,
+    /// A box, as errors carry ranges and should be small.
+    key: Box<[u8]>,
     end: End,
 }
+
+/// The first key that there can be.
+const FIRST_KEY: &[u8] = &[0];
 
 /// Where a range ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,19 +29,19 @@ impl KeyRange {
     /// One key.
     #[must_use]
     pub fn key(key: impl Into<Vec<u8>>) -> Self {
-        Self { key: key.into(), end: End::Itself }
+        Self { key: key.into().into(), end: End::Itself }
     }
 
     /// From `start` up to, without, `end`. An `end` that does not come after `start` is an empty range.
     #[must_use]
     pub fn between(start: impl Into<Vec<u8>>, end: impl Into<Vec<u8>>) -> Self {
-        Self { key: start.into(), end: End::Before(end.into()) }
+        Self { key: start.into().into(), end: End::Before(end.into()) }
     }
 
     /// From `start` to the last key there is.
     #[must_use]
     pub fn from(start: impl Into<Vec<u8>>) -> Self {
-        Self { key: start.into(), end: End::Never }
+        Self { key: start.into().into(), end: End::Never }
     }
 
     /// Every key that begins with `prefix`; the empty prefix means all keys.
@@ -45,7 +49,7 @@ impl KeyRange {
     pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
         let key = prefix.into();
         let end = after_prefix(&key).map_or(End::Never, End::Before);
-        Self { key, end }
+        Self { key: key.into(), end }
     }
 
     /// Every key there is.
@@ -76,27 +80,36 @@ impl KeyRange {
         self.end == End::Itself
     }
 
-    /// Whether no key can be in it.
+    /// Whether no key can be in it. The smallest key is one zero byte: nothing comes before it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        matches!(&self.end, End::Before(end) if *end <= self.key)
+        match &self.end {
+            End::Itself => self.key.is_empty(),
+            End::Before(end) => end.as_slice() <= (&*self.key).max(FIRST_KEY),
+            End::Never => false,
+        }
     }
 
     /// Whether a key is in it.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
         match &self.end {
-            End::Itself => key == self.key,
-            End::Before(end) => key >= self.key.as_slice() && key < end.as_slice(),
-            End::Never => key >= self.key.as_slice(),
+            End::Itself => key == &*self.key,
+            End::Before(end) => key >= &*self.key && key < end.as_slice(),
+            End::Never => key >= &*self.key,
         }
     }
 
     /// `key` and `range_end` for a request on the wire. Etcd has no empty key: all keys begin at a zero byte.
+    /// A range without keys stays one: etcd would read an end of no byte as "the key alone", and an end of one
+    /// zero byte as "no end".
     #[must_use]
     pub fn to_wire(&self) -> (Vec<u8>, Vec<u8>) {
+        if self.is_empty() && !self.is_single() {
+            return (vec![1], vec![1]);
+        }
         let key = match (self.key.is_empty(), &self.end) {
-            (true, End::Itself) | (false, _) => self.key.clone(),
+            (true, End::Itself) | (false, _) => self.key.to_vec(),
             (true, _) => vec![0],
         };
         let end = match &self.end {
@@ -125,6 +138,31 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
+/// What keys are given as: alone, they are one key.
+macro_rules! one_key_from {
+    ($($bytes:ty),*) => {$(
+        impl From<$bytes> for KeyRange {
+            fn from(key: $bytes) -> Self {
+                Self::key(key)
+            }
+        }
+    )*};
+}
+
+one_key_from!(&str, String, &[u8], Vec<u8>);
+
+impl<const N: usize> From<&[u8; N]> for KeyRange {
+    fn from(key: &[u8; N]) -> Self {
+        Self::key(*key)
+    }
+}
+
+impl From<&Self> for KeyRange {
+    fn from(range: &Self) -> Self {
+        range.clone()
+    }
+}
+
 impl fmt::Display for KeyRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = Escaped(&self.key);
@@ -132,6 +170,14 @@ impl fmt::Display for KeyRange {
             End::Itself => write!(f, "`{key}`"),
             End::Never if self.key.is_empty() => f.write_str("all keys"),
             End::Before(end) if after_prefix(&self.key).as_ref() == Some(end) => write!(f, "`{key}` --prefix"),
+            End::Before(end)
+                if self
+                    .key
+                    .split_last()
+                    .is_some_and(|(last, prefix)| *last == 0 && after_prefix(prefix).as_ref() == Some(end)) =>
+            {
+                write!(f, "all below `{}`", Escaped(self.key.strip_suffix(FIRST_KEY).unwrap_or(&self.key)))
+            }
             End::Before(end) => write!(f, "`{key}` to `{}`", Escaped(end)),
             End::Never => write!(f, "`{key}` to the end"),
         }
@@ -157,6 +203,30 @@ mod tests {
     fn ranges_the_wrong_way_round_are_empty() {
         assert!(KeyRange::between("b", "a").is_empty() && KeyRange::between("a", "a").is_empty());
         assert!(!KeyRange::between("a", "b").is_empty() && !KeyRange::key("a").is_empty());
+        assert!(KeyRange::between("", "\0").is_empty() && !KeyRange::between("", "\x01").is_empty());
+    }
+
+    #[test]
+    fn an_empty_range_is_empty_on_the_wire() {
+        // ("a", "") would be the key `a`, ("a", "\0") all keys from `a` on, and ("\0", "\0") all keys.
+        for range in [("a", ""), ("a", "\0"), ("", ""), ("", "\0"), ("\0", "\0"), ("b", "a")] {
+            let (key, end) = KeyRange::between(range.0, range.1).to_wire();
+            assert!(key == end && end.as_slice() > [0].as_slice(), "{range:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_shown_for_people() {
+        for (range, shown) in [
+            (KeyRange::from("a"), "`a` to the end"),
+            (KeyRange::key("a"), "`a`"),
+            (KeyRange::prefix("a/"), "`a/` --prefix"),
+            (KeyRange::between("a/\0", "a0"), "all below `a/`"),
+            (KeyRange::between("a", "a\0"), "`a` to `a\\0`"),
+            (KeyRange::all(), "all keys"),
+        ] {
+            assert_eq!(range.to_string(), shown);
+        }
     }
 
     proptest! {

@@ -28,7 +28,10 @@ impl Sample {
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.0} ({:.0}–{:.0})", self.median, self.min, self.max)
+        // Three digits say all that a few runs know.
+        let places = if self.median < 10.0 { 2 } else { 0 };
+        let Self { median, min, max } = self;
+        write!(f, "{median:.places$} ({min:.places$}–{max:.places$})")
     }
 }
 

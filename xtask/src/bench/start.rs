@@ -12,6 +12,7 @@ use etcd_local::binary::{Route, Tool, Wanted};
 use semver::Version;
 use serde::Deserialize;
 
+use super::process::finish;
 use super::{Report, Row};
 use crate::context::Context;
 
@@ -119,15 +120,10 @@ impl Workspace {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(args).current_dir(self.dir.path()).env("CARGO_MANIFEST_DIR", self.dir.path());
         command.env("ETCDBINPATH", &self.etcd).env_remove("ETCDDATA");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let began = Instant::now();
-        let child = command.spawn()?;
-        let peak = watch_memory(child.id());
-        let output = child.wait_with_output()?;
-        let whole_ms = began.elapsed().as_secs_f64() * 1e3;
-        let peak_mb = peak.join().unwrap_or_default();
-        ensure!(output.status.success(), "`{}` failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        Ok((Call { whole_ms, ready_ms: 0.0, peak_mb }, output.stdout))
+        let (out, err) = (self.dir.path().join("out"), self.dir.path().join("err"));
+        let run = finish(command.stdout(File::create(&out)?).stderr(File::create(&err)?))?;
+        ensure!(run.success, "`{}` failed: {}", args.join(" "), fs::read_to_string(&err)?);
+        Ok((Call { whole_ms: run.seconds * 1e3, ready_ms: 0.0, peak_mb: run.peak_mb }, fs::read(&out)?))
     }
 }
 
@@ -135,24 +131,6 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         let _ = self.xtask(&["etcd-down"]);
     }
-}
-
-/// Looks at a process's peak memory, in MB, until it is gone.
-fn watch_memory(pid: u32) -> std::thread::JoinHandle<f64> {
-    std::thread::spawn(move || {
-        let mut peak = 0.0;
-        while let Some(now) = peak_mb(pid) {
-            peak = f64::max(peak, now);
-            std::thread::park_timeout(Duration::from_millis(2));
-        }
-        peak
-    })
-}
-
-fn peak_mb(pid: u32) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
 }
 
 /// An etcd as somebody starts it by hand: ports and directory, and nothing else said.

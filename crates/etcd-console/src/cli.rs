@@ -1,0 +1,281 @@
+//! Every argument and help text of the commands that speak etcd's API. Declares; does nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Read, write, delete and watch keys. Arguments have the shape that etcdctl's have.
+///
+/// Keys are printed so that any byte is readable, and can be pasted back: `\n`, `\t`, `\r`, `\0`, `\\` and
+/// `\xNN` stand for bytes in keys that you type, too.
+#[derive(Debug, Parser)]
+#[command(
+    name = "etcd-console",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// A cluster elsewhere instead of the local instance [env: ETCD_ENDPOINTS]
+    #[arg(long, global = true, value_name = "URL,…", value_delimiter = ',')]
+    pub(crate) endpoints: Vec<String>,
+    /// Which of this workspace's instances [default: default]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) instance: Option<String>,
+    /// Say only what was asked for, and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Seconds to wait for an answer
+    #[arg(long, global = true, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+    /// The directory of the workspace's instances
+    #[arg(long, hide = true, default_value = ".etcd")]
+    pub(crate) home: PathBuf,
+    /// The product's root
+    #[arg(long, hide = true, default_value = "/CloudChamber/v0.1")]
+    pub(crate) root: String,
+    /// The test root, below the product's root
+    #[arg(long, hide = true, default_value = "Test")]
+    pub(crate) test_root: String,
+    /// Prefixes that nothing is deleted below
+    #[arg(long, hide = true)]
+    pub(crate) protected: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Get(Get),
+    Put(Put),
+    Del(Del),
+    Undo(Undo),
+    Watch(Watch),
+    Member(Member),
+    #[command(hide = true)]
+    Fill(Fill),
+    #[command(hide = true)]
+    Load(Load),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs; keys and values in base64, as etcdctl has them
+    Json,
+}
+
+/// Which keys: one, a range, or a prefix.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Keys {
+    /// The key, or the first of a range
+    pub(crate) key: String,
+    /// The end of the range, which is not in it
+    #[arg(conflicts_with_all = ["prefix", "from_key"])]
+    pub(crate) range_end: Option<String>,
+    /// Every key that begins with KEY
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Every key from KEY on
+    #[arg(long, conflicts_with = "prefix")]
+    pub(crate) from_key: bool,
+}
+
+/// Read keys: one, a range, or a prefix
+///
+/// Reads in pages at one revision, however many there are.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask get /CloudChamber/v0.1/ --prefix\n  cargo xtask get low high --keys-only"
+)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    /// Print keys, and no values
+    #[arg(long, conflicts_with_all = ["count_only", "print_value_only"])]
+    pub(crate) keys_only: bool,
+    /// Print how many there are
+    #[arg(long)]
+    pub(crate) count_only: bool,
+    /// Print values, and no keys
+    #[arg(long, conflicts_with = "count_only")]
+    pub(crate) print_value_only: bool,
+    /// Read as of this revision
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) rev: Option<i64>,
+    /// Print at most so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Print bytes in hexadecimal
+    #[arg(long)]
+    pub(crate) hex: bool,
+    /// How to answer on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Write one key
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask put /CloudChamber/v0.1/Test/greeting hello\n  cargo xtask put key - < file"
+)]
+pub(crate) struct Put {
+    /// The key
+    pub(crate) key: String,
+    /// The value, as it is; `-` reads it from stdin
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) value: String,
+    /// How to answer on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Delete keys, after showing which, and write them to an undo file first
+///
+/// Shows the endpoint, the cluster, how many keys there are, the first and the last; asks on a terminal, and
+/// needs --yes elsewhere, with --expect-count for more than one key. Keys that change after that survive.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask del /CloudChamber/v0.1/racks/7\n  cargo xtask del /CloudChamber/v0.1/racks/ --prefix --dry-run"
+)]
+pub(crate) struct Del {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    /// Show what would be deleted, and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Delete only if there are exactly so many keys
+    #[arg(long, value_name = "N")]
+    pub(crate) expect_count: Option<u64>,
+    /// Delete even all keys, the product's root or a protected prefix; needs --expect-count
+    #[arg(long, requires = "expect_count")]
+    pub(crate) force: bool,
+    /// Write no undo file
+    #[arg(long)]
+    pub(crate) no_undo: bool,
+    /// How to answer on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Put back what `del` deleted
+///
+/// Keys that exist again are left as they are, and named.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask undo .etcd/undo/20261123T113433Z-….jsonl")]
+pub(crate) struct Undo {
+    /// The file that `del` named
+    pub(crate) file: PathBuf,
+    /// Overwrite keys that changed since
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Put the keys into another cluster than the one that they were in
+    #[arg(long)]
+    pub(crate) any_cluster: bool,
+    /// How to answer on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Follow changes; without KEY, all below the product's root
+///
+/// No change is missed in silence: lost connections are resumed, and where etcd has forgotten, a line says
+/// GAP, or RESET if the data was replaced. Ctrl-C ends it.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask watch\n  cargo xtask watch /CloudChamber/v0.1/racks/ --prefix -n 10 --format json"
+)]
+pub(crate) struct Watch {
+    /// The key, or the first of a range
+    pub(crate) key: Option<String>,
+    /// The end of the range, which is not in it
+    #[arg(conflicts_with = "prefix")]
+    pub(crate) range_end: Option<String>,
+    /// Every key that begins with KEY
+    #[arg(long, requires = "key")]
+    pub(crate) prefix: bool,
+    /// Begin with this revision
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) rev: Option<i64>,
+    /// Print keys, and no values
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+    /// End after so many changes
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Print bytes in hexadecimal
+    #[arg(long)]
+    pub(crate) hex: bool,
+    /// How to answer on stdout, a change a line
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// The cluster's members
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask member list")]
+pub(crate) struct Member {
+    #[command(subcommand)]
+    pub(crate) command: MemberCommand,
+}
+
+/// Write many keys, for the benches
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask bench read")]
+pub(crate) struct Fill {
+    #[arg(long)]
+    pub(crate) prefix: String,
+    #[arg(long)]
+    pub(crate) count: u64,
+    #[arg(long, default_value_t = 64)]
+    pub(crate) value_size: usize,
+}
+
+/// Write one key again and again until stdin ends, for the benches
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask bench delete")]
+pub(crate) struct Load {
+    #[arg(long)]
+    pub(crate) key: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// Show them, as etcdctl does: id, status, name, peer URLs, client URLs, learner
+    #[command(after_help = "Example:\n  cargo xtask member list --format json")]
+    List {
+        /// How to answer on stdout
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in super::Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("cargo xtask "), "`{}` has no example", command.get_name());
+        }
+    }
+}

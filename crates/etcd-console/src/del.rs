@@ -1,0 +1,206 @@
+//! `del`: shows what would go, asks, writes it to an undo file, and deletes it without stalling others.
+
+use std::fs::DirBuilder;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result};
+use etcd_keys::delete::{Deletion, Preview, Progress as Deleted};
+use etcd_keys::guard::Guard;
+use etcd_keys::text::Escaped;
+use etcd_keys::{Connection, undo};
+use serde::Serialize;
+
+use crate::cli::{Del, Format};
+use crate::context::Context;
+use crate::output::{self, Base64, Exit, Failure, Progress};
+
+pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
+    let range = args.keys.range()?;
+    let guard =
+        Guard::new(cx.global.root.as_str(), &cx.global.test_root, cx.global.protected.iter().map(String::as_str));
+    if let Some(refusal) = guard.refusal(&range).filter(|_| !args.force && !args.dry_run) {
+        let next = "`--dry-run` shows what it would be; `--force --expect-count N` does it all the same";
+        return Err(refused(format!("refused to delete {range}: {refusal}"), next));
+    }
+    let connection = cx.connect().await?;
+    let preview = Preview::of(&connection, range).await?;
+    let shown = Shown::of(&preview);
+    if args.dry_run || preview.count() == 0 {
+        shown.print(args.format, if args.dry_run { "would delete" } else { "deleted" }, None, None)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    check_count(&args, &preview)?;
+    confirm(&args, &shown)?;
+    let undo = match args.no_undo {
+        true => None,
+        false => Some(write_undo_file(&connection, &preview, cx).await?),
+    };
+    let outcome = delete(&connection, preview, undo.as_deref(), cx).await?;
+    shown.print(args.format, "deleted", Some(outcome), undo.as_deref())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refused(what: String, next: impl Into<String>) -> anyhow::Error {
+    Failure { exit: Exit::Refused, what, next: next.into() }.into()
+}
+
+/// What a range holds, as it is shown before and after.
+struct Shown {
+    endpoint: String,
+    cluster_id: String,
+    revision: i64,
+    count: u64,
+    first: Vec<Vec<u8>>,
+    last: Vec<Vec<u8>>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    endpoint: &'a str,
+    cluster_id: &'a str,
+    /// The revision of the preview.
+    revision: i64,
+    count: u64,
+    first: Vec<Base64<'a>>,
+    last: Vec<Base64<'a>>,
+    deleted: u64,
+    /// Changed or deleted by others since the preview, and left alone.
+    kept: u64,
+    undo: Option<&'a Path>,
+}
+
+impl Shown {
+    fn of(preview: &Preview) -> Self {
+        Self {
+            endpoint: preview.endpoint().to_owned(),
+            cluster_id: format!("{:016x}", preview.cluster_id()),
+            revision: preview.revision(),
+            count: preview.count(),
+            first: preview.first().to_vec(),
+            last: preview.last().to_vec(),
+        }
+    }
+
+    fn print(&self, format: Format, verb: &str, outcome: Option<Deleted>, undo: Option<&Path>) -> Result<()> {
+        let Self { endpoint, cluster_id, revision, count, first, last } = self;
+        let (deleted, kept) = outcome.map_or((0, 0), |outcome| (outcome.deleted, outcome.kept));
+        if format == Format::Json {
+            let (first, last) = (base64(first), base64(last));
+            let (endpoint, cluster_id) = (endpoint.as_str(), cluster_id.as_str());
+            let (revision, count) = (*revision, *count);
+            return output::json(&Answer { endpoint, cluster_id, revision, count, first, last, deleted, kept, undo });
+        }
+        let mut text = format!("{verb} {}", keys(if outcome.is_some() { deleted } else { *count }));
+        text.push_str(&format!(" at {endpoint}, cluster {cluster_id}\n"));
+        if outcome.is_none() {
+            text.push_str(&self.examples());
+        }
+        if kept > 0 {
+            text.push_str(&format!("  {} changed meanwhile and stayed\n", keys(kept)));
+        }
+        if let Some(path) = undo {
+            text.push_str(&format!("  undo: cargo xtask undo {}\n", path.display()));
+        }
+        output::text(&text)
+    }
+
+    /// The first keys and the last ones.
+    fn examples(&self) -> String {
+        let line = |key: &Vec<u8>| format!("  {}\n", Escaped(key));
+        let between = usize::try_from(self.count).unwrap_or(usize::MAX) > self.first.len();
+        let last: String = self.last.iter().filter(|key| !self.first.contains(key)).map(line).collect();
+        let dots = if between { "  …\n" } else { "" };
+        format!("{}{dots}{last}", self.first.iter().map(line).collect::<String>())
+    }
+}
+
+fn base64(keys: &[Vec<u8>]) -> Vec<Base64<'_>> {
+    keys.iter().map(|key| Base64(key)).collect()
+}
+
+fn keys(count: u64) -> String {
+    if count == 1 { "1 key".to_owned() } else { format!("{count} keys") }
+}
+
+/// A count that was given must be right. One that is needed is needed where nobody is asked.
+fn check_count(args: &Del, preview: &Preview) -> Result<()> {
+    let count = preview.count();
+    match args.expect_count {
+        Some(expected) if expected != count => {
+            let what = format!("refused to delete {}: there are {}, not {expected}", preview.range(), keys(count));
+            Err(refused(what, "look again with --dry-run"))
+        }
+        None if args.yes && count > 1 => {
+            let what = format!("refused to delete {}: there are {}", preview.range(), keys(count));
+            Err(refused(what, format!("`--expect-count {count}` says that you know")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks on a terminal. Elsewhere nobody can answer, so that silence is a no.
+fn confirm(args: &Del, shown: &Shown) -> Result<()> {
+    if args.yes {
+        return Ok(());
+    }
+    let Shown { endpoint, cluster_id, count, .. } = shown;
+    let what = format!("{} at {endpoint}, cluster {cluster_id}", keys(*count));
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(refused(
+            format!("refused to delete {what}: there is nobody to ask"),
+            "`--yes` does it without asking",
+        ));
+    }
+    eprint!("{}Delete {what}? [y/N] ", shown.examples());
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    match line.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(refused("nothing was deleted".to_owned(), "answer `y` to delete")),
+    }
+}
+
+/// Writes what will be deleted to a file of its own, before the first key goes.
+async fn write_undo_file(connection: &Connection, preview: &Preview, cx: &Context) -> Result<PathBuf> {
+    let dir = cx.global.home.join("undo");
+    let mut private = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut private, 0o700);
+    private.recursive(true).create(&dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
+    let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string().replace([':', '-'], "");
+    // The revision of a cluster names one preview; another process's of the same moment gets an error.
+    let path = dir.join(format!("{time}-{:016x}-{}.jsonl", preview.cluster_id(), preview.revision()));
+    let mut progress = Progress::new(cx.global.quiet);
+    let total = preview.count();
+    let written = undo::write(connection, preview, &path, |kept| {
+        progress.draw(|| format!("{kept} of {total} keys written down"))
+    });
+    Ok(written.await?.path)
+}
+
+async fn delete(connection: &Connection, preview: Preview, undo: Option<&Path>, cx: &Context) -> Result<Deleted> {
+    let mut deletion = Deletion::new(connection, preview);
+    let mut progress = Progress::new(cx.global.quiet);
+    let run = deletion.run(|done| progress.draw(|| format!("{} of {} keys deleted", done.deleted, done.total)));
+    let interrupted = tokio::select! {
+        outcome = run => match outcome {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => Some(error),
+        },
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    progress.clear();
+    let Deleted { deleted, total, .. } = deletion.progress();
+    eprintln!("{deleted} of {total} keys were deleted; the same command deletes the rest");
+    if let Some(path) = undo {
+        eprintln!("  undo: cargo xtask undo {}", path.display());
+    }
+    match interrupted {
+        Some(error) => Err(error.into()),
+        None => std::process::exit(130),
+    }
+}

@@ -1,0 +1,44 @@
+//! `fill`, hidden: many keys at once, for the benches.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use etcd_client::{Txn, TxnOp};
+use etcd_keys::Operation;
+
+use crate::cli::Fill;
+use crate::context::Context;
+
+/// etcd's default limit of operations a transaction (`--max-txn-ops`).
+const BATCH: u64 = 128;
+/// Transactions under way at once.
+const WRITERS: u64 = 8;
+
+pub(crate) async fn run(args: Fill, cx: &Context) -> Result<ExitCode> {
+    let connection = cx.connect().await?;
+    let next = Arc::new(AtomicU64::new(0));
+    let value = "v".repeat(args.value_size);
+    let writers = (0..WRITERS).map(|_| {
+        let (connection, next, prefix, value) =
+            (connection.clone(), Arc::clone(&next), args.prefix.clone(), value.clone());
+        tokio::spawn(async move {
+            loop {
+                let from = next.fetch_add(BATCH, Ordering::Relaxed);
+                if from >= args.count {
+                    return Ok::<(), etcd_keys::Error>(());
+                }
+                let keys = from..args.count.min(from.saturating_add(BATCH));
+                let puts: Vec<TxnOp> =
+                    keys.map(|number| TxnOp::put(format!("{prefix}{number:010}"), value.as_str(), None)).collect();
+                let mut kv = connection.kv();
+                connection.call(|| Operation::Commit, kv.txn(Txn::new().and_then(puts))).await?;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await??;
+    }
+    Ok(ExitCode::SUCCESS)
+}

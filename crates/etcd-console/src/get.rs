@@ -1,0 +1,119 @@
+//! `get`: keys of a range, page by page, whatever their number.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use etcd_keys::Connection;
+use etcd_keys::KeyRange;
+use etcd_keys::pages::{self, Page, Pages};
+use serde::Serialize;
+
+use crate::cli::{Format, Get};
+use crate::context::Context;
+use crate::output::{self, Base64, Bytes, Progress};
+
+pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
+    let range = args.keys.range()?;
+    let connection = cx.connect().await?;
+    if args.count_only {
+        return count(&args, &connection, &range).await;
+    }
+    let mut pages = Pages::new(&connection, range).at_revision(args.rev.unwrap_or(0));
+    if args.keys_only {
+        pages = pages.keys_only();
+    }
+    if let Some(limit) = args.limit {
+        pages = pages.limit(limit);
+    }
+    let mut out = output::stdout();
+    let mut progress = Progress::new(cx.global.quiet || io::IsTerminal::is_terminal(&io::stdout()));
+    let mut read = 0_u64;
+    while let Some(page) = pages.next_page().await? {
+        match args.format {
+            Format::Text => text(&args, &page, &mut out)?,
+            Format::Json => json(&page, read == 0, &mut out)?,
+        }
+        read = read.saturating_add(page.entries().len() as u64);
+        progress.draw(|| format!("{read} keys read, {} to go", page.left()));
+    }
+    if args.format == Format::Json {
+        let (revision, cluster_id) = pages.seen().unwrap_or_default();
+        if read == 0 {
+            out.write_all(b"{\"kvs\":[")?;
+        }
+        let header = serde_json::to_string(&Header { cluster_id, revision })?;
+        writeln!(out, "],\"count\":{read},\"header\":{header}}}")?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn count(args: &Get, connection: &Connection, range: &KeyRange) -> Result<ExitCode> {
+    let (count, revision) = pages::count(connection, range, args.rev.unwrap_or(0)).await?;
+    match args.format {
+        Format::Text => output::text(&format!("{count}\n"))?,
+        Format::Json => output::json(&serde_json::json!({ "count": count, "header": { "revision": revision } }))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line for the key and one for the value, as etcdctl prints them.
+fn text(args: &Get, page: &Page, out: &mut impl Write) -> io::Result<()> {
+    let bytes = Bytes::choose(args.hex);
+    for entry in page.entries() {
+        if !args.print_value_only {
+            bytes.write(out, entry.key())?;
+            out.write_all(b"\n")?;
+        }
+        if !args.keys_only {
+            bytes.write(out, entry.value())?;
+            out.write_all(b"\n")?;
+        }
+    }
+    Ok(())
+}
+
+/// The fields and their order are etcdctl's, save that the header comes last: only then is the count known.
+#[derive(Serialize)]
+struct Entry<'a> {
+    key: Base64<'a>,
+    create_revision: i64,
+    mod_revision: i64,
+    version: i64,
+    value: Base64<'a>,
+    #[serde(skip_serializing_if = "is_zero")]
+    lease: i64,
+}
+
+#[derive(Serialize)]
+struct Header {
+    cluster_id: u64,
+    revision: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+fn json(page: &Page, first: bool, out: &mut impl Write) -> io::Result<()> {
+    if first {
+        out.write_all(b"{\"kvs\":[")?;
+    }
+    for (index, entry) in page.entries().iter().enumerate() {
+        if !first || index > 0 {
+            out.write_all(b",")?;
+        }
+        let entry = Entry {
+            key: Base64(entry.key()),
+            create_revision: entry.create_revision(),
+            mod_revision: entry.mod_revision(),
+            version: entry.version(),
+            value: Base64(entry.value()),
+            lease: entry.lease(),
+        };
+        serde_json::to_writer(&mut *out, &entry).map_err(io::Error::from)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! From the keys that a user types to ranges of etcd's.
+
+use anyhow::Result;
+use etcd_keys::{KeyRange, text};
+
+use crate::cli::Keys;
+use crate::output::{Exit, Failure};
+
+impl Keys {
+    /// The range that the arguments mean.
+    ///
+    /// # Errors
+    /// For a key with an escape that is none, an empty key, or a range that can hold nothing.
+    pub(crate) fn range(&self) -> Result<KeyRange> {
+        let key = bytes(&self.key)?;
+        let range = match (&self.range_end, self.prefix, self.from_key) {
+            (Some(end), _, _) => KeyRange::between(key, bytes(end)?),
+            (None, true, _) => KeyRange::prefix(key),
+            (None, _, true) => KeyRange::from(key),
+            (None, false, false) if key.is_empty() => {
+                return Err(usage("the key is empty", "`\"\" --prefix` means all keys"));
+            }
+            (None, false, false) => KeyRange::key(key),
+        };
+        if range.is_empty() {
+            let next = "the range end is not in the range, and must come after KEY in the order of bytes";
+            return Err(usage(format!("the range {range} ends before it starts"), next));
+        }
+        Ok(range)
+    }
+}
+
+/// The bytes of a key that was typed or pasted.
+pub(crate) fn bytes(text: &str) -> Result<Vec<u8>> {
+    text::parse(text).map_err(|error| usage(error.to_string(), "write a backslash in a key as `\\\\`"))
+}
+
+fn usage(what: impl Into<String>, next: &str) -> anyhow::Error {
+    Failure { exit: Exit::Usage, what: what.into(), next: next.to_owned() }.into()
+}

@@ -1,0 +1,49 @@
+//! The commands that speak etcd's API. `cargo xtask get …` builds this program and hands everything over to
+//! it, with what it must know of the workspace in hidden flags. Here: from arguments to an exit code.
+
+mod cli;
+mod context;
+mod del;
+mod fill;
+mod get;
+mod keys;
+mod load;
+mod member;
+mod output;
+mod put;
+mod undo;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::context::Context;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = run(cli);
+    match result {
+        Ok(code) => code,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => output::print_error(&error),
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(async {
+        let cx = Context::new(cli.global);
+        match cli.command {
+            Command::Get(args) => get::run(args, &cx).await,
+            Command::Put(args) => put::run(args, &cx).await,
+            Command::Del(args) => del::run(args, &cx).await,
+            Command::Undo(args) => undo::run(args, &cx).await,
+            Command::Watch(_) => Ok(ExitCode::FAILURE),
+            Command::Member(args) => member::run(args, &cx).await,
+            Command::Fill(args) => fill::run(args, &cx).await,
+            Command::Load(args) => load::run(args, &cx).await,
+        }
+    })
+}

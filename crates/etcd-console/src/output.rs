@@ -1,0 +1,177 @@
+//! The streams: answers to stdout, everything else to stderr. Bytes as people and as programs read them, and
+//! errors with their next step.
+
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use std::process::ExitCode;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use etcd_keys::text::Escaped;
+use etcd_keys::undo::UndoError;
+use etcd_keys::{Error, Kind};
+use serde::{Serialize, Serializer};
+
+/// The exit codes, the same as xtask's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Failure = 1,
+    Usage = 2,
+    NotRunning = 3,
+    Refused = 4,
+}
+
+/// A failure of the command line's own, with the next step.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) what: String,
+    pub(crate) next: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Prints an error: what, why, and what to do next.
+pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    if let Some(Failure { exit, next, .. }) = error.downcast_ref() {
+        eprintln!("hint: {next}");
+        return ExitCode::from(*exit as u8);
+    }
+    let of_etcd = match error.downcast_ref::<UndoError>() {
+        Some(UndoError::Etcd(error)) => Some(&**error),
+        _ => error.downcast_ref::<Error>(),
+    };
+    if let Some(error) = of_etcd {
+        eprintln!("hint: {}", next_step(&error.kind));
+        let unreachable = matches!(error.kind, Kind::Unreachable);
+        return ExitCode::from(if unreachable { Exit::NotRunning } else { Exit::Failure } as u8);
+    }
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    match error.downcast_ref::<UndoError>() {
+        Some(UndoError::AnotherCluster { .. }) => {
+            eprintln!("hint: `--any-cluster` puts the keys into this one all the same")
+        }
+        Some(_) => eprintln!("hint: nothing was changed; `del` names the undo file that it wrote"),
+        None => {}
+    }
+    ExitCode::from(Exit::Failure as u8)
+}
+
+fn next_step(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Unreachable => "`cargo xtask etcd-up` starts an etcd; `--endpoints` names another",
+        Kind::TimedOut => "`cargo xtask etcd-status` shows whether it is well; `--timeout` waits longer",
+        Kind::Compacted { .. } => "leave out --rev to read what is there now",
+        Kind::FutureRevision(_) => "leave out --rev to read what is there now",
+        Kind::TooLarge(_) => "a request holds at most 1.5 MiB, unless the server was told otherwise",
+        Kind::NoSpace => "`cargo xtask del` frees space; then compact, defragment and disarm with etcdctl",
+        Kind::Denied(_) => "this cluster wants a user that may do this",
+        _ => "`cargo xtask etcd-logs` may say more",
+    }
+}
+
+/// Whether the reader of our output, `head` say, simply had enough.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Stdout, in large writes.
+pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
+    BufWriter::with_capacity(256 * 1024, io::stdout().lock())
+}
+
+/// Prints one JSON object on stdout.
+pub(crate) fn json(answer: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = stdout();
+    serde_json::to_writer(&mut out, answer).map_err(io::Error::from)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// Prints text on stdout; unlike `println!` it does not panic when the reader is gone.
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// How bytes are printed for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bytes {
+    Escaped,
+    Hex,
+}
+
+impl Bytes {
+    pub(crate) fn choose(hex: bool) -> Self {
+        if hex { Self::Hex } else { Self::Escaped }
+    }
+
+    /// Prints `bytes`.
+    pub(crate) fn write(self, out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            // Nearly all keys and values are plain text, and need no second look.
+            Self::Escaped if bytes.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~')) => out.write_all(bytes),
+            Self::Escaped => write!(out, "{}", Escaped(bytes)),
+            Self::Hex => bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}")),
+        }
+    }
+}
+
+/// Bytes in base64, as etcdctl's JSON has them.
+pub(crate) struct Base64<'a>(pub(crate) &'a [u8]);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(self.0))
+    }
+}
+
+/// Progress of what takes over a second, on terminals only.
+pub(crate) struct Progress {
+    shown: bool,
+    began: std::time::Instant,
+    drawn: std::time::Instant,
+}
+
+impl Progress {
+    const PACE: std::time::Duration = std::time::Duration::from_millis(200);
+    const SLOW: std::time::Duration = std::time::Duration::from_secs(1);
+
+    pub(crate) fn new(quiet: bool) -> Self {
+        let now = std::time::Instant::now();
+        Self { shown: !quiet && io::stderr().is_terminal(), began: now, drawn: now }
+    }
+
+    /// Draws, unless it is too early or was drawn just now.
+    pub(crate) fn draw(&mut self, text: impl FnOnce() -> String) {
+        if self.shown && self.began.elapsed() > Self::SLOW && self.drawn.elapsed() > Self::PACE {
+            self.drawn = std::time::Instant::now();
+            let mut line = String::from("\r");
+            let _ = write!(line, "{:<60}", text());
+            eprint!("{line}");
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if self.shown && self.drawn > self.began {
+            eprint!("\r{:60}\r", "");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,48 @@
+//! `put`: one key.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use etcd_keys::{KeyRange, Operation};
+use serde::Serialize;
+
+use crate::cli::{Format, Put};
+use crate::context::Context;
+use crate::keys;
+use crate::output::{self, Exit, Failure};
+
+pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
+    let key = keys::bytes(&args.key)?;
+    if key.is_empty() {
+        let failure = Failure {
+            exit: Exit::Usage,
+            what: "the key is empty".to_owned(),
+            next: "etcd has no empty key".to_owned(),
+        };
+        return Err(failure.into());
+    }
+    let value = match args.value.as_str() {
+        "-" => {
+            let mut value = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut value).context("cannot read the value from stdin")?;
+            value
+        }
+        value => value.as_bytes().to_vec(),
+    };
+    let connection = cx.connect().await?;
+    let mut kv = connection.kv();
+    let operation = || Operation::Write(KeyRange::key(key.clone()));
+    let answer = connection.call(operation, kv.put(key.clone(), value, None)).await?;
+    let revision = answer.header().map_or(0, |header| header.revision());
+    match args.format {
+        Format::Json => output::json(&Answer { revision })?,
+        Format::Text => output::text("OK\n")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Answer {
+    revision: i64,
+}

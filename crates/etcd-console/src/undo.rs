@@ -1,0 +1,72 @@
+//! `undo`: puts back what a `del` wrote down.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use etcd_keys::text::Escaped;
+use etcd_keys::undo::Restore;
+use serde::Serialize;
+
+use crate::cli::{Format, Undo};
+use crate::context::Context;
+use crate::output::{self, Base64, Progress};
+
+pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
+    let connection = cx.connect().await?;
+    let mut restore = Restore::new(&connection, &args.file);
+    if args.overwrite {
+        restore = restore.overwrite();
+    }
+    if args.any_cluster {
+        restore = restore.any_cluster();
+    }
+    let mut progress = Progress::new(cx.global.quiet);
+    let done = restore
+        .run(|so_far| progress.draw(|| format!("{} of {} keys put back", so_far.restored, so_far.total)))
+        .await?;
+    progress.clear();
+    if args.format == Format::Json {
+        let conflicts = done.conflicts.iter().map(|conflict| Base64(&conflict.key)).collect();
+        output::json(&Answer {
+            keys: done.total,
+            restored: done.restored,
+            unchanged: done.unchanged,
+            overwritten: done.overwritten,
+            conflicting: done.conflicting,
+            conflicts,
+            without_lease: done.without_lease,
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = format!("put back {} of {}\n", keys(done.restored), done.total);
+    let mut line = |count: u64, what: &str| {
+        if count > 0 {
+            text.push_str(&format!("  {} {what}\n", keys(count)));
+        }
+    };
+    line(done.unchanged, "were there with the same value");
+    line(done.overwritten, "had changed and were overwritten");
+    line(done.without_lease, "had a lease and now have none");
+    line(done.conflicting, "changed since and were left alone (--overwrite takes the old values):");
+    for conflict in &done.conflicts {
+        text.push_str(&format!("    {}\n", Escaped(&conflict.key)));
+    }
+    output::text(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    keys: u64,
+    restored: u64,
+    unchanged: u64,
+    overwritten: u64,
+    conflicting: u64,
+    /// At most 1,000 of them.
+    conflicts: Vec<Base64<'a>>,
+    without_lease: u64,
+}
+
+fn keys(count: u64) -> String {
+    if count == 1 { "1 key".to_owned() } else { format!("{count} keys") }
+}

@@ -1,0 +1,134 @@
+//! `del` and `undo`: guards, previews, races, and the way back.
+
+use crate::cluster::{Cluster, finish};
+
+const ROOT: &str = "/CloudChamber/v0.1";
+
+#[test]
+fn one_key_a_range_and_a_prefix() {
+    let cluster = Cluster::new();
+    for key in ["a", "b", "c", "d", "x/1", "x/2", "y"] {
+        cluster.put(key, "v");
+    }
+    let one = cluster.run(&["del", "y", "--yes"]).ok();
+    assert!(one.starts_with("deleted 1 key"), "{one}");
+    cluster.run(&["del", "a", "c", "--yes", "--expect-count", "2"]).ok();
+    cluster.run(&["del", "x/", "--prefix", "--yes", "--expect-count", "2"]).ok();
+    assert_eq!(cluster.run(&["get", "", "--prefix", "--keys-only"]).ok(), "c\nd\n");
+    assert!(cluster.run(&["del", "absent", "--yes"]).ok().starts_with("deleted 0 keys"));
+}
+
+#[test]
+fn a_preview_deletes_nothing() {
+    let cluster = Cluster::new();
+    cluster.fill("/p/", 1_000);
+    let shown = cluster.run(&["del", "/p/", "--prefix", "--dry-run"]).ok();
+    for word in ["would delete 1000 keys", "/p/0000000000", "/p/0000000999", &cluster.etcd.endpoints()[0]] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    assert_eq!(cluster.count("/p/"), 1_000);
+}
+
+#[test]
+fn without_being_plainly_told_nothing_goes() {
+    let cluster = Cluster::new();
+    cluster.put("a", "v");
+    cluster.put("b", "v");
+    cluster.run(&["del", "a"]).fails(4, &["nobody to ask", "--yes"]);
+    cluster.run(&["del", "a", "c", "--yes"]).fails(4, &["2 keys", "--expect-count 2"]);
+    cluster.run(&["del", "a", "c", "--yes", "--expect-count", "3"]).fails(4, &["2 keys, not 3"]);
+    assert_eq!(cluster.count(""), 2);
+}
+
+#[test]
+fn what_must_not_be_deleted_is_refused_whatever_it_is_called() {
+    let cluster = Cluster::new();
+    for key in ["/CloudChamber/v0.1/racks/1", "/keep/1", "zzz"] {
+        cluster.put(key, "v");
+    }
+    let all: [&[&str]; 9] = [
+        &["", "--prefix"],
+        &["/", "--prefix"],
+        &["/Cloud", "--prefix"],
+        &["/CloudChamber/", "--prefix"],
+        &[ROOT, "--prefix"],
+        &["/CloudChamber/v0.1/", "--prefix"],
+        &["/A", "/Z"],
+        &["/A", "--from-key"],
+        &["/keep/", "--prefix"],
+    ];
+    for keys in all {
+        let line: Vec<&str> = ["--protected", "/keep", "del"]
+            .iter()
+            .chain(keys)
+            .chain(&["--yes", "--expect-count", "1"])
+            .copied()
+            .collect();
+        cluster.run(&line).fails(4, &["refused to delete", "--force"]);
+    }
+    assert_eq!(cluster.count(""), 3);
+    let one = cluster.run(&["--protected", "/keep", "del", "/keep/1", "--yes"]);
+    one.fails(4, &["refused to delete", "/keep"]);
+    cluster.run(&["del", "/CloudChamber/v0.1/racks/", "--prefix", "--yes"]).ok();
+    cluster.run(&["del", "", "--prefix", "--force", "--yes", "--expect-count", "3"]).fails(4, &["2 keys, not 3"]);
+    cluster.run(&["del", "", "--prefix", "--force", "--yes", "--expect-count", "2"]).ok();
+    assert_eq!(cluster.count(""), 0);
+}
+
+/// The undo file that a `del` named.
+fn undo_file(said: &str) -> String {
+    let line = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo "));
+    line.unwrap_or_else(|| panic!("no undo file: {said}")).to_owned()
+}
+
+#[test]
+fn undo_puts_everything_back() {
+    let cluster = Cluster::new();
+    cluster.fill("/u/", 5_000);
+    cluster.put(r"/u/nul\0\xff", r"line\n");
+    let before = cluster.run(&["get", "/u/", "--prefix"]).ok();
+    let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "5001"]).ok());
+    assert_eq!(cluster.count("/u/"), 0);
+    let said = cluster.run(&["undo", &file]).ok();
+    assert!(said.starts_with("put back 5001 keys"), "{said}");
+    assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok(), before);
+    assert!(cluster.run(&["undo", &file]).ok().starts_with("put back 0 keys"), "twice is no harm");
+}
+
+#[test]
+fn undo_leaves_what_came_since() {
+    let cluster = Cluster::new();
+    cluster.put("/u/a", "old");
+    cluster.put("/u/b", "old");
+    let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "2"]).ok());
+    cluster.put("/u/a", "new");
+    let said = cluster.run(&["undo", &file]).ok();
+    assert!(said.contains("put back 1 key") && said.contains("/u/a"), "{said}");
+    assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok(), "/u/a\nnew\n/u/b\nold\n");
+}
+
+#[test]
+fn undo_files_that_are_none_are_refused() {
+    let cluster = Cluster::new();
+    let path = cluster.dir.path().join("file");
+    let file = path.to_str().unwrap();
+    cluster.run(&["undo", file]).fails(1, &[file]);
+    for damage in ["", "not json\n", "{}\n", "{\"schema\":99}\n"] {
+        std::fs::write(&path, damage).unwrap();
+        cluster.run(&["undo", file]).fails(1, &[file]);
+    }
+    assert_eq!(cluster.count(""), 0);
+}
+
+#[test]
+fn keys_written_after_the_preview_survive() {
+    let cluster = Cluster::new();
+    cluster.fill("/r/", 20_000);
+    let mut writer = cluster.command(&["load", "--key", "/r/0000010000"]);
+    let mut writer = writer.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::park_timeout(std::time::Duration::from_millis(200));
+    let said = cluster.run(&["del", "/r/", "--prefix", "--yes", "--expect-count", "20000", "--no-undo"]).ok();
+    drop(writer.stdin.take());
+    finish(writer).ok();
+    assert_eq!(cluster.run(&["get", "/r/", "--prefix"]).ok(), "/r/0000010000\nx\n", "{said}");
+}

@@ -1,0 +1,15 @@
+//! The real `etcd-console` against real etcds: what users type, what they read, and what stays in etcd.
+
+#![cfg(unix)] // signals and closed pipes; the engine is proven on Windows by .ci/windows-proof
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected should fail on the spot"
+)]
+
+mod bad_luck;
+mod cluster;
+mod deleting;
+mod reading;
+

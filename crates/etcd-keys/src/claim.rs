@@ -1,0 +1,142 @@
+//! What locks and elections have in common: a key on a lease that stands for a claim, ours to give up.
+//! Whatever happens to the one who claims, the claim ends: by release, by drop, or with the lease.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::Keys;
+use crate::error::{Error, Kind, Operation};
+use crate::kv::Compare;
+use crate::lease::{Keeper, Lease};
+use crate::range::KeyRange;
+
+/// How long others wait for a claim whose holder was killed, if it has a lease of its own.
+pub(crate) const TTL: Duration = Duration::from_secs(10);
+
+/// A claim: waiting, or won.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    keys: Keys,
+    lease: Lease,
+    /// `None`: the lease is the caller's, who keeps it alive.
+    keeper: Option<Keeper>,
+    /// By its full name.
+    key: Vec<u8>,
+    open: bool,
+}
+
+/// What makes a claim.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) lease: Option<i64>,
+    pub(crate) ttl: Duration,
+    pub(crate) within: Option<Duration>,
+}
+
+impl Terms {
+    pub(crate) const DEFAULT: Self = Self { lease: None, ttl: TTL, within: None };
+}
+
+impl Claim {
+    /// Gets ready to claim: from here on, being dropped gives the claim up, also while it waits.
+    pub(crate) async fn prepare(keys: &Keys, full_name: &[u8], terms: &Terms) -> Result<Self, Error> {
+        let (lease, keeper) = match terms.lease {
+            Some(id) => (keys.lease(id), None),
+            None => {
+                let asked = Instant::now();
+                let (lease, ttl) = keys.grant_with_ttl(terms.ttl).await?;
+                (lease.clone(), Some(Keeper::start(lease, asked, ttl)))
+            }
+        };
+        // As etcd's `client/v3/concurrency` names it: name, slash, the lease in hexadecimal.
+        let sign = if lease.id() < 0 { "-" } else { "" };
+        let place = format!("/{sign}{:x}", lease.id().unsigned_abs());
+        let key = [full_name, place.as_bytes()].concat();
+        Ok(Self { keys: keys.clone(), lease, keeper, key, open: true })
+    }
+
+    /// Waits until the claim is won. If it is not, it is given up before this returns.
+    pub(crate) async fn win<T>(
+        self,
+        terms: &Terms,
+        operation: impl Fn() -> Operation,
+        call: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<(Self, T), Error> {
+        let connection = self.keys.connection().clone();
+        let within = terms.within.unwrap_or(connection.request_timeout());
+        match connection.call_within(within, &operation, call).await {
+            Ok(answer) => Ok((self, answer)),
+            Err(error) => {
+                let given_up = self.release().await;
+                // Our own deadline has no source. A server that takes our claim back is one that answers.
+                let held = error.kind == Kind::TimedOut && error.source.is_none() && given_up.is_ok();
+                Err(if held { connection.error(operation(), Kind::Held) } else { error })
+            }
+        }
+    }
+
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    pub(crate) fn full_key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The key, without the namespace's prefix.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.keys.namespace().to_relative(&self.key).unwrap_or_default()
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// As far as we know: the lease of a caller is not watched.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.keeper.as_ref().is_none_or(Keeper::is_certain)
+    }
+
+    pub(crate) async fn lost(&self) {
+        match &self.keeper {
+            Some(keeper) => keeper.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// That the claim still stands, for transactions.
+    pub(crate) fn stands(&self) -> Compare {
+        Compare::present(KeyRange::key(self.key()))
+    }
+
+    /// Gives the claim up. The next in line has it when this returns.
+    pub(crate) async fn release(mut self) -> Result<(), Error> {
+        self.open = false;
+        give_up(&self.keys, &self.lease, self.keeper.take(), self.key()).await
+    }
+}
+
+/// Ends the lease that is the claim's own, and with it the key; else just the key.
+async fn give_up(keys: &Keys, lease: &Lease, keeper: Option<Keeper>, key: &[u8]) -> Result<(), Error> {
+    if keeper.is_none() {
+        return keys.delete(key).await.map(drop);
+    }
+    drop(keeper);
+    match lease.revoke().await {
+        Err(error) if error.kind != Kind::NoLease => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.open {
+            let (keys, lease, keeper, key) =
+                (self.keys.clone(), self.lease.clone(), self.keeper.take(), self.key().to_vec());
+            // If it fails, the lease runs out.
+            let runtime = self.keys.connection().runtime().clone();
+            runtime.spawn(async move { give_up(&keys, &lease, keeper, &key).await });
+        }
+    }
+}

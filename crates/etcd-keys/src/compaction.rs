@@ -1,0 +1,43 @@
+//! What etcd says of compaction, and what it leaves out: which revision is the oldest that can be read.
+
+use etcd_client::WatchOptions;
+
+use crate::connect::Connection;
+use crate::error::{Error, Kind};
+
+/// The oldest revision that can be read, known that `compacted` cannot. `Range` does not tell; a watch from
+/// there is cancelled with it, whatever the key.
+pub(crate) async fn oldest_revision(connection: &Connection, compacted: i64) -> Option<i64> {
+    let answer = connection.call(|| crate::error::Operation::Other("ask for the oldest revision"), async {
+        let options = WatchOptions::new().with_start_revision(compacted.max(1));
+        let mut stream = connection.watches().watch("\0", Some(options)).await?;
+        while let Some(response) = stream.message().await? {
+            if response.canceled() {
+                return Ok(Some(response.compact_revision()).filter(|revision| *revision > 0));
+            }
+        }
+        Ok(None)
+    });
+    answer.await.ok().flatten()
+}
+
+/// Puts the revisions into an error that etcd gave without them.
+pub(crate) async fn with_revisions(connection: &Connection, asked: i64, mut error: Error) -> Error {
+    match &mut error.kind {
+        Kind::Compacted { asked: unknown, oldest } => {
+            *unknown = asked;
+            *oldest = oldest_revision(connection, asked).await;
+        }
+        Kind::FutureRevision(unknown) => *unknown = asked,
+        _ => {}
+    }
+    error
+}
+
+/// The error of a server that is not the one that an operation began with.
+pub(crate) fn another_cluster(before: u64, now: u64) -> Kind {
+    Kind::Etcd {
+        code: "another cluster".to_owned(),
+        message: format!("cluster {before:016x} answered before, cluster {now:016x} does now: it was reset"),
+    }
+}

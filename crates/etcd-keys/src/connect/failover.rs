@@ -1,0 +1,141 @@
+//! One open connection at a time to one of several endpoints; the next endpoint when it breaks. etcd-client's
+//! own balancing sends every second call to a dead endpoint. Never sends a request twice.
+//!
+//! All tasks of a connection run on one runtime, whoever calls: a connection that many tests share must not
+//! die with the runtime of the test that happened to open it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use etcd_client::BalancedChannelBuilder;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response, Uri};
+use tonic::transport::channel::Change;
+use tonic::transport::{Channel, Endpoint};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service};
+
+/// Endpoints that can be handed over before the first call takes them; etcd-client waits for room.
+const ENDPOINTS: usize = 1024;
+
+/// Makes etcd-client's channel.
+pub(super) struct Failover {
+    /// Where connections live.
+    pub(super) runtime: Handle,
+}
+
+impl BalancedChannelBuilder for Failover {
+    type Error = etcd_client::Error;
+
+    fn balanced_channel(self, _: usize) -> Result<(etcd_client::Channel, Sender<Change<Uri, Endpoint>>), Self::Error> {
+        let (sender, changes) = mpsc::channel(ENDPOINTS);
+        let state = State { changes, endpoints: Vec::new(), current: 0, generation: 0, open: None };
+        let members = Members { runtime: self.runtime, state: Arc::new(Mutex::new(state)) };
+        Ok((etcd_client::Channel::Custom(BoxCloneSyncService::new(members)), sender))
+    }
+}
+
+#[derive(Clone)]
+struct Members {
+    runtime: Handle,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    changes: Receiver<Change<Uri, Endpoint>>,
+    endpoints: Vec<(Uri, Endpoint)>,
+    /// Which of them is tried first.
+    current: usize,
+    /// Counts what was opened, so that the failure of an old connection does not close a new one.
+    generation: u64,
+    open: Option<Channel>,
+}
+
+impl Members {
+    /// The open connection, or a new one to the first endpoint that lets us in.
+    async fn channel(&self) -> Result<(u64, Channel), BoxError> {
+        let mut state = self.state.lock().await;
+        state.take_changes();
+        if let Some(channel) = &state.open {
+            return Ok((state.generation, channel.clone()));
+        }
+        let mut failure: BoxError = "there is no endpoint".into();
+        for _ in 0..state.endpoints.len() {
+            let Some((_, endpoint)) = state.endpoints.get(state.current) else { break };
+            let endpoint = endpoint.clone();
+            match self.runtime.spawn(async move { endpoint.connect().await }).await {
+                Ok(Ok(channel)) => {
+                    state.generation += 1;
+                    state.open = Some(channel.clone());
+                    return Ok((state.generation, channel));
+                }
+                Ok(Err(error)) => failure = error.into(),
+                Err(_) => return Err("the runtime that the connection was opened on has ended".into()),
+            }
+            state.advance();
+        }
+        Err(failure)
+    }
+
+    async fn lost(&self, generation: u64) {
+        let mut state = self.state.lock().await;
+        if state.generation == generation && state.open.take().is_some() {
+            state.advance();
+        }
+    }
+}
+
+impl State {
+    fn take_changes(&mut self) {
+        while let Ok(change) = self.changes.try_recv() {
+            match change {
+                Change::Insert(uri, endpoint) => self.endpoints.push((uri, endpoint)),
+                Change::Remove(uri) => {
+                    let current = self.endpoints.get(self.current).map(|(uri, _)| uri.clone());
+                    self.endpoints.retain(|(known, _)| *known != uri);
+                    if current.as_ref() == Some(&uri) {
+                        self.open = None;
+                    }
+                    let place = self.endpoints.iter().position(|(known, _)| Some(known) == current.as_ref());
+                    self.current = place.unwrap_or(0);
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        self.current = (self.current + 1).checked_rem(self.endpoints.len()).unwrap_or(0);
+    }
+}
+
+impl Service<Request<Body>> for Members {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let members = self.clone();
+        Box::pin(async move {
+            let (generation, mut channel) = members.channel().await?;
+            let answer = async {
+                std::future::poll_fn(|context| channel.poll_ready(context)).await?;
+                channel.call(request).await
+            };
+            match answer.await {
+                Ok(response) => Ok(response),
+                Err(error) => {
+                    members.lost(generation).await;
+                    Err(error.into())
+                }
+            }
+        })
+    }
+}

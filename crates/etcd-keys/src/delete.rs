@@ -1,0 +1,138 @@
+//! Deletes of any size that other clients hardly notice, in two steps: a [`Preview`] says what would go, a
+//! [`Deletion`] takes it away chunk by chunk. What was written after the preview is never deleted.
+//!
+//! One `DeleteRange` of 1M keys stalls every other client for seconds. Chunks found by limited ranges are
+//! quadratic. So: one pass over the keys in large pages marks boundaries, then each chunk is an explicit
+//! range `[from, to)`, deleted in one transaction if nothing in it has changed since the preview.
+
+mod chunk;
+mod pace;
+mod preview;
+
+use std::time::Instant;
+
+use self::chunk::{Chunk, Outcome};
+use self::pace::Pace;
+pub use self::preview::Preview;
+pub(crate) use self::preview::cluster_id;
+use crate::compaction::another_cluster;
+use crate::connect::Connection;
+use crate::error::{Error, Operation};
+use crate::retry::{Backoff, PATIENCE};
+
+/// How far a deletion is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Keys deleted so far.
+    pub deleted: u64,
+    /// Keys of the preview that were changed or deleted by others since, so far; they stay as they are.
+    pub kept: u64,
+    /// Keys of the preview.
+    pub total: u64,
+}
+
+/// A deletion of what a preview showed, under way or not.
+///
+/// Dropping the future of [`Deletion::run`] stops it after the chunk that is under way; running it again, or
+/// previewing and deleting anew, finishes it.
+pub struct Deletion {
+    connection: Connection,
+    preview: Preview,
+    pace: Pace,
+    /// Index into the preview's boundaries: all before it is done.
+    next: usize,
+    deleted: u64,
+    passed: u64,
+    revision: i64,
+}
+
+impl Deletion {
+    /// A deletion of exactly what `preview` showed; nothing happens yet.
+    #[must_use]
+    pub fn new(connection: &Connection, preview: Preview) -> Self {
+        let revision = preview.revision();
+        Self {
+            connection: connection.clone(),
+            preview,
+            pace: Pace::default(),
+            next: 0,
+            deleted: 0,
+            passed: 0,
+            revision,
+        }
+    }
+
+    /// What is deleted.
+    #[must_use]
+    pub fn preview(&self) -> &Preview {
+        &self.preview
+    }
+
+    /// How far it is. Should a chunk's answer have been lost, its keys count as kept.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress { deleted: self.deleted, kept: self.passed.saturating_sub(self.deleted), total: self.preview.count() }
+    }
+
+    /// The revision of the last chunk that was deleted, or the preview's.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// Deletes what is left, and tells `heard` after every chunk. A server that goes away is waited for, 5 s.
+    ///
+    /// # Errors
+    /// Whatever a write says, and that another cluster answers than the one that was previewed.
+    /// [`Deletion::progress`] tells how far it came; the rest is untouched.
+    pub async fn run(&mut self, mut heard: impl FnMut(Progress)) -> Result<Progress, Error> {
+        self.prove_same_cluster().await?;
+        while let Some((chunk, steps)) = self.chunk() {
+            let began = Instant::now();
+            let outcome = self.delete(&chunk).await?;
+            self.pace.took(began.elapsed());
+            self.deleted += outcome.deleted;
+            self.revision = self.revision.max(outcome.revision);
+            self.next += steps;
+            self.passed = self.preview.keys_before(self.next);
+            heard(self.progress());
+        }
+        Ok(self.progress())
+    }
+
+    /// The next chunk and how many steps between boundaries it takes.
+    fn chunk(&self) -> Option<(Chunk, usize)> {
+        let (range, steps) = self.preview.chunk(self.next, self.pace.steps())?;
+        Some((Chunk { range, preview: self.preview.revision(), pieces: self.pace.pieces() }, steps))
+    }
+
+    async fn delete(&self, chunk: &Chunk) -> Result<Outcome, Error> {
+        let mut backoff = None;
+        loop {
+            let error = match chunk.delete(&self.connection, self.preview.range()).await {
+                Ok(outcome) if outcome.cluster_id == self.preview.cluster_id() => return Ok(outcome),
+                Ok(outcome) => return Err(self.wrong_cluster(outcome.cluster_id)),
+                Err(error) => error,
+            };
+            let backoff = backoff.get_or_insert_with(|| Backoff::new(Some(PATIENCE)));
+            if !error.kind.is_transient() || !backoff.pause().await {
+                return Err(error);
+            }
+            // The next answer may come from another server, one that knows nothing of the preview.
+            match self.prove_same_cluster().await {
+                Err(error) if !error.kind.is_transient() => return Err(error),
+                _ => {}
+            }
+        }
+    }
+
+    async fn prove_same_cluster(&self) -> Result<(), Error> {
+        let cluster_id = cluster_id(&self.connection, self.preview.range()).await?;
+        if cluster_id == self.preview.cluster_id() { Ok(()) } else { Err(self.wrong_cluster(cluster_id)) }
+    }
+
+    fn wrong_cluster(&self, cluster_id: u64) -> Error {
+        let kind = another_cluster(self.preview.cluster_id(), cluster_id);
+        self.connection.error(Operation::Delete(self.preview.range().clone()), kind)
+    }
+}

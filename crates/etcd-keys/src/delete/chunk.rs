@@ -1,0 +1,181 @@
+//! One chunk: a range deleted in one transaction if no key in it is newer than the preview; else what is not
+//! newer is picked out and deleted around what is.
+
+use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse};
+
+use crate::connect::Connection;
+use crate::error::{Error, Operation};
+use crate::pages::Pages;
+use crate::range::{KeyRange, successor};
+
+/// Ranges in one transaction. etcd allows 128 operations.
+const MOST_RANGES: usize = 100;
+
+/// A part of the deletion.
+pub(super) struct Chunk {
+    pub(super) range: KeyRange,
+    /// Keys with a later modification stay.
+    pub(super) preview: i64,
+    /// In how many transactions at least.
+    pub(super) pieces: usize,
+}
+
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) deleted: u64,
+    pub(super) revision: i64,
+    pub(super) cluster_id: u64,
+}
+
+/// `[from, to)`.
+type Span = (Vec<u8>, Vec<u8>);
+
+impl Chunk {
+    /// Deletes what is not newer than the preview. Doing it again does no harm.
+    pub(super) async fn delete(&self, connection: &Connection, whole: &KeyRange) -> Result<Outcome, Error> {
+        let operation = || Operation::Delete(whole.clone());
+        let span = (self.range.start().to_vec(), self.range.end().unwrap_or_default());
+        let mut outcome = Outcome::default();
+        // A stack, so that what is left of a chunk that was cut up comes first.
+        let mut todo = if self.pieces > 1 { self.cut(connection, span, self.pieces).await? } else { vec![vec![span]] };
+        while let Some(spans) = todo.pop() {
+            let txn = self.transaction(&spans);
+            let answer = connection.call(operation, connection.kv().txn(txn)).await?;
+            if let Some(header) = answer.header() {
+                (outcome.revision, outcome.cluster_id) = (header.revision(), header.cluster_id());
+            }
+            if answer.succeeded() {
+                outcome.deleted += answer.op_responses().iter().map(deleted).sum::<u64>();
+            } else if let Some(span) = hull(&spans) {
+                // Something in it is newer. In halves, so that whoever keeps writing among these keys cannot
+                // hold us up for ever: at one key there is no doubt left.
+                todo.extend(self.cut(connection, span, 2).await?);
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn transaction(&self, spans: &[Span]) -> Txn {
+        let unchanged = |(from, to): &Span| {
+            Compare::mod_revision(from.clone(), CompareOp::Less, self.preview + 1).with_range(to.clone())
+        };
+        let delete = |(from, to): &Span| TxnOp::delete(from.clone(), Some(DeleteOptions::new().with_range(to.clone())));
+        let (when, then): (Vec<_>, Vec<_>) = spans.iter().map(|span| (unchanged(span), delete(span))).unzip();
+        Txn::new().when(when).and_then(then)
+    }
+
+    /// Looks at the keys of a span and cuts those that are not newer than the preview into transactions of
+    /// about as many keys each, the first one last.
+    async fn cut(&self, connection: &Connection, span: Span, pieces: usize) -> Result<Vec<Vec<Span>>, Error> {
+        let mut keys = Vec::new();
+        let mut pages = Pages::new(connection, KeyRange::between(span.0, span.1)).keys_only();
+        while let Some(page) = pages.next_page().await? {
+            keys.extend(page.into_entries().into_iter().map(|entry| {
+                let old = entry.mod_revision() <= self.preview;
+                (entry.into_key_value().0, old)
+            }));
+        }
+        let old = keys.iter().filter(|(_, old)| *old).count();
+        let mut cut = Cut { most: old.div_ceil(pieces.max(1)).max(1), ..Cut::default() };
+        for (key, old) in keys {
+            cut.add(key, old);
+        }
+        Ok(cut.into_transactions())
+    }
+}
+
+/// Gathers runs of old keys into spans, and spans into transactions of at most so many keys.
+#[derive(Default)]
+struct Cut {
+    most: usize,
+    transactions: Vec<Vec<Span>>,
+    spans: Vec<Span>,
+    keys: usize,
+    run: Option<Span>,
+}
+
+impl Cut {
+    fn add(&mut self, key: Vec<u8>, old: bool) {
+        if !old {
+            self.end_run();
+            return;
+        }
+        let to = successor(&key);
+        match &mut self.run {
+            Some((_, end)) => *end = to,
+            None => self.run = Some((key, to)),
+        }
+        self.keys += 1;
+        if self.keys >= self.most {
+            self.end_run();
+            self.end_transaction();
+        }
+    }
+
+    fn end_run(&mut self) {
+        self.spans.extend(self.run.take());
+        if self.spans.len() >= MOST_RANGES {
+            self.end_transaction();
+        }
+    }
+
+    fn end_transaction(&mut self) {
+        if !self.spans.is_empty() {
+            self.transactions.push(std::mem::take(&mut self.spans));
+        }
+        self.keys = 0;
+    }
+
+    fn into_transactions(mut self) -> Vec<Vec<Span>> {
+        self.end_run();
+        self.end_transaction();
+        self.transactions.reverse();
+        self.transactions
+    }
+}
+
+/// From the first span's start to the last one's end.
+fn hull(spans: &[Span]) -> Option<Span> {
+    let ((from, _), (_, to)) = (spans.first()?, spans.last()?);
+    Some((from.clone(), to.clone()))
+}
+
+fn deleted(answer: &TxnOpResponse) -> u64 {
+    match answer {
+        TxnOpResponse::Delete(answer) => u64::try_from(answer.deleted()).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(keys: &str, most: usize) -> Vec<Vec<String>> {
+        let mut cut = Cut { most, ..Cut::default() };
+        for key in keys.bytes() {
+            cut.add(vec![key], key.is_ascii_lowercase());
+        }
+        let text = |(from, to): &Span| String::from_utf8([&from[..], b"-", &to[..to.len() - 1]].concat()).unwrap();
+        cut.into_transactions().iter().map(|spans| spans.iter().map(text).collect()).collect()
+    }
+
+    #[test]
+    fn new_keys_are_cut_out() {
+        assert_eq!(cut("abCde", 9), [["a-b", "d-e"]]);
+        assert_eq!(cut("abCde", 2), [["d-e"], ["a-b"]], "the first comes last");
+        assert_eq!(cut("ABC", 1), Vec::<Vec<String>>::new());
+        assert_eq!(cut("aBcD", 1), [["c-c"], ["a-a"]]);
+    }
+
+    #[test]
+    fn a_transaction_has_no_more_ranges_than_etcd_allows() {
+        let mut cut = Cut { most: 10_000, ..Cut::default() };
+        for n in 0..1000_u32 {
+            cut.add(n.to_be_bytes().to_vec(), n.is_multiple_of(2));
+        }
+        let transactions = cut.into_transactions();
+        assert!(transactions.iter().all(|spans| spans.len() <= MOST_RANGES) && transactions.len() == 5);
+    }
+}

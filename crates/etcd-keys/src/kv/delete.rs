@@ -1,0 +1,63 @@
+//! Deleting, in one request. What may be many keys is better deleted in chunks.
+
+use etcd_client::DeleteOptions;
+
+use super::{KeyValue, revision, to_wire};
+use crate::error::Kind;
+use crate::namespace::Namespace;
+use crate::range::KeyRange;
+
+/// A deletion of one key or a range, as one revision: other clients wait until it is done, seconds for a
+/// million keys.
+#[derive(Clone, Debug)]
+#[must_use = "a request does nothing until it is sent"]
+pub struct Delete {
+    pub(crate) range: KeyRange,
+    options: DeleteOptions,
+}
+
+impl Delete {
+    /// Deletes a key, or a [`KeyRange`].
+    pub fn new(range: impl Into<KeyRange>) -> Self {
+        Self { range: range.into(), options: DeleteOptions::new() }
+    }
+
+    /// Deletes every key that begins with a prefix; of the empty one: all of the namespace.
+    pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
+        Self::new(KeyRange::prefix(prefix))
+    }
+
+    /// Asks for what was there before.
+    pub fn previous(mut self) -> Self {
+        self.options = self.options.with_prev_key();
+        self
+    }
+
+    /// Key and options for etcd-client.
+    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<(Vec<u8>, DeleteOptions), Kind> {
+        let (key, end) = to_wire(&self.range, namespace)?;
+        Ok((key, self.options.with_range(end)))
+    }
+}
+
+/// What was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteResponse {
+    /// How many keys.
+    pub deleted: i64,
+    /// What they were, where it was asked for.
+    pub previous: Vec<KeyValue>,
+    /// The revision of the deletion; where nothing was deleted, the current one.
+    pub revision: i64,
+}
+
+impl DeleteResponse {
+    pub(crate) fn from_etcd(mut response: etcd_client::DeleteResponse, namespace: &Namespace) -> Self {
+        let previous = response.take_prev_kvs().into_iter();
+        Self {
+            deleted: response.deleted(),
+            previous: previous.filter_map(|kv| KeyValue::from_etcd(kv, namespace)).collect(),
+            revision: revision(response.header()),
+        }
+    }
+}

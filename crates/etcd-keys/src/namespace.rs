@@ -1,0 +1,163 @@
+//! A namespace: all keys that begin with a prefix and go on after it. Maps keys and ranges in and out, whatever
+//! bytes they have, and never to anything outside. Knows no connection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::range::KeyRange;
+use crate::text::Escaped;
+
+/// The keys below a prefix, as a keyspace of their own. Cheap to clone.
+///
+/// The prefix is taken as it is: end it in `/` to mean a folder, else `run` has `run2/x` in it, as `2/x`.
+///
+/// As in etcd there is no empty key: a key that *is* the prefix, written by somebody else, is not in the
+/// namespace, neither by name nor in ranges.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Namespace {
+    prefix: Arc<[u8]>,
+}
+
+impl Namespace {
+    /// The keys below a prefix. The empty prefix means all keys: [`Connection::namespace`] refuses it.
+    ///
+    /// [`Connection::namespace`]: crate::Connection::namespace
+    #[must_use]
+    pub fn new(prefix: impl AsRef<[u8]>) -> Self {
+        Self { prefix: prefix.as_ref().into() }
+    }
+
+    /// The namespace of a prefix within this one.
+    #[must_use]
+    pub fn child(&self, prefix: impl AsRef<[u8]>) -> Self {
+        Self { prefix: [&self.prefix, prefix.as_ref()].concat().into() }
+    }
+
+    /// The prefix.
+    #[must_use]
+    pub fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// All keys of the namespace.
+    #[must_use]
+    pub fn range(&self) -> KeyRange {
+        self.to_full(&KeyRange::all())
+    }
+
+    /// The key in etcd; `None` for the empty key, which is none.
+    #[must_use]
+    pub fn to_full_key(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+        let key = key.as_ref();
+        (!key.is_empty()).then(|| [&self.prefix, key].concat())
+    }
+
+    /// The range in etcd. What has no end in the namespace ends with it, and what would begin at the empty key
+    /// begins at the first key; the empty key alone is a range without keys.
+    #[must_use]
+    pub fn to_full(&self, range: &KeyRange) -> KeyRange {
+        if range.is_empty() {
+            // An end before the start might be one that is outside, too.
+            let nothing = [&self.prefix, [1].as_slice()].concat();
+            return KeyRange::between(nothing.clone(), nothing);
+        }
+        let first = if range.start().is_empty() { [0].as_slice() } else { range.start() };
+        let start = [&self.prefix, first].concat();
+        if range.is_single() {
+            return KeyRange::key(start);
+        }
+        match range.end() {
+            Some(end) => KeyRange::between(start, [&self.prefix, end.as_slice()].concat()),
+            None => match KeyRange::prefix(&*self.prefix).end() {
+                Some(end) => KeyRange::between(start, end),
+                None if self.prefix.is_empty() && range.start().is_empty() => KeyRange::all(),
+                None => KeyRange::from(start),
+            },
+        }
+    }
+
+    /// The key in the namespace; `None` where it is outside.
+    #[must_use]
+    pub fn to_relative<'a>(&self, full: &'a [u8]) -> Option<&'a [u8]> {
+        full.strip_prefix(&*self.prefix).filter(|key| !key.is_empty())
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Escaped(&self.prefix))
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Namespace(`{self}`)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ranges_end_with_the_namespace() {
+        let namespace = Namespace::new("/a/");
+        assert_eq!(namespace.range(), KeyRange::between("/a/\0", "/a0"));
+        assert_eq!(namespace.to_full(&KeyRange::from("k")), KeyRange::between("/a/k", "/a0"));
+        assert_eq!(namespace.to_full(&KeyRange::prefix(*b"\xff")), KeyRange::between(*b"/a/\xff", "/a0"));
+        assert_eq!(namespace.to_full(&KeyRange::prefix(*b"k\xff")), KeyRange::between(*b"/a/k\xff", "/a/l"));
+        assert_eq!(namespace.to_full(&KeyRange::key("k")), KeyRange::key("/a/k"));
+        assert_eq!(namespace.range().to_string(), "all below `/a/`");
+        assert_eq!(Namespace::new("").range(), KeyRange::all());
+        assert_eq!(Namespace::new(b"\xff\xff").range(), KeyRange::from(*b"\xff\xff\0"));
+    }
+
+    #[test]
+    fn the_prefix_itself_is_outside() {
+        let namespace = Namespace::new("/a/");
+        assert_eq!((namespace.to_full_key(""), namespace.to_relative(b"/a/")), (None, None));
+        assert!(namespace.to_full(&KeyRange::key("")).is_empty() && !namespace.range().contains(b"/a/"));
+        assert_eq!(namespace.child("b/"), Namespace::new("/a/b/"));
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        // The bytes at which ends carry and comparisons turn, and few enough for ranges to meet.
+        proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(b'/'), Just(0xfe), Just(0xff)], 0..5)
+    }
+
+    fn range() -> impl Strategy<Value = KeyRange> {
+        prop_oneof![
+            bytes().prop_map(KeyRange::key),
+            bytes().prop_map(KeyRange::from),
+            bytes().prop_map(KeyRange::prefix),
+            (bytes(), bytes()).prop_map(|(start, end)| KeyRange::between(start, end)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn a_range_means_the_same_inside_and_nothing_outside(prefix in bytes(), range in range(), key in bytes()) {
+            let namespace = Namespace::new(&prefix);
+            let full = namespace.to_full(&range);
+            // As etcd reads it, from the wire.
+            let (start, end) = full.to_wire();
+            let in_full = |key: &[u8]| match end.as_slice() {
+                [] => key == start,
+                [0] => key >= start.as_slice(),
+                end => key >= start.as_slice() && key < end,
+            };
+            if let Some(inside) = namespace.to_full_key(&key) {
+                prop_assert_eq!(in_full(&inside), range.contains(&key), "{} as {}", range, full);
+                prop_assert_eq!(full.contains(&inside), range.contains(&key));
+                prop_assert_eq!(namespace.to_relative(&inside), Some(key.as_slice()));
+            }
+            if !key.is_empty() && namespace.to_relative(&key).is_none() {
+                prop_assert!(!in_full(&key) && !full.contains(&key), "{} has {:?}", full, key);
+            }
+        }
+    }
+}

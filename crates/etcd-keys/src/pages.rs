@@ -1,0 +1,209 @@
+//! Reads of any size, in pages, all at one revision and in constant memory. Never one giant answer, and
+//! never two revisions in one read.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), etcd_keys::Error> {
+//! use etcd_keys::{Connect, KeyRange, pages::Pages};
+//!
+//! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
+//! let mut pages = Pages::new(&connection, KeyRange::prefix("/CloudChamber/v0.1/"));
+//! while let Some(page) = pages.next_page().await? {
+//!     for entry in page.entries() {
+//!         println!("{:?} {} bytes, revision {}", entry.key(), entry.value().len(), entry.mod_revision());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod reader;
+mod size;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use etcd_client::{GetOptions, KeyValue};
+use futures_core::Stream;
+
+use self::reader::Reader;
+pub use self::size::PageSize;
+use crate::compaction::with_revisions;
+use crate::connect::Connection;
+use crate::error::{Error, Operation};
+use crate::range::KeyRange;
+
+/// One page of a read: keys in order, at the read's revision.
+#[derive(Debug)]
+pub struct Page {
+    entries: Vec<KeyValue>,
+    revision: i64,
+    cluster_id: u64,
+    left: u64,
+}
+
+impl Page {
+    /// The keys in order, with their values unless they were not wanted. Never empty.
+    #[must_use]
+    pub fn entries(&self) -> &[KeyValue] {
+        &self.entries
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn into_entries(self) -> Vec<KeyValue> {
+        self.entries
+    }
+
+    /// The revision that the whole read shows.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The cluster that answered.
+    #[must_use]
+    pub fn cluster_id(&self) -> u64 {
+        self.cluster_id
+    }
+
+    /// How many keys of the range come after this page, whatever the limit.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+}
+
+/// A read in pages; a [`Stream`] of them, too. Dropping it ends it, and dropping [`Pages::next_page`]'s
+/// future loses nothing: the page under way comes with the next call.
+///
+/// A page that fails for want of a server is asked for again, from the same key at the same revision, for
+/// 5 s; after an error the same call may be made again.
+pub struct Pages {
+    state: State,
+}
+
+type Fetched = (Box<Reader>, Result<Option<Page>, Error>);
+
+enum State {
+    Idle(Box<Reader>),
+    Busy(Pin<Box<dyn Future<Output = Fetched> + Send>>),
+    /// Only while a state is exchanged for another.
+    Moving,
+}
+
+impl Pages {
+    /// A read of a range, as it is when the first page is read.
+    #[must_use]
+    pub fn new(connection: &Connection, range: KeyRange) -> Self {
+        Self { state: State::Idle(Box::new(Reader::new(connection.clone(), range))) }
+    }
+
+    /// Reads as of a revision; 0 is the newest.
+    #[must_use]
+    pub fn at_revision(self, revision: i64) -> Self {
+        self.set(|reader| reader.revision = revision.max(0))
+    }
+
+    /// Reads no values.
+    #[must_use]
+    pub fn keys_only(self) -> Self {
+        self.set(|reader| {
+            reader.keys_only = true;
+            reader.size = PageSize::of_keys();
+        })
+    }
+
+    /// Reads at most so many keys in all.
+    #[must_use]
+    pub fn limit(self, keys: u64) -> Self {
+        self.set(|reader| reader.wanted = keys)
+    }
+
+    /// How large a page may be; to be said after [`Pages::keys_only`].
+    #[must_use]
+    pub fn page_size(self, size: PageSize) -> Self {
+        self.set(|reader| reader.size = size)
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Reader)) -> Self {
+        if let State::Idle(reader) = &mut self.state {
+            change(reader);
+        }
+        self
+    }
+
+    /// The next page; `None`: there is none.
+    ///
+    /// # Errors
+    /// [`Kind::Compacted`](crate::Kind::Compacted) if the revision was compacted away, before or while it was
+    /// read, [`Kind::FutureRevision`](crate::Kind::FutureRevision) if it has not happened, and whatever a
+    /// read says. No error is ever reported as the end.
+    pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
+        poll_fn(|cx| self.poll_page(cx)).await
+    }
+
+    /// The revision that is read and the id of the cluster, also of a range without keys; `None` before the
+    /// first page.
+    #[must_use]
+    pub fn seen(&self) -> Option<(i64, u64)> {
+        match &self.state {
+            State::Idle(reader) => reader.seen(),
+            State::Busy(_) | State::Moving => None,
+        }
+    }
+
+    fn poll_page(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Page>, Error>> {
+        let mut busy = match std::mem::replace(&mut self.state, State::Moving) {
+            State::Idle(reader) => Box::pin(fetch(reader)),
+            State::Busy(busy) => busy,
+            // Only after a panic of the future.
+            State::Moving => return Poll::Ready(Ok(None)),
+        };
+        match busy.as_mut().poll(cx) {
+            Poll::Ready((reader, page)) => {
+                self.state = State::Idle(reader);
+                Poll::Ready(page)
+            }
+            Poll::Pending => {
+                self.state = State::Busy(busy);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Stream for Pages {
+    type Item = Result<Page, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_page(cx).map(Result::transpose)
+    }
+}
+
+async fn fetch(mut reader: Box<Reader>) -> Fetched {
+    let page = reader.next_page().await;
+    (reader, page)
+}
+
+/// How many keys a range has.
+///
+/// Answers `(count, revision)`; a `revision` of 0 asks for the newest.
+///
+/// # Errors
+/// As [`Pages::next_page`].
+pub async fn count(connection: &Connection, range: &KeyRange, revision: i64) -> Result<(u64, i64), Error> {
+    if range.is_empty() {
+        return Ok((0, revision));
+    }
+    let (key, end) = range.to_wire();
+    let options = GetOptions::new().with_range(end).with_count_only().with_revision(revision);
+    let operation = || Operation::Read(range.clone());
+    match connection.call(operation, connection.kv().get(key, Some(options))).await {
+        Ok(answer) => {
+            let now = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
+            Ok((u64::try_from(answer.count()).unwrap_or(0), if revision > 0 { revision } else { now }))
+        }
+        Err(error) => Err(with_revisions(connection, revision, error).await),
+    }
+}

@@ -1,0 +1,154 @@
+//! The lines of an undo file, written and read. Knows neither files nor etcd.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use etcd_client::KeyValue;
+use serde::{Deserialize, Serialize};
+
+use crate::delete::Preview;
+
+/// The schema that is written, and the newest that is read.
+const SCHEMA: u32 = 1;
+
+/// The first line of an undo file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// 1.
+    pub schema: u32,
+    /// The endpoints that were used, separated by commas.
+    pub endpoint: String,
+    /// The cluster, 16 hexadecimal digits.
+    pub cluster_id: String,
+    /// The revision that the keys are of.
+    pub revision: i64,
+    /// The range, for people.
+    pub range: String,
+    /// How many keys there are.
+    pub keys: u64,
+}
+
+impl Header {
+    pub(super) fn of(preview: &Preview) -> Self {
+        Self {
+            schema: SCHEMA,
+            endpoint: preview.endpoint().to_owned(),
+            cluster_id: format!("{:016x}", preview.cluster_id()),
+            revision: preview.revision(),
+            range: preview.range().to_string(),
+            keys: preview.count(),
+        }
+    }
+
+    pub(super) fn to_line(&self) -> String {
+        // Strings and numbers always can be written.
+        let mut line = serde_json::to_string(self).unwrap_or_default();
+        line.push('\n');
+        line
+    }
+
+    pub(super) fn parse(line: &str) -> Result<Self, String> {
+        let header: Self = serde_json::from_str(line).map_err(|error| format!("it is no header: {error}"))?;
+        match header.schema {
+            SCHEMA => Ok(header),
+            newer => Err(format!("schema {newer} is unknown; this is schema {SCHEMA}")),
+        }
+    }
+
+    pub(super) fn cluster(&self) -> Result<u64, String> {
+        u64::from_str_radix(&self.cluster_id, 16).map_err(|_| format!("`{}` is no cluster id", self.cluster_id))
+    }
+}
+
+/// One line that is not the header.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Entry(Entry),
+    /// The end, with the number of entries.
+    End(u64),
+}
+
+/// A key as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+    pub(super) mod_revision: i64,
+    pub(super) lease: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw<'a> {
+    #[serde(borrow)]
+    k: Option<&'a str>,
+    #[serde(borrow)]
+    v: Option<&'a str>,
+    #[serde(default)]
+    m: i64,
+    #[serde(default)]
+    l: i64,
+    end: Option<u64>,
+}
+
+/// Appends a key's line.
+pub(super) fn push_entry(text: &mut String, entry: &KeyValue) {
+    text.push_str("{\"k\":\"");
+    STANDARD.encode_string(entry.key(), text);
+    text.push_str("\",\"v\":\"");
+    STANDARD.encode_string(entry.value(), text);
+    text.push_str("\",\"m\":");
+    text.push_str(&entry.mod_revision().to_string());
+    if entry.lease() != 0 {
+        text.push_str(",\"l\":");
+        text.push_str(&entry.lease().to_string());
+    }
+    text.push_str("}\n");
+}
+
+pub(super) fn footer(keys: u64) -> String {
+    format!("{{\"end\":{keys}}}\n")
+}
+
+pub(super) fn parse(line: &str) -> Result<Line, String> {
+    let raw: Raw<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let bytes = |text: &str| STANDARD.decode(text).map_err(|error| error.to_string());
+    match (raw.k, raw.v, raw.end) {
+        (None, None, Some(keys)) => Ok(Line::End(keys)),
+        (Some(k), Some(v), None) => {
+            Ok(Line::Entry(Entry { key: bytes(k)?, value: bytes(v)?, mod_revision: raw.m, lease: raw.l }))
+        }
+        _ => Err("it is neither a key nor the end".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_line_is_refused() {
+        for line in ["", "{}", "null", r#"{"k":"YQ=="}"#, r#"{"k":"!","v":""}"#, r#"{"k":"YQ==","v":"","end":1}"#, "{"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        assert_eq!(parse(footer(7).trim_end()), Ok(Line::End(7)));
+    }
+
+    #[test]
+    fn a_header_of_the_future_is_left_alone() {
+        let header = r#"{"schema":2,"endpoint":"e","cluster_id":"1f","revision":3,"range":"r","keys":4}"#;
+        assert!(Header::parse(header).unwrap_err().contains("schema 2"));
+        let header = Header::parse(&header.replace(":2", ":1")).unwrap();
+        assert_eq!((header.cluster(), header.keys), (Ok(0x1f), 4));
+        assert_eq!(Header::parse(header.to_line().trim_end()), Ok(header));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_anything_is_no_panic(line: String) {
+            let _ = (parse(&line), Header::parse(&line));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Elections: one leader, whose word all can hear.
+
+use std::time::Duration;
+
+use etcd_keys::kv::Txn;
+use etcd_keys::{Campaign, KeyRange, Kind};
+
+on_every_etcd! {
+    async fn the_first_leads_and_the_next_follows(keys) {
+        assert_eq!(keys.leader("e").await.unwrap(), None);
+        let first = keys.campaign("e", "one").await.unwrap();
+        let leader = keys.leader("e").await.unwrap().unwrap();
+        assert_eq!((leader.key.as_slice(), leader.value.as_slice()), (first.key(), b"one".as_slice()));
+        assert!(first.key().starts_with(b"e/") && first.is_certain());
+        assert!(keys.send(Txn::new().when(first.is_leading())).await.unwrap().succeeded);
+
+        let rival = Campaign::new("e", "two").within(Duration::from_millis(300));
+        assert_eq!(keys.send(rival).await.unwrap_err().kind, Kind::Held);
+        assert_eq!(keys.count(KeyRange::prefix("e/")).await.unwrap(), 1);
+
+        let next = tokio::spawn({
+            let keys = keys.clone();
+            async move { keys.send(Campaign::new("e", "three").within(Duration::from_secs(60))).await }
+        });
+        first.resign().await.unwrap();
+        let next = next.await.unwrap().unwrap();
+        assert_eq!(keys.leader("e").await.unwrap().unwrap().value, b"three");
+        drop(next);
+        assert!(matches!(keys.campaign("", "x").await.unwrap_err().kind, Kind::Invalid(_)));
+    }
+
+    async fn what_leaders_say_is_heard(keys) {
+        let mut observer = keys.observe("e").unwrap();
+        let hearing = tokio::spawn(async move {
+            let mut heard: Vec<Vec<u8>> = Vec::new();
+            while heard.last().is_none_or(|value| value != b"two") {
+                let kv = observer.next().await.unwrap().unwrap();
+                assert!(kv.key.starts_with(b"e/"));
+                heard.push(kv.value);
+            }
+            heard
+        });
+        let leader = keys.campaign("e", "one").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        leader.proclaim("two").await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(10), hearing).await.unwrap().unwrap();
+        assert_eq!(heard.last().unwrap(), b"two");
+        leader.lease().revoke().await.unwrap();
+        assert!(leader.proclaim("three").await.is_err());
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading, writing, deleting.
+
+use etcd_keys::kv::{Delete, Get, Put, SortOrder, SortTarget};
+use etcd_keys::{KeyRange, KeyValue, Kind};
+
+fn names(kvs: &[KeyValue]) -> Vec<String> {
+    kvs.iter().map(|kv| String::from_utf8(kv.key.clone()).unwrap()).collect()
+}
+
+on_every_etcd! {
+    async fn what_is_written_is_read(keys) {
+        assert_eq!(keys.get("a").await.unwrap(), None);
+        let first = keys.put("a", "1").await.unwrap();
+        let second = keys.send(Put::new("a", "2").previous()).await.unwrap();
+        assert_eq!(first.previous, None);
+        assert_eq!(second.previous.unwrap().value, b"1");
+        let found = keys.get("a").await.unwrap().unwrap();
+        let expected = KeyValue {
+            key: b"a".to_vec(),
+            value: b"2".to_vec(),
+            create_revision: first.revision,
+            mod_revision: second.revision,
+            version: 2,
+            lease: 0,
+        };
+        assert_eq!(found, expected);
+        let then = keys.send(Get::new("a").revision(first.revision)).await.unwrap();
+        assert_eq!(then.kvs[0].value, b"1");
+        assert!(then.revision >= second.revision);
+        let full = keys.connection().all_keys().get("/what_is_written_is_read/a").await.unwrap().unwrap();
+        assert_eq!(full.value, b"2");
+    }
+
+    async fn a_touch_keeps_the_value_and_the_lease(keys) {
+        let lease = keys.grant(std::time::Duration::from_secs(60)).await.unwrap();
+        assert_eq!(keys.send(Put::touch("a")).await.unwrap_err().kind, Kind::NoKey);
+        assert_eq!(keys.send(Put::new("a", "").keep_lease()).await.unwrap_err().kind, Kind::NoKey);
+        keys.send(Put::new("a", "1").lease(lease.id())).await.unwrap();
+        keys.send(Put::touch("a").keep_lease()).await.unwrap();
+        let found = keys.get("a").await.unwrap().unwrap();
+        assert_eq!((found.value.as_slice(), found.lease, found.version), (b"1".as_slice(), lease.id(), 2));
+        keys.send(Put::new("a", "2")).await.unwrap();
+        assert_eq!(keys.get("a").await.unwrap().unwrap().lease, 0);
+    }
+
+    async fn ranges_have_what_they_should(keys) {
+        for key in ["a/1", "a/2", "a/3", "a0", "b"] {
+            keys.put(key, format!("of {key}")).await.unwrap();
+        }
+        keys.put("a/1", "again").await.unwrap();
+        assert_eq!(names(&keys.prefix("a/").await.unwrap().kvs), ["a/1", "a/2", "a/3"]);
+        assert_eq!(names(&keys.prefix("").await.unwrap().kvs), ["a/1", "a/2", "a/3", "a0", "b"]);
+        assert_eq!(names(&keys.range(KeyRange::from("a/3")).await.unwrap().kvs), ["a/3", "a0", "b"]);
+        assert_eq!(names(&keys.range(KeyRange::between("a/2", "a0")).await.unwrap().kvs), ["a/2", "a/3"]);
+        assert_eq!(keys.range(KeyRange::between("b", "a")).await.unwrap().count, 0);
+        assert_eq!(keys.count(KeyRange::prefix("a/")).await.unwrap(), 3);
+
+        let page = keys.send(Get::prefix("a/").limit(2)).await.unwrap();
+        assert!(page.more && page.count == 3 && names(&page.kvs) == ["a/1", "a/2"]);
+        let bare = keys.send(Get::prefix("a/").keys_only()).await.unwrap();
+        assert!(bare.kvs.iter().all(|kv| kv.value.is_empty()) && bare.kvs.len() == 3);
+        let newest = Get::prefix("").sort(SortTarget::Mod, SortOrder::Descend).limit(1).serializable();
+        assert_eq!(names(&keys.send(newest).await.unwrap().kvs), ["a/1"]);
+        let since = keys.get("a/3").await.unwrap().unwrap().mod_revision;
+        let later = keys.send(Get::prefix("").min_mod_revision(since + 1)).await.unwrap();
+        assert_eq!(names(&later.kvs), ["a/1", "a0", "b"]);
+        let before = keys.send(Get::prefix("").max_create_revision(since)).await.unwrap();
+        assert_eq!(names(&before.kvs), ["a/1", "a/2", "a/3"]);
+    }
+
+    async fn deletions_tell_what_went(keys) {
+        for key in ["a/1", "a/2", "b", "c"] {
+            keys.put(key, "x").await.unwrap();
+        }
+        let gone = keys.send(Delete::prefix("a/").previous()).await.unwrap();
+        assert_eq!((gone.deleted, names(&gone.previous)), (2, vec!["a/1".to_owned(), "a/2".to_owned()]));
+        assert_eq!(keys.delete("b").await.unwrap().deleted, 1);
+        assert_eq!(keys.delete("b").await.unwrap().deleted, 0);
+        assert_eq!(keys.delete_range(KeyRange::between("c", "")).await.unwrap().deleted, 0);
+        assert_eq!(keys.delete_range(KeyRange::all()).await.unwrap().deleted, 1);
+    }
+
+    async fn namespaces_nest_and_are_apart(keys) {
+        let (a, ab) = (keys.child("a/").unwrap(), keys.child("a/b/").unwrap());
+        ab.put("k", "deep").await.unwrap();
+        a.put("b", "sibling").await.unwrap();
+        assert_eq!(keys.get("a/b/k").await.unwrap().unwrap().value, b"deep");
+        assert_eq!(a.child("b/").unwrap().get("k").await.unwrap().unwrap().key, b"k");
+        assert_eq!(names(&a.prefix("").await.unwrap().kvs), ["b", "b/k"]);
+        assert_eq!(ab.delete_range(KeyRange::all()).await.unwrap().deleted, 1);
+        assert_eq!(names(&keys.prefix("").await.unwrap().kvs), ["a/b"]);
+        assert!(matches!(keys.child("").unwrap_err().kind, Kind::Invalid(_)));
+        assert!(matches!(keys.connection().namespace("").unwrap_err().kind, Kind::Invalid(_)));
+    }
+
+    async fn the_empty_key_is_none(keys) {
+        keys.connection().all_keys().put("/the_empty_key_is_none/", "canary").await.unwrap();
+        for error in [keys.get("").await.unwrap_err(), keys.put("", "x").await.unwrap_err(), keys.delete("").await.unwrap_err()] {
+            assert_eq!(error.kind, Kind::Invalid("key is not provided".to_owned()));
+            assert!(error.to_string().contains("`/the_empty_key_is_none/` at http://127"), "{error}");
+        }
+        assert_eq!(keys.delete_range(KeyRange::all()).await.unwrap().deleted, 0);
+        assert_eq!(keys.count(KeyRange::all()).await.unwrap(), 0);
+    }
+}

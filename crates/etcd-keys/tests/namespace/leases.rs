@@ -1,0 +1,85 @@
+//! Leases: theirs are the keys that go, and nobody else's.
+
+use std::time::{Duration, Instant};
+
+use etcd_keys::kv::Put;
+use etcd_keys::{KeyRange, Kind};
+
+const LONG: Duration = Duration::from_secs(60);
+/// The shortest that these servers grant.
+const SHORT: Duration = Duration::from_secs(1);
+
+on_every_etcd! {
+    async fn keys_go_with_their_lease(keys) {
+        let lease = keys.grant(LONG).await.unwrap();
+        keys.send(Put::new("a", "1").lease(lease.id())).await.unwrap();
+        keys.put("b", "1").await.unwrap();
+        let remaining = lease.remaining().await.unwrap();
+        assert_eq!((remaining.granted, remaining.keys), (LONG, vec![b"a".to_vec()]));
+        assert!(remaining.ttl > LONG / 2 && lease.renew().await.unwrap() == LONG);
+        lease.revoke().await.unwrap();
+        assert_eq!(keys.get("a").await.unwrap(), None);
+        assert_eq!(keys.count(KeyRange::all()).await.unwrap(), 1);
+        for error in [
+            lease.revoke().await.unwrap_err(),
+            lease.renew().await.unwrap_err(),
+            lease.remaining().await.unwrap_err(),
+            lease.keep().await.unwrap_err(),
+            keys.send(Put::new("a", "1").lease(lease.id())).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind, Kind::NoLease, "{error}");
+        }
+        let error = lease.revoke().await.unwrap_err().to_string();
+        assert!(error.contains(&format!("lease {:016x} at http", lease.id())), "{error}");
+    }
+
+    async fn a_kept_lease_lives_and_an_unkept_one_does_not(keys) {
+        let (kept, other) = (keys.grant(SHORT).await.unwrap(), keys.grant(SHORT).await.unwrap());
+        let keeper = kept.keep().await.unwrap();
+        keys.send(Put::new("kept", "").lease(kept.id())).await.unwrap();
+        keys.send(Put::new("other", "").lease(other.id())).await.unwrap();
+        let began = Instant::now();
+        while keys.get("other").await.unwrap().is_some() {
+            assert!(began.elapsed() < Duration::from_secs(10));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(SHORT).await;
+        assert!(keeper.is_certain() && keys.get("kept").await.unwrap().is_some());
+        kept.revoke().await.unwrap();
+        tokio::time::timeout(Duration::from_secs(5), keeper.lost()).await.unwrap();
+        assert!(!keeper.is_certain());
+    }
+
+    async fn a_dropped_keeper_lets_go(keys) {
+        let lease = keys.grant(SHORT).await.unwrap();
+        drop(lease.keep().await.unwrap());
+        let began = Instant::now();
+        while lease.remaining().await.is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(10));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn leases_of_others_are_theirs(keys) {
+        let (ours, others) = (keys.child("ours/").unwrap(), keys.child("others/").unwrap());
+        let (bare, used) = (ours.grant(LONG).await.unwrap().id(), ours.grant(LONG).await.unwrap().id());
+        let theirs = others.grant(LONG).await.unwrap();
+        ours.send(Put::new("a", "").lease(used)).await.unwrap();
+        others.send(Put::new("a", "").lease(theirs.id())).await.unwrap();
+        let mut expected = vec![bare, used];
+        expected.sort_unstable();
+        assert_eq!(ours.leases().await.unwrap(), expected);
+        assert_eq!(others.leases().await.unwrap(), [theirs.id()]);
+        // Another client of the same namespace knows only what keys show.
+        let again = keys.child("ours/").unwrap();
+        assert_eq!(again.leases().await.unwrap(), [used]);
+
+        let error = ours.lease(theirs.id()).revoke().await.unwrap_err();
+        assert!(matches!(&error.kind, Kind::Invalid(why) if why.contains("keys outside of")), "{error}");
+        assert_eq!(others.count(KeyRange::all()).await.unwrap(), 1);
+        assert_eq!(ours.lease(theirs.id()).remaining().await.unwrap().keys, Vec::<Vec<u8>>::new());
+        again.lease(used).revoke().await.unwrap();
+        ours.lease(bare).revoke().await.unwrap();
+        assert_eq!(ours.leases().await.unwrap(), Vec::<i64>::new());
+    }
+}

@@ -1,0 +1,94 @@
+//! Locks: one holder, released promptly, given up by all who stop waiting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use etcd_keys::kv::{Put, Txn};
+use etcd_keys::lock::Lock;
+use etcd_keys::{KeyRange, Kind};
+
+const LONG: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_millis(300);
+
+/// Until nothing is left in the namespace, not even somebody waiting.
+async fn empty(keys: &etcd_keys::Keys) {
+    let began = Instant::now();
+    while keys.count(KeyRange::all()).await.unwrap() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", keys.prefix("").await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+on_every_etcd! {
+    async fn a_lock_is_held_by_one(keys) {
+        let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let holders: Vec<_> = (0..8).map(|_| {
+            let (keys, inside, most) = (keys.clone(), inside.clone(), most.clone());
+            tokio::spawn(async move {
+                let guard = keys.send(Lock::new("l").within(LONG)).await.unwrap();
+                most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                inside.fetch_sub(1, Ordering::SeqCst);
+                guard.release().await.unwrap();
+            })
+        }).collect();
+        for holder in holders {
+            holder.await.unwrap();
+        }
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+        assert_eq!(keys.count(KeyRange::all()).await.unwrap(), 0);
+        assert_eq!(keys.leases().await.unwrap(), Vec::<i64>::new());
+    }
+
+    async fn its_key_is_relative_and_proves_it(keys) {
+        let guard = keys.lock("l").await.unwrap();
+        assert_eq!(guard.key(), format!("l/{:x}", guard.lease().id()).as_bytes());
+        let kv = keys.get(guard.key()).await.unwrap().unwrap();
+        assert!(kv.lease == guard.lease().id() && kv.mod_revision <= guard.revision() && guard.is_certain());
+        let write = || Txn::new().when(guard.is_held()).then(Put::new("a", "by the holder"));
+        assert!(keys.send(write()).await.unwrap().succeeded);
+        guard.lease().revoke().await.unwrap();
+        assert!(!keys.send(write()).await.unwrap().succeeded);
+        tokio::time::timeout(Duration::from_secs(8), guard.lost()).await.unwrap();
+        guard.release().await.unwrap();
+    }
+
+    async fn who_waits_too_long_stands_in_line_no_more(keys) {
+        let guard = keys.lock("l").await.unwrap();
+        let error = keys.send(Lock::new("l").within(SOON)).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Held);
+        assert!(error.to_string().starts_with("cannot lock `/who_waits_too_long_stands_in_line_no_more/l` at"), "{error}");
+        let lease = keys.grant(LONG).await.unwrap();
+        assert_eq!(keys.send(Lock::new("l").lease(lease.id()).within(SOON)).await.unwrap_err().kind, Kind::Held);
+        // Nor who does not even wait for the answer.
+        assert!(tokio::time::timeout(SOON, keys.lock("l")).await.is_err());
+        guard.release().await.unwrap();
+        empty(&keys).await;
+        assert_eq!(keys.leases().await.unwrap(), [lease.id()]);
+    }
+
+    async fn a_dropped_guard_lets_the_next_one_in(keys) {
+        let guard = keys.lock("l").await.unwrap();
+        let waiting = tokio::spawn({
+            let keys = keys.clone();
+            async move { keys.send(Lock::new("l").within(LONG)).await }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let began = Instant::now();
+        drop(guard);
+        waiting.await.unwrap().unwrap().release().await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+
+    async fn a_lease_of_ones_own_stays(keys) {
+        let lease = keys.grant(LONG).await.unwrap();
+        let guard = keys.send(Lock::new("l").lease(lease.id())).await.unwrap();
+        keys.send(Put::new("a", "").lease(lease.id())).await.unwrap();
+        guard.release().await.unwrap();
+        assert_eq!(lease.remaining().await.unwrap().keys, [b"a"]);
+        lease.revoke().await.unwrap();
+        assert_eq!(keys.send(Lock::new("l").lease(lease.id())).await.unwrap_err().kind, Kind::NoLease);
+        assert!(matches!(keys.lock("").await.unwrap_err().kind, Kind::Invalid(_)));
+    }
+}

@@ -1,0 +1,20 @@
+//! The namespaced client against real etcds: one server of each version for the whole process, a namespace of
+//! its own for each test.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected should fail on the spot"
+)]
+
+#[macro_use]
+mod fixture;
+mod connecting;
+mod elections;
+mod errors;
+mod keys;
+mod leases;
+mod locks;
+mod model;
+mod transactions;
