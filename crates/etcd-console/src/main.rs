@@ -12,6 +12,7 @@ mod member;
 mod output;
 mod put;
 mod undo;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -40,7 +41,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Put(args) => put::run(args, &cx).await,
             Command::Del(args) => del::run(args, &cx).await,
             Command::Undo(args) => undo::run(args, &cx).await,
-            Command::Watch(_) => Ok(ExitCode::FAILURE),
+            Command::Watch(args) => watch::run(args, &cx).await,
             Command::Member(args) => member::run(args, &cx).await,
             Command::Fill(args) => fill::run(args, &cx).await,
             Command::Load(args) => load::run(args, &cx).await,

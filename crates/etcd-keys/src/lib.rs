@@ -39,6 +39,7 @@ pub mod range;
 mod retry;
 pub mod text;
 pub mod undo;
+pub mod watch;
 
 pub use crate::client::Keys;
 pub use crate::connect::{Connect, Connection};

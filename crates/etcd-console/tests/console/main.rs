@@ -12,4 +12,4 @@ mod bad_luck;
 mod cluster;
 mod deleting;
 mod reading;
-
+mod watching;

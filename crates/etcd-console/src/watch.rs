@@ -1,0 +1,250 @@
+//! `watch`: changes as they happen, a line each, for people or for programs. Never a silent gap.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::Result;
+use etcd_client::KeyValue;
+use etcd_keys::KeyRange;
+use etcd_keys::watch::{Batch, Event, EventRef, Kind};
+use serde::Serialize;
+
+use crate::cli::{Format, Keys, Watch};
+use crate::context::Context;
+use crate::output::{self, Base64, Bytes};
+
+pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
+    let range = match &args.key {
+        Some(key) => Keys { key: key.clone(), range_end: args.range_end.clone(), prefix: args.prefix, from_key: false }
+            .range()?,
+        None => KeyRange::prefix(format!("{}/", cx.global.root)),
+    };
+    let connection = cx.connect().await?;
+    let mut watch = etcd_keys::watch::Watch::new(&connection, range).track();
+    if !args.keys_only {
+        watch = watch.previous_values();
+    }
+    if let Some(revision) = args.rev {
+        watch = watch.from_revision(revision);
+    }
+    let mut printer = Printer::new(&args);
+    let mut left = args.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        let batch = tokio::select! {
+            batch = watch.next_batch() => batch?,
+            _ = tokio::signal::ctrl_c() => break,
+        };
+        left -= printer.batch(&batch, left)?;
+        printer.out.flush()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Printer {
+    format: Format,
+    bytes: Bytes,
+    keys_only: bool,
+    colour: bool,
+    out: io::BufWriter<io::StdoutLock<'static>>,
+}
+
+/// A change, seen or found out.
+struct Change<'a> {
+    kind: Kind,
+    key: &'a [u8],
+    value: &'a [u8],
+    previous: Option<&'a [u8]>,
+    revision: i64,
+    created: i64,
+    lease: i64,
+    found: bool,
+}
+
+impl<'a> Change<'a> {
+    fn seen(event: EventRef<'a>) -> Self {
+        Self {
+            kind: event.kind(),
+            key: event.key(),
+            value: event.value(),
+            previous: event.previous(),
+            revision: event.revision(),
+            created: event.created(),
+            lease: event.lease(),
+            found: false,
+        }
+    }
+
+    fn found(event: &'a Event) -> Self {
+        Self {
+            kind: event.kind,
+            key: &event.key,
+            value: &event.value,
+            previous: event.previous.as_deref(),
+            revision: event.revision,
+            created: event.created,
+            lease: event.lease,
+            found: true,
+        }
+    }
+
+    fn standing(entry: &'a KeyValue) -> Self {
+        Self {
+            kind: Kind::Put,
+            key: entry.key(),
+            value: entry.value(),
+            previous: None,
+            revision: entry.mod_revision(),
+            created: entry.create_revision(),
+            lease: entry.lease(),
+            found: true,
+        }
+    }
+}
+
+impl Printer {
+    fn new(args: &Watch) -> Self {
+        Self {
+            format: args.format,
+            bytes: Bytes::choose(args.hex),
+            keys_only: args.keys_only,
+            colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            out: output::stdout(),
+        }
+    }
+
+    /// Prints a batch, and at most so many changes of it; tells how many these were.
+    fn batch(&mut self, batch: &Batch, most: u64) -> Result<u64> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let mut printed = 0;
+        match batch {
+            Batch::Events(events) => {
+                for event in events.iter().take(most) {
+                    self.change(&now, &Change::seen(event))?;
+                    printed += 1;
+                }
+            }
+            Batch::Difference(events) => {
+                for event in events.iter().take(most) {
+                    self.change(&now, &Change::found(event))?;
+                    printed += 1;
+                }
+            }
+            Batch::Keys(page) => {
+                for entry in page.entries().iter().take(most) {
+                    self.change(&now, &Change::standing(entry))?;
+                    printed += 1;
+                }
+            }
+            Batch::Gap { from, to } => {
+                let text = format!("revisions {from} to {to} are compacted away; what differs follows");
+                self.notice(&now, "GAP", &text, serde_json::json!({ "from": from, "to": to }))?;
+            }
+            Batch::Reset { was, now: is, revision } => {
+                let (was, is) = (format!("{was:016x}"), format!("{is:016x}"));
+                let text = format!(
+                    "the data of cluster {was} is gone; cluster {is} is at revision {revision}; its keys follow"
+                );
+                self.notice(&now, "RESET", &text, serde_json::json!({ "was": was, "now": is, "revision": revision }))?;
+            }
+            // The end of what follows a gap or a reset; at the beginning of a watch it says nothing new.
+            _ => {}
+        }
+        Ok(printed)
+    }
+
+    fn change(&mut self, now: &str, change: &Change<'_>) -> Result<()> {
+        if self.format == Format::Json {
+            return Ok(self.json(now, change)?);
+        }
+        let (word, colour) = match change.kind {
+            Kind::Put => ("PUT", "32"),
+            Kind::Delete => ("DEL", "31"),
+        };
+        self.word(now, word, colour)?;
+        self.bytes.write(&mut self.out, change.key)?;
+        if !self.keys_only {
+            self.out.write_all(b"  ")?;
+            match (change.kind, change.previous) {
+                (Kind::Put, None) => self.bytes.write(&mut self.out, change.value)?,
+                (Kind::Put, Some(previous)) => {
+                    self.bytes.write(&mut self.out, previous)?;
+                    self.out.write_all(" → ".as_bytes())?;
+                    self.bytes.write(&mut self.out, change.value)?;
+                }
+                (Kind::Delete, previous) => self.bytes.write(&mut self.out, previous.unwrap_or_default())?,
+            }
+        }
+        write!(self.out, "  rev {}", change.revision)?;
+        if change.lease != 0 {
+            write!(self.out, " lease {:016x}", change.lease)?;
+        }
+        Ok(self.out.write_all(if change.found { b" (found)\n" } else { b"\n" })?)
+    }
+
+    fn json(&mut self, now: &str, change: &Change<'_>) -> io::Result<()> {
+        let line = Line {
+            time: now,
+            r#type: if change.kind == Kind::Put { "PUT" } else { "DELETE" },
+            kv: Entry {
+                key: Base64(change.key),
+                value: (!self.keys_only).then_some(Base64(change.value)),
+                create_revision: change.created,
+                mod_revision: change.revision,
+                lease: change.lease,
+            },
+            prev_kv: change.previous.map(|value| Previous { value: Base64(value) }),
+            found: change.found,
+        };
+        serde_json::to_writer(&mut self.out, &line)?;
+        self.out.write_all(b"\n")
+    }
+
+    fn notice(&mut self, now: &str, word: &str, text: &str, mut json: serde_json::Value) -> Result<()> {
+        if self.format == Format::Json {
+            if let Some(object) = json.as_object_mut() {
+                object.insert("time".to_owned(), now.into());
+                object.insert("type".to_owned(), word.into());
+            }
+            return Ok(writeln!(self.out, "{json}")?);
+        }
+        self.word(now, word, "33")?;
+        Ok(writeln!(self.out, "{text}")?)
+    }
+
+    fn word(&mut self, now: &str, word: &str, colour: &str) -> io::Result<()> {
+        match self.colour {
+            true => write!(self.out, "{now} \x1b[{colour}m{word}\x1b[0m "),
+            false => write!(self.out, "{now} {word} "),
+        }
+    }
+}
+
+/// One change; the fields within `kv` and `prev_kv` are etcdctl's.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// When it was printed, RFC 3339.
+    time: &'a str,
+    r#type: &'static str,
+    kv: Entry<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_kv: Option<Previous<'a>>,
+    /// Whether it was found out after a gap: there may have been more.
+    found: bool,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    key: Base64<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Base64<'a>>,
+    create_revision: i64,
+    mod_revision: i64,
+    lease: i64,
+}
+
+#[derive(Serialize)]
+struct Previous<'a> {
+    value: Base64<'a>,
+}

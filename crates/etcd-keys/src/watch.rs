@@ -1,0 +1,260 @@
+//! Watches that never have a silent gap. Every event comes once, in order, across lost connections and
+//! restarts; where events cannot be had any more, a [`Notice`] says so, and what changed meanwhile follows.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), etcd_keys::Error> {
+//! use etcd_keys::watch::{Notice, Watch};
+//! use etcd_keys::{Connect, KeyRange};
+//!
+//! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
+//! let mut watch = Watch::new(&connection, KeyRange::prefix("/CloudChamber/v0.1/")).snapshot().track();
+//! loop {
+//!     match watch.next().await? {
+//!         Notice::Event(event) => println!("{:?} {:?} at {}", event.kind, event.key, event.revision),
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! Etcd's own defects around watches, and what is done about them:
+//! - etcd#18089, #19179: a watch that starts at the very revision of a compaction may lack its deletions. A
+//!   watch is resumed only where the revision before can still be read; else it is a gap.
+//! - etcd#20221, #19487: a watch may get events older than it asked for. They are dropped.
+//! - etcd#15220: a requested progress notification may overtake events. It moves the position only on servers
+//!   that have the repair (3.4.25, 3.5.8).
+//! - Starting after the newest revision is silence: it is an error, or a reset server.
+
+mod engine;
+mod event;
+mod known;
+mod live;
+mod position;
+mod server;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+
+use self::engine::Engine;
+pub use self::event::{Event, EventRef, Events, Kind};
+use crate::connect::Connection;
+use crate::error::Error;
+use crate::pages::Page;
+use crate::range::KeyRange;
+
+/// Events, or what is to be known about them, many at a time.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Batch {
+    /// Keys as they stand; [`Batch::Listed`] follows the last ones. Of a listing that had to begin anew, keys
+    /// may come twice, the newer ones later.
+    Keys(Page),
+    /// The state at `revision` has been told; what follows happened later.
+    Listed {
+        /// The revision.
+        revision: i64,
+        /// How many keys there are; 0 where none were asked for.
+        keys: u64,
+    },
+    /// What happened, in order.
+    Events(Events),
+    /// After a gap, what differs from what was known: what became of the keys that changed, not how.
+    Difference(Vec<Event>),
+    /// Events were compacted away before they could be had. Told next: the difference, up to
+    /// [`Batch::Listed`], if the watch [tracks](Watch::track); else all keys.
+    Gap {
+        /// The first revision of which something may be missing.
+        from: i64,
+        /// The last one.
+        to: i64,
+    },
+    /// The server lost its data, or another one answers; nothing told before is valid. All keys follow, up to
+    /// [`Batch::Listed`].
+    Reset {
+        /// The cluster before.
+        was: u64,
+        /// The cluster that answers; the same one, if its revision went back.
+        now: u64,
+        /// Its revision.
+        revision: i64,
+    },
+}
+
+/// One event, or what is to be known about them; see [`Batch`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A key as it stands.
+    Key(etcd_client::KeyValue),
+    /// See [`Batch::Listed`].
+    Listed {
+        /// The revision.
+        revision: i64,
+        /// How many keys there are.
+        keys: u64,
+    },
+    /// Something happened; [`Event::is_difference`] tells whether it was seen or only found out.
+    Event(Event),
+    /// See [`Batch::Gap`].
+    Gap {
+        /// The first revision of which something may be missing.
+        from: i64,
+        /// The last one.
+        to: i64,
+    },
+    /// See [`Batch::Reset`].
+    Reset {
+        /// The cluster before.
+        was: u64,
+        /// The cluster that answers.
+        now: u64,
+        /// Its revision.
+        revision: i64,
+    },
+}
+
+/// A watch; a [`Stream`] of notices, too. It begins when it is first asked, holds one message at a time, and
+/// has no task of its own: dropping it ends it at once. Dropping the future of [`Watch::next`] or
+/// [`Watch::next_batch`] loses nothing.
+pub struct Watch {
+    state: State,
+    /// Of the last batch, what [`Watch::next`] has not yet handed out.
+    rest: VecDeque<Notice>,
+}
+
+type Stepped = (Box<Engine>, Result<Batch, Error>);
+
+enum State {
+    Idle(Box<Engine>),
+    Busy(Pin<Box<dyn Future<Output = Stepped> + Send>>),
+    /// Only while a state is exchanged for another.
+    Moving,
+}
+
+impl Watch {
+    /// A watch of a range, from now on.
+    #[must_use]
+    pub fn new(connection: &Connection, range: KeyRange) -> Self {
+        let engine = Engine::new(connection.clone(), range);
+        Self { state: State::Idle(Box::new(engine)), rest: VecDeque::new() }
+    }
+
+    /// Tells all keys first.
+    #[must_use]
+    pub fn snapshot(self) -> Self {
+        self.set(|engine| engine.options.snapshot = true)
+    }
+
+    /// Begins with the events of a revision instead of now. Is it compacted, a gap comes first.
+    #[must_use]
+    pub fn from_revision(self, revision: i64) -> Self {
+        self.set(|engine| engine.options.from = Some(revision.max(1)))
+    }
+
+    /// Remembers which keys there are, so that after a gap the difference can be told, deletions too. Takes
+    /// memory: each key and some 60 bytes.
+    #[must_use]
+    pub fn track(self) -> Self {
+        self.set(|engine| engine.options.track = true)
+    }
+
+    /// Brings the previous value with every event.
+    #[must_use]
+    pub fn previous_values(self) -> Self {
+        self.set(|engine| engine.options.previous = true)
+    }
+
+    /// How long a server may be gone before that is an error; for ever, unless said otherwise. Asked again
+    /// after the error, the watch goes on where it was.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        self.set(|engine| engine.options.patience = Some(patience))
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Engine)) -> Self {
+        if let State::Idle(engine) = &mut self.state {
+            change(engine);
+        }
+        self
+    }
+
+    /// The next notice. It does not end.
+    ///
+    /// # Errors
+    /// [`FutureRevision`](crate::Kind::FutureRevision) if it was to begin after the newest revision;
+    /// [`Denied`](crate::Kind::Denied); and whatever is the matter when the server was gone for longer than
+    /// the watch's patience. Asking again tries again, and misses nothing.
+    pub async fn next(&mut self) -> Result<Notice, Error> {
+        poll_fn(|cx| self.poll_notice(cx)).await
+    }
+
+    /// The next batch of what happened, without a copy of each event. To be used instead of
+    /// [`Watch::next`], not beside it.
+    ///
+    /// # Errors
+    /// As [`Watch::next`].
+    pub async fn next_batch(&mut self) -> Result<Batch, Error> {
+        poll_fn(|cx| self.poll_batch(cx)).await
+    }
+
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Result<Batch, Error>> {
+        let mut busy = match std::mem::replace(&mut self.state, State::Moving) {
+            State::Idle(engine) => Box::pin(step(engine)),
+            State::Busy(busy) => busy,
+            // Only after a panic of the future.
+            State::Moving => return Poll::Pending,
+        };
+        match busy.as_mut().poll(cx) {
+            Poll::Ready((engine, batch)) => {
+                self.state = State::Idle(engine);
+                Poll::Ready(batch)
+            }
+            Poll::Pending => {
+                self.state = State::Busy(busy);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_notice(&mut self, cx: &mut Context<'_>) -> Poll<Result<Notice, Error>> {
+        loop {
+            if let Some(notice) = self.rest.pop_front() {
+                return Poll::Ready(Ok(notice));
+            }
+            match self.poll_batch(cx) {
+                Poll::Ready(Ok(batch)) => self.rest.extend(notices(batch)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+async fn step(mut engine: Box<Engine>) -> Stepped {
+    let batch = engine.next().await;
+    (engine, batch)
+}
+
+fn notices(batch: Batch) -> VecDeque<Notice> {
+    match batch {
+        Batch::Keys(page) => page.into_entries().into_iter().map(Notice::Key).collect(),
+        Batch::Events(events) => events.iter().map(|event| Notice::Event(event.to_owned())).collect(),
+        Batch::Difference(events) => events.into_iter().map(Notice::Event).collect(),
+        Batch::Listed { revision, keys } => [Notice::Listed { revision, keys }].into(),
+        Batch::Gap { from, to } => [Notice::Gap { from, to }].into(),
+        Batch::Reset { was, now, revision } => [Notice::Reset { was, now, revision }].into(),
+    }
+}
+
+impl Stream for Watch {
+    type Item = Result<Notice, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_notice(cx).map(Some)
+    }
+}

@@ -1,0 +1,377 @@
+//! The watch as a machine: list, watch, and back to either when the server goes away, has forgotten, or is
+//! another one. The position moves only with what is handed out.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use etcd_client::WatchResponse;
+
+use super::Batch;
+use super::event::{Event, EventRef, Events};
+use super::known::Known;
+use super::live::Live;
+use super::position::Position;
+use super::server::{self, Identity, Standing};
+use crate::connect::Connection;
+use crate::error::{Error, Kind, Operation};
+use crate::pages::{Page, Pages};
+use crate::range::KeyRange;
+use crate::retry::Backoff;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    pub(super) snapshot: bool,
+    pub(super) from: Option<i64>,
+    pub(super) track: bool,
+    pub(super) previous: bool,
+    pub(super) patience: Option<Duration>,
+}
+
+pub(super) struct Engine {
+    connection: Connection,
+    range: KeyRange,
+    pub(super) options: Options,
+    phase: Phase,
+    position: Position,
+    cluster_id: Option<u64>,
+    known: Known,
+    /// While the server is away.
+    backoff: Option<Backoff>,
+    ready: VecDeque<Batch>,
+}
+
+enum Phase {
+    /// Nothing was asked yet.
+    Start,
+    Listing(Box<Listing>),
+    /// The position is known; no watch is open.
+    Apart,
+    Live(Box<Live>),
+}
+
+struct Listing {
+    pages: Pages,
+    /// What to say before its first key.
+    why: Why,
+    keys: u64,
+    /// Where the next page begins.
+    from: Vec<u8>,
+}
+
+/// Why keys are listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// They were asked for.
+    Snapshot,
+    /// Only to be remembered.
+    Quiet,
+    /// Events from this revision on are lost.
+    Gap(i64),
+    /// Another server answers than the one with this id.
+    Reset(u64),
+    /// What there was to say was said: of a snapshot, or after a gap or reset.
+    Said(Telling),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    Nothing,
+    Keys,
+    Difference,
+}
+
+impl Engine {
+    pub(super) fn new(connection: Connection, range: KeyRange) -> Self {
+        Self {
+            connection,
+            range,
+            options: Options::default(),
+            phase: Phase::Start,
+            position: Position::after(0),
+            cluster_id: None,
+            known: Known::default(),
+            backoff: None,
+            ready: VecDeque::new(),
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Batch, Error> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(batch);
+            }
+            let stepped = match std::mem::replace(&mut self.phase, Phase::Apart) {
+                Phase::Start => self.start().await,
+                Phase::Listing(listing) => self.list(listing).await,
+                Phase::Apart => self.resume().await,
+                Phase::Live(live) => self.hear(live).await,
+            };
+            match stepped {
+                Ok(()) => {}
+                Err(error) if error.kind.is_transient() => self.wait(error).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for a server that went away; an error once patience is at an end.
+    async fn wait(&mut self, error: Error) -> Result<(), Error> {
+        let backoff = self.backoff.get_or_insert_with(|| Backoff::new(self.options.patience));
+        if backoff.pause().await {
+            return Ok(());
+        }
+        self.backoff = None;
+        Err(error)
+    }
+
+    async fn start(&mut self) -> Result<(), Error> {
+        // Until something is known, a failure begins here again.
+        self.phase = Phase::Start;
+        let before = self.options.from.map(|from| from - 1);
+        if let Some(revision) = before {
+            match server::standing(&self.connection, &self.range, revision).await? {
+                Standing::Ready(identity) => self.cluster_id = Some(identity.cluster_id),
+                Standing::Compacted => {
+                    self.gap(revision + 1);
+                    return Ok(());
+                }
+                Standing::Ahead(_) => return Err(self.error(Kind::FutureRevision(revision + 1))),
+            }
+        }
+        match (self.options.snapshot, self.options.track, before) {
+            (true, ..) => self.list_from(Why::Snapshot, before),
+            (false, true, _) => self.list_from(Why::Quiet, before),
+            (false, false, Some(revision)) => self.begin(revision, 0),
+            (false, false, None) => {
+                let identity = server::ask(&self.connection, &self.range, 0).await?;
+                self.cluster_id = Some(identity.cluster_id);
+                self.begin(identity.revision, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state at a revision is told; next come the events after it.
+    fn begin(&mut self, revision: i64, keys: u64) {
+        self.position = Position::after(revision);
+        self.phase = Phase::Apart;
+        self.ready.push_back(Batch::Listed { revision, keys });
+    }
+
+    fn list_from(&mut self, why: Why, revision: Option<i64>) {
+        let mut pages = Pages::new(&self.connection, self.range.clone()).at_revision(revision.unwrap_or(0));
+        if why == Why::Quiet {
+            pages = pages.keys_only();
+        }
+        self.phase = Phase::Listing(Box::new(Listing { pages, why, keys: 0, from: Vec::new() }));
+    }
+
+    fn gap(&mut self, from: i64) {
+        self.list_from(Why::Gap(from), None);
+    }
+
+    fn reset(&mut self) {
+        self.known.clear();
+        let was = self.cluster_id.take().unwrap_or(0);
+        self.list_from(Why::Reset(was), None);
+    }
+
+    async fn list(&mut self, mut listing: Box<Listing>) -> Result<(), Error> {
+        let page = match listing.pages.next_page().await {
+            Ok(page) => page,
+            Err(error) => {
+                return self.relist(listing, error);
+            }
+        };
+        let seen = match &page {
+            Some(page) => Some((page.revision(), page.cluster_id())),
+            None => listing.pages.seen(),
+        };
+        // An empty range is not asked for: there is nothing to watch in it either.
+        let (revision, cluster_id) = seen.unwrap_or((self.position.revision(), self.cluster_id.unwrap_or(0)));
+        if self.cluster_id.is_some_and(|known| known != cluster_id) {
+            self.reset();
+            return Ok(());
+        }
+        self.cluster_id = Some(cluster_id);
+        let telling = self.announce(&mut listing, Identity { cluster_id, revision });
+        let Some(page) = page else {
+            if telling == Telling::Difference {
+                let mut events = Vec::new();
+                self.known.pass_rest(&listing.from, revision, &mut events);
+                self.tell(events);
+            }
+            self.begin(revision, listing.keys);
+            return Ok(());
+        };
+        listing.keys += page.entries().len() as u64;
+        self.tell_page(telling, page, &mut listing.from);
+        self.phase = Phase::Listing(listing);
+        Ok(())
+    }
+
+    /// A listing that failed goes on where it was, or from the start if its revision is gone.
+    fn relist(&mut self, listing: Box<Listing>, error: Error) -> Result<(), Error> {
+        let is_another = self.cluster_id.is_some() && matches!(error.kind, Kind::FutureRevision(_) | Kind::Etcd { .. });
+        match (&error.kind, listing.why) {
+            (Kind::Compacted { .. }, Why::Said(Telling::Nothing) | Why::Quiet) => {
+                self.known.clear();
+                self.list_from(Why::Quiet, None);
+                Ok(())
+            }
+            (Kind::Compacted { .. }, why) => {
+                self.list_from(why, None);
+                Ok(())
+            }
+            _ if is_another => {
+                self.reset();
+                Ok(())
+            }
+            _ => {
+                self.phase = Phase::Listing(listing);
+                Err(error)
+            }
+        }
+    }
+
+    /// Says why keys are listed, once; answers what is to be told of them.
+    fn announce(&mut self, listing: &mut Listing, here: Identity) -> Telling {
+        let telling = match listing.why {
+            Why::Said(telling) => return telling,
+            Why::Snapshot => Telling::Keys,
+            Why::Quiet => Telling::Nothing,
+            Why::Gap(from) => {
+                self.ready.push_back(Batch::Gap { from, to: here.revision });
+                if self.options.track { Telling::Difference } else { Telling::Keys }
+            }
+            Why::Reset(was) => {
+                self.ready.push_back(Batch::Reset { was, now: here.cluster_id, revision: here.revision });
+                Telling::Keys
+            }
+        };
+        listing.why = Why::Said(telling);
+        telling
+    }
+
+    fn tell_page(&mut self, telling: Telling, page: Page, from: &mut Vec<u8>) {
+        if telling == Telling::Difference {
+            let mut events = Vec::new();
+            for entry in page.entries() {
+                self.known.pass(from, entry.key(), page.revision(), &mut events);
+                if self.known.insert(entry.key(), entry.mod_revision()) {
+                    events.push(Event::found(entry));
+                }
+            }
+            self.tell(events);
+            return;
+        }
+        if self.options.track {
+            for entry in page.entries() {
+                self.known.insert(entry.key(), entry.mod_revision());
+            }
+        }
+        if telling == Telling::Keys {
+            self.ready.push_back(Batch::Keys(page));
+        }
+    }
+
+    fn tell(&mut self, events: Vec<Event>) {
+        if !events.is_empty() {
+            self.ready.push_back(Batch::Difference(events));
+        }
+    }
+
+    /// Goes on after the position, if the server there is the one that was left and still has what followed.
+    async fn resume(&mut self) -> Result<(), Error> {
+        let repairs = server::repairs(&self.connection).await;
+        // What was seen of a revision in part comes again, so that one must be left; on servers that lose
+        // deletions at the revision of a compaction, the one before as well.
+        let position = &self.position;
+        let needed = if repairs.keeps_deletions { position.revision() } else { position.next() - 1 };
+        match server::standing(&self.connection, &self.range, needed).await? {
+            Standing::Ready(here) if self.cluster_id.is_none_or(|known| known == here.cluster_id) => {}
+            Standing::Ready(_) | Standing::Ahead(_) => {
+                self.reset();
+                return Ok(());
+            }
+            Standing::Compacted => {
+                self.gap_or_reset().await?;
+                return Ok(());
+            }
+        }
+        let (from, previous) = (self.position.next(), self.options.previous);
+        let (live, first) = Live::open(&self.connection, &self.range, from, previous, repairs.orders_progress).await?;
+        self.position.resume();
+        self.backoff = None;
+        self.receive(Box::new(live), first)
+    }
+
+    /// Compacted, by the server that was left or by one that knows nothing of it.
+    async fn gap_or_reset(&mut self) -> Result<(), Error> {
+        let here = server::ask(&self.connection, &self.range, 0).await?;
+        if self.cluster_id.is_none_or(|known| known == here.cluster_id) {
+            self.gap(self.position.next());
+        } else {
+            self.reset();
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, mut live: Box<Live>) -> Result<(), Error> {
+        match live.message().await {
+            Ok(response) => self.receive(live, response),
+            Err(failure) => Err(failure.into_error(&self.connection, &self.range)),
+        }
+    }
+
+    fn receive(&mut self, live: Box<Live>, response: WatchResponse) -> Result<(), Error> {
+        let header = response.header().map(|header| (header.cluster_id(), header.revision()));
+        if header.is_some_and(|(now, _)| self.cluster_id.is_some_and(|known| known != now)) {
+            self.reset();
+            return Ok(());
+        }
+        if response.canceled() {
+            return self.cancelled(&response);
+        }
+        let ordered = live.ordered_progress;
+        self.phase = Phase::Live(live);
+        if response.events().is_empty() {
+            // Notifications of the watch's own come in order; requested ones, to no watch in particular, may not.
+            let believed = !response.created() && (ordered || response.watch_id() >= 0);
+            if let Some((_, revision)) = header.filter(|_| believed) {
+                self.position.reached(revision);
+            }
+            return Ok(());
+        }
+        let entries = response.events().iter().filter_map(etcd_client::Event::kv);
+        match self.position.take(entries.map(|entry| (entry.mod_revision(), entry.key()))) {
+            Ok(skip) => self.deliver(Events::new(response, skip)),
+            Err(_) => self.gap(self.position.next()),
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, events: Events) {
+        if self.options.track {
+            events.iter().for_each(|event: EventRef<'_>| self.known.apply(event));
+        }
+        if !events.is_empty() {
+            self.ready.push_back(Batch::Events(events));
+        }
+    }
+
+    fn cancelled(&mut self, response: &WatchResponse) -> Result<(), Error> {
+        let reason = response.cancel_reason();
+        if response.compact_revision() > 0 {
+            self.gap(self.position.next());
+            return Ok(());
+        }
+        let denied = reason.contains("permission denied") || reason.contains("auth");
+        // Otherwise: no leader, or the server is going down. Another attempt tells.
+        Err(self.error(if denied { Kind::Denied(reason.to_owned()) } else { Kind::Unreachable }))
+    }
+
+    fn error(&self, kind: Kind) -> Error {
+        self.connection.error(Operation::Watch(self.range.clone()), kind)
+    }
+}

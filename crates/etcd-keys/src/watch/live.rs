@@ -1,0 +1,93 @@
+//! One watch on one connection: creating it, and hearing that it still lives.
+
+use std::time::Duration;
+
+use etcd_client::{WatchOptions, WatchResponse, WatchStream};
+
+use crate::connect::Connection;
+use crate::error::{Error, Kind, Operation};
+use crate::range::KeyRange;
+
+/// How long a watch may be silent before it is asked for its progress.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long the answer may take. A server that is busy sending us events does not answer, but then they come.
+const ANSWER: Duration = Duration::from_secs(5);
+
+pub(super) struct Live {
+    stream: WatchStream,
+    /// Progress was asked for, and nothing has come since.
+    asked: bool,
+    pub(super) ordered_progress: bool,
+}
+
+impl Live {
+    /// Creates a watch; also answers etcd's first message, which says that it did, or why not.
+    pub(super) async fn open(
+        connection: &Connection,
+        range: &KeyRange,
+        from: i64,
+        previous: bool,
+        ordered_progress: bool,
+    ) -> Result<(Self, WatchResponse), Error> {
+        let (key, end) = range.to_wire();
+        let mut options = WatchOptions::new().with_start_revision(from).with_progress_notify().with_fragment();
+        if !end.is_empty() {
+            options = options.with_range(end);
+        }
+        if previous {
+            options = options.with_prev_key();
+        }
+        let operation = || Operation::Watch(range.clone());
+        let created = async {
+            let mut stream = connection.watches().watch(key, Some(options)).await?;
+            let first = stream.message().await?;
+            Ok(first.map(|first| (stream, first)))
+        };
+        match connection.call(operation, created).await? {
+            Some((stream, first)) => Ok((Self { stream, asked: false, ordered_progress }, first)),
+            None => Err(connection.error(operation(), Kind::Unreachable)),
+        }
+    }
+
+    /// The next message. A watch that is silent and does not answer either is dead, whatever TCP believes.
+    pub(super) async fn message(&mut self) -> Result<WatchResponse, Failure> {
+        loop {
+            let patience = if self.asked { ANSWER } else { SILENCE };
+            match tokio::time::timeout(patience, self.stream.message()).await {
+                Ok(Ok(Some(response))) => {
+                    self.asked = false;
+                    return Ok(response);
+                }
+                Ok(Ok(None)) => return Err(Failure::Gone(Kind::Unreachable)),
+                Ok(Err(error)) => return Err(Failure::Broken(error)),
+                Err(_) if self.asked => return Err(Failure::Gone(Kind::TimedOut)),
+                Err(_) => {
+                    self.asked = true;
+                    let asking = tokio::time::timeout(ANSWER, self.stream.request_progress());
+                    if !matches!(asking.await, Ok(Ok(()))) {
+                        return Err(Failure::Gone(Kind::Unreachable));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How a watch ended.
+pub(super) enum Failure {
+    Gone(Kind),
+    Broken(etcd_client::Error),
+}
+
+impl Failure {
+    pub(super) fn into_error(self, connection: &Connection, range: &KeyRange) -> Error {
+        let operation = Operation::Watch(range.clone());
+        match self {
+            Self::Gone(kind) => connection.error(operation, kind),
+            Self::Broken(error) => {
+                let kind = Kind::of(&error);
+                Error { source: Some(Box::new(error)), ..connection.error(operation, kind) }
+            }
+        }
+    }
+}
