@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
+use etcd_local::binary::is_whole_protoc;
 
 use crate::cli;
 use crate::context::Context;
@@ -55,10 +56,10 @@ fn pointer(workspace: &Path) -> PathBuf {
     etcd_local::home(workspace).join(".protoc")
 }
 
-/// The user's own protoc, which is not our door.
+/// The user's own protoc, which is not our door, and is whole.
 fn on_path(path: Option<&std::ffi::OsStr>, door: &Path) -> Option<PathBuf> {
-    let doors = door.parent();
-    which::which_in_all("protoc", path, Path::new(".")).ok()?.find(|found| found.parent() != doors)
+    let all = which::which_in_all("protoc", path, Path::new(".")).ok()?;
+    all.filter(|found| found.parent() != door.parent()).find(|found| is_whole_protoc(found))
 }
 
 fn copy_of_us(door: &Path) -> Result<()> {

@@ -109,7 +109,7 @@ impl Connect {
     /// [`Kind::Unreachable`] or [`Kind::TimedOut`] within the connect timeout, [`Kind::Denied`] for a wrong
     /// password, [`Kind::Invalid`] for what is no endpoint.
     pub async fn connect(self) -> Result<Connection, Error> {
-        let given: Arc<str> = self.endpoints.join(",").into();
+        let given: Arc<str> = address::shown(&self.endpoints).into();
         let failed = |kind, source| Error { operation: Operation::Connect, endpoint: given.clone(), kind, source };
         let urls = address::parse(&self.endpoints).map_err(|why| failed(Kind::Invalid(why), None))?;
         let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
@@ -149,7 +149,10 @@ impl Connect {
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user = self.user.as_ref().map(|(name, _)| name);
-        f.debug_struct("Connect").field("endpoints", &self.endpoints).field("user", &user).finish_non_exhaustive()
+        f.debug_struct("Connect")
+            .field("endpoints", &address::shown(&self.endpoints))
+            .field("user", &user)
+            .finish_non_exhaustive()
     }
 }
 

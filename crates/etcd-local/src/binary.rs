@@ -39,7 +39,7 @@ pub use self::cache::{CacheError, Damage};
 pub use self::download::DownloadError;
 pub use self::install::{InstallError, Tried};
 pub use self::record::Installed;
-pub use self::search::FindError;
+pub use self::search::{FindError, is_whole_protoc};
 pub use self::sha256::{NotASha256, Sha256};
 pub use self::source::SourceError;
 pub use self::version::{VersionError, version_of};

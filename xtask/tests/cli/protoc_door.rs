@@ -41,8 +41,15 @@ fn your_own_protoc_comes_before_the_one_that_was_brought() {
     fs::create_dir(play.path(".etcd")).unwrap();
     fs::write(play.path(".etcd/.protoc"), play.path("brought/protoc").to_str().unwrap()).unwrap();
     assert_eq!(knock(&door, &format!("{scripts}:/usr/bin:/bin")).ok().stdout.trim(), "brought --a b c");
-    program(&play.path("my own/protoc"), "mine");
-    let mine = play.path("my own");
+    program(&play.path("bare/protoc"), "bare");
+    let bare = play.path("bare");
+    let run = knock(&door, &format!("{}:/usr/bin:/bin", bare.display())).ok();
+    assert_eq!(run.stdout.trim(), "brought --a b c", "a protoc without its include files cannot compile etcd's");
+    program(&play.path("my own/bin/protoc"), "mine");
+    let mine = play.path("my own/bin");
+    let include = play.path("my own/include/google/protobuf");
+    fs::create_dir_all(&include).unwrap();
+    fs::write(include.join("descriptor.proto"), "").unwrap();
     assert_eq!(knock(&door, &format!("{}:/usr/bin:/bin", mine.display())).ok().stdout.trim(), "mine --a b c");
 }
 
@@ -58,8 +65,8 @@ fn any_command_brings_a_protoc_where_there_is_none() {
     }
     let play = play.with("PROTOC", &door).with("PATH", format!("{}:/usr/bin:/bin", bin.display()));
     let play = play.with("CARGO_HOME", cargo_home);
-    if Path::new("/usr/bin/protoc").exists() {
-        return; // this machine has its own, and it wins
+    if Path::new("/usr/include/google/protobuf/descriptor.proto").exists() {
+        return; // this machine may have a protoc of its own, and it wins
     }
     play.xtask(&["etcd-status"]);
     let run = knock(&door, "/usr/bin:/bin");

@@ -13,7 +13,19 @@ pub(super) fn parse(endpoints: &[String]) -> Result<Vec<String>, String> {
     if urls.is_empty() { Err("no endpoint is given".to_owned()) } else { Ok(urls) }
 }
 
+/// The endpoints for messages: without users and passwords.
+pub(super) fn shown(endpoints: &[String]) -> String {
+    let hide = |item: &str| match item.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => item.to_owned(),
+    };
+    endpoints.iter().flat_map(|item| item.split(',')).map(hide).collect::<Vec<_>>().join(",")
+}
+
 fn check(endpoint: &str) -> Result<(), String> {
+    if endpoint.contains('@') {
+        return Err("an endpoint has a user in its URL: those have a setting of their own".to_owned());
+    }
     let refuse = |why: &str| Err(format!("`{endpoint}` is no endpoint: {why}"));
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("http", endpoint));
     if !matches!(scheme, "http" | "https") {
@@ -21,9 +33,6 @@ fn check(endpoint: &str) -> Result<(), String> {
     }
     if scheme == "https" && cfg!(not(any(feature = "tls", feature = "tls-aws-lc"))) {
         return refuse("https needs the feature `tls` of etcd-keys");
-    }
-    if rest.contains('@') {
-        return Err("an endpoint has a user in its URL: those have a setting of their own".to_owned());
     }
     let uri = match format!("{scheme}://{rest}").parse::<Uri>() {
         Ok(uri) => uri,

@@ -1,1 +1,188 @@
+//! Connecting, and what happens when nobody, or somebody else, is there.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use etcd_keys::kv::Get;
+use etcd_keys::{Connect, Keys, Kind};
+use etcd_local::Ephemeral;
+
+use crate::fixture::{Etcd, builder, connect, runtime};
+
+fn bound() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// A port that nobody listens on.
+fn closed() -> String {
+    bound().1
+}
+
+async fn failure(connect: Connect) -> (Kind, String, Duration) {
+    let began = Instant::now();
+    let error = connect.connect().await.map(drop).unwrap_err();
+    (error.kind.clone(), error.to_string(), began.elapsed())
+}
+
+#[tokio::test]
+async fn nobody_there_is_said_at_once() {
+    let url = closed();
+    let (kind, text, took) = failure(Connect::new([url.as_str()])).await;
+    assert_eq!((kind, text), (Kind::Unreachable, format!("cannot connect at {url}: no etcd answers")));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test]
+async fn somebody_silent_is_left_in_time() {
+    let (_listener, url) = bound();
+    let (kind, _, took) = failure(Connect::new([url]).connect_timeout(Duration::from_millis(300))).await;
+    assert_eq!(kind, Kind::TimedOut);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_web_server_is_no_etcd() {
+    let (listener, url) = bound();
+    std::thread::spawn(move || {
+        let answer = |mut stream: TcpStream| {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        };
+        listener.incoming().flatten().for_each(answer);
+    });
+    let (kind, _, took) = failure(Connect::new([url])).await;
+    assert_eq!(kind, Kind::Unreachable);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_endpoint_is_refused() {
+    for (endpoint, why) in [("", "no endpoint is given"), ("ftp://a:1", "it must begin with http"), ("a:b", "its port")]
+    {
+        let (kind, text, _) = failure(Connect::new([endpoint])).await;
+        assert!(matches!(&kind, Kind::Invalid(message) if message.contains(why)), "{text}");
+    }
+    let (_, text, _) = failure(Connect::new(["http://root:secret@127.0.0.1:1"])).await;
+    assert!(!text.contains("secret"), "{text}");
+    let shown = format!("{:?}", Connect::new(["a:1"]).user("root", "secret"));
+    assert!(shown.contains("root") && !shown.contains("secret"), "{shown}");
+}
+
+#[tokio::test]
+async fn endpoints_may_be_plain_and_lists() {
+    let etcd = Etcd::V3_7.connection().unwrap();
+    let plain = etcd.endpoint().strip_prefix("http://").unwrap().to_owned();
+    let connection = Connect::new([format!("{plain}, {}", closed())]).connect().await.unwrap();
+    connection.all_keys().get("a").await.unwrap();
+}
+
+#[tokio::test]
+async fn dead_endpoints_cost_no_call() {
+    let live = Etcd::V3_7.connection().unwrap().endpoint().to_owned();
+    let (_silent, silent) = bound();
+    for dead in [closed(), silent] {
+        let began = Instant::now();
+        let connection = Connect::new([dead, live.clone()]).connect().await.unwrap();
+        // Balanced over both, every second one of these would fail.
+        for _ in 0..20 {
+            connection.all_keys().get("a").await.unwrap();
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn the_next_endpoint_takes_over() {
+    let start = || builder().start_ephemeral().unwrap();
+    let (first, second) = (start(), start());
+    let both = [first.endpoints(), second.endpoints()].concat();
+    let connection = Connect::new(both).runtime(runtime().clone()).connect().await.unwrap();
+    let id = || async { connection.kv().get("a", None).await.map(|answer| answer.header().unwrap().cluster_id()) };
+    let before = id().await.unwrap();
+    drop(if second.cluster_id().to_string() == format!("{before:016x}") { second } else { first });
+    let began = Instant::now();
+    let after = loop {
+        match id().await {
+            Ok(id) => break id,
+            Err(_) => assert!(began.elapsed() < Duration::from_secs(5)),
+        }
+    };
+    assert_ne!(before, after);
+}
+
+#[test]
+fn a_connection_outlives_the_runtimes_of_its_users() {
+    let etcd = builder().start_ephemeral().unwrap();
+    let once = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let keys = once().block_on(connect(&etcd).connect()).unwrap().namespace("/n/").unwrap();
+    for _ in 0..3 {
+        once().block_on(async { keys.put("a", "x").await }).unwrap();
+    }
+    // The same without a runtime of its own: a clear error, at once.
+    let bound = once().block_on(Connect::new(etcd.endpoints()).connect()).unwrap();
+    let error = once().block_on(bound.all_keys().get("a")).unwrap_err();
+    assert_eq!(error.kind, Kind::Unreachable, "{error:?}");
+}
+
+#[cfg(target_os = "linux")]
+async fn stopped<T>(etcd: &Ephemeral, work: impl Future<Output = T>) -> T {
+    use rustix::process::{Pid, Signal, kill_process};
+    let pid = Pid::from_raw(i32::try_from(etcd.pid()).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let done = work.await;
+    kill_process(pid, Signal::CONT).unwrap();
+    done
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stopped_server_is_noticed() {
+    let etcd = builder().start_ephemeral().unwrap();
+    let connection = connect(&etcd)
+        .request_timeout(Duration::from_millis(500))
+        .keep_alive(Duration::from_secs(1), Duration::from_secs(1))
+        .connect()
+        .await
+        .unwrap();
+    let keys: Keys = connection.namespace("/n/").unwrap();
+    let mut watch = connection.watches().watch("/n/a", None).await.unwrap();
+    assert!(watch.message().await.unwrap().unwrap().created());
+    let lease = keys.grant(Duration::from_secs(60)).await.unwrap();
+    let (call, watched, began) = stopped(&etcd, async {
+        let began = Instant::now();
+        let call = keys.put("a", "x").await;
+        assert!(began.elapsed() < Duration::from_millis(1_500));
+        (call, tokio::time::timeout(Duration::from_secs(10), watch.message()).await, began)
+    })
+    .await;
+    assert_eq!(call.unwrap_err().kind, Kind::TimedOut);
+    assert_eq!(Kind::of(&watched.unwrap().unwrap_err()), Kind::Unreachable);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    // And is used again once it goes on.
+    while keys.send(Get::new("a")).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(9));
+    }
+    lease.renew().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_watch_is_not_cut_off() {
+    // Etcd closes a connection that asks it for signs of life more often than every 5 s, at the third time.
+    // Asked for here: every 200 ms. With the limit of 100 ms that this server has, that is well.
+    let etcd = builder().arg("--grpc-keepalive-min-time=100ms").start_ephemeral().unwrap();
+    let sparing =
+        connect(&etcd).keep_alive(Duration::from_millis(200), Duration::from_secs(5)).connect().await.unwrap();
+    let pressing =
+        connect(&etcd).keep_alive(Duration::from_millis(40), Duration::from_secs(5)).connect().await.unwrap();
+    let idle = async |connection: etcd_keys::Connection| {
+        let mut watch = connection.watches().watch("a", None).await.unwrap();
+        assert!(watch.message().await.unwrap().unwrap().created());
+        tokio::time::timeout(Duration::from_millis(1_500), watch.message()).await
+    };
+    let (sparing, pressing) = tokio::join!(idle(sparing), idle(pressing));
+    assert!(sparing.is_err(), "cut off: {sparing:?}");
+    assert!(pressing.is_ok_and(|ended| ended.is_err()), "etcd minds no more: then ask more often");
+}

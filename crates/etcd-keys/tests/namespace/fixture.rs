@@ -28,6 +28,9 @@ pub(crate) fn connect(etcd: &Ephemeral) -> Connect {
     Connect::new(etcd.endpoints()).runtime(runtime().clone())
 }
 
+/// Held until the process ends.
+type Server = (Mutex<Ephemeral>, Connection);
+
 /// A version that the tests run against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Etcd {
@@ -40,7 +43,7 @@ pub(crate) enum Etcd {
 impl Etcd {
     /// `None`: it is not on this machine, and cannot be had.
     pub(crate) fn connection(self) -> Option<Connection> {
-        static SERVERS: [OnceLock<Option<(Mutex<Ephemeral>, Connection)>>; 4] = [const { OnceLock::new() }; 4];
+        static SERVERS: [OnceLock<Option<Server>>; 4] = [const { OnceLock::new() }; 4];
         let server = SERVERS[self as usize].get_or_init(|| {
             let etcd = builder().etcd(self.wanted()?).start_ephemeral().unwrap();
             // From another thread: a test's runtime must not wait for itself.
@@ -49,6 +52,12 @@ impl Etcd {
             Some((Mutex::new(etcd), connection.unwrap().unwrap()))
         });
         server.as_ref().map(|(_, connection)| connection.clone())
+    }
+
+    /// A server for one test alone.
+    pub(crate) fn own(self, arg: Option<&str>) -> Option<Ephemeral> {
+        let builder = builder().etcd(self.wanted()?);
+        Some(arg.into_iter().fold(builder, |builder, arg| builder.arg(arg)).start_ephemeral().unwrap())
     }
 
     fn wanted(self) -> Option<Wanted> {
@@ -66,7 +75,8 @@ impl Etcd {
     }
 }
 
-/// Tests that run against every etcd.
+/// Tests that run against every etcd: a namespace on the shared ones, or, with `own`, on one of its own, with an
+/// argument perhaps.
 macro_rules! on_every_etcd {
     ($($(#[$doc:meta])* async fn $name:ident($keys:ident) $body:block)*) => {$(
         mod $name {
@@ -81,6 +91,30 @@ macro_rules! on_every_etcd {
             on_every_etcd!(@one $name, etcd_3_7, V3_7);
         }
     )*};
+    (own($arg:expr): async fn $name:ident($etcd:ident, $connect:ident) $body:block) => {
+        mod $name {
+            use super::*;
+
+            async fn check($etcd: etcd_local::Ephemeral, $connect: etcd_keys::Connect) $body
+
+            on_every_etcd!(@own $arg, system, System);
+            on_every_etcd!(@own $arg, etcd_3_5, V3_5);
+            on_every_etcd!(@own $arg, etcd_3_6, V3_6);
+            on_every_etcd!(@own $arg, etcd_3_7, V3_7);
+        }
+    };
+    (@own $arg:expr, $test:ident, $etcd:ident) => {
+        #[tokio::test]
+        async fn $test() {
+            match $crate::fixture::Etcd::$etcd.own($arg) {
+                Some(etcd) => {
+                    let connect = $crate::fixture::connect(&etcd);
+                    check(etcd, connect).await;
+                }
+                None => eprintln!("not run: this machine has no such etcd"),
+            }
+        }
+    };
     (@one $name:ident, $test:ident, $etcd:ident) => {
         #[tokio::test]
         async fn $test() {

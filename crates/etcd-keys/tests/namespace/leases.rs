@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use etcd_keys::kv::Put;
-use etcd_keys::{KeyRange, Kind};
+use etcd_keys::{KeyRange, Keys, Kind};
+
+use crate::fixture::Etcd;
 
 const LONG: Duration = Duration::from_secs(60);
 /// The shortest that these servers grant.
@@ -33,33 +35,6 @@ on_every_etcd! {
         assert!(error.contains(&format!("lease {:016x} at http", lease.id())), "{error}");
     }
 
-    async fn a_kept_lease_lives_and_an_unkept_one_does_not(keys) {
-        let (kept, other) = (keys.grant(SHORT).await.unwrap(), keys.grant(SHORT).await.unwrap());
-        let keeper = kept.keep().await.unwrap();
-        keys.send(Put::new("kept", "").lease(kept.id())).await.unwrap();
-        keys.send(Put::new("other", "").lease(other.id())).await.unwrap();
-        let began = Instant::now();
-        while keys.get("other").await.unwrap().is_some() {
-            assert!(began.elapsed() < Duration::from_secs(10));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        tokio::time::sleep(SHORT).await;
-        assert!(keeper.is_certain() && keys.get("kept").await.unwrap().is_some());
-        kept.revoke().await.unwrap();
-        tokio::time::timeout(Duration::from_secs(5), keeper.lost()).await.unwrap();
-        assert!(!keeper.is_certain());
-    }
-
-    async fn a_dropped_keeper_lets_go(keys) {
-        let lease = keys.grant(SHORT).await.unwrap();
-        drop(lease.keep().await.unwrap());
-        let began = Instant::now();
-        while lease.remaining().await.is_ok() {
-            assert!(began.elapsed() < Duration::from_secs(10));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     async fn leases_of_others_are_theirs(keys) {
         let (ours, others) = (keys.child("ours/").unwrap(), keys.child("others/").unwrap());
         let (bare, used) = (ours.grant(LONG).await.unwrap().id(), ours.grant(LONG).await.unwrap().id());
@@ -82,4 +57,36 @@ on_every_etcd! {
         ours.lease(bare).revoke().await.unwrap();
         assert_eq!(ours.leases().await.unwrap(), Vec::<i64>::new());
     }
+}
+
+/// All at once, as it takes its time.
+#[tokio::test]
+async fn a_lease_lives_as_long_as_it_is_kept() {
+    let mut running = tokio::task::JoinSet::new();
+    for etcd in [Etcd::System, Etcd::V3_5, Etcd::V3_6, Etcd::V3_7] {
+        if let Some(keys) = etcd.keys("a_lease_lives_as_long_as_it_is_kept") {
+            running.spawn(lives_as_long_as_it_is_kept(keys));
+        }
+    }
+    running.join_all().await;
+}
+
+async fn lives_as_long_as_it_is_kept(keys: Keys) {
+    let (kept, other, dropped) =
+        (keys.grant(SHORT).await.unwrap(), keys.grant(SHORT).await.unwrap(), keys.grant(SHORT).await.unwrap());
+    let keeper = kept.keep().await.unwrap();
+    drop(dropped.keep().await.unwrap());
+    keys.send(Put::new("kept", "").lease(kept.id())).await.unwrap();
+    keys.send(Put::new("other", "").lease(other.id())).await.unwrap();
+    keys.send(Put::new("dropped", "").lease(dropped.id())).await.unwrap();
+    let began = Instant::now();
+    // A second longer than the longest of them could live.
+    while keys.count(KeyRange::all()).await.unwrap() > 1 || began.elapsed() < SHORT * 2 {
+        assert!(began.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(keeper.is_certain() && keys.get("kept").await.unwrap().is_some());
+    kept.revoke().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), keeper.lost()).await.unwrap();
+    assert!(!keeper.is_certain());
 }

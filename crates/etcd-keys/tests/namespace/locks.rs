@@ -9,7 +9,7 @@ use etcd_keys::lock::Lock;
 use etcd_keys::{KeyRange, Kind};
 
 const LONG: Duration = Duration::from_secs(60);
-const SOON: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_millis(150);
 
 /// Until nothing is left in the namespace, not even somebody waiting.
 async fn empty(keys: &etcd_keys::Keys) {
@@ -42,7 +42,7 @@ on_every_etcd! {
     }
 
     async fn its_key_is_relative_and_proves_it(keys) {
-        let guard = keys.lock("l").await.unwrap();
+        let guard = keys.send(Lock::new("l").ttl(Duration::from_secs(1))).await.unwrap();
         assert_eq!(guard.key(), format!("l/{:x}", guard.lease().id()).as_bytes());
         let kv = keys.get(guard.key()).await.unwrap().unwrap();
         assert!(kv.lease == guard.lease().id() && kv.mod_revision <= guard.revision() && guard.is_certain());

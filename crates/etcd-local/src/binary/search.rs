@@ -208,7 +208,7 @@ impl Binaries {
             let found = path.is_file().then(|| path.clone()).or_else(|| on_path(&self.env, self.env.var("PROTOC")?));
             return found.ok_or(InstallError::NoSuchFile { variable: "PROTOC", path });
         }
-        if let Some(path) = on_path(&self.env, "protoc") {
+        if let Some(path) = all_on_path(&self.env, "protoc").into_iter().find(|path| is_whole_protoc(path)) {
             return Ok(path);
         }
         if let Some(installed) = self.cache()?.installed(Tool::Protoc, self.platform()?)?.pop() {
@@ -218,6 +218,14 @@ impl Binaries {
         let any = Wanted::Matching(semver::VersionReq::STAR);
         self.install(Tool::Protoc, &any, Route::Auto, None).map(|binary| binary.path)
     }
+}
+
+/// Whether a protoc has its include files where it looks for them, beside its real self. The program alone, as
+/// some distributions ship it, cannot compile etcd's files.
+#[must_use]
+pub fn is_whole_protoc(path: &Path) -> bool {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real.parent().is_some_and(|bin| bin.join("../include/google/protobuf/descriptor.proto").is_file())
 }
 
 impl Passed {

@@ -255,6 +255,10 @@ fn a_protoc_of_the_users_wins() {
     assert!(error.to_string().starts_with("protoc could not be installed: 3.3.0 from the Cargo registry: "), "{error}");
     assert!(!error.to_string().contains("ETCDBINPATH"), "{error}");
     let on_path = script(&bench.dir("path-one"), "protoc", "");
+    assert!(protoc(bench.env()).is_err(), "one without its include files compiles nothing of etcd's");
+    let include = bench.dir("include/google/protobuf");
+    std::fs::create_dir_all(&include).unwrap();
+    std::fs::write(include.join("descriptor.proto"), "").unwrap();
     assert_eq!(protoc(bench.env()).unwrap(), on_path);
     let named = script(&bench.dir("mine"), "my-protoc", "");
     assert_eq!(protoc(bench.env().with("PROTOC", "mine/my-protoc")).unwrap(), named);
