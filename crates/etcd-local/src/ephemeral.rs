@@ -8,10 +8,10 @@ use std::time::Duration;
 use semver::Version;
 
 use crate::binary::FindError;
+use crate::builder::Builder;
 use crate::cluster::ClusterId;
 use crate::data::{DataDir, DataError};
 use crate::file::{PathError, cannot};
-use crate::instance::Builder;
 use crate::janitor::Janitor;
 use crate::launch::{self, Durability, Launch, LaunchError, Launched, Ports, Ready};
 use crate::lock::{self, Lock};

@@ -30,6 +30,7 @@
 //! ```
 
 pub mod binary;
+mod builder;
 mod cluster;
 mod command;
 mod data;
@@ -50,14 +51,15 @@ mod settings;
 mod state;
 mod wait;
 
+pub use crate::builder::Builder;
 pub use crate::cluster::ClusterId;
 pub use crate::data::DataError;
 pub use crate::env::Env;
 pub use crate::ephemeral::{Ephemeral, EphemeralError};
 pub use crate::file::PathError;
 pub use crate::instance::{
-    Builder, Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status,
-    StopError, Up, home,
+    Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status, StopError, Up,
+    home,
 };
 pub use crate::launch::{Holder, LaunchError, PortKind};
 pub use crate::lock::LockError;

@@ -1,0 +1,187 @@
+//! How local etcds are set up: settings, patience, who hears of it. Starts nothing by itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::binary::{Binaries, Wanted};
+use crate::env::Env;
+use crate::ephemeral::{Ephemeral, EphemeralError};
+use crate::instance::{Instance, NameError, check_name, home};
+use crate::reporter::{Reporter, Silent};
+use crate::settings::{Port, Settings, SettingsError, member_name};
+
+/// Sets up local etcds; see the crate's documentation for an example.
+#[derive(Clone)]
+pub struct Builder {
+    pub(crate) env: Env,
+    pub(crate) workspace: PathBuf,
+    pub(crate) settings: Settings,
+    /// What a setter said, which a server that runs already must agree with.
+    pub(crate) asked: Asked,
+    pub(crate) patience: Duration,
+    pub(crate) extra_args: Vec<String>,
+    pub(crate) reporter: Arc<dyn Reporter>,
+    offline: bool,
+}
+
+/// What was asked for plainly, not by a default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) port: Option<u16>,
+    pub(crate) peer_port: Option<u16>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) version: Option<Wanted>,
+}
+
+impl Builder {
+    /// A builder for the workspace at `workspace`, with the settings of its `Cargo.toml` and of `env`.
+    ///
+    /// # Errors
+    /// If those settings cannot be read or used.
+    pub fn new(env: Env, workspace: impl Into<PathBuf>) -> Result<Self, SettingsError> {
+        let workspace = env.cwd().join(workspace.into());
+        let settings = Settings::load(&workspace, &env)?;
+        Ok(Self::with_settings(env, workspace, settings))
+    }
+
+    /// A builder that reads no manifest.
+    #[must_use]
+    pub fn with_settings(env: Env, workspace: impl Into<PathBuf>, settings: Settings) -> Self {
+        let workspace = env.cwd().join(workspace.into());
+        Self {
+            env,
+            workspace,
+            settings,
+            asked: Asked::default(),
+            patience: Duration::from_secs(30),
+            extra_args: Vec::new(),
+            reporter: Arc::new(Silent),
+            offline: false,
+        }
+    }
+
+    /// The client port.
+    #[must_use]
+    pub fn port(mut self, port: Port) -> Self {
+        self.asked.port = fixed(port);
+        self.settings.port = port;
+        self
+    }
+
+    /// The peer port.
+    #[must_use]
+    pub fn peer_port(mut self, port: Port) -> Self {
+        self.asked.peer_port = fixed(port);
+        self.settings.peer_port = Some(port);
+        self
+    }
+
+    /// The data directory; a relative one is taken from the working directory.
+    #[must_use]
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        let dir = self.env.cwd().join(dir.into());
+        self.asked.data_dir = Some(dir.clone());
+        self.settings.data_dir = Some(dir);
+        self
+    }
+
+    /// Which etcd to run.
+    #[must_use]
+    pub fn etcd(mut self, wanted: Wanted) -> Self {
+        self.asked.version = Some(wanted.clone());
+        self.settings.wanted = wanted;
+        self
+    }
+
+    /// How long a start may take, from spawn to proven ready; 30 s unless said otherwise.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// One more flag for etcd, like `--quota-backend-bytes=16777216`; it beats one of ours.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.extra_args.push(arg.into());
+        self
+    }
+
+    /// Never use the network.
+    #[must_use]
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Who hears what happens.
+    #[must_use]
+    pub fn reporter(mut self, reporter: Arc<dyn Reporter>) -> Self {
+        self.reporter = reporter;
+        self
+    }
+
+    /// Another environment, with the settings as they are.
+    #[must_use]
+    pub fn environment(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// The settings as they stand.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The binaries of this machine, as this builder sees them.
+    #[must_use]
+    pub fn binaries(&self) -> Binaries {
+        Binaries::new(self.env.clone(), self.workspace.clone())
+            .reporter(Arc::clone(&self.reporter))
+            .offline(self.offline)
+    }
+
+    /// The persistent instance of this name. Nothing is started or created yet.
+    ///
+    /// # Errors
+    /// If the name is none.
+    pub fn instance(&self, name: &str) -> Result<Instance, NameError> {
+        check_name(name)?;
+        Ok(Instance { dir: home(&self.workspace).join(name), name: name.to_owned(), builder: self.clone() })
+    }
+
+    /// Starts an etcd that goes with its owner: see [`Ephemeral`].
+    ///
+    /// # Errors
+    /// If no server becomes ready.
+    pub fn start_ephemeral(&self) -> Result<Ephemeral, EphemeralError> {
+        Ephemeral::start(self)
+    }
+
+    /// All instances that this workspace has ever started, by name.
+    #[must_use]
+    pub fn instances(&self) -> Vec<Instance> {
+        let entries = std::fs::read_dir(home(&self.workspace)).into_iter().flatten().flatten();
+        let names =
+            entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
+        let mut instances: Vec<_> = names.filter_map(|name| self.instance(&name).ok()).collect();
+        instances.sort_by(|a, b| a.name.cmp(&b.name));
+        instances
+    }
+
+    /// The member's name: as set, else the host's.
+    pub(crate) fn member(&self) -> String {
+        let host = || crate::os::host_name().or_else(|| self.env.var("COMPUTERNAME").map(str::to_owned));
+        let host = || host().and_then(|name| member_name(&name).ok()).filter(|name| !name.is_empty());
+        self.settings.member.clone().or_else(host).unwrap_or_else(|| "default".to_owned())
+    }
+}
+
+fn fixed(port: Port) -> Option<u16> {
+    match port {
+        Port::Fixed(port) => Some(port),
+        Port::Auto => None,
+    }
+}
