@@ -185,6 +185,8 @@ impl Kind {
             // gRPC's limits for messages, the server's and ours.
             Code::ResourceExhausted | Code::OutOfRange if words.contains("larg") => Self::TooLarge(words.to_owned()),
             Code::InvalidArgument => Self::Invalid(words.to_owned()),
+            // hyper's words for a connection that closed before the request was on its way.
+            Code::Cancelled if words == "operation was canceled" => Self::Unreachable,
             Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut,
             Code::Unavailable => Self::Unreachable,
             Code::Unknown | Code::Internal if says_no_connection(words) => Self::Unreachable,

@@ -94,36 +94,44 @@ async fn dead_endpoints_cost_no_call() {
     }
 }
 
-#[tokio::test]
-async fn the_next_endpoint_takes_over() {
+/// From a runtime that ends with the call.
+fn once<T>(call: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(call)
+}
+
+#[test]
+fn the_next_endpoint_takes_over() {
     let start = || builder().start_ephemeral().unwrap();
     let (first, second) = (start(), start());
     let both = [first.endpoints(), second.endpoints()].concat();
-    let connection = Connect::new(both).runtime(runtime().clone()).connect().await.unwrap();
-    let id = || async { connection.kv().get("a", None).await.map(|answer| answer.header().unwrap().cluster_id()) };
-    let before = id().await.unwrap();
-    drop(if second.cluster_id().to_string() == format!("{before:016x}") { second } else { first });
+    let connection = once(Connect::new(both).runtime(runtime().clone()).connect()).unwrap();
+    let id = || once(connection.kv().get("a", None)).map(|answer| answer.header().unwrap().cluster_id());
+    let before = id().unwrap();
+    let (live, dead) =
+        if format!("{before:016x}") == first.cluster_id().to_string() { (second, first) } else { (first, second) };
+    drop(dead);
     let began = Instant::now();
     let after = loop {
-        match id().await {
+        match id() {
             Ok(id) => break id,
             Err(_) => assert!(began.elapsed() < Duration::from_secs(5)),
         }
     };
-    assert_ne!(before, after);
+    assert_eq!(format!("{after:016x}"), live.cluster_id().to_string());
+    // The runtime of the call that connected anew has ended, and the connection has not.
+    assert_eq!(id().unwrap(), after);
 }
 
 #[test]
 fn a_connection_outlives_the_runtimes_of_its_users() {
     let etcd = builder().start_ephemeral().unwrap();
-    let once = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let keys = once().block_on(connect(&etcd).connect()).unwrap().namespace("/n/").unwrap();
+    let keys = once(connect(&etcd).connect()).unwrap().namespace("/n/").unwrap();
     for _ in 0..3 {
-        once().block_on(async { keys.put("a", "x").await }).unwrap();
+        once(async { keys.put("a", "x").await }).unwrap();
     }
     // The same without a runtime of its own: a clear error, at once.
-    let bound = once().block_on(Connect::new(etcd.endpoints()).connect()).unwrap();
-    let error = once().block_on(bound.all_keys().get("a")).unwrap_err();
+    let bound = once(Connect::new(etcd.endpoints()).connect()).unwrap();
+    let error = once(bound.all_keys().get("a")).unwrap_err();
     assert_eq!(error.kind, Kind::Unreachable, "{error:?}");
 }
 
@@ -132,6 +140,14 @@ async fn stopped<T>(etcd: &Ephemeral, work: impl Future<Output = T>) -> T {
     use rustix::process::{Pid, Signal, kill_process};
     let pid = Pid::from_raw(i32::try_from(etcd.pid()).unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
+    // The signal is on its way to each thread.
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", etcd.pid())).unwrap().flatten();
+    let is_stopped = |thread: std::fs::DirEntry| {
+        std::fs::read_to_string(thread.path().join("status")).is_ok_and(|status| status.contains("State:\tT"))
+    };
+    while !threads().all(is_stopped) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let done = work.await;
     kill_process(pid, Signal::CONT).unwrap();
     done
