@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Operation};
 use crate::kv::{Delete, DeleteResponse, Get, GetResponse, KeyValue, Put, PutResponse, Txn, TxnResponse, empty_key};
 use crate::namespace::Namespace;
 use crate::range::KeyRange;
+use crate::watch::Watch;
 
 /// The keys of a namespace. Opening one, cloning it, and dropping it take no round trip.
 ///
@@ -79,6 +80,13 @@ impl Keys {
     pub async fn get(&self, key: impl Into<Vec<u8>>) -> Result<Option<KeyValue>, Error> {
         let found = self.send(Get::new(key.into())).await?;
         Ok(found.kvs.into_iter().next())
+    }
+
+    /// Follows a range of the namespace: [`Watch::next`] tells keys without the prefix. Nothing is missed in
+    /// silence; see [`watch`](crate::watch).
+    #[must_use]
+    pub fn watch(&self, range: impl Into<KeyRange>) -> Watch {
+        Watch::within(&self.connection, &self.namespace, &range.into())
     }
 
     /// Reads a range, in one answer.

@@ -44,6 +44,8 @@ use self::engine::Engine;
 pub use self::event::{Event, EventRef, Events, Kind};
 use crate::connect::Connection;
 use crate::error::Error;
+use crate::kv::KeyValue;
+use crate::namespace::Namespace;
 use crate::pages::Page;
 use crate::range::KeyRange;
 
@@ -90,7 +92,7 @@ pub enum Batch {
 #[non_exhaustive]
 pub enum Notice {
     /// A key as it stands.
-    Key(etcd_client::KeyValue),
+    Key(KeyValue),
     /// See [`Batch::Listed`].
     Listed {
         /// The revision.
@@ -125,6 +127,8 @@ pub struct Watch {
     state: State,
     /// Of the last batch, what [`Watch::next`] has not yet handed out.
     rest: VecDeque<Notice>,
+    /// Whose keys [`Watch::next`] tells; outside of a namespace, all.
+    namespace: Namespace,
 }
 
 type Stepped = (Box<Engine>, Result<Batch, Error>);
@@ -141,7 +145,14 @@ impl Watch {
     #[must_use]
     pub fn new(connection: &Connection, range: KeyRange) -> Self {
         let engine = Engine::new(connection.clone(), range);
-        Self { state: State::Idle(Box::new(engine)), rest: VecDeque::new() }
+        Self { state: State::Idle(Box::new(engine)), rest: VecDeque::new(), namespace: Namespace::new("") }
+    }
+
+    /// A watch of a range of a namespace's: [`Watch::next`] tells keys without its prefix,
+    /// [`Watch::next_batch`] as they are in etcd.
+    #[must_use]
+    pub(crate) fn within(connection: &Connection, namespace: &Namespace, range: &KeyRange) -> Self {
+        Self { namespace: namespace.clone(), ..Self::new(connection, namespace.to_full(range)) }
     }
 
     /// Tells all keys first.
@@ -227,7 +238,7 @@ impl Watch {
                 return Poll::Ready(Ok(notice));
             }
             match self.poll_batch(cx) {
-                Poll::Ready(Ok(batch)) => self.rest.extend(notices(batch)),
+                Poll::Ready(Ok(batch)) => self.rest.extend(notices(batch, &self.namespace)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
@@ -240,11 +251,18 @@ async fn step(mut engine: Box<Engine>) -> Stepped {
     (engine, batch)
 }
 
-fn notices(batch: Batch) -> VecDeque<Notice> {
+fn notices(batch: Batch, namespace: &Namespace) -> VecDeque<Notice> {
+    let relative = |event: Event| {
+        let key = namespace.to_relative(&event.key)?.to_vec();
+        Some(Notice::Event(Event { key, ..event }))
+    };
     match batch {
-        Batch::Keys(page) => page.into_entries().into_iter().map(Notice::Key).collect(),
-        Batch::Events(events) => events.iter().map(|event| Notice::Event(event.to_owned())).collect(),
-        Batch::Difference(events) => events.into_iter().map(Notice::Event).collect(),
+        Batch::Keys(page) => {
+            let keys = page.into_entries().into_iter();
+            keys.filter_map(|entry| KeyValue::from_etcd(entry, namespace)).map(Notice::Key).collect()
+        }
+        Batch::Events(events) => events.iter().filter_map(|event| relative(event.to_owned())).collect(),
+        Batch::Difference(events) => events.into_iter().filter_map(relative).collect(),
         Batch::Listed { revision, keys } => [Notice::Listed { revision, keys }].into(),
         Batch::Gap { from, to } => [Notice::Gap { from, to }].into(),
         Batch::Reset { was, now, revision } => [Notice::Reset { was, now, revision }].into(),

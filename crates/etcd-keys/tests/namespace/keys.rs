@@ -1,6 +1,7 @@
 //! Reading, writing, deleting.
 
 use etcd_keys::kv::{Delete, Get, Put, SortOrder, SortTarget};
+use etcd_keys::watch::Notice;
 use etcd_keys::{KeyRange, KeyValue, Kind};
 
 fn names(kvs: &[KeyValue]) -> Vec<String> {
@@ -101,5 +102,22 @@ on_every_etcd! {
         }
         assert_eq!(keys.delete_range(KeyRange::all()).await.unwrap().deleted, 0);
         assert_eq!(keys.count(KeyRange::all()).await.unwrap(), 0);
+    }
+}
+
+on_every_etcd! {
+    async fn a_watch_tells_keys_without_the_prefix_and_none_of_others(keys) {
+        keys.put("a", "1").await.unwrap();
+        let mut watch = keys.watch(KeyRange::all()).snapshot();
+        let Notice::Key(entry) = watch.next().await.unwrap() else { panic!("no key") };
+        assert_eq!((entry.key.as_slice(), entry.value.as_slice()), (b"a".as_slice(), b"1".as_slice()));
+        assert!(matches!(watch.next().await.unwrap(), Notice::Listed { keys: 1, .. }));
+        let prefix = keys.namespace().prefix();
+        let outside = [&prefix[..prefix.len() - 1], b"~"].concat();
+        let mut kv = keys.connection().kv();
+        kv.put(outside, "x", None).await.unwrap();
+        kv.put([prefix, b"\xff"].concat(), "y", None).await.unwrap();
+        let Notice::Event(event) = watch.next().await.unwrap() else { panic!("no event") };
+        assert_eq!((event.key.as_slice(), event.value.as_slice()), (b"\xff".as_slice(), b"y".as_slice()));
     }
 }

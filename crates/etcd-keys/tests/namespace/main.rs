@@ -1,6 +1,7 @@
 //! The namespaced client against real etcds: one server of each version for the whole process, a namespace of
 //! its own for each test.
 
+#![cfg(unix)] // signals and paths; the library itself has nothing of either system
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
