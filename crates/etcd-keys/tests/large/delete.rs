@@ -1,0 +1,145 @@
+//! Chunked deletes: what the preview showed goes, what was written since stays.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use etcd_keys::delete::{Deletion, Preview, Progress};
+use etcd_keys::{Connection, KeyRange};
+
+use crate::server::{Etcd, connect, contents, every, fill, put, soon};
+
+async fn preview(connection: &Connection, prefix: &str) -> Preview {
+    Preview::of(connection, KeyRange::prefix(prefix)).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_the_preview_shows_goes_and_nothing_else() {
+    for etcd in every() {
+        let connection = etcd.connection().await;
+        for count in [0, 1, 250, 251, 7_777] {
+            fill(&connection, "/gone/", count, 20).await;
+            for neighbour in ["/gone", "/gone.", "/gone0", "/gone/\u{10ffff}"] {
+                put(&connection, neighbour, "stays").await;
+            }
+            let range = KeyRange::between("/gone/", "/gone/\u{10ffff}");
+            let seen = Preview::of(&connection, range.clone()).await.unwrap();
+            assert_eq!((seen.count(), seen.first().len()), (count as u64, count.min(5)), "{etcd:?}");
+            let last = count.checked_sub(1).map(|last| format!("/gone/{last:06}").into_bytes());
+            assert_eq!(seen.last().last(), last.as_ref());
+            let mut heard = Vec::new();
+            let done = Deletion::new(&connection, seen).run(|progress| heard.push(progress)).await.unwrap();
+            assert_eq!(done, Progress { deleted: count as u64, kept: 0, total: count as u64 }, "{etcd:?}");
+            assert!(heard.is_sorted_by_key(|progress| progress.deleted));
+            assert_eq!(contents(&connection, "/gone").await.len(), 4, "{etcd:?}");
+        }
+    }
+}
+
+/// Overwrites, adds, and deletes and writes again, until told to stop; answers what it wrote last.
+async fn write(connection: Connection, writer: usize, stop: Arc<AtomicBool>) -> BTreeMap<Vec<u8>, i64> {
+    let mut written = BTreeMap::new();
+    let mut n = writer * 7;
+    while !stop.load(Ordering::SeqCst) {
+        n = (n * 31 + 17) % 20_000;
+        // Two writers, two sets of keys: the last write of a key is known.
+        let key = match n % 3 {
+            0 => format!("/race/{:06}", n / 2 * 2 + writer),
+            1 => format!("/race/{n:06}-{writer}"),
+            _ => format!("/race/{:06}", 19_998 - n % 500 * 2 + writer),
+        };
+        if n.is_multiple_of(5) {
+            connection.kv().delete(key.clone(), None).await.unwrap();
+        }
+        written.insert(key.clone().into_bytes(), put(&connection, key, "written").await);
+    }
+    written
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_after_the_preview_survives() {
+    for etcd in every() {
+        let connection = etcd.connection().await;
+        fill(&connection, "/race/", 20_000, 20).await;
+        let seen = preview(&connection, "/race/").await;
+        let revision = seen.revision();
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers = [0, 1].map(|writer| tokio::spawn(write(connection.clone(), writer, Arc::clone(&stop))));
+        let done = soon(Deletion::new(&connection, seen).run(|_| ())).await.unwrap();
+        stop.store(true, Ordering::SeqCst);
+        let mut written = BTreeMap::new();
+        for writer in writers {
+            written.extend(writer.await.unwrap());
+        }
+        let left = contents(&connection, "/race/").await;
+        assert!(written.values().all(|written| *written > revision));
+        let left: BTreeMap<_, _> = left.into_iter().map(|(key, (_, revision))| (key, revision)).collect();
+        assert_eq!(left, written, "{etcd:?}: only what was written since is left, and all of it");
+        assert!(done.deleted + done.kept == 20_000 && done.deleted > 0, "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_deletion_finishes_when_it_runs_again() {
+    for etcd in every() {
+        let connection = etcd.connection().await;
+        fill(&connection, "/twice/", 10_000, 20).await;
+        let mut deletion = Deletion::new(&connection, preview(&connection, "/twice/").await);
+        let enough = tokio::sync::Notify::new();
+        tokio::select! {
+            biased;
+            () = enough.notified() => {}
+            _ = deletion.run(|progress| if progress.deleted > 3_000 { enough.notify_one() }) => panic!("too quick"),
+        }
+        let (so_far, left) = (deletion.progress(), contents(&connection, "/twice/").await.len() as u64);
+        // The chunk under way may have been done, or not.
+        assert!(so_far.deleted > 3_000 && left >= 10_000 - so_far.deleted - 1_000, "{so_far:?}, {left} left");
+        assert!(left <= 10_000 - so_far.deleted, "{so_far:?}, {left} left");
+        let again = preview(&connection, "/twice/").await;
+        assert_eq!(again.count(), left);
+        // By the deletion that was interrupted, or by a new one: both are the same.
+        let mut one = if etcd == Etcd::V3_5 { deletion } else { Deletion::new(&connection, again) };
+        one.run(|_| ()).await.unwrap();
+        assert!(contents(&connection, "/twice/").await.is_empty(), "{etcd:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_and_comes_back_is_deleted_from() {
+    let server = Etcd::V3_7.persistent();
+    let connection = connect(&server.endpoint()).await;
+    fill(&connection, "/a/", 20_000, 20).await;
+    let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
+    let (killed, mut up) = (AtomicBool::new(false), None);
+    let mut server = Some(server);
+    let done = soon(deletion.run(|progress| {
+        if progress.deleted > 5_000 && !killed.swap(true, Ordering::SeqCst) {
+            let server = server.take().unwrap();
+            server.signal("-KILL");
+            up = Some(std::thread::spawn(move || {
+                server.up();
+                server
+            }));
+        }
+    }))
+    .await;
+    let server = up.unwrap().join().unwrap();
+    let done = done.unwrap();
+    assert!(done.total == 20_000 && done.deleted + done.kept == 20_000, "{done:?}");
+    assert!(contents(&connection, "/a/").await.is_empty());
+    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_of_another_cluster_deletes_nothing() {
+    let server = Etcd::V3_7.persistent();
+    let connection = connect(&server.endpoint()).await;
+    fill(&connection, "/a/", 1_000, 20).await;
+    let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
+    server.reset();
+    let connection = connect(&server.endpoint()).await;
+    fill(&connection, "/a/", 500, 20).await;
+    let error = soon(deletion.run(|_| ())).await.unwrap_err();
+    assert!(error.to_string().contains("it was reset"), "{error}");
+    assert_eq!(contents(&connection, "/a/").await.len(), 500);
+}

@@ -1,0 +1,76 @@
+//! Who follows a watch and believes it: a state made of nothing but notices, to compare with the server's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcd_keys::watch::{Event, Kind, Notice, Watch};
+
+use crate::server::{Contents, soon};
+
+/// The key whose change ends a test.
+pub(crate) const END: &str = "zzz";
+
+#[derive(Default)]
+pub(crate) struct Follower {
+    pub(crate) state: BTreeMap<Vec<u8>, (Vec<u8>, i64)>,
+    /// Events that were seen, not found out.
+    pub(crate) events: Vec<(i64, Vec<u8>)>,
+    pub(crate) differences: Vec<Event>,
+    pub(crate) gaps: Vec<(i64, i64)>,
+    pub(crate) resets: usize,
+    pub(crate) listed: usize,
+    /// Keys of a listing that is under way; what is not among them at its end is gone.
+    listing: BTreeSet<Vec<u8>>,
+}
+
+impl Follower {
+    pub(crate) fn hear(&mut self, notice: Notice) {
+        match notice {
+            Notice::Key(entry) => {
+                self.listing.insert(entry.key.clone());
+                self.state.insert(entry.key, (entry.value, entry.mod_revision));
+            }
+            Notice::Listed { keys, .. } => {
+                let listing = std::mem::take(&mut self.listing);
+                if listing.len() as u64 == keys && keys > 0 {
+                    self.state.retain(|key, _| listing.contains(key));
+                }
+                self.listed += 1;
+            }
+            Notice::Event(event) => {
+                if event.is_difference {
+                    self.differences.push(event.clone());
+                } else {
+                    self.events.push((event.revision, event.key.clone()));
+                }
+                match event.kind {
+                    Kind::Put => drop(self.state.insert(event.key, (event.value, event.revision))),
+                    Kind::Delete => assert!(self.state.remove(&event.key).is_some(), "{:?}", event.key),
+                }
+            }
+            Notice::Gap { from, to } => self.gaps.push((from, to)),
+            Notice::Reset { .. } => {
+                self.resets += 1;
+                self.state.clear();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Hears until the end of all keys was written.
+    pub(crate) async fn until_end(&mut self, watch: &mut Watch) {
+        while !self.state.keys().any(|key| key.ends_with(END.as_bytes())) {
+            self.hear(soon(watch.next()).await.unwrap());
+        }
+    }
+
+    pub(crate) async fn until_listed(&mut self, watch: &mut Watch) {
+        let before = self.listed;
+        while self.listed == before {
+            self.hear(soon(watch.next()).await.unwrap());
+        }
+    }
+
+    pub(crate) fn agrees_with(&self, contents: &Contents) {
+        assert!(self.state == *contents, "{} keys were told of, there are {}", self.state.len(), contents.len());
+    }
+}

@@ -1,0 +1,138 @@
+//! Paged reads: every key once, at one revision, whatever happens meanwhile.
+
+use etcd_keys::pages::{PageSize, Pages, count};
+use etcd_keys::{KeyRange, Kind};
+
+use crate::server::{Etcd, compact, connect, contents, every, fill, put, soon};
+
+const SMALL: PageSize = PageSize { first: 100, most: 1500, bytes: 1 << 20 };
+
+#[tokio::test]
+async fn every_key_comes_once_at_one_revision() {
+    for etcd in every() {
+        let connection = etcd.connection().await;
+        fill(&connection, "/pages/", 12_000, 64).await;
+        let before = contents(&connection, "/pages/").await;
+        let mut pages = Pages::new(&connection, KeyRange::prefix("/pages/")).page_size(SMALL);
+        let (mut keys, mut left) = (Vec::new(), 0);
+        while let Some(page) = soon(pages.next_page()).await.unwrap() {
+            // What is deleted, added and changed now does not show.
+            connection.kv().delete(format!("/pages/{:06}", 11_999 - keys.len() / 2), None).await.unwrap();
+            put(&connection, format!("/pages/{:06}x", keys.len()), "").await;
+            put(&connection, "/pages/011000", "new").await;
+            left = page.left();
+            keys.extend(page.into_entries());
+            assert_eq!(keys.len() as u64 + left, 12_000, "{etcd:?}");
+        }
+        assert_eq!((keys.len(), left), (12_000, 0), "{etcd:?}");
+        for (entry, (key, (value, revision))) in keys.iter().zip(&before) {
+            assert!(entry.key() == key && entry.value() == value && entry.mod_revision() == *revision, "{etcd:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_and_keys_alone() {
+    for etcd in every() {
+        let connection = etcd.connection().await;
+        fill(&connection, "/limits/", 5_000, 10).await;
+        let range = || KeyRange::prefix("/limits/");
+        for limit in [0, 1, 100, 101, 3_333, 5_000, 9_999] {
+            let mut pages = Pages::new(&connection, range()).keys_only().page_size(SMALL).limit(limit);
+            let mut read = 0;
+            while let Some(page) = pages.next_page().await.unwrap() {
+                assert!(page.entries().iter().all(|entry| entry.value().is_empty()));
+                read += page.entries().len() as u64;
+            }
+            assert_eq!(read, limit.min(5_000), "{etcd:?}");
+        }
+        let (keys, revision) = count(&connection, &range(), 0).await.unwrap();
+        put(&connection, "/limits/x", "").await;
+        assert_eq!((keys, count(&connection, &range(), revision).await.unwrap()), (5_000, (5_000, revision)));
+        let mut none = Pages::new(&connection, KeyRange::prefix("/nothing/"));
+        assert!(none.next_page().await.unwrap().is_none() && none.seen().unwrap().0 > revision);
+        assert!(Pages::new(&connection, KeyRange::between("b", "a")).next_page().await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn pages_that_are_too_large_are_asked_for_in_pieces() {
+    let etcd = Etcd::V3_5.alone();
+    let connection = connect(&etcd.endpoints()[0]).await;
+    fill(&connection, "/big/", 60, 1_000_000).await;
+    let mut pages = Pages::new(&connection, KeyRange::prefix("/big/"));
+    let (mut read, mut most) = (0, 0);
+    while let Some(page) = soon(pages.next_page()).await.unwrap() {
+        most = most.max(page.entries().len());
+        read += page.entries().len();
+    }
+    assert_eq!(read, 60);
+    assert!(most <= 32, "a page of {most} MB");
+}
+
+#[tokio::test]
+async fn revisions_that_cannot_be_read_are_errors() {
+    for etcd in every() {
+        let etcd = etcd.alone();
+        let connection = connect(&etcd.endpoints()[0]).await;
+        fill(&connection, "/a/", 5_000, 10).await;
+        let range = || KeyRange::prefix("/a/");
+        let mut reading = Pages::new(&connection, range()).page_size(SMALL);
+        let asked = reading.next_page().await.unwrap().unwrap().revision();
+        put(&connection, "/b", "").await;
+        let oldest = Some(compact(&connection).await);
+        let error = loop {
+            // Some may be on its way already.
+            match soon(reading.next_page()).await {
+                Ok(page) => assert!(page.is_some(), "an end that is none"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind, Kind::Compacted { asked, oldest }, "{error}");
+        let mut before = Pages::new(&connection, range()).at_revision(2);
+        assert_eq!(before.next_page().await.unwrap_err().kind, Kind::Compacted { asked: 2, oldest });
+        let mut future = Pages::new(&connection, range()).at_revision(999_999);
+        assert_eq!(future.next_page().await.unwrap_err().kind, Kind::FutureRevision(999_999));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_is_read_on() {
+    for etcd in [Etcd::V3_5, Etcd::V3_7] {
+        let server = etcd.persistent();
+        let connection = connect(&server.endpoint()).await;
+        fill(&connection, "/a/", 30_000, 64).await;
+        let mut pages = Pages::new(&connection, KeyRange::prefix("/a/")).page_size(SMALL);
+        let first = pages.next_page().await.unwrap().unwrap();
+        let (mut read, revision) = (first.entries().len(), first.revision());
+        server.signal("-KILL");
+        let up = std::thread::spawn(move || {
+            server.up();
+            server
+        });
+        while let Some(page) = soon(pages.next_page()).await.unwrap() {
+            assert_eq!(page.revision(), revision);
+            read += page.entries().len();
+        }
+        assert_eq!(read, 30_000, "{etcd:?}");
+        drop(up.join().unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_gone_is_an_error() {
+    let server = Etcd::V3_7.persistent();
+    let connection = connect(&server.endpoint()).await;
+    fill(&connection, "/a/", 30_000, 64).await;
+    let mut pages = Pages::new(&connection, KeyRange::prefix("/a/")).page_size(SMALL);
+    pages.next_page().await.unwrap().unwrap();
+    server.signal("-KILL");
+    let error = loop {
+        match soon(pages.next_page()).await {
+            Ok(page) => assert!(page.is_some(), "an end that is none"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind, Kind::Unreachable, "{error}");
+    assert!(error.to_string().starts_with("cannot read `/a/` --prefix at http://127.0.0.1:"), "{error}");
+}

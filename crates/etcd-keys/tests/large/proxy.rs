@@ -1,0 +1,126 @@
+//! A TCP proxy that breaks connections: after so many bytes of answers, or all at once.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+pub(crate) struct Proxy {
+    shared: Arc<Shared>,
+    port: u16,
+}
+
+struct Shared {
+    target: String,
+    closed: AtomicBool,
+    cuts: AtomicUsize,
+    /// Bytes of answers until the next cut are below this, mostly by far; 0: none is to come.
+    most: AtomicUsize,
+    random: Mutex<u64>,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    pub(crate) fn start(endpoint: &str) -> Self {
+        let target = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            target,
+            closed: AtomicBool::new(false),
+            cuts: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            random: Mutex::new(0x9e37_79b9_7f4a_7c15),
+            open: Mutex::new(Vec::new()),
+        });
+        let serving = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                serving.serve(client);
+            }
+        });
+        Self { shared, port }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// From now on, cuts connections after fewer than `most` bytes of answers, every other time within 64 KiB;
+    /// 0 stops that.
+    pub(crate) fn cut_within(&self, most: usize) {
+        self.shared.most.store(most, Ordering::SeqCst);
+    }
+
+    /// Cuts all connections and takes no new ones, until [`Proxy::open`].
+    pub(crate) fn close(&self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.cut();
+    }
+
+    pub(crate) fn open(&self) {
+        self.shared.closed.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn cuts(&self) -> usize {
+        self.shared.cuts.load(Ordering::SeqCst)
+    }
+}
+
+impl Shared {
+    fn serve(self: &Arc<Self>, client: TcpStream) {
+        let Ok(server) = TcpStream::connect(&self.target) else { return };
+        if self.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        let copies = || [client.try_clone().unwrap(), server.try_clone().unwrap()];
+        for stream in [&client, &server] {
+            stream.set_nodelay(true).unwrap();
+        }
+        self.open.lock().unwrap().extend(copies());
+        let ([back, forth], (client, server)) = (copies(), (client, server));
+        for (from, to, answers) in [(client, server, false), (forth, back, true)] {
+            let shared = Arc::clone(self);
+            std::thread::spawn(move || shared.copy(from, to, answers));
+        }
+    }
+
+    fn copy(&self, mut from: TcpStream, mut to: TcpStream, answers: bool) {
+        let mut buffer = vec![0; 1 << 16];
+        let mut budget = None;
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            let most = self.most.load(Ordering::SeqCst);
+            let mut send = read;
+            if answers && most > 0 {
+                let left = *budget.get_or_insert_with(|| self.below(most));
+                send = read.min(left);
+                budget = Some(left - send);
+            }
+            if to.write_all(&buffer[..send]).is_err() {
+                break;
+            }
+            if budget == Some(0) {
+                self.cuts.fetch_add(1, Ordering::SeqCst);
+                break;
+            }
+        }
+        for stream in [from, to] {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn below(&self, most: usize) -> usize {
+        let mut random = self.random.lock().unwrap();
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        let most = if *random >> 63 == 0 { most } else { most.min(1 << 16) };
+        1 + usize::try_from(*random % most as u64).unwrap()
+    }
+}

@@ -1,0 +1,175 @@
+//! Undo files: what was deleted comes back, what was changed since is left alone.
+
+use std::path::Path;
+
+use etcd_client::{LeaseGrantOptions, PutOptions};
+use etcd_keys::delete::{Deletion, Preview};
+use etcd_keys::undo::{self, Conflict, Restore, Restored, UndoError};
+use etcd_keys::{Connection, KeyRange};
+
+use crate::server::{Contents, Etcd, connect, contents, every, fill, put};
+
+/// etcd's limit for a request is 1.5 MiB; what a put needs beside its value is a few bytes and its key.
+const LARGEST: usize = (3 << 19) - 64;
+
+async fn delete(connection: &Connection, prefix: &str, file: &Path) -> (undo::Written, u64) {
+    let preview = Preview::of(connection, KeyRange::prefix(prefix)).await.unwrap();
+    let mut heard = 0;
+    let written = undo::write(connection, &preview, file, |keys| heard = keys).await.unwrap();
+    assert_eq!((written.keys, heard), (preview.count(), preview.count()));
+    let done = Deletion::new(connection, preview).run(|_| ()).await.unwrap();
+    (written, done.deleted)
+}
+
+fn values(contents: &Contents) -> Vec<(&Vec<u8>, &Vec<u8>)> {
+    contents.iter().map(|(key, (value, _))| (key, value)).collect()
+}
+
+#[tokio::test]
+async fn what_was_deleted_comes_back() {
+    for etcd in every() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("undo");
+        let connection = etcd.connection().await;
+        fill(&connection, "/odd/", 3_000, 64).await;
+        for tail in [&b"\0"[..], b"\n", b"\xff\xff", b"\"'\\", "ü\u{202e}".as_bytes(), &[b'k'; 100_000]] {
+            let key = [b"/odd/", tail].concat();
+            put(&connection, key, tail).await;
+        }
+        put(&connection, "/odd/empty", "").await;
+        put(&connection, "/odd/largest", vec![b'x'; LARGEST]).await;
+        let lease = connection.raw().lease_grant(600, None::<LeaseGrantOptions>).await.unwrap().id();
+        connection.kv().put("/odd/leased", "l", Some(PutOptions::new().with_lease(lease))).await.unwrap();
+        let before = contents(&connection, "/odd/").await;
+
+        let (written, deleted) = delete(&connection, "/odd/", &file).await;
+        assert_eq!((deleted, written.keys, written.with_lease), (3_009, 3_009, 1), "{etcd:?}");
+        assert_eq!(written.bytes, std::fs::metadata(&file).unwrap().len());
+        assert!(contents(&connection, "/odd/").await.is_empty());
+
+        let restore = Restore::new(&connection, &file);
+        let done = restore.run(|_| ()).await.unwrap();
+        let all = Restored { total: 3_009, restored: 3_009, without_lease: 1, ..Restored::default() };
+        assert_eq!(done, all, "{etcd:?}");
+        let after = contents(&connection, "/odd/").await;
+        assert_eq!(values(&after), values(&before), "{etcd:?}");
+
+        let again = restore.run(|_| ()).await.unwrap();
+        assert_eq!(again, Restored { total: 3_009, unchanged: 3_009, ..Restored::default() });
+        assert_eq!(contents(&connection, "/odd/").await, after, "nothing is written twice");
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_since_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("undo");
+    let connection = Etcd::V3_6.connection().await;
+    fill(&connection, "/conflict/", 500, 8).await;
+    delete(&connection, "/conflict/", &file).await;
+    let mod_revision = put(&connection, "/conflict/000123", "mine").await;
+    put(&connection, "/conflict/000124", "vvvvvvvv").await;
+    let done = Restore::new(&connection, &file).run(|_| ()).await.unwrap();
+    let conflicts = vec![Conflict { key: b"/conflict/000123".to_vec(), mod_revision }];
+    let expected =
+        Restored { total: 500, restored: 498, unchanged: 1, conflicting: 1, conflicts, ..Restored::default() };
+    assert_eq!(done, expected);
+    assert_eq!(contents(&connection, "/conflict/").await[&b"/conflict/000123"[..]].0, b"mine");
+    let done = Restore::new(&connection, &file).overwrite().run(|_| ()).await.unwrap();
+    assert_eq!((done.unchanged, done.overwritten), (499, 1));
+    assert!(contents(&connection, "/conflict/").await.values().all(|(value, _)| value == b"vvvvvvvv"));
+}
+
+/// How many keys there are once the chunk that was under way has been applied.
+async fn at_rest(connection: &etcd_keys::Connection, prefix: &str) -> u64 {
+    let mut left = contents(connection, prefix).await.len();
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let now = contents(connection, prefix).await.len();
+        if now == left {
+            return now as u64;
+        }
+        left = now;
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_deletion_can_be_undone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("undo");
+    let connection = Etcd::V3_5.connection().await;
+    fill(&connection, "/half/", 5_000, 8).await;
+    let before = contents(&connection, "/half/").await;
+    let preview = Preview::of(&connection, KeyRange::prefix("/half/")).await.unwrap();
+    undo::write(&connection, &preview, &file, |_| ()).await.unwrap();
+    let mut deletion = Deletion::new(&connection, preview);
+    let enough = tokio::sync::Notify::new();
+    tokio::select! {
+        biased;
+        () = enough.notified() => {}
+        _ = deletion.run(|progress| if progress.deleted > 1_000 { enough.notify_one() }) => panic!("too quick"),
+    }
+    let left = at_rest(&connection, "/half/").await;
+    let done = Restore::new(&connection, &file).run(|_| ()).await.unwrap();
+    assert!((done.unchanged, done.restored, done.conflicting) == (left, 5_000 - left, 0), "{done:?}");
+    assert_eq!(values(&contents(&connection, "/half/").await), values(&before));
+}
+
+#[tokio::test]
+async fn a_damaged_file_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("undo");
+    let connection = Etcd::V3_7.connection().await;
+    fill(&connection, "/damaged/", 50, 8).await;
+    delete(&connection, "/damaged/", &file).await;
+    let whole = std::fs::read(&file).unwrap();
+    let lines: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    let cut = |bytes: usize| whole[..bytes].to_vec();
+    let damaged = [
+        vec![],
+        cut(10),
+        cut(lines[0].len()),
+        cut(lines[0].len() + 7),
+        cut(whole.len() - lines[51].len()),
+        cut(whole.len() - 4),
+        [&whole[..], b"\n"].concat(),
+        [&whole[..], lines[1]].concat(),
+        [lines[0], lines[1], lines[51]].concat(),
+        lines[1..].concat(),
+        whole.iter().map(|byte| if *byte == b'k' { 0xff } else { *byte }).collect(),
+    ];
+    for (n, bytes) in damaged.into_iter().enumerate() {
+        std::fs::write(&file, bytes).unwrap();
+        let error = Restore::new(&connection, &file).run(|_| ()).await.unwrap_err();
+        assert!(matches!(error, UndoError::Damaged { .. }), "{n}: {error}");
+        assert!(contents(&connection, "/damaged/").await.is_empty(), "{n}: {error}");
+    }
+    let missing = Restore::new(&connection, dir.path().join("none")).run(|_| ()).await.unwrap_err();
+    assert!(missing.to_string().starts_with("cannot read the undo file `"), "{missing}");
+}
+
+#[tokio::test]
+async fn files_are_private_never_overwritten_and_of_one_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("undo");
+    let connection = Etcd::V3_7.connection().await;
+    fill(&connection, "/file/", 10, 8).await;
+    delete(&connection, "/file/", &file).await;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    let preview = Preview::of(&connection, KeyRange::prefix("/file/")).await.unwrap();
+    let error = undo::write(&connection, &preview, &file, |_| ()).await.unwrap_err();
+    assert!(matches!(error, UndoError::File { what: "create", .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+
+    let other = Etcd::V3_6.alone();
+    let other = connect(&other.endpoints()[0]).await;
+    let error = Restore::new(&other, &file).run(|_| ()).await.unwrap_err();
+    assert!(matches!(error, UndoError::AnotherCluster { .. }), "{error}");
+    assert!(contents(&other, "/file/").await.is_empty());
+    assert_eq!(Restore::new(&other, &file).any_cluster().run(|_| ()).await.unwrap().restored, 10);
+}

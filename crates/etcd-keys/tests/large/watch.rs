@@ -1,0 +1,167 @@
+//! Watches on servers that behave.
+
+use std::time::Duration;
+
+use etcd_client::{DeleteOptions, Txn, TxnOp, WatchOptions};
+use etcd_keys::watch::{Batch, Kind, Notice, Watch};
+use etcd_keys::{Connection, KeyRange};
+
+use crate::follower::{END, Follower};
+use crate::proxy::Proxy;
+use crate::server::{Etcd, compact, connect, contents, every, fill, put, soon};
+
+#[tokio::test]
+async fn keys_come_first_then_what_happens_to_them() {
+    for etcd in every() {
+        let connection = etcd.connection().await;
+        put(&connection, "/first/a", "1").await;
+        let mut watch = Watch::new(&connection, KeyRange::prefix("/first/")).snapshot().previous_values();
+        assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Key(entry) if entry.key == b"/first/a"));
+        assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Listed { keys: 1, .. }));
+        let second = put(&connection, "/first/a", "2").await;
+        let third = put(&connection, "/first/b", "").await;
+        put(&connection, "/other/a", "2").await;
+        let all = DeleteOptions::new().with_prefix();
+        let last = connection.kv().delete("/first/", Some(all)).await.unwrap().header().unwrap().revision();
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let Notice::Event(event) = soon(watch.next()).await.unwrap() else { panic!() };
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            let previous = event.previous.map_or("-".to_owned(), text);
+            told.push((format!("{:?} {} {previous}", event.kind, text(event.key)), event.revision));
+        }
+        let expected = [
+            ("Put /first/a 1", second),
+            ("Put /first/b -", third),
+            ("Delete /first/a 2", last),
+            ("Delete /first/b ", last),
+        ];
+        assert_eq!(told, expected.map(|(what, revision)| (what.to_owned(), revision)), "{etcd:?}");
+    }
+}
+
+/// All events of a range, as etcd itself tells them on one connection.
+async fn history(connection: &Connection, prefix: &str, from: i64, count: usize) -> Vec<(i64, Vec<u8>)> {
+    let options = WatchOptions::new().with_prefix().with_start_revision(from);
+    let mut stream = connection.watches().watch(prefix, Some(options)).await.unwrap();
+    let mut events = Vec::new();
+    while events.len() < count {
+        let response = soon(stream.message()).await.unwrap().unwrap();
+        let entries = response.events().iter().map(|event| event.kv().unwrap());
+        events.extend(entries.map(|entry| (entry.mod_revision(), entry.key().to_vec())));
+    }
+    events
+}
+
+/// Revisions of one event, of two, of hundreds, and one of thousands that are too many for one message.
+async fn write(connection: Connection) {
+    let all = || Some(DeleteOptions::new().with_prefix());
+    for round in 0..4 {
+        fill(&connection, "/cut/", if round == 2 { 2_500 } else { 300 }, 1_000).await;
+        for n in 0..150 {
+            put(&connection, format!("/cut/x{n:03}"), format!("{round}")).await;
+            let both = [TxnOp::put("/cut/y", "1", None), TxnOp::delete(format!("/cut/x{n:03}"), None)];
+            connection.kv().txn(Txn::new().and_then(both)).await.unwrap();
+        }
+        connection.kv().delete("/cut/0", all()).await.unwrap();
+    }
+}
+
+async fn cut_anywhere(etcd: Etcd) {
+    let direct = etcd.connection().await;
+    let proxy = Proxy::start(&etcd.endpoint());
+    let connection = connect(&proxy.endpoint()).await;
+    let mut watch = Watch::new(&connection, KeyRange::prefix("/cut/")).snapshot().previous_values();
+    let mut follower = Follower::default();
+    follower.until_listed(&mut watch).await;
+    let from = direct.kv().get("\0", None).await.unwrap().header().unwrap().revision() + 1;
+    // Two messages may be larger than 4 MiB, without which a revision in two pieces never comes to its end.
+    proxy.cut_within(6 << 20);
+    let writer = tokio::spawn(write(direct.clone()));
+    let mut caught_up = false;
+    while !(writer.is_finished() && proxy.cuts() >= 50) {
+        let some = tokio::time::timeout(Duration::from_millis(20), watch.next()).await;
+        match some {
+            Ok(notice) => follower.hear(notice.unwrap()),
+            // Nothing large is left to come: from now on small messages have to be cut.
+            Err(_) if writer.is_finished() && !caught_up => {
+                caught_up = true;
+                proxy.cut_within(4_000);
+                proxy.close();
+                proxy.open();
+            }
+            Err(_) => drop(put(&direct, "/cut/more", "").await),
+        }
+    }
+    proxy.cut_within(0);
+    proxy.close();
+    proxy.open();
+    writer.await.unwrap();
+    put(&direct, format!("/cut/{END}"), "").await;
+    follower.until_end(&mut watch).await;
+    let expected = history(&direct, "/cut/", from, follower.events.len()).await;
+    assert_eq!(follower.events.len(), expected.len(), "{etcd:?}");
+    assert!(follower.events == expected, "{etcd:?}: events are lost, repeated or out of order");
+    assert_eq!((follower.gaps.len(), follower.resets), (0, 0), "{etcd:?}");
+    follower.agrees_with(&contents(&direct, "/cut/").await);
+}
+
+/// One test a version: they wait most of the time.
+macro_rules! cut_anywhere {
+    ($($name:ident: $etcd:expr),+) => { $(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            if every().any(|etcd| etcd == $etcd) {
+                cut_anywhere($etcd).await;
+            }
+        }
+    )+ };
+}
+
+cut_anywhere! {
+    connections_that_break_anywhere_lose_and_repeat_nothing: Etcd::System,
+    nor_do_they_on_3_5: Etcd::V3_5,
+    nor_do_they_on_3_6: Etcd::V3_6,
+    nor_do_they_on_3_7: Etcd::V3_7
+}
+
+#[tokio::test]
+async fn batches_tell_the_same_without_copies() {
+    let connection = Etcd::V3_7.connection().await;
+    let from = put(&connection, "/batch/a", "1").await;
+    fill(&connection, "/batch/", 2_000, 10).await;
+    let mut watch = Watch::new(&connection, KeyRange::prefix("/batch/")).from_revision(from);
+    assert!(matches!(soon(watch.next_batch()).await.unwrap(), Batch::Listed { keys: 0, .. }));
+    let mut events = 0;
+    while events < 2_001 {
+        let Batch::Events(batch) = soon(watch.next_batch()).await.unwrap() else { panic!() };
+        assert!(!batch.is_empty() && batch.iter().all(|event| event.kind() == Kind::Put && event.previous().is_none()));
+        assert!(batch.iter().is_sorted_by_key(|event| event.revision()));
+        events += batch.len();
+    }
+    assert_eq!(events, 2_001);
+}
+
+#[tokio::test]
+async fn a_beginning_that_is_compacted_is_a_gap_and_one_in_the_future_an_error() {
+    for etcd in every() {
+        let etcd = etcd.alone();
+        let connection = connect(&etcd.endpoints()[0]).await;
+        fill(&connection, "/a/", 300, 10).await;
+        put(&connection, "/a/000001", "x").await;
+        let now = compact(&connection).await;
+        for track in [false, true] {
+            let watch = Watch::new(&connection, KeyRange::prefix("/a/")).from_revision(2);
+            let mut watch = if track { watch.track() } else { watch };
+            let mut follower = Follower::default();
+            follower.until_listed(&mut watch).await;
+            assert_eq!(follower.gaps, [(2, now)]);
+            follower.agrees_with(&contents(&connection, "/a/").await);
+        }
+        let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).from_revision(now + 2);
+        let error = soon(watch.next()).await.unwrap_err();
+        assert_eq!(error.kind, etcd_keys::Kind::FutureRevision(now + 2), "{error}");
+        let mut next = Watch::new(&connection, KeyRange::prefix("/a/")).from_revision(now + 1);
+        assert!(matches!(soon(next.next()).await.unwrap(), Notice::Listed { .. }));
+    }
+}

@@ -1,0 +1,167 @@
+//! Watches on servers that compact, die, pause and forget.
+
+use std::time::Duration;
+
+use etcd_client::DeleteOptions;
+use etcd_keys::KeyRange;
+use etcd_keys::watch::{Kind, Notice, Watch};
+
+use crate::follower::{END, Follower};
+use crate::proxy::Proxy;
+use crate::server::{Etcd, compact, connect, contents, every, fill, put, soon};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_compaction_the_gap_is_told_and_the_difference() {
+    for (etcd, track) in every().flat_map(|etcd| [(etcd, true), (etcd, false)]) {
+        let server = etcd.alone();
+        let direct = connect(&server.endpoints()[0]).await;
+        let proxy = Proxy::start(&server.endpoints()[0]);
+        let connection = connect(&proxy.endpoint()).await;
+        fill(&direct, "/a/", 3_000, 10).await;
+        let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
+        let mut watch = if track { watch.track() } else { watch };
+        let mut follower = Follower::default();
+        follower.until_listed(&mut watch).await;
+        let seen = put(&direct, "/a/seen", "").await;
+        while follower.events.is_empty() {
+            follower.hear(soon(watch.next()).await.unwrap());
+        }
+
+        proxy.close();
+        direct.kv().delete("/a/0010", Some(DeleteOptions::new().with_prefix())).await.unwrap();
+        put(&direct, "/a/000001", "changed").await;
+        put(&direct, "/a/new", "").await;
+        put(&direct, "/b", "").await;
+        let now = compact(&direct).await;
+        proxy.open();
+        follower.until_listed(&mut watch).await;
+        let [(from, to)] = follower.gaps[..] else { panic!("{:?}", follower.gaps) };
+        assert!((from == seen || from == seen + 1) && to == now, "{etcd:?}: {from} to {to}");
+        follower.agrees_with(&contents(&direct, "/a/").await);
+        if track {
+            let deleted = follower.differences.iter().filter(|event| event.kind == Kind::Delete).count();
+            assert_eq!((deleted, follower.differences.len()), (100, 102), "{etcd:?}: only what differs");
+        }
+        put(&direct, format!("/a/{END}"), "").await;
+        follower.until_end(&mut watch).await;
+        follower.agrees_with(&contents(&direct, "/a/").await);
+    }
+}
+
+/// What is not asked for piles up in the server until it is compacted away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_nobody_asked_for_a_while_misses_nothing_silently() {
+    for etcd in every() {
+        let server = etcd.alone();
+        let connection = connect(&server.endpoints()[0]).await;
+        let writer = connect(&server.endpoints()[0]).await;
+        let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot().track();
+        let mut follower = Follower::default();
+        follower.until_listed(&mut watch).await;
+        put(&writer, "/a/x", "").await;
+        follower.hear(soon(watch.next()).await.unwrap());
+        for round in 0..4 {
+            fill(&writer, "/a/", 1_500, 10_000).await;
+            writer.kv().delete(format!("/a/000{round}"), Some(DeleteOptions::new().with_prefix())).await.unwrap();
+            compact(&writer).await;
+        }
+        put(&writer, format!("/a/{END}"), "").await;
+        follower.until_end(&mut watch).await;
+        follower.agrees_with(&contents(&writer, "/a/").await);
+        assert!(follower.gaps.len() <= 1, "{etcd:?}: {:?}", follower.gaps);
+        assert!(follower.events.is_sorted_by_key(|(revision, _)| *revision));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_and_comes_back_is_watched_on() {
+    for etcd in [Etcd::V3_5, Etcd::V3_7] {
+        let server = etcd.persistent();
+        let connection = connect(&server.endpoint()).await;
+        let writer = connect(&server.endpoint()).await;
+        let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
+        let mut follower = Follower::default();
+        follower.until_listed(&mut watch).await;
+        for round in 0..3 {
+            fill(&writer, "/a/", 1_000, 10).await;
+            if round == 1 {
+                // Some of it was heard, some was not.
+                follower.hear(soon(watch.next()).await.unwrap());
+            }
+            server.signal("-KILL");
+            server.up();
+        }
+        let writer = connect(&server.endpoint()).await;
+        put(&writer, format!("/a/{END}"), "").await;
+        follower.until_end(&mut watch).await;
+        assert_eq!((follower.events.len(), follower.gaps.len(), follower.resets), (3_001, 0, 0), "{etcd:?}");
+        follower.agrees_with(&contents(&writer, "/a/").await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_wiped_is_told_and_watched_anew() {
+    for track in [false, true] {
+        let server = Etcd::V3_7.persistent();
+        let connection = connect(&server.endpoint()).await;
+        fill(&connection, "/a/", 500, 10).await;
+        let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
+        let mut watch = if track { watch.track() } else { watch };
+        let mut follower = Follower::default();
+        follower.until_listed(&mut watch).await;
+        server.reset();
+        // More revisions than before: only the cluster's id tells.
+        let writer = connect(&server.endpoint()).await;
+        fill(&writer, "/a/", 700, 10).await;
+        fill(&writer, "/b/", 2_000, 10).await;
+        while follower.resets == 0 {
+            follower.hear(soon(watch.next()).await.unwrap());
+        }
+        follower.until_listed(&mut watch).await;
+        put(&writer, format!("/a/{END}"), "").await;
+        follower.until_end(&mut watch).await;
+        assert_eq!((follower.resets, follower.gaps.len()), (1, 0));
+        follower.agrees_with(&contents(&writer, "/a/").await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_paused_is_noticed_and_watched_on() {
+    let server = Etcd::V3_7.persistent();
+    let connection = connect(&server.endpoint()).await;
+    let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).patience(Duration::from_millis(100));
+    assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Listed { .. }));
+    put(&connection, "/a/1", "").await;
+    assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Event(event) if event.key == b"/a/1"));
+    server.signal("-STOP");
+    let error = soon(watch.next()).await.unwrap_err();
+    assert!(error.kind.is_transient(), "{error}");
+    server.signal("-CONT");
+    put(&connect(&server.endpoint()).await, "/a/2", "").await;
+    loop {
+        match soon(watch.next()).await {
+            Ok(Notice::Event(event)) => break assert_eq!(event.key, b"/a/2"),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => assert!(error.kind.is_transient(), "{error}"),
+        }
+    }
+}
+
+/// A quiet watch knows by notifications how far the server is: a compaction is no gap where nothing happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_watch_has_no_gap() {
+    let server = Etcd::V3_6.alone();
+    let direct = connect(&server.endpoints()[0]).await;
+    let proxy = Proxy::start(&server.endpoints()[0]);
+    let mut watch = Watch::new(&connect(&proxy.endpoint()).await, KeyRange::prefix("/quiet/")).track();
+    assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Listed { .. }));
+    fill(&direct, "/busy/", 500, 10).await;
+    // Longer than the silence after which it asks.
+    assert!(tokio::time::timeout(Duration::from_secs(7), watch.next()).await.is_err());
+    proxy.close();
+    compact(&direct).await;
+    proxy.open();
+    put(&direct, "/quiet/a", "").await;
+    let notice = soon(watch.next()).await.unwrap();
+    assert!(matches!(&notice, Notice::Event(event) if !event.is_difference), "{notice:?}");
+}
