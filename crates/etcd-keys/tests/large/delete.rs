@@ -96,7 +96,7 @@ async fn an_interrupted_deletion_finishes_when_it_runs_again() {
         assert!(so_far.deleted > 3_000 && left >= 10_000 - so_far.deleted - 1_000, "{so_far:?}, {left} left");
         assert!(left <= 10_000 - so_far.deleted, "{so_far:?}, {left} left");
         let again = preview(&connection, "/twice/").await;
-        assert_eq!(again.count(), left);
+        assert!(again.count() <= left && left - again.count() <= 1_000, "{} of {left}", again.count());
         // By the deletion that was interrupted, or by a new one: both are the same.
         let mut one = if etcd == Etcd::V3_5 { deletion } else { Deletion::new(&connection, again) };
         one.run(|_| ()).await.unwrap();
