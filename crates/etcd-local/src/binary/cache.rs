@@ -1,9 +1,11 @@
 //! The cache: where installed programs are kept, and what of it counts. Only directories that carry a record, which
 //! appear by one rename, count as installed. Nothing here installs.
 //!
-//!     <cache>/etcd/3.7.2/linux-amd64/{etcd, etcdctl, install.json}   complete, or not there
-//!     <cache>/.locks/etcd-3.7.2-linux-amd64                          held while that one is installed
-//!     <cache>/.scratch/etcd-3.7.2-linux-amd64/                       what the holder of that lock is working on
+//! ```text
+//! <cache>/etcd/3.7.2/linux-amd64/{etcd, etcdctl, install.json}   complete, or not there
+//! <cache>/.locks/etcd-3.7.2-linux-amd64                          held while that one is installed
+//! <cache>/.scratch/etcd-3.7.2-linux-amd64/                       what the holder of that lock is working on
+//! ```
 
 use std::io;
 use std::path::{Path, PathBuf};
