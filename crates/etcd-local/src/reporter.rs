@@ -63,6 +63,8 @@ pub enum Event {
         version: Version,
         /// Where it is.
         path: PathBuf,
+        /// Why what was asked for cannot be installed, in one line.
+        reason: String,
     },
     /// Another process is changing the same thing; we wait for it.
     Waiting {
@@ -92,10 +94,10 @@ impl fmt::Display for Event {
             Self::Downloaded => write!(f, "checking and unpacking"),
             Self::SourceFailed { source, reason } => write!(f, "not from {source}: {reason}"),
             Self::Installed { path } => write!(f, "installed {}", path.display()),
-            Self::Substituted { wanted, version, path } => {
+            Self::Substituted { wanted, version, path, reason } => {
                 write!(
                     f,
-                    "no etcd satisfies `{wanted}` and none can be installed: using {version} at {}",
+                    "no etcd satisfies `{wanted}`: using {version} at {}, as none can be installed: {reason}",
                     path.display()
                 )
             }

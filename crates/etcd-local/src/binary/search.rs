@@ -102,7 +102,8 @@ impl Binaries {
         match (wanted, best) {
             (Wanted::Matching(requirement), Some(best)) => {
                 let (wanted, version, path) = (requirement.to_string(), best.version.clone(), best.path.clone());
-                self.reporter.report(&Event::Substituted { wanted, version, path });
+                let reason = with_causes(&error);
+                self.reporter.report(&Event::Substituted { wanted, version, path, reason });
                 Ok(best.clone())
             }
             _ => Err(FindError::Nothing { wanted: wanted.clone(), found: passed.lines, source: Box::new(error) }),

@@ -141,8 +141,9 @@ fn a_requirement_that_cannot_be_met_takes_the_highest_that_is_there_and_says_so(
     etcd(&bench.dir("home/go/bin"), "3.3.27");
     let binary = bench.find("=3.7.2").unwrap();
     assert_eq!(binary.path, best);
-    let expected = format!("no etcd satisfies `=3.7.2` and none can be installed: using 3.5.9 at {}", best.display());
-    assert_eq!(bench.heard.lines().last().unwrap(), &expected);
+    let said = bench.heard.lines().last().unwrap().clone();
+    let expected = format!("no etcd satisfies `=3.7.2`: using 3.5.9 at {}, as none can be installed: ", best.display());
+    assert!(said.len() > expected.len() && said.starts_with(&expected), "{said}");
 }
 
 #[test]
