@@ -18,6 +18,8 @@ pub(crate) use self::preview::cluster_id;
 use crate::compaction::another_cluster;
 use crate::connect::Connection;
 use crate::error::{Error, Operation};
+use crate::kv::Compare;
+use crate::namespace::Namespace;
 use crate::retry::{Backoff, PATIENCE};
 
 /// How far a deletion is.
@@ -38,6 +40,8 @@ pub struct Progress {
 pub struct Deletion {
     connection: Connection,
     preview: Preview,
+    /// What must hold in each transaction.
+    only_while: Vec<etcd_client::Compare>,
     pace: Pace,
     /// Index into the preview's boundaries: all before it is done.
     next: usize,
@@ -54,12 +58,25 @@ impl Deletion {
         Self {
             connection: connection.clone(),
             preview,
+            only_while: Vec::new(),
             pace: Pace::default(),
             next: 0,
             deleted: 0,
             passed: 0,
             revision,
         }
+    }
+
+    /// Deletes only as long as all of this holds: each transaction compares it anew. Keys are named in full.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::Kind::Invalid) for the empty key.
+    pub fn only_while(mut self, holds: impl IntoIterator<Item = Compare>) -> Result<Self, Error> {
+        let all_keys = Namespace::new("");
+        let compares = holds.into_iter().map(|compare| compare.into_etcd(&all_keys)).collect::<Result<Vec<_>, _>>();
+        let refuse = |kind| self.connection.error(Operation::Delete(self.preview.range().clone()), kind);
+        self.only_while = compares.map_err(refuse)?;
+        Ok(self)
     }
 
     /// What is deleted.
@@ -83,7 +100,8 @@ impl Deletion {
     /// Deletes what is left, and tells `heard` after every chunk. A server that goes away is waited for, 5 s.
     ///
     /// # Errors
-    /// Whatever a write says, and that another cluster answers than the one that was previewed.
+    /// Whatever a write says, that another cluster answers than the one that was previewed, and
+    /// [`Kind::NotMet`](crate::Kind::NotMet).
     /// [`Deletion::progress`] tells how far it came; the rest is untouched.
     pub async fn run(&mut self, mut heard: impl FnMut(Progress)) -> Result<Progress, Error> {
         self.prove_same_cluster().await?;
@@ -101,12 +119,13 @@ impl Deletion {
     }
 
     /// The next chunk and how many steps between boundaries it takes.
-    fn chunk(&self) -> Option<(Chunk, usize)> {
+    fn chunk(&self) -> Option<(Chunk<'_>, usize)> {
         let (range, steps) = self.preview.chunk(self.next, self.pace.steps())?;
-        Some((Chunk { range, preview: self.preview.revision(), pieces: self.pace.pieces() }, steps))
+        let (only_while, pieces) = (self.only_while.as_slice(), self.pace.pieces());
+        Some((Chunk { range, only_while, preview: self.preview.revision(), pieces }, steps))
     }
 
-    async fn delete(&self, chunk: &Chunk) -> Result<Outcome, Error> {
+    async fn delete(&self, chunk: &Chunk<'_>) -> Result<Outcome, Error> {
         let mut backoff = None;
         loop {
             let error = match chunk.delete(&self.connection, self.preview.range()).await {

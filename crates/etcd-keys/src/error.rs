@@ -113,6 +113,9 @@ pub enum Kind {
     /// Somebody else has had the lock, or led, all the time that there was.
     #[error("others have held it for all of the time given")]
     Held,
+    /// What was to hold all the while does not any more; see [`Deletion::only_while`](crate::delete::Deletion::only_while).
+    #[error("what it depended on has changed")]
+    NotMet,
     /// An empty key, or a request that etcd finds malformed.
     #[error("invalid request: {0}")]
     Invalid(String),

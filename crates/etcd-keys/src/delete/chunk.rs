@@ -4,7 +4,7 @@
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse};
 
 use crate::connect::Connection;
-use crate::error::{Error, Operation};
+use crate::error::{Error, Kind, Operation};
 use crate::pages::Pages;
 use crate::range::{KeyRange, successor};
 
@@ -12,8 +12,10 @@ use crate::range::{KeyRange, successor};
 const MOST_RANGES: usize = 100;
 
 /// A part of the deletion.
-pub(super) struct Chunk {
+pub(super) struct Chunk<'a> {
     pub(super) range: KeyRange,
+    /// What must hold besides.
+    pub(super) only_while: &'a [Compare],
     /// Keys with a later modification stay.
     pub(super) preview: i64,
     /// In how many transactions at least.
@@ -31,7 +33,7 @@ pub(super) struct Outcome {
 /// `[from, to)`.
 type Span = (Vec<u8>, Vec<u8>);
 
-impl Chunk {
+impl Chunk<'_> {
     /// Deletes what is not newer than the preview. Doing it again does no harm.
     pub(super) async fn delete(&self, connection: &Connection, whole: &KeyRange) -> Result<Outcome, Error> {
         let operation = || Operation::Delete(whole.clone());
@@ -45,8 +47,11 @@ impl Chunk {
             if let Some(header) = answer.header() {
                 (outcome.revision, outcome.cluster_id) = (header.revision(), header.cluster_id());
             }
+            let answers = answer.op_responses();
             if answer.succeeded() {
-                outcome.deleted += answer.op_responses().iter().map(deleted).sum::<u64>();
+                outcome.deleted += answers.iter().map(deleted).sum::<u64>();
+            } else if answers.iter().any(says_not_met) {
+                return Err(connection.error(operation(), Kind::NotMet));
             } else if let Some(span) = hull(&spans) {
                 // Something in it is newer. In halves, so that whoever keeps writing among these keys cannot
                 // hold us up for ever: at one key there is no doubt left.
@@ -61,8 +66,11 @@ impl Chunk {
             Compare::mod_revision(from.clone(), CompareOp::Less, self.preview + 1).with_range(to.clone())
         };
         let delete = |(from, to): &Span| TxnOp::delete(from.clone(), Some(DeleteOptions::new().with_range(to.clone())));
-        let (when, then): (Vec<_>, Vec<_>) = spans.iter().map(|span| (unchanged(span), delete(span))).unzip();
-        Txn::new().when(when).and_then(then)
+        let (mut when, then): (Vec<_>, Vec<_>) = spans.iter().map(|span| (unchanged(span), delete(span))).unzip();
+        // If it fails, the inner one tells which of the two it was.
+        let or_else = (!self.only_while.is_empty()).then(|| TxnOp::txn(Txn::new().when(self.only_while)));
+        when.extend_from_slice(self.only_while);
+        Txn::new().when(when).and_then(then).or_else(or_else.into_iter().collect::<Vec<_>>())
     }
 
     /// Looks at the keys of a span and cuts those that are not newer than the preview into transactions of
@@ -139,6 +147,10 @@ impl Cut {
 fn hull(spans: &[Span]) -> Option<Span> {
     let ((from, _), (_, to)) = (spans.first()?, spans.last()?);
     Some((from.clone(), to.clone()))
+}
+
+fn says_not_met(answer: &TxnOpResponse) -> bool {
+    matches!(answer, TxnOpResponse::Txn(inner) if !inner.succeeded())
 }
 
 fn deleted(answer: &TxnOpResponse) -> u64 {

@@ -150,7 +150,7 @@ impl Compare {
         Self::mod_revision(kv.key.as_slice(), CompareOp::Equal, kv.mod_revision)
     }
 
-    fn into_etcd(self, namespace: &Namespace) -> Result<etcd_client::Compare, Kind> {
+    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<etcd_client::Compare, Kind> {
         let (key, end) = to_wire(&self.range, namespace)?;
         let op = self.op;
         let compare = match self.with {
