@@ -1,6 +1,7 @@
 //! The commands that speak etcd's API live in another program, `etcd-console`, which needs gRPC. Here it is
 //! built when it has to be, and everything is handed over to it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,22 +22,21 @@ const PROFILE: &str = "console";
 pub(crate) fn run(name: &str, args: &Forwarded, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     let program = up_to_date(cx)?;
+    let mut command = Command::new(program);
+    child::become_program(command.args(settings(cx)?).arg(name).args(&args.args))
+}
+
+/// What it is told of the workspace, in hidden flags.
+pub(crate) fn settings(cx: &Context) -> Result<Vec<OsString>> {
     let builder = cx.builder()?;
     let settings = builder.settings();
-    let mut command = Command::new(program);
-    command.arg("--home").arg(etcd_local::home(&cx.workspace)).args([
-        "--root",
-        &settings.root,
-        "--test-root",
-        &settings.test_root,
-    ]);
-    for prefix in &settings.protected {
-        command.args(["--protected", prefix]);
-    }
-    if cx.output.is_quiet() {
-        command.arg("--quiet");
-    }
-    child::become_program(command.arg(name).args(&args.args))
+    let mut flags: Vec<OsString> = vec!["--home".into(), etcd_local::home(&cx.workspace).into()];
+    let mut add = |name: &str, value: &str| flags.extend([name.into(), value.into()]);
+    add("--root", &settings.root);
+    add("--test-root", &settings.test_root);
+    settings.protected.iter().for_each(|prefix| add("--protected", prefix));
+    flags.extend(cx.output.is_quiet().then(|| "--quiet".into()));
+    Ok(flags)
 }
 
 /// The program, built if it is missing or older than what it is made of.

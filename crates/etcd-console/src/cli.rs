@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use etcd_sandbox::RunId;
 
 /// Read, write, delete and watch keys. Arguments have the shape that etcdctl's have.
 ///
@@ -59,6 +60,10 @@ pub(crate) enum Command {
     Undo(Undo),
     Watch(Watch),
     Member(Member),
+    Runs(Runs),
+    TestClean(TestClean),
+    #[command(hide = true)]
+    Keep(Keep),
     #[command(hide = true)]
     Fill(Fill),
     #[command(hide = true)]
@@ -229,6 +234,69 @@ pub(crate) struct Watch {
 pub(crate) struct Member {
     #[command(subcommand)]
     pub(crate) command: MemberCommand,
+}
+
+/// The test runs that there are: alive or dead, their age and keys, and who started them
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask runs")]
+pub(crate) struct Runs {
+    /// How to answer on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Remove what dead test runs left, and nothing outside the test root
+///
+/// A run is dead when no process of it is left on this machine, or, if it is of another, when it gave no sign of life
+/// for ten times as long as it may be silent, which is watched for. Keys below the test root that belong to no run go,
+/// too, if this is the workspace's own instance.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask test-clean --dry-run\n  cargo xtask test-clean --run 20261123T113433Z-…."
+)]
+pub(crate) struct TestClean {
+    /// Only this run
+    #[arg(long, value_name = "ID", conflicts_with = "unregistered")]
+    pub(crate) run: Option<RunId>,
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Remove what belongs to no run, also where the etcd is not the workspace's own
+    #[arg(long)]
+    pub(crate) unregistered: bool,
+    /// Remove live runs, too, after asking; their tests fail
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// How to answer on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Keep a run alive, for `test` and `run`, until stdin says how it ends
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask run -- CMD")]
+pub(crate) struct Keep {
+    /// Where the run's lock is to be
+    #[arg(long)]
+    pub(crate) lock_dir: PathBuf,
+    /// What runs
+    #[arg(long, default_value = "")]
+    pub(crate) command: String,
+    /// The process that runs it
+    #[arg(long)]
+    pub(crate) runner: u32,
+    /// How long the run counts as alive without a sign of life, in seconds
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub(crate) ttl: u64,
+    /// Go on with this run, whose keeper died
+    #[arg(long)]
+    pub(crate) adopt: Option<RunId>,
+    /// Leave alone what dead runs left
+    #[arg(long)]
+    pub(crate) no_cleaning: bool,
 }
 
 /// Write many keys, for the benches

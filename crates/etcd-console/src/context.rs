@@ -32,15 +32,32 @@ impl Context {
         Ok(Connect::new(endpoints).connect_timeout(timeout).request_timeout(timeout).connect().await?)
     }
 
+    /// Whether the cluster is the workspace's own instance, and not one elsewhere.
+    pub(crate) fn is_own_instance(&self) -> bool {
+        self.elsewhere().is_none()
+    }
+
+    /// Says something that is not the answer.
+    pub(crate) fn note(&self, text: std::fmt::Arguments<'_>) {
+        if !self.global.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// The endpoints that a flag or the environment names.
+    fn elsewhere(&self) -> Option<Vec<String>> {
+        if !self.global.endpoints.is_empty() {
+            return Some(self.global.endpoints.clone());
+        }
+        let urls =
+            std::env::var("ETCD_ENDPOINTS").ok().filter(|urls| !urls.is_empty() && self.global.instance.is_none())?;
+        Some(urls.split(',').map(|url| url.trim().to_owned()).collect())
+    }
+
     /// A flag beats the environment, which beats the record.
     fn endpoints(&self) -> Result<Vec<String>> {
-        if !self.global.endpoints.is_empty() {
-            return Ok(self.global.endpoints.clone());
-        }
-        if self.global.instance.is_none()
-            && let Some(urls) = std::env::var("ETCD_ENDPOINTS").ok().filter(|urls| !urls.is_empty())
-        {
-            return Ok(urls.split(',').map(|url| url.trim().to_owned()).collect());
+        if let Some(endpoints) = self.elsewhere() {
+            return Ok(endpoints);
         }
         let name = self.global.instance.as_deref().unwrap_or("default");
         let path = self.global.home.join(name).join("instance.json");

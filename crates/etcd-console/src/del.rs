@@ -1,7 +1,6 @@
 //! `del`: shows what would go, asks, writes it to an undo file, and deletes it without stalling others.
 
 use std::fs::DirBuilder;
-use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -14,8 +13,9 @@ use etcd_keys::{Connection, undo};
 use serde::Serialize;
 
 use crate::cli::{Del, Format};
+use crate::confirm::{self, Question, refused};
 use crate::context::Context;
-use crate::output::{self, Base64, Exit, Failure, Progress};
+use crate::output::{self, Base64, Progress};
 
 pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let range = args.keys.range()?;
@@ -33,7 +33,8 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     check_count(&args, &preview)?;
-    confirm(&args, &shown)?;
+    let what = format!("{} at {}, cluster {}", keys(shown.count), shown.endpoint, shown.cluster_id);
+    confirm::ask(&Question { what: &what, examples: &shown.examples(), yes: args.yes })?;
     let undo = match args.no_undo {
         true => None,
         false => Some(write_undo_file(&connection, &preview, cx).await?),
@@ -41,10 +42,6 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let outcome = delete(&connection, preview, undo.as_deref(), cx).await?;
     shown.print(args.format, "deleted", Some(outcome), undo.as_deref())?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn refused(what: String, next: impl Into<String>) -> anyhow::Error {
-    Failure { exit: Exit::Refused, what, next: next.into() }.into()
 }
 
 /// What a range holds, as it is shown before and after.
@@ -138,29 +135,6 @@ fn check_count(args: &Del, preview: &Preview) -> Result<()> {
             Err(refused(what, format!("`--expect-count {count}` says that you know")))
         }
         _ => Ok(()),
-    }
-}
-
-/// Asks on a terminal. Elsewhere nobody can answer, so that silence is a no.
-fn confirm(args: &Del, shown: &Shown) -> Result<()> {
-    if args.yes {
-        return Ok(());
-    }
-    let Shown { endpoint, cluster_id, count, .. } = shown;
-    let what = format!("{} at {endpoint}, cluster {cluster_id}", keys(*count));
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(refused(
-            format!("refused to delete {what}: there is nobody to ask"),
-            "`--yes` does it without asking",
-        ));
-    }
-    eprint!("{}Delete {what}? [y/N] ", shown.examples());
-    io::stderr().flush()?;
-    let mut line = String::new();
-    io::stdin().read_line(&mut line)?;
-    match line.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(refused("nothing was deleted".to_owned(), "answer `y` to delete")),
     }
 }
 

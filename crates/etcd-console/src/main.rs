@@ -2,15 +2,19 @@
 //! it, with what it must know of the workspace in hidden flags. Here: from arguments to an exit code.
 
 mod cli;
+mod confirm;
 mod context;
 mod del;
 mod fill;
 mod get;
+mod keep;
 mod keys;
 mod load;
 mod member;
 mod output;
 mod put;
+mod runs;
+mod test_clean;
 mod undo;
 mod watch;
 
@@ -43,6 +47,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Undo(args) => undo::run(args, &cx).await,
             Command::Watch(args) => watch::run(args, &cx).await,
             Command::Member(args) => member::run(args, &cx).await,
+            Command::Runs(args) => runs::run(args, &cx).await,
+            Command::TestClean(args) => test_clean::run(args, &cx).await,
+            Command::Keep(args) => keep::run(args, &cx).await,
             Command::Fill(args) => fill::run(args, &cx).await,
             Command::Load(args) => load::run(args, &cx).await,
         }

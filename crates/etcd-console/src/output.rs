@@ -45,9 +45,9 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         eprintln!("hint: {next}");
         return ExitCode::from(*exit as u8);
     }
-    let of_etcd = match error.downcast_ref::<UndoError>() {
-        Some(UndoError::Etcd(error)) => Some(&**error),
-        _ => error.downcast_ref::<Error>(),
+    let of_etcd = match error.downcast_ref::<etcd_sandbox::Error>() {
+        Some(etcd_sandbox::Error::Etcd(error)) => Some(&**error),
+        _ => of_etcd(error),
     };
     if let Some(error) = of_etcd {
         eprintln!("hint: {}", next_step(&error.kind));
@@ -65,6 +65,13 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         None => {}
     }
     ExitCode::from(Exit::Failure as u8)
+}
+
+fn of_etcd(error: &anyhow::Error) -> Option<&Error> {
+    match error.downcast_ref::<UndoError>() {
+        Some(UndoError::Etcd(error)) => Some(&**error),
+        _ => error.downcast_ref::<Error>(),
+    }
 }
 
 fn next_step(kind: &Kind) -> &'static str {

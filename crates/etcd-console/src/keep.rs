@@ -1,0 +1,134 @@
+//! `keep`: the keeper of a run. Registers it, keeps it alive while its runner works, and ends it as the runner
+//! says, or as it must when the runner is gone. Speaks JSON lines: what the runner reads on stdout is [`Said`],
+//! what it writes to stdin is one word, `sweep` or `keep`; the end of stdin means that it died.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use etcd_sandbox::{Ended, Plan, Registry, Run};
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::task::JoinHandle;
+
+use crate::cli::Keep;
+use crate::context::Context;
+use crate::output::{Exit, Failure};
+
+/// How long a keeper whose runner was killed tries to sweep while etcd does not answer. Then the lease has run out, and
+/// the run is for the next one who cleans.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a keeper says, a line each.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    /// The run is registered.
+    Registered { run: String, prefix: String, lock: PathBuf, variables: Vec<(&'static str, String)> },
+    /// Somebody else has taken it away; nothing can be relied on any more.
+    Lost,
+    /// It has ended.
+    Ended { keys: u64, stragglers: bool, lost: bool },
+}
+
+pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
+    let registry = cx.registry().await?;
+    let run = match &args.adopt {
+        Some(id) => Run::adopt(&registry, id.clone()).await?.context("the run is being swept")?,
+        None => {
+            let plan = Plan::new(&args.lock_dir, &args.command).runner(args.runner);
+            Run::start(&registry, plan.ttl(Duration::from_secs(args.ttl))).await?
+        }
+    };
+    say(&Said::Registered {
+        run: run.id().to_string(),
+        prefix: run.prefix(),
+        lock: run.lock().to_owned(),
+        variables: run.variables(),
+    })?;
+    // What dead runs left goes meanwhile.
+    let cleaning = (!args.no_cleaning).then(|| tokio::spawn(async move { registry.sweep_dead().await }));
+    let verdict = verdict(&run).await;
+    let ended = match verdict {
+        Verdict::Sweep => run.sweep().await?,
+        Verdict::Keep => run.keep().await?,
+        Verdict::Orphaned => sweep_patiently(run).await?,
+    };
+    finish(cleaning).await;
+    // A runner that is gone reads nothing.
+    let Ended { keys, stragglers, lost, .. } = ended;
+    let told = say(&Said::Ended { keys, stragglers, lost });
+    if !matches!(verdict, Verdict::Orphaned) {
+        told?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Clone, Copy)]
+enum Verdict {
+    Sweep,
+    Keep,
+    /// The runner died.
+    Orphaned,
+}
+
+/// Waits for the runner's word, and tells it when the run is lost.
+async fn verdict(run: &Run) -> Verdict {
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut lost = false;
+    loop {
+        tokio::select! {
+            line = lines.next_line() => return match line {
+                Ok(Some(word)) if word == "sweep" => Verdict::Sweep,
+                Ok(Some(word)) if word == "keep" => Verdict::Keep,
+                _ => Verdict::Orphaned,
+            },
+            () = run.lost(), if !lost => {
+                lost = true;
+                drop(say(&Said::Lost));
+            }
+        }
+    }
+}
+
+/// Sweeps, though etcd may be away for a while: whatever killed the runner may have shaken the server, too.
+async fn sweep_patiently(run: Run) -> Result<Ended> {
+    let (registry, id) = (run.registry().clone(), run.id().clone());
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut outcome = run.sweep().await;
+    while outcome.is_err() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        outcome = Run::sweep_again(&registry, &id).await;
+    }
+    Ok(outcome?)
+}
+
+/// Gives cleaning that is under way no time: what is not swept by now is there for the next one.
+async fn finish(cleaning: Option<JoinHandle<Result<u64, etcd_keys::Error>>>) {
+    if let Some(cleaning) = cleaning {
+        cleaning.abort();
+        drop(cleaning.await);
+    }
+}
+
+fn say(said: &Said) -> Result<()> {
+    let mut line = serde_json::to_vec(said)?;
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&line).and_then(|()| out.flush()).context("the runner does not listen")
+}
+
+impl Context {
+    /// The runs of the cluster that the arguments name.
+    pub(crate) async fn registry(&self) -> Result<Registry> {
+        let roots = etcd_sandbox::Roots::new(&self.global.root, &self.global.test_root, &self.global.protected)
+            .map_err(|error| Failure {
+                exit: Exit::Usage,
+                what: error.to_string(),
+                next: "`[workspace.metadata.etcd]` in Cargo.toml has `root`, `test-root` and `protected`".to_owned(),
+            })?;
+        Ok(Registry::new(&self.connect().await?, roots))
+    }
+}

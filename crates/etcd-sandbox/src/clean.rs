@@ -1,0 +1,70 @@
+//! Sweeping what others left, on the way: only runs that are dead for certain, and none that was kept on
+//! purpose. What fails is left to the next one who comes by.
+
+use std::path::Path;
+
+use etcd_keys::Error;
+use tokio::task::JoinSet;
+
+use crate::judge::{Death, Standing};
+use crate::lock;
+use crate::record::State;
+use crate::registry::{Entry, Registry};
+use crate::sweep::Swept;
+
+/// Sweeps what processes of this machine left that had their locks in this directory. Costs nothing where there
+/// are none.
+pub(crate) async fn left_here(registry: &Registry, lock_dir: &Path) {
+    for (id, whose, lock) in lock::free_in(lock_dir) {
+        if whose.endpoints != registry.connection().endpoint() {
+            continue;
+        }
+        match registry.entry(&id).await {
+            Ok(Some(run)) if run.alive || is_kept(&run) => {}
+            Ok(Some(run)) => drop(registry.sweep(&run, Death(Some(lock))).await),
+            Ok(None) => lock.remove(),
+            Err(_) => return,
+        }
+    }
+}
+
+impl Registry {
+    /// Sweeps every run that is dead for certain, all at the same time where that takes watching: up to twenty times
+    /// to live. Runs that were kept stay. Tells how many keys went.
+    ///
+    /// # Errors
+    /// Whatever reads and writes may end in; what was not swept is there for the next one.
+    pub async fn sweep_dead(&self) -> Result<u64, Error> {
+        let mut watched = JoinSet::new();
+        let mut keys = 0;
+        for run in self.list().await?.runs.into_iter().filter(|run| !is_kept(run)) {
+            match self.judge(&run) {
+                Standing::Dead(proof) => keys += gone(self.sweep(&run, proof).await?),
+                Standing::Unproven(_) => {
+                    let registry = self.clone();
+                    watched.spawn(async move {
+                        match registry.stays_away(&run).await? {
+                            Some(proof) => registry.sweep(&run, proof).await.map(gone),
+                            None => Ok(0),
+                        }
+                    });
+                }
+                Standing::Alive(_) | Standing::Unknown => {}
+            }
+        }
+        while let Some(swept) = watched.join_next().await {
+            keys += swept.unwrap_or(Ok(0))?;
+        }
+        Ok(keys)
+    }
+}
+
+fn is_kept(run: &Entry) -> bool {
+    run.found.record().is_some_and(|record| record.state == State::Kept)
+}
+
+fn gone(swept: Swept) -> u64 {
+    match swept {
+        Swept::Gone(keys) | Swept::NotOurs(keys) => keys,
+    }
+}

@@ -1,0 +1,105 @@
+//! What can go wrong with runs and sandboxes, with the next step to take: tests show it as it is.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::roots::RootsError;
+use crate::run_id::RunId;
+
+/// Why there is no sandbox, or what went wrong in it. Cheap to clone: tests that cannot have a server all get the
+/// same error. `Debug` is as readable as `Display`, for that is what a failing test prints.
+#[derive(Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No etcd answers.
+    #[error("no etcd answers at {endpoints}; `cargo xtask etcd-up` starts one, `cargo xtask test` brings one along")]
+    NoEtcd {
+        /// Where it was looked for.
+        endpoints: String,
+        /// What was tried.
+        source: Arc<etcd_keys::Error>,
+    },
+    /// Etcd refused something, or stopped answering.
+    #[error("{0}")]
+    Etcd(#[source] Arc<etcd_keys::Error>),
+    /// The environment names a run that etcd does not know.
+    #[error(
+        "the run `{run}` is not registered at {endpoints}: it has ended. Unset ETCD_TEST_RUN and ETCD_TEST_PREFIX, or use `cargo xtask run`"
+    )]
+    NoRun {
+        /// The run.
+        run: RunId,
+        /// Where it was looked for.
+        endpoints: String,
+    },
+    /// The run is being swept.
+    #[error("the run `{0}` is being swept: its runner has ended")]
+    Swept(RunId),
+    /// `ETCD_TEST_PREFIX` and `ETCD_TEST_RUN` do not belong together, or not to this workspace.
+    #[error("{name} is `{value}`: {why}. `cargo xtask test` and `cargo xtask run` set it")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The workspace's `[workspace.metadata.etcd]` cannot be used.
+    #[error("`{path}`: {why}", path = path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The test root cannot be used.
+    #[error("{0}")]
+    Roots(#[from] RootsError),
+    /// Something of this machine: the run's lock, random bits.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// A key did not come to be as it was waited for.
+    #[error("{0}")]
+    Waited(#[from] crate::wait::Waited),
+    /// The keys are not those that were expected.
+    #[error("{0}")]
+    Keys(#[from] crate::expect::Difference),
+    /// What happened cannot be told any more: it is compacted.
+    #[error("what happened before revision {0} is compacted; a test that compacts wants a server of its own")]
+    Compacted(i64),
+    /// A server for this test alone could not be had.
+    #[error("no etcd for this test alone: {0}")]
+    Private(String),
+}
+
+impl Error {
+    pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |source| Self::System { what, source: Arc::new(source) }
+    }
+}
+
+impl From<etcd_keys::Error> for Error {
+    fn from(error: etcd_keys::Error) -> Self {
+        Self::Etcd(Arc::new(error))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        match self {
+            Self::NoEtcd { source, .. } => write!(f, "\n  because: {source}"),
+            Self::Etcd(source) => source.source.iter().try_for_each(|source| write!(f, "\n  because: {source}")),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Comparing what is under a prefix with what should be, and saying how they differ.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use etcd_keys::text::Escaped;
+
+/// Keys and their values.
+pub(crate) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// How keys differ from those that were expected. `Debug` is as readable as `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Difference {
+    prefix: String,
+    lines: Vec<Line>,
+    same: usize,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Line {
+    Missing(Vec<u8>, Vec<u8>),
+    Unexpected(Vec<u8>, Vec<u8>),
+    Changed { key: Vec<u8>, expected: Vec<u8>, found: Vec<u8> },
+}
+
+impl Difference {
+    /// `None`: they are the same.
+    pub(crate) fn between(prefix: &str, expected: &Contents, found: &Contents) -> Option<Self> {
+        let keys = expected.keys().chain(found.keys().filter(|key| !expected.contains_key(*key)));
+        let mut lines = Vec::new();
+        let mut same = 0;
+        for key in keys {
+            match (expected.get(key), found.get(key)) {
+                (Some(expected), None) => lines.push(Line::Missing(key.clone(), expected.clone())),
+                (None, Some(found)) => lines.push(Line::Unexpected(key.clone(), found.clone())),
+                (Some(expected), Some(found)) if expected != found => {
+                    lines.push(Line::Changed { key: key.clone(), expected: expected.clone(), found: found.clone() })
+                }
+                _ => same += 1,
+            }
+        }
+        lines.sort_by(|one, other| one.key().cmp(other.key()));
+        (!lines.is_empty()).then(|| Self { prefix: prefix.to_owned(), lines, same })
+    }
+}
+
+impl Line {
+    fn key(&self) -> &[u8] {
+        match self {
+            Self::Missing(key, _) | Self::Unexpected(key, _) | Self::Changed { key, .. } => key,
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { prefix, lines, same } = self;
+        write!(f, "the keys under `{prefix}` are not those expected (- missing, + unexpected, ~ changed):")?;
+        for line in lines {
+            match line {
+                Line::Missing(key, value) => write!(f, "\n  - {} = {}", Escaped(key), Escaped(value))?,
+                Line::Unexpected(key, value) => write!(f, "\n  + {} = {}", Escaped(key), Escaped(value))?,
+                Line::Changed { key, expected, found } => {
+                    write!(f, "\n  ~ {} = {}, not {}", Escaped(key), Escaped(found), Escaped(expected))?;
+                }
+            }
+        }
+        if *same > 0 { write!(f, "\n    {same} as expected") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Difference {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_says_what_to_look_at() {
+        let contents = |pairs: &[(&str, &str)]| -> Contents {
+            pairs.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+        };
+        let expected = contents(&[("a", "1"), ("b", "2"), ("d", "4")]);
+        let found = contents(&[("a", "1"), ("b", "3"), ("c\n", "\u{1}")]);
+        let difference = Difference::between("/t/", &expected, &found).unwrap();
+        assert_eq!(
+            difference.to_string(),
+            "the keys under `/t/` are not those expected (- missing, + unexpected, ~ changed):\n  \
+             ~ b = 3, not 2\n  + c\\n = \\x01\n  - d = 4\n    1 as expected"
+        );
+        assert_eq!(Difference::between("/t/", &expected, &expected), None);
+    }
+}

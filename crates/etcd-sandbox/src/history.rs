@@ -1,0 +1,45 @@
+//! What happened under a prefix so far, as a list.
+
+use std::time::Duration;
+
+use etcd_keys::watch::{Event, Notice, Watch};
+use etcd_keys::{KeyRange, Keys};
+
+use crate::error::Error;
+
+/// How long the list may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The events under a namespace from a revision until now, in order; keys without its prefix.
+///
+/// The end is found by a key of our own, written at the prefix itself: as a key of no name it is not in the
+/// namespace, though a watch sees it.
+pub(crate) async fn since(keys: &Keys, revision: i64) -> Result<Vec<Event>, Error> {
+    let prefix = keys.namespace().prefix();
+    let end = keys.connection().all_keys().put(prefix, "").await?.revision;
+    let mut watch = Watch::new(keys.connection(), KeyRange::prefix(prefix)).from_revision(revision).previous_values();
+    let told = async {
+        let mut events = Vec::new();
+        loop {
+            match watch.next().await? {
+                Notice::Event(event) if event.key == prefix && event.revision >= end => return Ok(events),
+                Notice::Event(event) => events.extend(relative(event, keys)),
+                Notice::Gap { to, .. } => return Err(Error::Compacted(to)),
+                Notice::Reset { .. } => return Err(Error::Compacted(revision)),
+                _ => {}
+            }
+        }
+    };
+    match tokio::time::timeout(PATIENCE, told).await {
+        Ok(told) => told,
+        Err(_) => {
+            let operation = etcd_keys::Operation::Watch(KeyRange::prefix(prefix));
+            Err(keys.connection().error(operation, etcd_keys::Kind::TimedOut).into())
+        }
+    }
+}
+
+fn relative(event: Event, keys: &Keys) -> Option<Event> {
+    let key = keys.namespace().to_relative(&event.key)?.to_vec();
+    Some(Event { key, ..event })
+}

@@ -1,0 +1,59 @@
+//! Who we are, for a run's record: host, boot, process. Says nothing about others.
+
+use std::fs;
+
+/// This machine and this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    /// Different after every start of the system; empty where it does not tell.
+    pub(crate) boot: String,
+}
+
+impl Host {
+    pub(crate) fn this() -> Self {
+        Self { name: name(), boot: boot() }
+    }
+}
+
+#[cfg(unix)]
+fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(unix))]
+fn name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_default()
+}
+
+#[cfg(target_os = "macos")]
+fn boot() -> String {
+    let sysctl = std::process::Command::new("/usr/sbin/sysctl").args(["-n", "kern.bootsessionuuid"]).output();
+    sysctl.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "macos"))]
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+/// When a process started, in the system's own ticks; 0 where it does not tell. With the pid it names a
+/// process for people to look for; nothing is ever signalled or decided by it.
+pub(crate) fn start_of(pid: u32) -> u64 {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0 };
+    // The name before may hold anything, a parenthesis too. Field 22 is the 20th after it.
+    let Some((_, fields)) = stat.rsplit_once(") ") else { return 0 };
+    fields.split(' ').nth(19).and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_is_the_same_when_asked_again() {
+        assert_eq!(Host::this(), Host::this());
+        assert!(!Host::this().name.is_empty());
+        assert_eq!(start_of(std::process::id()), start_of(std::process::id()));
+    }
+}

@@ -1,0 +1,177 @@
+//! A run's record, `.run`: who it is, for others to judge whether it lives. Written by us, read as something
+//! that anybody may have written.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::{self, Host};
+
+/// The version of the record's form.
+pub const SCHEMA: u32 = 1;
+
+/// How long a run counts as alive after its keeper was last heard of. Ten of these are waited for a run of
+/// another host.
+pub(crate) const TTL: Duration = Duration::from_secs(5);
+/// What a record may say at most: it comes from anybody, and is waited for.
+const LONGEST_TTL: u64 = 60;
+
+/// What `.run` says, in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA`]; a reader that knows only smaller numbers leaves the run alone.
+    pub schema: u32,
+    /// How far the run is.
+    pub state: State,
+    /// The runner's host.
+    pub host: String,
+    /// The host's boot id; empty where the system has none.
+    #[serde(default)]
+    pub boot: String,
+    /// The runner's pid. It proves nothing; the lock does.
+    pub pid: u32,
+    /// When that process started, in ticks since the boot; 0 where the system does not tell.
+    #[serde(default)]
+    pub pid_start: u64,
+    /// The lock that all processes of the run hold, on that host.
+    pub lock: PathBuf,
+    /// What runs.
+    pub command: String,
+    /// When it began, RFC 3339, by that host's clock: for people.
+    pub began: String,
+    /// The time to live of `.alive`, in seconds.
+    pub ttl: u64,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its tests run, or it died.
+    Running,
+    /// It has ended, and its keys are to stay until somebody cleans.
+    Kept,
+    /// Its keys are being deleted.
+    Sweeping,
+}
+
+impl Record {
+    /// The record of a run that this process begins now, for a runner that may be another process.
+    pub(crate) fn new(runner: u32, lock: PathBuf, command: String, ttl: Duration) -> Self {
+        let host = Host::this();
+        Self {
+            schema: SCHEMA,
+            state: State::Running,
+            host: host.name,
+            boot: host.boot,
+            pid: runner,
+            pid_start: host::start_of(runner),
+            lock,
+            command,
+            began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            ttl: ttl.as_secs().max(1),
+        }
+    }
+
+    /// The record in another state.
+    pub(crate) fn with(&self, state: State) -> Self {
+        Self { state, ..self.clone() }
+    }
+
+    /// Whether the run is one of this machine, since it was started.
+    pub(crate) fn is_of(&self, host: &Host) -> bool {
+        (self.host.as_str(), self.boot.as_str()) == (host.name.as_str(), host.boot.as_str())
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // Strings and numbers: there is nothing that JSON could not hold.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// A record as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// One that can be read.
+    Record(Box<Record>),
+    /// One of a version to come: the run is left alone.
+    Newer(u32),
+    /// Something else, with what is wrong with it.
+    Damaged(String),
+}
+
+impl Found {
+    pub(crate) fn read(value: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: u32,
+        }
+        match serde_json::from_slice(value) {
+            Ok(Schema { schema }) if schema > SCHEMA => return Self::Newer(schema),
+            Ok(_) => {}
+            Err(error) => return Self::Damaged(error.to_string()),
+        }
+        match serde_json::from_slice(value) {
+            Ok(record) => Self::Record(Box::new(record)),
+            Err(error) => Self::Damaged(error.to_string()),
+        }
+    }
+
+    /// The record, if it can be read.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Newer(_) | Self::Damaged(_) => None,
+        }
+    }
+
+    /// The time to live of `.alive`, or what we would have given it.
+    pub(crate) fn ttl(&self) -> Duration {
+        let said = self.record().map(|record| record.ttl.clamp(1, LONGEST_TTL));
+        said.map_or(TTL, Duration::from_secs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> Record {
+        Record::new(std::process::id(), "/x".into(), "cargo test".to_owned(), TTL)
+    }
+
+    #[test]
+    fn a_record_reads_back() {
+        let record = record();
+        assert_eq!(Found::read(&record.to_bytes()), Found::Record(Box::new(record.clone())));
+        assert!(record.is_of(&Host::this()));
+        assert!(!Record { boot: "other".to_owned(), ..record }.is_of(&Host::this()));
+    }
+
+    #[test]
+    fn what_is_newer_or_damaged_is_told() {
+        assert_eq!(Found::read(br#"{"schema":2,"anything":[]}"#), Found::Newer(2));
+        for bytes in [&b""[..], b"{", b"null", b"{\"schema\":1}", b"\xff\xfe", b"{\"schema\":-1}"] {
+            assert!(matches!(Found::read(bytes), Found::Damaged(_)));
+        }
+    }
+
+    #[test]
+    fn nobody_makes_us_wait_for_years() {
+        let forged = Record { ttl: u64::MAX, ..record() };
+        assert_eq!(Found::Record(Box::new(forged)).ttl(), Duration::from_secs(LONGEST_TTL));
+        let forged = Record { ttl: 0, ..record() };
+        assert_eq!(Found::Record(Box::new(forged)).ttl(), Duration::from_secs(1));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(bytes: Vec<u8>) {
+            Found::read(&bytes);
+        }
+    }
+}

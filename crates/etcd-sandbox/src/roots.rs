@@ -1,0 +1,139 @@
+//! Where test data may be: the test root below the product's root, and what of it is protected. Every range
+//! that is ever cleaned comes from here and passes the guard.
+
+use std::fmt;
+
+use etcd_keys::KeyRange;
+use etcd_keys::guard::{Guard, Refusal};
+
+use crate::run_id::RunId;
+
+/// The product's root, the test root below it, and what is protected besides.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    test_root: String,
+    guard: Guard,
+}
+
+/// Why a place is no test root.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootsError {
+    /// The product's root is no prefix with at least one segment.
+    #[error("the root `{}` is not a key prefix like `/Product/v1`", .0.escape_debug())]
+    Root(String),
+    /// The test root is not one segment below the product's root.
+    #[error("the test root `{}` is not one segment below the root, like `Test`", .0.escape_debug())]
+    TestRoot(String),
+    /// The test root is protected: nothing in it could ever be cleaned.
+    #[error("the test root cannot be used: {0}")]
+    Protected(Refusal),
+}
+
+impl Roots {
+    /// A product's root like `/CloudChamber/v0.1`, the segment of the test root below it, like `Test`, and more
+    /// prefixes that nothing is deleted below. A slash at an end makes no difference.
+    ///
+    /// # Errors
+    /// If the test root would be the product's root, above it or outside of it, or is protected.
+    pub fn new(root: &str, test_root: &str, protected: &[String]) -> Result<Self, RootsError> {
+        let root = root.strip_suffix('/').unwrap_or(root);
+        let segment = test_root.strip_suffix('/').unwrap_or(test_root);
+        if !root.strip_prefix('/').is_some_and(|segments| segments.split('/').all(is_segment)) {
+            return Err(RootsError::Root(root.to_owned()));
+        }
+        if !is_segment(segment) || segment.contains('/') {
+            return Err(RootsError::TestRoot(test_root.to_owned()));
+        }
+        let guard = Guard::new(root, segment, protected.iter().map(String::as_str));
+        let roots = Self { test_root: format!("{root}/{segment}/"), guard };
+        roots.check(&roots.range()).map_err(RootsError::Protected)?;
+        Ok(roots)
+    }
+
+    /// The test root, with a slash at its end.
+    #[must_use]
+    pub fn test_root(&self) -> &str {
+        &self.test_root
+    }
+
+    /// All keys below the test root.
+    #[must_use]
+    pub fn range(&self) -> KeyRange {
+        KeyRange::prefix(self.test_root.as_str())
+    }
+
+    /// A run's prefix, with a slash at its end.
+    #[must_use]
+    pub fn run(&self, id: &RunId) -> String {
+        format!("{}{id}/", self.test_root)
+    }
+
+    /// Where it is written which runs there are: listing them must not walk over their keys.
+    pub(crate) fn index(&self) -> String {
+        format!("{}.runs/", self.test_root)
+    }
+
+    /// Whether a range is test data and nothing else.
+    ///
+    /// # Errors
+    /// What else it is.
+    pub fn check(&self, range: &KeyRange) -> Result<(), Refusal> {
+        self.guard.check_test_data(range)
+    }
+
+    /// The run whose prefix this is.
+    #[must_use]
+    pub fn run_of(&self, prefix: &str) -> Option<RunId> {
+        prefix.strip_prefix(&self.test_root)?.strip_suffix('/')?.parse().ok()
+    }
+}
+
+fn is_segment(text: &str) -> bool {
+    !text.is_empty() && text.chars().any(|c| c != '.') && !text.chars().any(char::is_control)
+}
+
+impl fmt::Display for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.test_root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_root_is_below_the_root_and_nothing_else() {
+        let roots = Roots::new("/CloudChamber/v0.1/", "Test", &[]).unwrap();
+        assert_eq!(roots.test_root(), "/CloudChamber/v0.1/Test/");
+        let id = RunId::fresh().unwrap();
+        assert_eq!(roots.run_of(&roots.run(&id)), Some(id.clone()));
+        assert_eq!(roots.run_of(&format!("/CloudChamber/v0.1/Best/{id}/")), None);
+        assert_eq!(roots.run_of("/CloudChamber/v0.1/Test/"), None);
+        for (root, test_root) in [
+            ("/", "Test"),
+            ("", "Test"),
+            ("CloudChamber", "Test"),
+            ("/a//b", "Test"),
+            ("/a", ""),
+            ("/a", "/"),
+            ("/a", "."),
+            ("/a", ".."),
+            ("/a", "../b"),
+            ("/a", "/a"),
+            ("/a", "Test/more"),
+        ] {
+            assert!(Roots::new(root, test_root, &[]).is_err(), "{root} {test_root}");
+        }
+    }
+
+    #[test]
+    fn what_is_protected_is_no_test_root() {
+        for protected in ["/a/Test", "/a", "/a/Test/", "/a/Test/inner"] {
+            let error = Roots::new("/a", "Test", &[protected.to_owned()]).unwrap_err();
+            assert!(matches!(error, RootsError::Protected(_)), "{protected}: {error}");
+        }
+        assert!(Roots::new("/a", "Test", &["/a/Testament".to_owned()]).is_ok());
+    }
+}

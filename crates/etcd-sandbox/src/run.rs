@@ -1,0 +1,329 @@
+//! A run of ours: registered, kept alive, and at its end swept or kept. Dropped without either it is dead, as if
+//! this process had been killed: others sweep it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use etcd_client::CompareOp;
+use etcd_keys::kv::{Compare, Put, Txn};
+use etcd_keys::{Keeper, Keys};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::error::Error;
+use crate::lock::{Alone, Shared, Tried};
+use crate::record::{Found, Record, State, TTL};
+use crate::registry::{Entry, Registry};
+use crate::run_id::RunId;
+use crate::sweep::{Claim, Swept, Unless};
+
+/// How long the last processes of a run that has ended may take to notice.
+const STRAGGLERS: Duration = Duration::from_secs(2);
+/// How often they are looked for, and how long a keeper waits before it tries again.
+const PACE: Duration = Duration::from_millis(20);
+/// How long a keeper waits before it tries again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What a run is to be.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    lock_dir: PathBuf,
+    command: String,
+    runner: u32,
+    ttl: Duration,
+}
+
+impl Plan {
+    /// A run of this process, whose lock is in `lock_dir`: a directory that all of the run's processes see.
+    #[must_use]
+    pub fn new(lock_dir: impl Into<PathBuf>, command: impl Into<String>) -> Self {
+        Self { lock_dir: lock_dir.into(), command: command.into(), runner: std::process::id(), ttl: TTL }
+    }
+
+    /// The process that runs the tests, where it is not this one: people look for it.
+    #[must_use]
+    pub fn runner(mut self, pid: u32) -> Self {
+        self.runner = pid;
+        self
+    }
+
+    /// How long the run counts as alive without a sign of life, in whole seconds; 5 s unless said otherwise. Another
+    /// host waits ten times as long before it sweeps.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+}
+
+/// A run that this process has registered and keeps alive.
+#[derive(Debug)]
+pub struct Run {
+    registry: Registry,
+    id: RunId,
+    record: Record,
+    /// The revision that wrote the record.
+    revision: i64,
+    lock: Shared,
+    lost: watch::Receiver<bool>,
+    keeper: Keeping,
+}
+
+/// What became of a run that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Keys that were deleted.
+    pub keys: u64,
+    /// Whether processes of the run go on: what they write is deleted by the next one who cleans.
+    pub stragglers: bool,
+    /// Whether somebody else had taken the run away.
+    pub lost: bool,
+}
+
+impl Run {
+    /// Registers a run, and keeps it alive on the connection's runtime.
+    ///
+    /// # Errors
+    /// If the lock cannot be made, or etcd does not take the record.
+    pub async fn start(registry: &Registry, plan: Plan) -> Result<Self, Error> {
+        let id = RunId::fresh().map_err(Error::system("make a run id"))?;
+        let endpoints = registry.connection().endpoint();
+        let lock = Shared::create(&plan.lock_dir, &id, endpoints)
+            .map_err(Error::system(format!("make the run's lock in `{}`", plan.lock_dir.display())))?;
+        let path = std::path::absolute(lock.path()).map_err(Error::system("tell where the run's lock is"))?;
+        let record = Record::new(plan.runner, path, plan.command, plan.ttl);
+        match Self::register(registry, id, record, lock, None).await {
+            Ok(Some(run)) => Ok(run),
+            // A fresh id that is taken would be a miracle, or a forger's work.
+            Ok(None) => Err(Error::system("register a run")(std::io::ErrorKind::AlreadyExists.into())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Goes on with a run whose keeper died, for the sake of a runner that lives and holds its lock; `None`: it is
+    /// swept, or about to be.
+    ///
+    /// # Errors
+    /// As [`Run::start`].
+    pub async fn adopt(registry: &Registry, id: RunId) -> Result<Option<Self>, Error> {
+        let Some(Entry { found: Found::Record(record), revision, .. }) = registry.entry(&id).await? else {
+            return Ok(None);
+        };
+        let lock = Shared::join(&record.lock).map_err(Error::system("join the run's lock"))?;
+        match lock {
+            Some(lock) if record.state == State::Running => {
+                Self::register(registry, id, *record, lock, Some(revision)).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn register(
+        registry: &Registry,
+        id: RunId,
+        record: Record,
+        lock: Shared,
+        before: Option<i64>,
+    ) -> Result<Option<Self>, Error> {
+        let keys = registry.connection().all_keys();
+        let ttl = Duration::from_secs(record.ttl);
+        let lease = keys.grant(ttl).await?;
+        let key = registry.record_key(&id);
+        let txn = Txn::new()
+            .when(Compare::mod_revision(key.as_str(), CompareOp::Equal, before.unwrap_or(0)))
+            .then(Put::new(key, record.to_bytes()))
+            .then(Put::new(registry.alive_key(&id), "").lease(lease.id()))
+            .then(Put::new(registry.index_key(&id), ""));
+        let answer = keys.send(txn).await?;
+        if !answer.succeeded {
+            return Ok(None);
+        }
+        let revision = answer.revision;
+        let first = lease.keep().await?;
+        let (tell, lost) = watch::channel(false);
+        let sign = SignOfLife { keys, record: registry.record_key(&id), alive: registry.alive_key(&id), revision, ttl };
+        let keeper = registry.connection().runtime().spawn(sign.keep(first, tell));
+        let keeper = Keeping(keeper.abort_handle());
+        let registry = registry.clone();
+        Ok(Some(Self { registry, id, record, revision, lock, lost, keeper }))
+    }
+
+    /// Where it is registered.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &RunId {
+        &self.id
+    }
+
+    /// The prefix of its keys; ends in `/`.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        self.registry.roots().run(&self.id)
+    }
+
+    /// The file that every process of the run holds open.
+    #[must_use]
+    pub fn lock(&self) -> &Path {
+        self.lock.path()
+    }
+
+    /// The revision at which it was registered.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// What a child finds the run by: `ETCD_ENDPOINTS`, `ETCD_TEST_RUN`, `ETCD_TEST_PREFIX`, and etcdctl's own.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let endpoints = self.registry.connection().endpoint().to_owned();
+        vec![
+            ("ETCD_ENDPOINTS", endpoints.clone()),
+            ("ETCDCTL_API", "3".to_owned()),
+            ("ETCDCTL_ENDPOINTS", endpoints),
+            ("ETCD_TEST_PREFIX", self.prefix()),
+            ("ETCD_TEST_RUN", self.id.to_string()),
+        ]
+    }
+
+    /// Returns when somebody else has taken the run away.
+    pub async fn lost(&self) {
+        let mut lost = self.lost.clone();
+        if lost.wait_for(|lost| *lost).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends the run and deletes all its keys. Processes of the run that still live are given a moment to end; if they
+    /// do not, the record stays, so that whoever cleans next deletes what they go on to write.
+    ///
+    /// # Errors
+    /// Whatever etcd says. The run is then dead, and the next one who cleans sweeps it.
+    pub async fn sweep(self) -> Result<Ended, Error> {
+        let Some(claim) = self.claim(State::Sweeping).await? else {
+            return Ok(Ended { keys: 0, stragglers: false, lost: true });
+        };
+        let (mut keys, path) = (0, self.lock.path().to_owned());
+        drop(self.lock);
+        let lock = alone_within(STRAGGLERS, &path, &self.id).await;
+        let done = match claim.delete_keys(&mut keys).await {
+            Ok(()) if lock.is_some() => claim.finish(&mut keys).await,
+            done => done,
+        };
+        match done {
+            Ok(()) => {
+                let stragglers = lock.is_none();
+                lock.into_iter().for_each(Alone::remove);
+                Ok(Ended { keys, stragglers, lost: false })
+            }
+            Err(error) if error.kind == etcd_keys::Kind::NotMet => Ok(Ended { keys, stragglers: false, lost: true }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sweeps a run of ours that [`Run::sweep`] could not.
+    ///
+    /// # Errors
+    /// As [`Run::sweep`].
+    pub async fn sweep_again(registry: &Registry, id: &RunId) -> Result<Ended, Error> {
+        let Some(run) = registry.entry(id).await? else {
+            return Ok(Ended { keys: 0, stragglers: false, lost: false });
+        };
+        match registry.sweep_by_force(&run).await? {
+            Swept::Gone(keys) => Ok(Ended { keys, stragglers: false, lost: false }),
+            Swept::NotOurs(keys) => Ok(Ended { keys, stragglers: false, lost: true }),
+        }
+    }
+
+    /// Ends the run and leaves its keys, until somebody cleans by hand.
+    ///
+    /// # Errors
+    /// Whatever etcd says. The run is then dead, and the next one who cleans sweeps it.
+    pub async fn keep(self) -> Result<Ended, Error> {
+        let kept = self.claim(State::Kept).await?;
+        Ok(Ended { keys: 0, stragglers: false, lost: kept.is_none() })
+    }
+
+    /// Ends it in the registry.
+    async fn claim(&self, state: State) -> Result<Option<Claim>, Error> {
+        self.keeper.0.abort();
+        let entry = Entry {
+            id: self.id.clone(),
+            found: Found::Record(Box::new(self.record.clone())),
+            revision: self.revision,
+            alive: true,
+            keys: 0,
+        };
+        Ok(self.registry.claim(&entry, state, Unless::Never).await?)
+    }
+}
+
+/// The task of a [`SignOfLife`], which ends with the run.
+#[derive(Debug)]
+struct Keeping(AbortHandle);
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The lock of a run whose processes are ending; `None`: one of them does not.
+async fn alone_within(patience: Duration, path: &Path, id: &RunId) -> Option<Alone> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        match Alone::attempt(path, id) {
+            Tried::Free(lock) => return Some(lock),
+            _ if tokio::time::Instant::now() >= deadline => return None,
+            _ => tokio::time::sleep(PACE).await,
+        }
+    }
+}
+
+/// `.alive`, and what it takes to keep it there.
+struct SignOfLife {
+    keys: Keys,
+    record: String,
+    alive: String,
+    revision: i64,
+    ttl: Duration,
+}
+
+impl SignOfLife {
+    /// Keeps it there, on a new lease whenever the old one may have run out, until the run is somebody else's.
+    async fn keep(self, mut keeper: Keeper, lost: watch::Sender<bool>) {
+        loop {
+            keeper.lost().await;
+            match self.renew().await {
+                Ok(Some(new)) => {
+                    let old = std::mem::replace(&mut keeper, new);
+                    // It may live after all; nothing is on it any more.
+                    drop(old.lease().revoke().await);
+                }
+                Ok(None) => {
+                    lost.send_replace(true);
+                    return;
+                }
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<Option<Keeper>, etcd_keys::Error> {
+        let lease = self.keys.grant(self.ttl).await?;
+        let txn = Txn::new()
+            .when(Compare::mod_revision(self.record.as_str(), CompareOp::Equal, self.revision))
+            .then(Put::new(self.alive.as_str(), "").lease(lease.id()));
+        if !self.keys.send(txn).await?.succeeded {
+            drop(lease.revoke().await);
+            return Ok(None);
+        }
+        lease.keep().await.map(Some)
+    }
+}

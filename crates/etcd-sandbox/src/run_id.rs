@@ -1,0 +1,103 @@
+//! Run ids: `20261123T113433Z-<32 hexadecimal digits>`. The time is for people; the 128 random bits make an
+//! id unique. Nothing is ever decided by the time.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+/// The id of a run, and the segment of its keys below the test root.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(String);
+
+/// The digits of the random part.
+const RANDOM: usize = 32;
+/// The characters of the time part.
+const TIME: usize = "20261123T113433Z".len();
+
+impl RunId {
+    /// An id that nobody has.
+    ///
+    /// # Errors
+    /// If the system has no random bits.
+    pub fn fresh() -> io::Result<Self> {
+        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let time: String = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
+        Ok(Self(format!("{time}-{}", random_hex::<16>()?)))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So many random bytes, in hexadecimal digits.
+pub(crate) fn random_hex<const BYTES: usize>() -> io::Result<String> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What was given is no run id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no run id like `20261123T113433Z-` and 32 hexadecimal digits", .0.escape_debug())]
+pub struct NoRunId(String);
+
+impl FromStr for RunId {
+    type Err = NoRunId;
+
+    fn from_str(text: &str) -> Result<Self, NoRunId> {
+        let refuse = || NoRunId(text.chars().take(100).collect());
+        let (time, random) = text.split_once('-').ok_or_else(refuse)?;
+        // As in the example: digits where it has digits.
+        let is_time = time.len() == TIME
+            && time.bytes().zip("dddddddd\x54dddddd\x5a".bytes()).all(|(byte, form)| match form {
+                b'd' => byte.is_ascii_digit(),
+                letter => byte == letter,
+            });
+        let is_random = random.len() == RANDOM && random.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_time && is_random { Ok(Self(text.to_owned())) } else { Err(refuse()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_read_back() {
+        let (a, b) = (RunId::fresh().unwrap(), RunId::fresh().unwrap());
+        assert_ne!(a, b);
+        assert_eq!(a.as_str().parse(), Ok(a.clone()));
+    }
+
+    #[test]
+    fn what_would_lead_elsewhere_is_none() {
+        let good = RunId::fresh().unwrap();
+        for text in ["", ".", "..", "/", "Standard", "2021-07-09T15:36:29.123456789-07:00", ".runs"] {
+            assert!(text.parse::<RunId>().is_err(), "{text}");
+        }
+        for text in [format!("{good}/"), format!("/{good}"), format!("../{good}"), good.as_str().to_uppercase()] {
+            assert!(text.parse::<RunId>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_is_one_segment(text in "\\PC{0,60}") {
+            if let Ok(id) = text.parse::<RunId>() {
+                prop_assert!(id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+            }
+        }
+    }
+}

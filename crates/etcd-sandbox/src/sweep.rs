@@ -1,0 +1,174 @@
+//! Deleting a run: claim it by compare-and-swap, delete its keys in bounded chunks, each of which compares the
+//! claim anew, and the record last. Never a key outside of the run's own prefix.
+
+use etcd_keys::delete::{Deletion, Preview};
+use etcd_keys::kv::{Compare, Delete, OpResponse, Put, Txn};
+use etcd_keys::{Error, KeyRange, Kind, Operation};
+
+use crate::judge::Death;
+use crate::record::{Found, Record, State, TTL};
+use crate::registry::{Entry, Registry, Unregistered};
+use crate::run_id::RunId;
+
+/// So many keys go in one transaction with the record: no other client waits long for that.
+const FEW: u64 = 500;
+
+/// What became of an attempt to sweep a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Swept {
+    /// It is gone, with so many keys.
+    Gone(u64),
+    /// It came to life, or somebody else sweeps it; so many keys were deleted before that showed.
+    NotOurs(u64),
+}
+
+/// A run that is ours to delete.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    registry: Registry,
+    id: RunId,
+    /// The revision of the record with our claim.
+    revision: i64,
+}
+
+/// What must hold for a claim to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unless {
+    /// That the run gave no sign of life.
+    Alive,
+    /// Nothing: it is our own, or its owner said so. It is told by its sign of life going.
+    Never,
+}
+
+impl Registry {
+    /// Sweeps a run that is proven dead.
+    ///
+    /// # Errors
+    /// Whatever reads and writes may end in; the rest of the run is there, and the next sweep goes on.
+    pub async fn sweep(&self, run: &Entry, proof: Death) -> Result<Swept, Error> {
+        let swept = match self.claim(run, State::Sweeping, Unless::Alive).await? {
+            Some(claim) => claim.sweep().await?,
+            None => return Ok(Swept::NotOurs(0)),
+        };
+        if let (Swept::Gone(_), Some(lock)) = (swept, proof.0) {
+            lock.remove();
+        }
+        Ok(swept)
+    }
+
+    /// Sweeps a run though it may live. Its keeper finds out, and its tests fail.
+    ///
+    /// # Errors
+    /// As [`Registry::sweep`].
+    pub async fn sweep_by_force(&self, run: &Entry) -> Result<Swept, Error> {
+        match self.claim(run, State::Sweeping, Unless::Never).await? {
+            Some(claim) => claim.sweep().await,
+            None => Ok(Swept::NotOurs(0)),
+        }
+    }
+
+    /// Deletes keys that belong to no run; how many there were. Keys that are written meanwhile stay.
+    ///
+    /// # Errors
+    /// Whatever reads and writes may end in, and [`Kind::Invalid`] for anything that is not test data.
+    pub async fn delete_unregistered(&self, found: &Unregistered) -> Result<u64, Error> {
+        self.check(&found.range)?;
+        let preview = Preview::of(self.connection(), found.range.clone()).await?;
+        // Should a run of that name be registered just now, it is one.
+        let record = [found.range.start(), b".run"].concat();
+        let mut deletion = Deletion::new(self.connection(), preview).only_while([Compare::absent(record)])?;
+        Ok(deletion.run(|_| ()).await?.deleted)
+    }
+
+    /// Makes a run ours; `None`: it changed since it was looked at.
+    pub(crate) async fn claim(&self, run: &Entry, state: State, unless: Unless) -> Result<Option<Claim>, Error> {
+        let record = match &run.found {
+            Found::Record(record) => record.with(state),
+            Found::Damaged(_) | Found::Newer(_) => {
+                let nobody = Record::new(0, "".into(), "a damaged record".to_owned(), TTL);
+                nobody.with(state)
+            }
+        };
+        let key = self.record_key(&run.id);
+        let alive = self.alive_key(&run.id);
+        let unchanged = Compare::mod_revision(key.as_str(), etcd_client::CompareOp::Equal, run.revision);
+        let mut txn = Txn::new().when(unchanged).then(Put::new(key, record.to_bytes()));
+        txn = match unless {
+            Unless::Alive => txn.when(Compare::absent(alive)),
+            Unless::Never => txn.then(Delete::new(alive)),
+        };
+        let answer = self.connection().all_keys().send(txn).await?;
+        let claim = Claim { registry: self.clone(), id: run.id.clone(), revision: answer.revision };
+        Ok(answer.succeeded.then_some(claim))
+    }
+
+    fn check(&self, range: &KeyRange) -> Result<(), Error> {
+        let refuse = |refusal: etcd_keys::guard::Refusal| {
+            self.connection().error(Operation::Delete(range.clone()), Kind::Invalid(refusal.to_string()))
+        };
+        self.roots().check(range).map_err(refuse)
+    }
+}
+
+impl Claim {
+    /// Deletes all of the run, the record last.
+    pub(crate) async fn sweep(&self) -> Result<Swept, Error> {
+        let mut gone = 0;
+        let done = match self.delete_keys(&mut gone).await {
+            Ok(()) => self.finish(&mut gone).await,
+            failed => failed,
+        };
+        match done {
+            Ok(()) => Ok(Swept::Gone(gone)),
+            Err(error) if error.kind == Kind::NotMet => Ok(Swept::NotOurs(gone)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the run's keys, all but the record and the last few, which go with it.
+    pub(crate) async fn delete_keys(&self, gone: &mut u64) -> Result<(), Error> {
+        let (prefix, record) = (self.registry.roots().run(&self.id), self.registry.record_key(&self.id));
+        self.registry.check(&KeyRange::prefix(prefix.as_str()))?;
+        let after = KeyRange::between(
+            etcd_keys::range::successor(record.as_bytes()),
+            KeyRange::prefix(prefix.as_str()).end().unwrap_or_default(),
+        );
+        for part in [KeyRange::between(prefix, record), after] {
+            loop {
+                let preview = Preview::of(self.registry.connection(), part.clone()).await?;
+                if preview.count() <= FEW {
+                    break;
+                }
+                let mut deletion = Deletion::new(self.registry.connection(), preview).only_while(self.holds())?;
+                let outcome = deletion.run(|_| ()).await;
+                *gone += deletion.progress().deleted;
+                outcome?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what is left, the record and its line in the index, at one revision.
+    pub(crate) async fn finish(&self, gone: &mut u64) -> Result<(), Error> {
+        let range = KeyRange::prefix(self.registry.roots().run(&self.id));
+        self.registry.check(&range)?;
+        let txn = self.holds().into_iter().fold(Txn::new(), Txn::when);
+        let txn = txn.then(Delete::new(range.clone())).then(Delete::new(self.registry.index_key(&self.id)));
+        let answer = self.registry.connection().all_keys().send(txn).await?;
+        match answer.responses.first() {
+            Some(OpResponse::Delete(deleted)) if answer.succeeded => {
+                // The record is none of the tests' keys.
+                *gone += u64::try_from(deleted.deleted - 1).unwrap_or(0);
+                Ok(())
+            }
+            _ => Err(self.registry.connection().error(Operation::Delete(range), Kind::NotMet)),
+        }
+    }
+
+    /// That the run is still ours, and nobody has brought it to life.
+    fn holds(&self) -> [Compare; 2] {
+        let (record, alive) = (self.registry.record_key(&self.id), self.registry.alive_key(&self.id));
+        [Compare::mod_revision(record, etcd_client::CompareOp::Equal, self.revision), Compare::absent(alive)]
+    }
+}

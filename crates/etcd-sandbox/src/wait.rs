@@ -1,0 +1,80 @@
+//! Waiting for a key to be as it should, with a deadline.
+
+use std::fmt;
+use std::time::Duration;
+
+use etcd_keys::text::Escaped;
+use etcd_keys::watch::Notice;
+use etcd_keys::{KeyRange, KeyValue, Keys};
+
+use crate::error::Error;
+
+/// How long is waited, unless said otherwise.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A key did not come to be as it was waited for. `Debug` is as readable as `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Waited {
+    key: Vec<u8>,
+    wanted: String,
+    last: Option<Vec<u8>>,
+    patience: Duration,
+}
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, wanted, last, patience } = self;
+        write!(f, "`{}` was not {wanted} within {} s: ", Escaped(key), patience.as_secs_f32())?;
+        match last {
+            Some(value) => write!(f, "its value is `{}`", Escaped(value)),
+            None => f.write_str("it is absent"),
+        }
+    }
+}
+
+impl fmt::Debug for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Waited {}
+
+/// Waits until a key, or its absence, satisfies; tells what was waited for, in words, if it does not.
+pub(crate) async fn until(
+    keys: &Keys,
+    key: &[u8],
+    patience: Duration,
+    wanted: &str,
+    satisfies: impl Fn(Option<&KeyValue>) -> bool,
+) -> Result<Option<KeyValue>, Error> {
+    let mut last = None;
+    let satisfied = async {
+        let mut watch = keys.watch(KeyRange::key(key)).snapshot();
+        let mut listed = false;
+        loop {
+            match watch.next().await? {
+                Notice::Key(kv) => last = Some(kv),
+                Notice::Event(event) if event.created == 0 => last = None,
+                // Not from the event: leases, versions and what else a key has are the server's to tell.
+                Notice::Event(_) => last = keys.get(key).await?,
+                Notice::Listed { .. } => listed = true,
+                _ => {
+                    last = None;
+                    listed = false;
+                }
+            }
+            if listed && satisfies(last.as_ref()) {
+                return Ok::<_, Error>(());
+            }
+        }
+    };
+    match tokio::time::timeout(patience, satisfied).await {
+        Ok(Ok(())) => Ok(last),
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            let last = last.map(|kv| kv.value);
+            Err(Waited { key: key.to_vec(), wanted: wanted.to_owned(), last, patience }.into())
+        }
+    }
+}

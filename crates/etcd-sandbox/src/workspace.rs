@@ -1,0 +1,174 @@
+//! What a test finds by itself when nobody told it: the workspace's roots, its running instance, a place for
+//! locks. Reads files; knows no etcd.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::roots::Roots;
+
+/// Where etcd is when nobody says anything: its own default.
+const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
+
+/// The workspace that this process belongs to, or none.
+#[derive(Clone, Debug, Default)]
+pub struct Workspace {
+    dir: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    workspace: Option<Table>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Table {
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    etcd: Places,
+}
+
+/// What we read of `[workspace.metadata.etcd]`. The rest of it is for those who run an etcd.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Places {
+    root: Option<String>,
+    test_root: Option<String>,
+    protected: Vec<String>,
+}
+
+/// What we read of `.etcd/<instance>/instance.json`.
+#[derive(Deserialize)]
+struct Instance {
+    endpoints: Vec<String>,
+    pids: Vec<u32>,
+}
+
+impl Workspace {
+    /// The nearest workspace upwards of where cargo says that the package is, or else of the current directory.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let start = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let start = start.or_else(|| std::env::current_dir().ok());
+        start.map_or_else(Self::default, |start| Self::above(&start))
+    }
+
+    /// The nearest workspace upwards of a directory.
+    #[must_use]
+    pub fn above(start: &Path) -> Self {
+        let is_workspace = |dir: &&Path| {
+            fs::read_to_string(dir.join("Cargo.toml"))
+                .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("[workspace")))
+        };
+        Self { dir: start.ancestors().find(is_workspace).map(Path::to_owned) }
+    }
+
+    /// Its directory; `None`: there is no workspace.
+    #[must_use]
+    pub fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
+    /// The roots of `[workspace.metadata.etcd]`: `root`, `test-root`, `protected`.
+    ///
+    /// # Errors
+    /// If the manifest cannot be read, or names roots that cannot be.
+    pub fn roots(&self) -> Result<Roots, Error> {
+        let places = self.places()?;
+        let root = places.root.as_deref().unwrap_or("/CloudChamber/v0.1");
+        Ok(Roots::new(root, places.test_root.as_deref().unwrap_or("Test"), &places.protected)?)
+    }
+
+    fn places(&self) -> Result<Places, Error> {
+        let Some(dir) = &self.dir else { return Ok(Places::default()) };
+        let path = dir.join("Cargo.toml");
+        let text = fs::read_to_string(&path).map_err(Error::system(format!("read `{}`", path.display())))?;
+        let manifest: Manifest = basic_toml::from_str(&text)
+            .map_err(|error| Error::Manifest { path, why: error.to_string().trim_end().to_owned() })?;
+        Ok(manifest.workspace.unwrap_or_default().metadata.etcd)
+    }
+
+    /// `ETCD_ENDPOINTS`, else the running instance `default`, else etcd's own default.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        if let Some(urls) = variable("ETCD_ENDPOINTS") {
+            return urls.split(',').map(|url| url.trim().to_owned()).collect();
+        }
+        let instance = self.dir.as_ref().and_then(|dir| {
+            let text = fs::read(dir.join(".etcd/default/instance.json")).ok()?;
+            serde_json::from_slice::<Instance>(&text).ok().filter(|instance| !instance.pids.is_empty())
+        });
+        instance.map_or_else(|| vec![DEFAULT_ENDPOINT.to_owned()], |instance| instance.endpoints)
+    }
+
+    /// Where the locks of runs are: with the workspace's instances, where there are any, else among temporary
+    /// files.
+    #[must_use]
+    pub fn lock_dir(&self) -> PathBuf {
+        let home = self.dir.as_ref().map(|dir| dir.join(".etcd")).filter(|home| home.is_dir());
+        home.map_or_else(|| std::env::temp_dir().join("etcd-sandbox"), |home| home.join("runs"))
+    }
+}
+
+/// A variable of the environment that has a value.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace(manifest: &str) -> (tempfile::TempDir, Workspace) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("Cargo.toml"), manifest).unwrap();
+        let inner = dir.path().join("crates/a");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("Cargo.toml"), "[package]\nname='a'").unwrap();
+        let workspace = Workspace::above(&inner);
+        (dir, workspace)
+    }
+
+    #[test]
+    fn the_roots_are_those_of_the_manifest() {
+        let (_dir, defaults) = workspace("[workspace]\nmembers = ['crates/*']");
+        assert_eq!(defaults.roots().unwrap().test_root(), "/CloudChamber/v0.1/Test/");
+        let table = "[workspace]\n[workspace.metadata.etcd]\nversion = '^3.5'\nroot = '/a/'\ntest-root = 'b'";
+        assert_eq!(workspace(table).1.roots().unwrap().test_root(), "/a/b/");
+    }
+
+    #[test]
+    fn roots_that_cannot_be_are_refused_when_read() {
+        for line in ["root = '/'", "test-root = ''", "test-root = '../x'", "test-root = '/a'", "root = 5"] {
+            let (_dir, workspace) = workspace(&format!("[workspace]\n[workspace.metadata.etcd]\n{line}"));
+            assert!(workspace.roots().is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_used_while_it_runs() {
+        let (dir, workspace) = workspace("[workspace]");
+        assert_eq!(workspace.lock_dir(), std::env::temp_dir().join("etcd-sandbox"));
+        let home = dir.path().join(".etcd/default");
+        fs::create_dir_all(&home).unwrap();
+        assert_eq!(workspace.lock_dir(), dir.path().join(".etcd/runs"));
+        if variable("ETCD_ENDPOINTS").is_some() {
+            return;
+        }
+        for (text, endpoint) in [
+            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[1]}"#, "http://127.0.0.1:7"),
+            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[]}"#, DEFAULT_ENDPOINT),
+            ("damaged", DEFAULT_ENDPOINT),
+        ] {
+            fs::write(home.join("instance.json"), text).unwrap();
+            assert_eq!(workspace.endpoints(), [endpoint]);
+        }
+    }
+}
