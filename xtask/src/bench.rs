@@ -9,10 +9,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use self::sample::Sample;
-use crate::cli::{Bench, BenchName, Format};
-use crate::context::Context;
-use crate::exit::Exit;
-use crate::output;
+use etcd_xtask::{Context, Exit, Format, output};
+
+use crate::cli::{Bench, BenchName};
 
 pub(crate) fn run(args: &Bench, cx: &Context) -> Result<Exit> {
     let report = match args.name {

@@ -13,8 +13,7 @@ use serde::Deserialize;
 
 use super::process::{Finished, finish};
 use super::{Report, Row};
-use crate::console;
-use crate::context::Context;
+use etcd_xtask::{Context, console};
 
 const PREFIX: &str = "/bench/";
 /// Keys, and bytes of each value, that the targets speak of.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::process::finish;
 use super::{Report, Row};
-use crate::context::Context;
+use etcd_xtask::Context;
 
 /// The version of the default, and the one whose restarts take longest by hand.
 const NEW: Version = Version::new(3, 7, 2);

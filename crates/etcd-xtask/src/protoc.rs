@@ -6,22 +6,32 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use etcd_local::binary::is_whole_protoc;
 
-use crate::cli;
 use crate::context::Context;
 
+/// What a command may do to have a protoc for later builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// It answers from what is there, and should do so at once: what failed before is not tried again.
+    LookOnly,
+    /// It must not use the network.
+    Offline,
+    /// Bring one.
+    Full,
+}
+
 /// Makes sure that a build finds a protoc. That there is none is no failure of the command at hand.
-pub(crate) fn provide(cx: &Context, command: &cli::Command) {
-    let Err(error) = open_door(cx, command) else { return };
+pub(crate) fn provide(cx: &Context, effort: Effort) {
+    let Err(error) = open_door(cx, effort) else { return };
     cx.output.note(format_args!("note: there is no protoc for builds of etcd-client: {error:#}"));
     cx.output.note("hint: `cargo xtask doctor` tries again; a protoc on PATH or in PROTOC does, too");
 }
 
-fn open_door(cx: &Context, command: &cli::Command) -> Result<()> {
+fn open_door(cx: &Context, effort: Effort) -> Result<()> {
     let door = cx.workspace.join("scripts").join("protoc");
     if cfg!(windows) && door.is_file() {
         copy_of_us(&door.with_extension("exe"))?;
@@ -38,13 +48,13 @@ fn open_door(cx: &Context, command: &cli::Command) -> Result<()> {
     let pointer = pointer(&cx.workspace);
     match fs::read_to_string(&pointer) {
         Ok(path) if !path.is_empty() && Path::new(path.trim_end()).is_file() => return Ok(()),
-        // Empty: there was none to be had. Commands that only look do not try again.
-        Ok(path) if path.is_empty() && command.only_looks() => return Ok(()),
+        // Empty: there was none to be had.
+        Ok(path) if path.is_empty() && effort == Effort::LookOnly => return Ok(()),
         _ => {}
     }
     let home = etcd_local::home(&cx.workspace);
     fs::create_dir_all(&home).with_context(|| format!("cannot create `{}`", home.display()))?;
-    let binaries = cx.builder()?.offline(command.is_offline()).environment(env).binaries();
+    let binaries = cx.builder()?.offline(effort == Effort::Offline).environment(env).binaries();
     let protoc = binaries.protoc();
     let path = protoc.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     fs::write(&pointer, path).with_context(|| format!("cannot write `{}`", pointer.display()))?;
@@ -71,27 +81,43 @@ fn copy_of_us(door: &Path) -> Result<()> {
     Ok(())
 }
 
-/// If this program runs under the name `protoc`, it is the door.
-pub(crate) fn run_as_protoc() -> Option<ExitCode> {
+/// Leads a call of cargo to the protoc that was brought, where nothing else does: in a workspace that has no door.
+pub(crate) fn lead(cargo: &mut Command, cx: &Context) {
+    let leads = cx.env.path_var("PROTOC").is_some() || on_path(cx.env.var_os("PATH"), Path::new("")).is_some();
+    if let Some(protoc) = recorded(&cx.workspace).filter(|_| !leads) {
+        cargo.env("PROTOC", protoc);
+    }
+}
+
+/// The protoc that was brought.
+fn recorded(workspace: &Path) -> Option<PathBuf> {
+    let path = PathBuf::from(fs::read_to_string(pointer(workspace)).ok()?.trim_end());
+    path.is_file().then_some(path)
+}
+
+/// If this program runs under the name `protoc`, it is the door, and this does not return.
+pub(crate) fn stand_in() {
+    if let Some(code) = run_as_protoc() {
+        std::process::exit(code);
+    }
+}
+
+fn run_as_protoc() -> Option<i32> {
     let door = std::env::current_exe().ok()?;
     if door.file_stem()? != "protoc" {
         return None;
     }
-    let recorded = || {
-        let workspace = door.parent()?.parent()?;
-        let path = PathBuf::from(fs::read_to_string(pointer(workspace)).ok()?);
-        path.is_file().then_some(path)
-    };
-    let Some(protoc) = on_path(std::env::var_os("PATH").as_deref(), &door).or_else(recorded) else {
+    let brought = || recorded(door.parent()?.parent()?);
+    let Some(protoc) = on_path(std::env::var_os("PATH").as_deref(), &door).or_else(brought) else {
         eprintln!("error: there is no protoc\nhint: `cargo xtask doctor` brings one");
-        return Some(ExitCode::FAILURE);
+        return Some(1);
     };
     let status = Command::new(&protoc).args(std::env::args_os().skip(1)).status();
     Some(match status {
-        Ok(status) => crate::exit::Exit::of_child(status).into(),
+        Ok(status) => crate::exit::Exit::of_child(status).code(),
         Err(error) => {
             eprintln!("error: cannot run `{}`: {error}", protoc.display());
-            ExitCode::FAILURE
+            1
         }
     })
 }

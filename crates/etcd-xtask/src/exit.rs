@@ -4,24 +4,25 @@ use std::process::ExitCode;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Exit(u8);
+pub struct Exit(u8);
 
 impl Exit {
     /// Done, or nothing to do.
-    pub(crate) const SUCCESS: Self = Self(0);
+    pub const SUCCESS: Self = Self(0);
     /// It failed; the message says why.
-    pub(crate) const FAILURE: Self = Self(1);
+    pub const FAILURE: Self = Self(1);
     /// Wrong arguments or settings; clap's code, too. Nothing was done.
-    pub(crate) const USAGE: Self = Self(2);
+    pub const USAGE: Self = Self(2);
     /// No etcd is running where one is needed or asked about.
-    pub(crate) const NOT_RUNNING: Self = Self(3);
+    pub const NOT_RUNNING: Self = Self(3);
     /// Refused: it would destroy something, and was not plainly told to.
-    pub(crate) const REFUSED: Self = Self(4);
+    pub const REFUSED: Self = Self(4);
     /// Ended by Ctrl-C: 128 + SIGINT, as shells have it.
-    pub(crate) const INTERRUPTED: Self = Self(130);
+    pub const INTERRUPTED: Self = Self(130);
 
     /// A child's own code, passed on; a child ended by a signal counts as 128 + its number.
-    pub(crate) fn of_child(status: std::process::ExitStatus) -> Self {
+    #[must_use]
+    pub fn of_child(status: std::process::ExitStatus) -> Self {
         #[cfg(unix)]
         if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
             return Self(u8::try_from(128 + signal).unwrap_or(Self::FAILURE.0));
@@ -30,6 +31,14 @@ impl Exit {
             Some(code) => Self(u8::try_from(code).unwrap_or(Self::FAILURE.0)),
             None => Self::FAILURE,
         }
+    }
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        self.0.into()
     }
 }
 

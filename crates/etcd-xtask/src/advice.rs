@@ -35,18 +35,22 @@ pub(crate) fn print(error: &anyhow::Error) -> Exit {
 /// A failure of the command line's own, with the next step.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
-pub(crate) struct Failure {
+pub struct Failure {
     what: String,
     next: &'static str,
     exit: Exit,
 }
 
 impl Failure {
-    pub(crate) fn of(what: impl Into<String>, next: &'static str) -> anyhow::Error {
+    /// What failed, and the next step.
+    #[must_use]
+    pub fn of(what: impl Into<String>, next: &'static str) -> anyhow::Error {
         Self::with_exit(Exit::FAILURE, what, next)
     }
 
-    pub(crate) fn with_exit(exit: Exit, what: impl Into<String>, next: &'static str) -> anyhow::Error {
+    /// With an exit code of its own.
+    #[must_use]
+    pub fn with_exit(exit: Exit, what: impl Into<String>, next: &'static str) -> anyhow::Error {
         Self { what: what.into(), next, exit }.into()
     }
 }

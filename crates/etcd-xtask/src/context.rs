@@ -9,11 +9,14 @@ use etcd_local::{Builder, Env, Instance};
 use crate::cli::{Global, Which};
 use crate::output::Output;
 
-pub(crate) struct Context {
-    pub(crate) env: Env,
+/// The environment, the workspace, and the user.
+pub struct Context {
+    /// The environment.
+    pub env: Env,
     /// The directory of the workspace's Cargo.toml.
-    pub(crate) workspace: PathBuf,
-    pub(crate) output: Arc<Output>,
+    pub workspace: PathBuf,
+    /// How to speak to the user.
+    pub output: Arc<Output>,
 }
 
 impl Context {
@@ -24,7 +27,10 @@ impl Context {
     }
 
     /// A builder with this workspace's settings that reports to the user.
-    pub(crate) fn builder(&self) -> Result<Builder> {
+    ///
+    /// # Errors
+    /// If the settings cannot be read or used.
+    pub fn builder(&self) -> Result<Builder> {
         let builder = Builder::new(self.env.clone(), &self.workspace)?;
         Ok(builder.reporter(Arc::clone(&self.output) as Arc<dyn etcd_local::Reporter>))
     }

@@ -9,7 +9,8 @@ use anyhow::Result;
 use etcd_local::{Env, Event, Reporter};
 use serde::Serialize;
 
-pub(crate) struct Output {
+/// How things are shown.
+pub struct Output {
     quiet: bool,
     progress: bool,
     /// The line of a download that is on the terminal now.
@@ -37,7 +38,7 @@ impl Output {
     }
 
     /// Tells the user something that is no answer and no error.
-    pub(crate) fn note(&self, text: impl std::fmt::Display) {
+    pub fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
             self.clear_line();
             eprintln!("{text}");
@@ -45,7 +46,7 @@ impl Output {
     }
 
     /// Tells the user something that even `-q` should not hide.
-    pub(crate) fn warn(&self, text: impl std::fmt::Display) {
+    pub fn warn(&self, text: impl std::fmt::Display) {
         self.clear_line();
         eprintln!("warning: {text}");
     }
@@ -102,14 +103,20 @@ impl Reporter for Output {
 }
 
 /// Prints one JSON object on stdout.
-pub(crate) fn json(answer: &impl Serialize) -> Result<()> {
+///
+/// # Errors
+/// If nobody reads it.
+pub fn json(answer: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string(answer)?;
     text.push('\n');
     answer_text(&text)
 }
 
 /// Prints an answer on stdout; unlike `println!` it does not panic when the reader is gone.
-pub(crate) fn answer_text(text: &str) -> Result<()> {
+///
+/// # Errors
+/// If nobody reads it.
+pub fn answer_text(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)

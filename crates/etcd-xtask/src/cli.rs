@@ -1,0 +1,327 @@
+//! Every command, argument and help text of the commands, in one place. Declares; does nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use etcd_local::Port;
+use etcd_local::binary::{Route, Sha256, Wanted};
+use semver::Version;
+
+use crate::protoc::Effort;
+
+/// What a command line with these commands is for, in a line.
+pub const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";
+
+/// [`ABOUT`], with what holds for all commands: settings and exit codes.
+pub const LONG_ABOUT: &str = "\
+A real etcd for development and tests, from nothing but a Rust toolchain.
+
+Settings come from flags, else the environment (ETCDBINPATH, ETCDINSTANCE, ETCDNODEADDR, ETCDPORTCLNT, \
+ETCDPORTPEER, ETCDDATA), else `[workspace.metadata.etcd]` of Cargo.toml, else defaults.
+
+Exit codes: 0 done; 1 failed; 2 wrong arguments or settings; 3 no etcd is running; 4 refused to destroy \
+something; 130 interrupted. `test`, `run` and `etcdctl` exit with the code of what they run.";
+
+/// A command line of these commands and no others.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", about = ABOUT, long_about = LONG_ABOUT)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Arguments that every command takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// Say only what was asked for, and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands, to be flattened into a workspace's own.
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each is documented where its arguments are")]
+pub enum Command {
+    EtcdUp(EtcdUp),
+    EtcdDown(EtcdDown),
+    EtcdReset(EtcdReset),
+    EtcdStatus(EtcdStatus),
+    EtcdLogs(EtcdLogs),
+    EtcdInstall(EtcdInstall),
+    Etcdctl(Etcdctl),
+    Env(EnvVars),
+    Doctor(Doctor),
+    Test(Test),
+    /// Read keys: one, a range, or a prefix
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask get /CloudChamber/v0.1/ --prefix")]
+    Get(Forwarded),
+    /// Write one key
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask put key value")]
+    Put(Forwarded),
+    /// Delete keys, after showing which, and write them to an undo file first
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask del key --dry-run")]
+    Del(Forwarded),
+    /// Put back what `del` deleted
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask undo FILE")]
+    Undo(Forwarded),
+    /// Follow changes; without KEY, all below the product's root
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask watch")]
+    Watch(Forwarded),
+    /// The cluster's members: `member list`
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask member list")]
+    Member(Forwarded),
+    Completions(Completions),
+}
+
+/// Whatever follows a command that `etcd-console` knows, `--help` included.
+#[derive(Args, Debug)]
+pub struct Forwarded {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub(crate) args: Vec<std::ffi::OsString>,
+}
+
+impl Command {
+    /// What it may do for later builds' sake.
+    pub(crate) fn effort(&self) -> Effort {
+        match self {
+            Self::EtcdDown(_) | Self::EtcdStatus(_) | Self::EtcdLogs(_) | Self::Etcdctl(_) | Self::Env(_) => {
+                Effort::LookOnly
+            }
+            Self::EtcdUp(EtcdUp { offline: true, .. })
+            | Self::EtcdInstall(EtcdInstall { offline: true, .. })
+            | Self::Test(Test { offline: true, .. }) => Effort::Offline,
+            _ => Effort::Full,
+        }
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Which {
+    /// Which of this workspace's instances
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) instance: String,
+}
+
+/// How a command answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// How to answer: text or JSON.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Answer {
+    /// How to answer on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Start etcd, installing it if need be, and return when it is proven ready
+///
+/// The server is detached: it outlives this command and the terminal, and its data outlives the server.
+/// Where it runs already, this says so and succeeds.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-up --instance scratch --port auto --etcd 3.6.7")]
+pub struct EtcdUp {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// The port for clients [default: 2379]
+    #[arg(long, value_name = "N|auto")]
+    pub(crate) port: Option<Port>,
+    /// The port for other members [default: 2380, or any with --port auto]
+    #[arg(long, value_name = "N|auto")]
+    pub(crate) peer_port: Option<Port>,
+    /// Where the data goes [default: .etcd/NAME/data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Which etcd: a version, a requirement like ^3.6, or a path
+    #[arg(long, value_name = "VERSION|PATH")]
+    pub(crate) etcd: Option<Wanted>,
+    /// Show the log until Ctrl-C, then stop the server
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Do not use the network
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// Stop etcd; its data stays
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-down")]
+pub struct EtcdDown {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// Stop etcd, delete its data, and start it again if it was running
+///
+/// Deletes only a data directory that `etcd-up` created for this instance.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-reset --yes")]
+pub struct EtcdReset {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// Describe an instance; exits 3 if it is not running
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-status --format json")]
+pub struct EtcdStatus {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// Show the server's log
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-logs -f -n 20")]
+pub struct EtcdLogs {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Go on with what is added, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many of the last lines to begin with
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    pub(crate) lines: usize,
+}
+
+/// Bring an etcd into this user's cache, or list what is there
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  cargo xtask etcd-install 3.6.7\n  cargo xtask etcd-install --list")]
+pub struct EtcdInstall {
+    /// Which version [default: the newest that this workspace accepts]
+    pub(crate) version: Option<Version>,
+    /// From where
+    #[arg(long, value_name = "auto|path|registry|release|source", default_value = "auto")]
+    pub(crate) from: Route,
+    /// The sum that the download must have, for a version that this tool does not know
+    #[arg(long, value_name = "HEX")]
+    pub(crate) sha256: Option<Sha256>,
+    /// Show what is installed, and what could be
+    #[arg(long, conflicts_with_all = ["version", "sha256"])]
+    pub(crate) list: bool,
+    /// Do not use the network
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// Run a real etcdctl, pointed at the instance
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcdctl -- endpoint status -w table")]
+pub struct Etcdctl {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// What to hand to etcdctl
+    #[arg(last = true)]
+    pub(crate) args: Vec<std::ffi::OsString>,
+}
+
+/// Print the variables that lead a program to the instance, for a shell to evaluate
+#[derive(Args, Debug)]
+#[command(
+    name = "env",
+    after_help = "Examples:\n  eval \"$(cargo xtask env)\"\n  cargo xtask env --shell powershell | Invoke-Expression"
+)]
+pub struct EnvVars {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// For which shell [default: sh, on Windows powershell]
+    #[arg(long, value_enum)]
+    pub(crate) shell: Option<Dialect>,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// sh, bash, zsh
+    Sh,
+    /// fish
+    Fish,
+    /// PowerShell
+    Powershell,
+    /// Windows' cmd
+    Cmd,
+}
+
+/// Check this machine for what commonly goes wrong, and say what to do
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask doctor")]
+pub struct Doctor {
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// Build the project's tests and run them against a real etcd
+///
+/// Uses the running instance, or starts an ephemeral etcd that is gone afterwards. The tests find it by
+/// ETCD_ENDPOINTS, and their place in it by ETCD_TEST_PREFIX. Runs nextest if it is installed, else cargo
+/// test; documentation tests, too, unless ARGS select something.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --etcd ^3.5 --ephemeral -- -p etcd-local")]
+pub struct Test {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Which etcd to start: a version, a requirement like ^3.6, or a path; implies --ephemeral
+    #[arg(long, value_name = "VERSION|PATH")]
+    pub(crate) etcd: Option<Wanted>,
+    /// Start an etcd of its own even if an instance is running
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    /// A cluster elsewhere instead of a local etcd, as URL,URL
+    ///
+    /// ETCD_ENDPOINTS does the same, unless --ephemeral or --etcd is given.
+    #[arg(long, value_name = "URL,…", value_delimiter = ',', conflicts_with_all = ["ephemeral", "etcd"])]
+    pub(crate) endpoints: Vec<String>,
+    /// What runs the tests
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) runner: Runner,
+    /// Do not use the network
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// What to hand to the runner
+    #[arg(last = true)]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runner {
+    /// nextest if it is installed, else cargo test
+    #[default]
+    Auto,
+    /// cargo nextest run
+    Nextest,
+    /// cargo test
+    Cargo,
+}
+
+/// Print completions for a shell
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/xtask")]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}

@@ -1,0 +1,228 @@
+//! A run's keeper, as its runner sees it: a process of `etcd-console` that registers the run, keeps it alive and
+//! sweeps it, also when we are killed. Here: starting it, the words that go to and fro, and a new one if it dies.
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use crate::advice::Failure;
+use crate::console;
+use crate::context::Context;
+use crate::exit::Exit;
+
+/// How long a keeper may take to connect and register.
+const REGISTER: Duration = Duration::from_secs(30);
+/// How long it may take to sweep: millions of keys take minutes.
+const SWEEP: Duration = Duration::from_secs(600);
+/// How often a keeper that died is replaced.
+const LIVES: u32 = 5;
+
+/// What a keeper says: see `keep` of etcd-console.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    Registered(Registered),
+    Lost,
+    Ended(Ended),
+}
+
+/// A run that is registered.
+#[derive(Clone, Deserialize)]
+pub(crate) struct Registered {
+    /// Its id.
+    pub(crate) run: String,
+    /// The prefix of its keys.
+    pub(crate) prefix: String,
+    lock: PathBuf,
+    /// What its processes find it by.
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// What became of a run.
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) struct Ended {
+    /// Keys that were deleted.
+    pub(crate) keys: u64,
+    /// Whether processes of it go on.
+    pub(crate) stragglers: bool,
+    /// Whether somebody else had taken it away.
+    pub(crate) lost: bool,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Sweep,
+    Keep,
+}
+
+/// How keepers of a run are started.
+pub(crate) struct Terms {
+    /// `etcd-console`.
+    pub(crate) program: PathBuf,
+    pub(crate) endpoints: Vec<String>,
+    /// Where the run's lock is to be.
+    pub(crate) lock_dir: PathBuf,
+    /// What runs, for people.
+    pub(crate) command: String,
+}
+
+/// A run, with a keeper.
+pub(crate) struct Keeper {
+    terms: Terms,
+    /// What a keeper is told of the workspace.
+    settings: Vec<OsString>,
+    process: Process,
+    run: Registered,
+    /// Ours; the keeper has it, too, and so has each test. As long as one of us lives, nobody takes the run for dead.
+    lock: Option<std::fs::File>,
+    lives: u32,
+    lost: bool,
+}
+
+impl Keeper {
+    /// Registers a run.
+    pub(crate) fn start(terms: Terms, cx: &Context) -> Result<Self> {
+        let settings = console::settings(cx)?;
+        let (process, run) = Process::start(&terms, &settings, None)?;
+        let lock = std::fs::File::open(&run.lock).with_context(|| format!("cannot open `{}`", run.lock.display()))?;
+        lock.try_lock_shared().with_context(|| format!("cannot hold `{}`", run.lock.display()))?;
+        Ok(Self { terms, settings, process, run, lock: Some(lock), lives: LIVES, lost: false })
+    }
+
+    /// The run.
+    pub(crate) fn run(&self) -> &Registered {
+        &self.run
+    }
+
+    /// To be called while the tests run: replaces a keeper that died, and tells, once, if the run is lost.
+    pub(crate) fn look_after(&mut self, cx: &Context) {
+        match self.process.lines.try_recv() {
+            Ok(Said::Lost) => {
+                self.lost = true;
+                cx.output.warn("somebody has removed this run: its tests cannot rely on their keys any more");
+            }
+            Ok(_) | Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) if self.lives > 0 && !self.lost => {
+                self.lives -= 1;
+                // Etcd may be away just now: a run whose lock is held is not swept by anybody here meanwhile.
+                if let Ok((process, _)) = Process::start(&self.terms, &self.settings, Some(&self.run.run)) {
+                    self.process = process;
+                }
+            }
+            Err(TryRecvError::Disconnected) => {}
+        }
+    }
+
+    /// Ends the run.
+    pub(crate) fn end(mut self, verdict: Verdict, cx: &Context) -> Result<Ended> {
+        self.look_after(cx);
+        // Else the keeper would wait for us to end.
+        drop(self.lock.take());
+        self.process.say(verdict);
+        loop {
+            match self.process.lines.recv_timeout(SWEEP) {
+                Ok(Said::Ended(ended)) => return Ok(ended),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let what = format!("the run's keys were not deleted within {} s", SWEEP.as_secs());
+                    return Err(Failure::of(what, "`cargo xtask test-clean` deletes the rest"));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::of(
+                        "the run could not be swept",
+                        "`cargo xtask test-clean` does it once etcd answers",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// One keeper process.
+struct Process {
+    child: Child,
+    lines: Receiver<Said>,
+}
+
+impl Process {
+    fn start(terms: &Terms, settings: &[OsString], adopt: Option<&str>) -> Result<(Self, Registered)> {
+        let mut command = Command::new(&terms.program);
+        command.args(settings).args(["--endpoints", &terms.endpoints.join(",")]);
+        command.arg("keep").arg("--lock-dir").arg(&terms.lock_dir);
+        command.args(["--runner", &std::process::id().to_string(), "--command", &terms.command]);
+        if let Some(run) = adopt {
+            command.args(["--adopt", run]);
+        }
+        out_of_reach(&mut command);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the keeper")?;
+        let out = child.stdout.take().context("the keeper has no stdout")?;
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            let said = BufReader::new(out).lines().map_while(Result::ok);
+            said.filter_map(|line| serde_json::from_str(&line).ok()).try_for_each(|said| sender.send(said))
+        });
+        let mut process = Self { child, lines };
+        match process.lines.recv_timeout(REGISTER) {
+            Ok(Said::Registered(run)) => Ok((process, run)),
+            // It has said why on stderr.
+            _ => Err(process.failure()),
+        }
+    }
+
+    fn failure(&mut self) -> anyhow::Error {
+        drop(self.child.stdin.take());
+        let exit = match self.child.wait() {
+            Ok(status) if !status.success() => Exit::of_child(status),
+            _ => Exit::FAILURE,
+        };
+        Failure::with_exit(exit, "no run could be registered", "see above; `cargo xtask etcd-status` shows the server")
+    }
+
+    fn say(&mut self, verdict: Verdict) {
+        let word: &[u8] = match verdict {
+            Verdict::Sweep => b"sweep\n",
+            Verdict::Keep => b"keep\n",
+        };
+        // If it is dead, it says nothing, and that is noticed.
+        if let Some(stdin) = &mut self.child.stdin {
+            drop(stdin.write_all(word));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The end of its stdin has it sweep, if it did not. It is not waited for: it may take its time.
+        drop(self.child.stdin.take());
+        drop(self.child.try_wait());
+    }
+}
+
+/// Ctrl-C in a terminal is not for the keeper, which has to sweep after it.
+#[cfg(unix)]
+fn out_of_reach(command: &mut Command) {
+    use std::os::unix::process::CommandExt as _;
+
+    command.process_group(0);
+}
+
+#[cfg(windows)]
+fn out_of_reach(command: &mut Command) {
+    use std::os::windows::process::CommandExt as _;
+
+    /// `CREATE_NEW_PROCESS_GROUP` of winbase.h.
+    const NEW_GROUP: u32 = 0x200;
+    command.creation_flags(NEW_GROUP);
+}
+
+/// Where the locks of this workspace's runs are.
+pub(crate) fn lock_dir(workspace: &Path) -> PathBuf {
+    etcd_local::home(workspace).join("runs")
+}

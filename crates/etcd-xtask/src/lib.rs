@@ -1,0 +1,140 @@
+//! The commands of `cargo xtask` for any workspace that uses etcd: `etcd-up`, `etcd-down`, `test`, `test-clean`,
+//! `watch` and more, from arguments to an exit code. Light: it has no tokio and no gRPC; what speaks etcd's API is
+//! another program, which it builds on demand.
+//!
+//! A workspace's whole `xtask/src/main.rs`:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     etcd_xtask::main()
+//! }
+//! ```
+//!
+//! or, with commands of its own beside these:
+//!
+//! ```no_run
+//! use clap::Parser;
+//! use etcd_xtask::{Exit, Global};
+//!
+//! #[derive(Parser)]
+//! #[command(name = "xtask", about = etcd_xtask::ABOUT, long_about = etcd_xtask::LONG_ABOUT)]
+//! struct Cli {
+//!     #[command(flatten)]
+//!     global: Global,
+//!     #[command(subcommand)]
+//!     command: Command,
+//! }
+//!
+//! #[derive(clap::Subcommand)]
+//! enum Command {
+//!     #[command(flatten)]
+//!     Etcd(etcd_xtask::Command),
+//!     /// Say hello
+//!     Hello,
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let cli = etcd_xtask::parse::<Cli>();
+//!     etcd_xtask::in_workspace(&cli.global, |cx| match &cli.command {
+//!         Command::Etcd(command) => command.run::<Cli>(cx),
+//!         Command::Hello => {
+//!             println!("hello from {}", cx.workspace.display());
+//!             Ok(Exit::SUCCESS)
+//!         }
+//!     })
+//! }
+//! ```
+//!
+//! `.cargo/config.toml` has the alias that makes it `cargo xtask`: `xtask = "run --quiet --package xtask --"`.
+
+mod advice;
+mod child;
+mod cli;
+mod completions;
+pub mod console;
+mod context;
+mod doctor;
+mod env_vars;
+mod etcd_down;
+mod etcd_install;
+mod etcd_logs;
+mod etcd_reset;
+mod etcd_status;
+mod etcd_up;
+mod etcdctl;
+mod exit;
+pub mod output;
+mod protoc;
+mod rebuild;
+mod run_id;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
+use etcd_local::Env;
+
+pub use crate::advice::Failure;
+use crate::cli::Cli;
+pub use crate::cli::{ABOUT, Answer, Command, Format, Global, LONG_ABOUT};
+pub use crate::context::Context;
+pub use crate::exit::Exit;
+
+/// A command line of these commands and no others.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = parse::<Cli>();
+    in_workspace(&cli.global, |cx| cli.command.run::<Cli>(cx))
+}
+
+/// The command line's arguments; ends the process if they are wrong, or ask for help.
+///
+/// Where the program runs under the name `protoc`, it is one: see the README on builds without a protoc.
+#[must_use]
+pub fn parse<C: Parser>() -> C {
+    protoc::stand_in();
+    C::parse()
+}
+
+/// Does something in the workspace that this program belongs to; prints what went wrong, and what to do next.
+pub fn in_workspace(global: &Global, run: impl FnOnce(&Context) -> Result<Exit>) -> ExitCode {
+    let context = Env::from_process().map_err(anyhow::Error::from).and_then(|env| Context::new(env, global));
+    match context.and_then(|cx| run(&cx)) {
+        Ok(exit) => exit.into(),
+        Err(error) if output::is_closed_pipe(&error) => Exit::SUCCESS.into(),
+        Err(error) => advice::print(&error).into(),
+    }
+}
+
+impl Command {
+    /// Runs the command. `C` is the whole command line that it is part of, for completions.
+    ///
+    /// # Errors
+    /// What [`in_workspace`] prints.
+    pub fn run<C: CommandFactory>(&self, cx: &Context) -> Result<Exit> {
+        rebuild::clean_up(cx);
+        if !matches!(self, Self::Completions(_)) {
+            protoc::provide(cx, self.effort());
+        }
+        match self {
+            Self::EtcdUp(args) => etcd_up::run(args, cx),
+            Self::EtcdDown(args) => etcd_down::run(args, cx),
+            Self::EtcdReset(args) => etcd_reset::run(args, cx),
+            Self::EtcdStatus(args) => etcd_status::run(args, cx),
+            Self::EtcdLogs(args) => etcd_logs::run(args, cx),
+            Self::EtcdInstall(args) => etcd_install::run(args, cx),
+            Self::Etcdctl(args) => etcdctl::run(args, cx),
+            Self::Env(args) => env_vars::run(args, cx),
+            Self::Doctor(args) => doctor::run(args, cx),
+            Self::Test(args) => test::run(args, cx),
+            Self::Get(args) => console::run("get", args, cx),
+            Self::Put(args) => console::run("put", args, cx),
+            Self::Del(args) => console::run("del", args, cx),
+            Self::Undo(args) => console::run("undo", args, cx),
+            Self::Watch(args) => console::run("watch", args, cx),
+            Self::Member(args) => console::run("member", args, cx),
+            Self::Completions(args) => completions::run(args, C::command()),
+        }
+    }
+}
