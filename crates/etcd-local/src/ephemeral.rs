@@ -35,6 +35,7 @@ pub struct Ephemeral {
     dir: tempfile::TempDir,
     _janitor: Janitor,
     ports: Ports,
+    binary: PathBuf,
     ready: Ready,
 }
 
@@ -92,7 +93,8 @@ impl Ephemeral {
             let janitor = Janitor::start(dir.path(), pid).map_err(cannot("start the janitor of", dir.path()))?;
             match launched.wait_ready(builder.patience) {
                 Ok(ready) => {
-                    return Ok(Self { launched, dir, _owner: owner, _janitor: janitor, ports, ready });
+                    let binary = binary.path;
+                    return Ok(Self { launched, dir, _owner: owner, _janitor: janitor, ports, binary, ready });
                 }
                 // Somebody took the port between our look and etcd's bind.
                 Err(LaunchError::PortTaken { .. }) if attempt < ATTEMPTS => {
@@ -120,6 +122,12 @@ impl Ephemeral {
     #[must_use]
     pub fn version(&self) -> &Version {
         &self.ready.version
+    }
+
+    /// The server's program.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// The server's process.

@@ -26,7 +26,7 @@ pub(crate) fn become_program(command: &mut Command) -> Result<Exit> {
 /// Becomes another program, as far as Windows allows: it runs, and this one waits and passes its code on.
 #[cfg(windows)]
 pub(crate) fn become_program(command: &mut Command) -> Result<Exit> {
-    Interrupts::listen()?.run(command)
+    Interrupts::listen()?.run(command, || ())
 }
 
 /// Hears of Ctrl-C, SIGTERM and the like while children run; the second one ends this process at once.
@@ -52,8 +52,8 @@ impl Interrupts {
     }
 
     /// Runs a child to its end, however long that takes. After an interrupt, which a terminal sends to the
-    /// child as well, it has a while to end by itself.
-    pub(crate) fn run(&self, command: &mut Command) -> Result<Exit> {
+    /// child as well, it has a while to end by itself. Calls `meanwhile` every few milliseconds.
+    pub(crate) fn run(&self, command: &mut Command, mut meanwhile: impl FnMut()) -> Result<Exit> {
         let failed = format!("cannot run `{}`", command.get_program().display());
         let mut child = command.spawn().context(failed)?;
         let mut interrupted = None;
@@ -64,6 +64,7 @@ impl Interrupts {
             if self.any() && interrupted.get_or_insert_with(Instant::now).elapsed() > GRACE {
                 child.kill().context("cannot end the interrupted child")?;
             }
+            meanwhile();
             std::thread::park_timeout(PACE);
         }
     }

@@ -57,6 +57,13 @@ pub enum Command {
     Env(EnvVars),
     Doctor(Doctor),
     Test(Test),
+    Run(Run),
+    /// The test runs that there are: alive or dead, their age and keys, and who started them
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask runs")]
+    Runs(Forwarded),
+    /// Remove what dead test runs left, and nothing outside the test root
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask test-clean --dry-run")]
+    TestClean(Forwarded),
     /// Read keys: one, a range, or a prefix
     #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask get /CloudChamber/v0.1/ --prefix")]
     Get(Forwarded),
@@ -94,7 +101,8 @@ impl Command {
             }
             Self::EtcdUp(EtcdUp { offline: true, .. })
             | Self::EtcdInstall(EtcdInstall { offline: true, .. })
-            | Self::Test(Test { offline: true, .. }) => Effort::Offline,
+            | Self::Test(Test { place: Place { offline: true, .. }, .. })
+            | Self::Run(Run { place: Place { offline: true, .. }, .. }) => Effort::Offline,
             _ => Effort::Full,
         }
     }
@@ -103,8 +111,13 @@ impl Command {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Which {
     /// Which of this workspace's instances
-    #[arg(long, value_name = "NAME", default_value = "default")]
+    #[arg(long, value_name = "NAME", default_value = Which::DEFAULT)]
     pub(crate) instance: String,
+}
+
+impl Which {
+    /// The instance that is meant where none is named.
+    pub(crate) const DEFAULT: &str = "default";
 }
 
 /// How a command answers.
@@ -274,14 +287,9 @@ pub struct Doctor {
     pub(crate) answer: Answer,
 }
 
-/// Build the project's tests and run them against a real etcd
-///
-/// Uses the running instance, or starts an ephemeral etcd that is gone afterwards. The tests find it by
-/// ETCD_ENDPOINTS, and their place in it by ETCD_TEST_PREFIX. Runs nextest if it is installed, else cargo
-/// test; documentation tests, too, unless ARGS select something.
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --etcd ^3.5 --ephemeral -- -p etcd-local")]
-pub struct Test {
+/// Which etcd something runs against, and what stays of it
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Place {
     #[command(flatten)]
     pub(crate) which: Which,
     /// Which etcd to start: a version, a requirement like ^3.6, or a path; implies --ephemeral
@@ -295,15 +303,43 @@ pub struct Test {
     /// ETCD_ENDPOINTS does the same, unless --ephemeral or --etcd is given.
     #[arg(long, value_name = "URL,…", value_delimiter = ',', conflicts_with_all = ["ephemeral", "etcd"])]
     pub(crate) endpoints: Vec<String>,
-    /// What runs the tests
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) runner: Runner,
+    /// Leave the keys that it wrote, to look at; `test-clean` deletes them
+    #[arg(long, conflicts_with_all = ["ephemeral", "etcd"])]
+    pub(crate) keep: bool,
     /// Do not use the network
     #[arg(long)]
     pub(crate) offline: bool,
+}
+
+/// Build the project's tests and run them against a real etcd, in a run of their own
+///
+/// Uses the running instance, or starts an ephemeral etcd that is gone afterwards. The tests find it by
+/// ETCD_ENDPOINTS, and their place in it by ETCD_TEST_PREFIX. What they wrote there is deleted at the end, however that
+/// comes. Runs nextest if it is installed, else cargo test; documentation tests, too, unless ARGS select something.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --etcd ^3.5 -- -p my-crate")]
+pub struct Test {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// What runs the tests
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) runner: Runner,
     /// What to hand to the runner
     #[arg(last = true)]
     pub(crate) args: Vec<String>,
+}
+
+/// Run any command against a real etcd, in a run of its own, as `test` does
+///
+/// In any language: the command finds etcd by ETCD_ENDPOINTS, and where to put its keys by ETCD_TEST_PREFIX.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask run -- go test ./...")]
+pub struct Run {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<std::ffi::OsString>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

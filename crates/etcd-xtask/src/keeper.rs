@@ -20,11 +20,13 @@ use crate::exit::Exit;
 const REGISTER: Duration = Duration::from_secs(30);
 /// How long it may take to sweep: millions of keys take minutes.
 const SWEEP: Duration = Duration::from_secs(600);
+/// How long it may take to end when it has swept.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a keeper that died is replaced.
 const LIVES: u32 = 5;
 
 /// What a keeper says: see `keep` of etcd-console.
-#[derive(Deserialize)]
+#[derive(PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Said {
     Registered(Registered),
@@ -33,7 +35,7 @@ enum Said {
 }
 
 /// A run that is registered.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Registered {
     /// Its id.
     pub(crate) run: String,
@@ -45,7 +47,7 @@ pub(crate) struct Registered {
 }
 
 /// What became of a run.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Ended {
     /// Keys that were deleted.
     pub(crate) keys: u64,
@@ -128,7 +130,10 @@ impl Keeper {
         self.process.say(verdict);
         loop {
             match self.process.lines.recv_timeout(SWEEP) {
-                Ok(Said::Ended(ended)) => return Ok(ended),
+                Ok(Said::Ended(ended)) => {
+                    self.process.reap();
+                    return Ok(ended);
+                }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let what = format!("the run's keys were not deleted within {} s", SWEEP.as_secs());
@@ -161,7 +166,8 @@ impl Process {
             command.args(["--adopt", run]);
         }
         out_of_reach(&mut command);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the keeper")?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the keeper")?;
         let out = child.stdout.take().context("the keeper has no stdout")?;
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -183,6 +189,16 @@ impl Process {
             _ => Exit::FAILURE,
         };
         Failure::with_exit(exit, "no run could be registered", "see above; `cargo xtask etcd-status` shows the server")
+    }
+
+    /// Waits until a keeper that has said its last word is gone, for a moment at most.
+    fn reap(&mut self) {
+        drop(self.child.stdin.take());
+        while self.lines.recv_timeout(FAREWELL).is_ok() {}
+        // What closed its stdout is as good as gone.
+        if self.lines.try_recv() == Err(TryRecvError::Disconnected) {
+            drop(self.child.wait());
+        }
     }
 
     fn say(&mut self, verdict: Verdict) {

@@ -48,6 +48,7 @@
 //! `.cargo/config.toml` has the alias that makes it `cargo xtask`: `xtask = "run --quiet --package xtask --"`.
 
 mod advice;
+mod built;
 mod child;
 mod cli;
 mod completions;
@@ -63,10 +64,12 @@ mod etcd_status;
 mod etcd_up;
 mod etcdctl;
 mod exit;
+mod keeper;
 pub mod output;
 mod protoc;
 mod rebuild;
-mod run_id;
+mod run;
+mod server;
 mod test;
 
 use std::process::ExitCode;
@@ -128,6 +131,9 @@ impl Command {
             Self::Env(args) => env_vars::run(args, cx),
             Self::Doctor(args) => doctor::run(args, cx),
             Self::Test(args) => test::run(args, cx),
+            Self::Run(args) => run::run(args, cx),
+            Self::Runs(args) => console::run("runs", args, cx),
+            Self::TestClean(args) => console::run("test-clean", args, cx),
             Self::Get(args) => console::run("get", args, cx),
             Self::Put(args) => console::run("put", args, cx),
             Self::Del(args) => console::run("del", args, cx),

@@ -1,143 +1,67 @@
 //! `test`: the project's tests, built first, run against a real etcd, with nothing left behind.
 
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use etcd_local::{Builder, Ephemeral, State};
 use xshell::{Shell, cmd};
 
 use crate::advice::Failure;
+use crate::built::Built;
 use crate::child::Interrupts;
 use crate::cli::{Runner, Test};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::{env_vars, rebuild, run_id};
+use crate::run::Scene;
+use crate::{protoc, rebuild};
 
 pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     let interrupts = Interrupts::listen()?;
     let runner = choose_runner(args.runner, cx)?;
-    for mut step in runner.steps(Phase::Build, &args.args) {
-        let exit = interrupts.run(step.current_dir(&cx.workspace))?;
-        if exit != Exit::SUCCESS {
-            return Ok(exit);
+    let built = Built::of(&args.args, cx);
+    if !built.is_fresh() {
+        for mut step in runner.steps(Phase::Build, &args.args) {
+            let exit = interrupts.run(in_workspace(&mut step, cx), || ())?;
+            if exit != Exit::SUCCESS {
+                return Ok(exit);
+            }
         }
+        built.remember();
     }
-    let server = Server::choose(args, cx)?;
-    let vars = variables(&server, &cx.builder()?)?;
-    cx.output.note(format_args!("testing against {}", server.describe()));
-    let began = Instant::now();
+    let mut scene = Scene::open(&args.place, command_line(&args.args), cx)?;
+    let exit = tests(&mut scene, runner, args, &interrupts, cx);
+    scene.close(exit, "the tests", cx)
+}
+
+/// Runs all steps, also after one that failed; the first failure is the answer.
+fn tests(scene: &mut Scene, runner: Chosen, args: &Test, interrupts: &Interrupts, cx: &Context) -> Result<Exit> {
     let mut exit = Exit::SUCCESS;
     for mut step in runner.steps(Phase::Run, &args.args) {
-        let status =
-            interrupts.run(step.current_dir(&cx.workspace).envs(vars.iter().map(|(name, value)| (name, value))))?;
-        if exit == Exit::SUCCESS {
+        let status = scene.act(in_workspace(&mut step, cx), interrupts, cx)?;
+        if exit == Exit::SUCCESS || interrupts.any() {
             exit = status;
         }
         if interrupts.any() {
             break;
         }
     }
-    report(exit, &server, began, cx);
     Ok(exit)
 }
 
-fn report(exit: Exit, server: &Server, began: Instant, cx: &Context) {
-    let verdict = match exit {
-        Exit::SUCCESS => "passed",
-        Exit::INTERRUPTED => "interrupted",
-        _ => "failed",
-    };
-    if let Some(false) = server.ephemeral().map(Ephemeral::is_alive) {
-        cx.output.warn("the etcd of this run ended before the tests did; the end of its log:");
-        if let Some(server) = server.ephemeral() {
-            let tail = etcd_local::Tail::open(&server.log(), 20);
-            let _ = tail.and_then(|mut tail| tail.read(&mut std::io::stderr().lock()));
-        }
-    }
-    let seconds = began.elapsed().as_secs_f32();
-    cx.output.note(format_args!("tests {verdict} after {seconds:.1} s against {}", server.describe()));
+fn in_workspace<'a>(step: &'a mut Command, cx: &Context) -> &'a mut Command {
+    protoc::lead(step, cx);
+    step.current_dir(&cx.workspace)
 }
 
-/// The etcd that the tests use.
-enum Server {
-    /// Started for this run; gone when this value is.
-    Ephemeral(Box<Ephemeral>),
-    /// Somebody's: the workspace's own instance, or a cluster elsewhere.
-    Existing { endpoints: Vec<String>, name: String },
-}
-
-impl Server {
-    fn choose(args: &Test, cx: &Context) -> Result<Self> {
-        let fresh = args.ephemeral || args.etcd.is_some();
-        if !fresh {
-            if let Some(endpoints) = given_endpoints(args, cx) {
-                let name = format!("the cluster at {}", endpoints.join(","));
-                return Ok(Self::Existing { endpoints, name });
-            }
-            let status = cx.instance(&args.which)?.status()?;
-            match status.state {
-                State::Ready => {
-                    let version = status.version.map(|version| version.to_string()).unwrap_or_default();
-                    let name = format!("etcd {version} `{}` at {}", status.instance, status.endpoints.join(","));
-                    return Ok(Self::Existing { endpoints: status.endpoints, name });
-                }
-                State::Starting => {
-                    let what = format!("etcd `{}` runs, but does not answer", status.instance);
-                    let next = "`cargo xtask etcd-up` waits for it; `--ephemeral` does without it";
-                    return Err(Failure::of(what, next));
-                }
-                State::Stopped => {}
-            }
-        }
-        let mut builder = cx.builder()?.offline(args.offline);
-        if let Some(wanted) = &args.etcd {
-            builder = builder.etcd(wanted.clone());
-        }
-        Ok(Self::Ephemeral(Box::new(builder.start_ephemeral()?)))
-    }
-
-    fn ephemeral(&self) -> Option<&Ephemeral> {
-        match self {
-            Self::Ephemeral(server) => Some(server),
-            Self::Existing { .. } => None,
-        }
-    }
-
-    fn endpoints(&self) -> Vec<String> {
-        match self {
-            Self::Ephemeral(server) => server.endpoints(),
-            Self::Existing { endpoints, .. } => endpoints.clone(),
-        }
-    }
-
-    fn describe(&self) -> String {
-        match self {
-            Self::Ephemeral(server) => {
-                format!("an ephemeral etcd {} at {}", server.version(), server.endpoints().join(","))
-            }
-            Self::Existing { name, .. } => name.clone(),
-        }
-    }
-}
-
-fn given_endpoints(args: &Test, cx: &Context) -> Option<Vec<String>> {
-    if !args.endpoints.is_empty() {
-        return Some(args.endpoints.clone());
-    }
-    let urls = cx.env.var("ETCD_ENDPOINTS")?;
-    Some(urls.split(',').map(|url| url.trim().to_owned()).collect())
-}
-
-/// What the tests find: the server, and a place in it that no other run has.
-fn variables(server: &Server, builder: &Builder) -> Result<Vec<(&'static str, String)>> {
-    let settings = builder.settings();
-    let run = run_id::fresh()?;
-    let mut vars = env_vars::of_server(&server.endpoints());
-    vars.push(("ETCD_TEST_PREFIX", format!("{}/{}/{run}/", settings.root, settings.test_root)));
-    vars.push(("ETCD_TEST_RUN", run));
-    Ok(vars)
+/// For whoever lists the runs.
+fn command_line(args: &[String]) -> String {
+    let separator = (!args.is_empty()).then_some("--");
+    ["cargo xtask test"]
+        .into_iter()
+        .chain(separator)
+        .chain(args.iter().map(String::as_str))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The runner, once chosen.

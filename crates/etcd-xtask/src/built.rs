@@ -1,0 +1,96 @@
+//! Whether the tests are built as the workspace stands. Building them first means that nothing is started for tests
+//! that do not compile; asking cargo takes a quarter of a second, so it is asked only when something changed. That
+//! is no promise: the runner builds whatever it finds stale, only later.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::context::Context;
+
+/// The last build of the tests, and this one.
+pub(crate) struct Built {
+    workspace: PathBuf,
+    stamp: PathBuf,
+    /// What selects the tests.
+    args: String,
+    /// When this command began to look: what changes while cargo works is newer.
+    now: SystemTime,
+}
+
+impl Built {
+    pub(crate) fn of(args: &[String], cx: &Context) -> Self {
+        let stamp = etcd_local::home(&cx.workspace).join(".tests-are-built");
+        Self { workspace: cx.workspace.clone(), stamp, args: args.join("\0"), now: SystemTime::now() }
+    }
+
+    /// Whether nothing changed since the same tests were built.
+    pub(crate) fn is_fresh(&self) -> bool {
+        let modified = fs::metadata(&self.stamp).and_then(|metadata| metadata.modified());
+        let Ok(built) = modified else { return false };
+        fs::read_to_string(&self.stamp).is_ok_and(|args| args == self.args) && !has_newer(&self.workspace, built)
+    }
+
+    /// To be called when they are built. If it fails, cargo is asked the next time.
+    pub(crate) fn remember(&self) {
+        let write = || -> std::io::Result<()> {
+            fs::create_dir_all(self.stamp.parent().unwrap_or(&self.workspace))?;
+            fs::write(&self.stamp, &self.args)?;
+            fs::File::options().write(true).open(&self.stamp)?.set_modified(self.now)
+        };
+        drop(write());
+    }
+}
+
+/// Whether anything below a directory changed since; what is hidden, and what is made by building, is no source.
+fn has_newer(dir: &Path, than: SystemTime) -> bool {
+    let is_newer = |path: &Path| {
+        fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified > than)
+    };
+    let Ok(entries) = fs::read_dir(dir) else { return true };
+    entries.flatten().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")).any(|entry| {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => {
+                !path.join("CACHEDIR.TAG").exists() && (is_newer(&path) || has_newer(&path, than))
+            }
+            _ => is_newer(&path),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_change_anywhere_means_a_build() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for file in ["a/src/lib.rs", "target/x", "target/CACHEDIR.TAG", ".git/index", "Cargo.toml"] {
+            fs::create_dir_all(path(file).parent().unwrap()).unwrap();
+            fs::write(path(file), "").unwrap();
+        }
+        let built = |args: &str, ahead: u64| Built {
+            workspace: dir.path().to_owned(),
+            stamp: path(".etcd/.tests-are-built"),
+            args: args.to_owned(),
+            now: SystemTime::now() + Duration::from_secs(ahead),
+        };
+        assert!(!built("", 0).is_fresh(), "never built");
+        built("-p\0a", 10).remember();
+        assert!(built("-p\0a", 0).is_fresh());
+        assert!(!built("-p\0b", 0).is_fresh(), "other tests");
+        let touch = |name: &str| {
+            let file = fs::File::options().write(true).open(path(name)).unwrap();
+            file.set_modified(SystemTime::now() + Duration::from_secs(20)).unwrap();
+        };
+        touch("target/x");
+        touch(".git/index");
+        assert!(built("-p\0a", 0).is_fresh());
+        touch("a/src/lib.rs");
+        assert!(!built("-p\0a", 0).is_fresh());
+    }
+}

@@ -1,0 +1,145 @@
+//! `run`, and what `test` shares with it: an etcd, a run in it with a keeper, commands inside that run, and its end:
+//! keys swept, one line that says how it went.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::advice::Failure;
+use crate::child::Interrupts;
+use crate::cli::{Place, Run};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::keeper::{Ended, Keeper, Terms, Verdict, lock_dir};
+use crate::server::Server;
+use crate::{console, rebuild};
+
+pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
+    rebuild::make_way(cx);
+    let interrupts = Interrupts::listen()?;
+    let mut command = command(&args.command, cx)?;
+    let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
+    let mut scene = Scene::open(&args.place, words.join(" "), cx)?;
+    let exit = scene.act(&mut command, &interrupts, cx);
+    scene.close(exit, "the command", cx)
+}
+
+/// The command, once it is known to be there: nothing is started for one that is not.
+fn command(words: &[OsString], cx: &Context) -> Result<Command> {
+    let (program, args) = words.split_first().context("there is no command to run")?;
+    let Ok(path) = which::which_in(program, cx.env.var_os("PATH"), cx.env.cwd()) else {
+        let what = format!("there is no program `{}`", program.display());
+        return Err(Failure::with_exit(
+            Exit::USAGE,
+            what,
+            "`cargo xtask run -- CMD ARGS…` wants one on PATH, or its path",
+        ));
+    };
+    let mut command = Command::new(path);
+    command.args(args);
+    Ok(command)
+}
+
+/// An etcd and a run in it, for commands to run inside of.
+pub(crate) struct Scene {
+    // Dropped in this order: a keeper sweeps while its server is there.
+    keeper: Keeper,
+    server: Server,
+    /// The program that was asked for plainly.
+    etcd: Option<PathBuf>,
+    keep: bool,
+    began: Instant,
+}
+
+impl Scene {
+    /// Chooses or starts an etcd, and registers a run for `command`.
+    pub(crate) fn open(args: &Place, command: String, cx: &Context) -> Result<Self> {
+        let program = console::up_to_date(cx)?;
+        let server = Server::choose(args, cx)?;
+        let terms = Terms { program, endpoints: server.endpoints(), lock_dir: lock_dir(&cx.workspace), command };
+        let keeper = Keeper::start(terms, cx)?;
+        cx.output.note(format_args!("run {} on {}", keeper.run().run, server.describe()));
+        let etcd = server.binary().filter(|_| args.etcd.is_some()).map(Path::to_owned);
+        Ok(Self { keeper, server, etcd, keep: args.keep, began: Instant::now() })
+    }
+
+    /// Runs a command inside the run.
+    pub(crate) fn act(&mut self, command: &mut Command, interrupts: &Interrupts, cx: &Context) -> Result<Exit> {
+        let variables = self.keeper.run().variables.clone();
+        // Tests that start a server of their own are to have the same.
+        command.envs(self.etcd.iter().map(|etcd| ("ETCDBINPATH", etcd)));
+        interrupts.run(command.envs(variables), || self.keeper.look_after(cx))
+    }
+
+    /// Ends the run, and says how `what` went in it.
+    pub(crate) fn close(self, exit: Result<Exit>, what: &str, cx: &Context) -> Result<Exit> {
+        let Self { keeper, server, keep, began, .. } = self;
+        let failed = !matches!(exit, Ok(Exit::SUCCESS | Exit::INTERRUPTED));
+        if failed {
+            explain(&server, cx);
+        }
+        let (run, ailing) = (keeper.run().clone(), server.ailment(cx).is_some());
+        let ended = keeper.end(if keep { Verdict::Keep } else { Verdict::Sweep }, cx);
+        let took = began.elapsed().as_secs_f32();
+        let verdict = match exit {
+            Ok(Exit::SUCCESS) => "passed",
+            Ok(Exit::INTERRUPTED) => "was interrupted",
+            _ => "failed",
+        };
+        let mut line = format!("{what} {verdict} in {took:.1} s; run {}", run.run);
+        match &ended {
+            Ok(ended) => line.push_str(&told(*ended, keep)),
+            // Its keys went with it.
+            Err(_) if server.is_ephemeral() && ailing => {}
+            Err(_) => line.push_str("; its keys are still there"),
+        }
+        cx.output.note(&line);
+        if keep && ended.is_ok() {
+            let flag = server.flag();
+            cx.output.note(format_args!("  look: cargo xtask get {} --prefix{flag}", run.prefix));
+            cx.output.note(format_args!("  end:  cargo xtask test-clean --run {}{flag}", run.run));
+        }
+        let exit = exit?;
+        match ended {
+            Ok(ended) if ended.lost && exit == Exit::SUCCESS => Err(Failure::of(
+                "somebody removed this run while it was under way: what it found cannot be relied upon",
+                "run it again; `cargo xtask test-clean --all` is what removes live runs",
+            )),
+            Err(error) if exit == Exit::SUCCESS && !server.is_ephemeral() => Err(error),
+            _ => Ok(exit),
+        }
+    }
+}
+
+/// What became of the run's keys.
+fn told(ended: Ended, keep: bool) -> String {
+    let mut text = match (keep, ended.keys) {
+        (true, _) => "; its keys are kept".to_owned(),
+        (false, 1) => "; 1 key swept".to_owned(),
+        (false, keys) => format!("; {keys} keys swept"),
+    };
+    if ended.stragglers {
+        let _ = write!(text, "; some of its processes live on: the next run sweeps what they write");
+    }
+    text
+}
+
+/// Says what helps to find out why something failed.
+fn explain(server: &Server, cx: &Context) {
+    if let Some(ailment) = server.ailment(cx) {
+        cx.output.warn(format_args!(
+            "{} {ailment}; the end of its log:\n{}",
+            server.describe(),
+            server.tail().trim_end()
+        ));
+    }
+    match server.lasting_log(&etcd_local::home(&cx.workspace)) {
+        Ok(Some(log)) => cx.output.note(format_args!("  log: {}", cx.shown(&log))),
+        Ok(None) => {}
+        Err(error) => cx.output.warn(format_args!("{error:#}")),
+    }
+}

@@ -1,0 +1,158 @@
+//! The etcd that tests and other commands run against: the workspace's own instance, a cluster elsewhere, or an
+//! ephemeral one. Here it is chosen and described, and asked at the end whether it was well.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use etcd_local::{Ephemeral, State, Tail};
+
+use crate::advice::Failure;
+use crate::cli::{Place, Which};
+use crate::context::Context;
+
+/// How much of a log is shown, in lines.
+const TAIL: usize = 20;
+
+/// An etcd to run something against.
+pub(crate) enum Server {
+    /// Started for this; gone when this value is.
+    Ephemeral(Box<Ephemeral>),
+    /// An instance of the workspace's, which stays.
+    Instance { which: Which, endpoints: Vec<String>, version: String, log: PathBuf },
+    /// A cluster elsewhere.
+    Elsewhere { endpoints: Vec<String> },
+}
+
+impl Server {
+    /// The etcd that the arguments ask for, else the running instance, else an ephemeral one.
+    pub(crate) fn choose(args: &Place, cx: &Context) -> Result<Self> {
+        if !args.ephemeral && args.etcd.is_none() {
+            if let Some(endpoints) = elsewhere(args, cx) {
+                return Ok(Self::Elsewhere { endpoints });
+            }
+            if let Some(instance) = Self::running(&args.which, cx)? {
+                return Ok(instance);
+            }
+        }
+        if args.keep {
+            let next = "`cargo xtask etcd-up` starts one that stays; `--endpoints` names a cluster elsewhere";
+            return Err(Failure::with_exit(
+                crate::Exit::NOT_RUNNING,
+                "no etcd is running that could keep the keys",
+                next,
+            ));
+        }
+        let mut builder = cx.builder()?.offline(args.offline);
+        if let Some(wanted) = &args.etcd {
+            builder = builder.etcd(wanted.clone());
+        }
+        Ok(Self::Ephemeral(Box::new(builder.start_ephemeral()?)))
+    }
+
+    fn running(which: &Which, cx: &Context) -> Result<Option<Self>> {
+        let status = cx.instance(which)?.status()?;
+        match status.state {
+            State::Ready => Ok(Some(Self::Instance {
+                which: which.clone(),
+                endpoints: status.endpoints,
+                version: status.version.map(|version| version.to_string()).unwrap_or_default(),
+                log: status.log,
+            })),
+            State::Starting => {
+                let what = format!("etcd `{}` runs, but does not answer", status.instance);
+                let next = "`cargo xtask etcd-up` waits for it; `--ephemeral` does without it";
+                Err(Failure::of(what, next))
+            }
+            State::Stopped => Ok(None),
+        }
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        match self {
+            Self::Ephemeral(server) => server.endpoints(),
+            Self::Instance { endpoints, .. } | Self::Elsewhere { endpoints } => endpoints.clone(),
+        }
+    }
+
+    /// Its program, where it was started for this.
+    pub(crate) fn binary(&self) -> Option<&Path> {
+        match self {
+            Self::Ephemeral(server) => Some(server.binary()),
+            Self::Instance { .. } | Self::Elsewhere { .. } => None,
+        }
+    }
+
+    /// Whether it goes at the end, and all keys with it.
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        matches!(self, Self::Ephemeral(_))
+    }
+
+    /// The flag that leads another command to it, with a space before it, if one is needed.
+    pub(crate) fn flag(&self) -> String {
+        match self {
+            Self::Elsewhere { endpoints } => format!(" --endpoints {}", endpoints.join(",")),
+            Self::Instance { which, .. } if which.instance != Which::DEFAULT => {
+                format!(" --instance {}", which.instance)
+            }
+            Self::Instance { .. } | Self::Ephemeral(_) => String::new(),
+        }
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let at = self.endpoints().join(",");
+        match self {
+            Self::Ephemeral(server) => format!("an ephemeral etcd {} at {at}", server.version()),
+            Self::Instance { which, version, .. } => format!("etcd {version} `{}` at {at}", which.instance),
+            Self::Elsewhere { .. } => format!("the cluster at {at}"),
+        }
+    }
+
+    /// What is wrong with it, if that can be told from here.
+    pub(crate) fn ailment(&self, cx: &Context) -> Option<&'static str> {
+        let state = match self {
+            Self::Ephemeral(server) if !server.is_alive() => State::Stopped,
+            Self::Ephemeral(_) | Self::Elsewhere { .. } => return None,
+            Self::Instance { which, .. } => cx.instance(which).ok()?.status().ok()?.state,
+        };
+        match state {
+            State::Ready => None,
+            State::Starting => Some("does not answer"),
+            State::Stopped => Some("has ended"),
+        }
+    }
+
+    fn log(&self) -> Option<PathBuf> {
+        match self {
+            Self::Ephemeral(server) => Some(server.log()),
+            Self::Instance { log, .. } => Some(log.clone()),
+            Self::Elsewhere { .. } => None,
+        }
+    }
+
+    /// The last lines of its log; empty where it is not here.
+    pub(crate) fn tail(&self) -> String {
+        let mut text = Vec::new();
+        let read = self.log().map(|log| Tail::open(&log, TAIL).and_then(|mut tail| tail.read(&mut text)));
+        drop(read);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Where its log can be read when this command has ended: one that goes with its server is copied first.
+    pub(crate) fn lasting_log(&self, home: &Path) -> Result<Option<PathBuf>> {
+        let Some(log) = self.log().filter(|_| self.is_ephemeral()) else { return Ok(self.log()) };
+        let copy = home.join("last-failure.log");
+        fs::create_dir_all(home).with_context(|| format!("cannot create `{}`", home.display()))?;
+        fs::copy(&log, &copy).with_context(|| format!("cannot copy the log to `{}`", copy.display()))?;
+        Ok(Some(copy))
+    }
+}
+
+/// A cluster that a flag or the environment names.
+fn elsewhere(args: &Place, cx: &Context) -> Option<Vec<String>> {
+    if !args.endpoints.is_empty() {
+        return Some(args.endpoints.clone());
+    }
+    let urls = cx.env.var("ETCD_ENDPOINTS")?;
+    Some(urls.split(',').map(|url| url.trim().to_owned()).collect())
+}
