@@ -1,7 +1,7 @@
 //! This workspace's own arguments, beside those of the commands that it mounts. Declares; does nothing.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use etcd_xtask::{ABOUT, Answer, Global, LONG_ABOUT};
+use clap::{Parser, Subcommand};
+use etcd_xtask::{ABOUT, Forwarded, Global, LONG_ABOUT};
 
 #[derive(Debug, Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask", about = ABOUT, long_about = LONG_ABOUT)]
@@ -17,34 +17,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     #[command(flatten)]
     Etcd(etcd_xtask::Command),
-    Bench(Bench),
-}
-
-/// Measure what the README promises, beside plain etcd, in one run
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  cargo xtask bench start --rounds 9")]
-pub(crate) struct Bench {
-    /// What to measure
-    #[arg(value_enum, default_value_t)]
-    pub(crate) name: BenchName,
-    /// How often each side runs, in turn [default: 15 for start, 3 for the others]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) rounds: Option<u32>,
-    #[command(flatten)]
-    pub(crate) answer: Answer,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BenchName {
-    /// Starting, restarting, stopping, wiping, describing
-    #[default]
-    Start,
-    /// Reading 1,000,000 keys
-    Read,
-    /// Deleting 1,000,000 keys while another client writes
-    Delete,
-    /// Watching 300,000 changes
-    Watch,
+    /// Measure what the README promises, beside plain etcd, in one run
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask bench start --rounds 9")]
+    Bench(Forwarded),
 }
 
 #[cfg(test)]

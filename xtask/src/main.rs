@@ -1,10 +1,12 @@
 //! The command line of this workspace: `cargo xtask COMMAND`. The commands are `etcd-xtask`'s, as in any workspace
-//! that mounts them; `bench`, which measures what the README promises, is this one's own.
+//! that mounts them; this one's own is the proof of what its README promises.
 
-mod bench;
 mod cli;
 
-use std::process::ExitCode;
+use std::process::{Command as Process, ExitCode};
+
+use anyhow::Result;
+use etcd_xtask::{Context, Exit, Forwarded, child, on_demand};
 
 use crate::cli::{Cli, Command};
 
@@ -12,6 +14,12 @@ fn main() -> ExitCode {
     let cli: Cli = etcd_xtask::parse();
     etcd_xtask::in_workspace(&cli.global, |cx| match &cli.command {
         Command::Etcd(command) => command.run::<Cli>(cx),
-        Command::Bench(args) => bench::run(args, cx),
+        Command::Bench(args) => proof("bench", args, cx),
     })
+}
+
+/// Becomes `etcd-proof`, which is built when it is first asked for.
+fn proof(name: &str, args: &Forwarded, cx: &Context) -> Result<Exit> {
+    let mut command = Process::new(on_demand::program("etcd-proof", cx)?);
+    child::become_program(command.arg("--xtask").arg(std::env::current_exe()?).arg(name).args(&args.args))
 }

@@ -15,8 +15,11 @@ const GRACE: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_millis(5);
 
 /// Becomes another program: on Unix in this very process, so that signals and memory are its own.
+///
+/// # Errors
+/// If it cannot be run.
 #[cfg(unix)]
-pub(crate) fn become_program(command: &mut Command) -> Result<Exit> {
+pub fn become_program(command: &mut Command) -> Result<Exit> {
     use std::os::unix::process::CommandExt as _;
 
     let error = command.exec();
@@ -24,8 +27,11 @@ pub(crate) fn become_program(command: &mut Command) -> Result<Exit> {
 }
 
 /// Becomes another program, as far as Windows allows: it runs, and this one waits and passes its code on.
+///
+/// # Errors
+/// If it cannot be run.
 #[cfg(windows)]
-pub(crate) fn become_program(command: &mut Command) -> Result<Exit> {
+pub fn become_program(command: &mut Command) -> Result<Exit> {
     Interrupts::listen()?.run(command, || ())
 }
 

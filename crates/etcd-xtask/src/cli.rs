@@ -85,11 +85,12 @@ pub enum Command {
     Completions(Completions),
 }
 
-/// Whatever follows a command that `etcd-console` knows, `--help` included.
+/// Whatever follows a command that another program knows, `--help` included.
 #[derive(Args, Debug)]
 pub struct Forwarded {
+    /// As they stand.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub(crate) args: Vec<std::ffi::OsString>,
+    pub args: Vec<std::ffi::OsString>,
 }
 
 impl Command {

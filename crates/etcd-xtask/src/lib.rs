@@ -49,10 +49,10 @@
 
 mod advice;
 mod built;
-mod child;
+pub mod child;
 mod cli;
 mod completions;
-pub mod console;
+mod console;
 mod context;
 mod doctor;
 mod env_vars;
@@ -65,6 +65,7 @@ mod etcd_up;
 mod etcdctl;
 mod exit;
 mod keeper;
+pub mod on_demand;
 pub mod output;
 mod protoc;
 mod rebuild;
@@ -80,7 +81,7 @@ use etcd_local::Env;
 
 pub use crate::advice::Failure;
 use crate::cli::Cli;
-pub use crate::cli::{ABOUT, Answer, Command, Format, Global, LONG_ABOUT};
+pub use crate::cli::{ABOUT, Answer, Command, Format, Forwarded, Global, LONG_ABOUT};
 pub use crate::context::Context;
 pub use crate::exit::Exit;
 

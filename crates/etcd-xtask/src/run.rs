@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::keeper::{Ended, Keeper, Terms, Verdict, lock_dir};
 use crate::server::Server;
-use crate::{console, rebuild};
+use crate::{console, on_demand, rebuild};
 
 pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
@@ -58,7 +58,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Chooses or starts an etcd, and registers a run for `command`.
     pub(crate) fn open(args: &Place, command: String, cx: &Context) -> Result<Self> {
-        let program = console::up_to_date(cx)?;
+        let program = on_demand::any_program(console::PACKAGE, cx)?;
         let server = Server::choose(args, cx)?;
         let terms = Terms { program, endpoints: server.endpoints(), lock_dir: lock_dir(&cx.workspace), command };
         let keeper = Keeper::start(terms, cx)?;

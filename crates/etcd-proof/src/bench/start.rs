@@ -13,31 +13,34 @@ use semver::Version;
 use serde::Deserialize;
 
 use super::process::finish;
-use super::{Report, Row};
-use etcd_xtask::Context;
+use super::{Report, Row, Subject};
 
 /// The version of the default, and the one whose restarts take longest by hand.
 const NEW: Version = Version::new(3, 7, 2);
 const OLD: Version = Version::new(3, 5, 27);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) fn measure(rounds: u32, cx: &Context) -> Result<Report> {
+pub(super) fn measure(rounds: u32, subject: &Subject<'_>) -> Result<Report> {
     let mut rows = Vec::new();
     for (version, fresh, restart) in [(NEW, 0.2, 0.35), (OLD, 0.2, 0.1)] {
-        let binary =
-            cx.builder()?.binaries().install(Tool::Etcd, &Wanted::Exactly(version.clone()), Route::Auto, None)?;
-        rows.extend(starts(rounds, &version, &binary.path, (fresh, restart))?);
+        let binary = subject.cx.builder()?.binaries().install(
+            Tool::Etcd,
+            &Wanted::Exactly(version.clone()),
+            Route::Auto,
+            None,
+        )?;
+        rows.extend(starts(rounds, &version, (subject.xtask, &binary.path), (fresh, restart))?);
         if version == NEW {
-            rows.extend(commands(rounds, &binary.path)?);
+            rows.extend(commands(rounds, (subject.xtask, &binary.path))?);
         }
     }
     Ok(Report::new("start", rounds, rows))
 }
 
-fn starts(rounds: u32, version: &Version, etcd: &Path, targets: (f64, f64)) -> Result<Vec<Row>> {
+fn starts(rounds: u32, version: &Version, (xtask, etcd): (&Path, &Path), targets: (f64, f64)) -> Result<Vec<Row>> {
     let (mut fresh, mut restart) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..rounds {
-        let ours = Workspace::new(etcd)?;
+        let ours = Workspace::new(xtask, etcd)?;
         fresh[0].push(ours.up()?.ready_ms);
         ours.xtask(&["etcd-down"])?;
         let plain = Plain::new(etcd)?;
@@ -55,10 +58,10 @@ fn starts(rounds: u32, version: &Version, etcd: &Path, targets: (f64, f64)) -> R
     ])
 }
 
-fn commands(rounds: u32, etcd: &Path) -> Result<Vec<Row>> {
+fn commands(rounds: u32, (xtask, etcd): (&Path, &Path)) -> Result<Vec<Row>> {
     let [mut over, mut status, mut again, mut reset, mut down, mut memory] = [const { Vec::new() }; 6];
     for _ in 0..rounds {
-        let ours = Workspace::new(etcd)?;
+        let ours = Workspace::new(xtask, etcd)?;
         let up = ours.up()?;
         over.push(up.whole_ms - up.ready_ms);
         memory.push(up.peak_mb);
@@ -84,6 +87,7 @@ fn commands(rounds: u32, etcd: &Path) -> Result<Vec<Row>> {
 /// A workspace of our own, so that nothing of the user's is touched.
 struct Workspace {
     dir: tempfile::TempDir,
+    xtask: PathBuf,
     etcd: PathBuf,
 }
 
@@ -95,10 +99,10 @@ struct Call {
 }
 
 impl Workspace {
-    fn new(etcd: &Path) -> Result<Self> {
+    fn new(xtask: &Path, etcd: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("xtask-bench-").tempdir()?;
         fs::write(dir.path().join("Cargo.toml"), "[workspace]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n")?;
-        Ok(Self { dir, etcd: etcd.to_owned() })
+        Ok(Self { dir, xtask: xtask.to_owned(), etcd: etcd.to_owned() })
     }
 
     fn up(&self) -> Result<Call> {
@@ -117,7 +121,7 @@ impl Workspace {
     }
 
     fn call(&self, args: &[&str]) -> Result<(Call, Vec<u8>)> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(&self.xtask);
         command.args(args).current_dir(self.dir.path()).env("CARGO_MANIFEST_DIR", self.dir.path());
         command.env("ETCDBINPATH", &self.etcd).env_remove("ETCDDATA");
         let (out, err) = (self.dir.path().join("out"), self.dir.path().join("err"));

@@ -5,6 +5,8 @@ mod process;
 mod sample;
 mod start;
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -13,12 +15,19 @@ use etcd_xtask::{Context, Exit, Format, output};
 
 use crate::cli::{Bench, BenchName};
 
-pub(crate) fn run(args: &Bench, cx: &Context) -> Result<Exit> {
+/// What the benches have: the program whose promises are measured, and its workspace.
+struct Subject<'a> {
+    xtask: &'a Path,
+    cx: &'a Context,
+}
+
+pub(crate) fn run(args: &Bench, xtask: &Path, cx: &Context) -> Result<Exit> {
+    let subject = Subject { xtask, cx };
     let report = match args.name {
-        BenchName::Start => start::measure(args.rounds.unwrap_or(15), cx)?,
-        BenchName::Read => keys::read(args.rounds.unwrap_or(3), cx)?,
-        BenchName::Delete => keys::delete(args.rounds.unwrap_or(3), cx)?,
-        BenchName::Watch => keys::watch(args.rounds.unwrap_or(3), cx)?,
+        BenchName::Start => start::measure(args.rounds.unwrap_or(15), &subject)?,
+        BenchName::Read => keys::read(args.rounds.unwrap_or(3), &subject)?,
+        BenchName::Delete => keys::delete(args.rounds.unwrap_or(3), &subject)?,
+        BenchName::Watch => keys::watch(args.rounds.unwrap_or(3), &subject)?,
     };
     match args.answer.format {
         Format::Json => output::json(&report)?,

@@ -12,8 +12,8 @@ use etcd_local::Ephemeral;
 use serde::Deserialize;
 
 use super::process::{Finished, finish};
-use super::{Report, Row};
-use etcd_xtask::{Context, console};
+use super::{Report, Row, Subject};
+use etcd_xtask::on_demand;
 
 const PREFIX: &str = "/bench/";
 /// Keys, and bytes of each value, that the targets speak of.
@@ -22,7 +22,7 @@ const EVENTS: u32 = 300_000;
 
 /// An etcd, our commands against it, and etcdctl if there is one.
 struct Bench<'a> {
-    cx: &'a Context,
+    subject: &'a Subject<'a>,
     etcd: Ephemeral,
     console: PathBuf,
     etcdctl: Option<PathBuf>,
@@ -30,14 +30,15 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(cx: &'a Context) -> Result<Self> {
+    fn new(subject: &'a Subject<'a>) -> Result<Self> {
+        let cx = subject.cx;
         let builder = cx.builder()?;
         let etcdctl = builder.binaries().etcdctl(None);
         if etcdctl.is_none() {
             cx.output.note("etcdctl is not installed: nothing to compare with");
         }
         let etcd = builder.arg("--quota-backend-bytes=8589934592").start_ephemeral()?;
-        Ok(Self { cx, etcd, console: console::up_to_date(cx)?, etcdctl, dir: tempfile::tempdir()? })
+        Ok(Self { subject, etcd, console: on_demand::program("etcd-console", cx)?, etcdctl, dir: tempfile::tempdir()? })
     }
 
     fn endpoints(&self) -> String {
@@ -46,8 +47,8 @@ impl<'a> Bench<'a> {
 
     /// `cargo xtask ARGS…`, from where cargo would have started it.
     fn xtask(&self, args: &[&str]) -> Result<Command> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(args).current_dir(&self.cx.workspace).env("ETCD_ENDPOINTS", self.endpoints());
+        let mut command = Command::new(self.subject.xtask);
+        command.args(args).current_dir(&self.subject.cx.workspace).env("ETCD_ENDPOINTS", self.endpoints());
         Ok(command)
     }
 
@@ -75,8 +76,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-pub(super) fn read(rounds: u32, cx: &Context) -> Result<Report> {
-    let bench = Bench::new(cx)?;
+pub(super) fn read(rounds: u32, subject: &Subject<'_>) -> Result<Report> {
+    let bench = Bench::new(subject)?;
     bench.fill(KEYS)?;
     let get = ["get", PREFIX, "--prefix"];
     let count = ["get", PREFIX, "--prefix", "--count-only"];
@@ -95,8 +96,8 @@ pub(super) fn read(rounds: u32, cx: &Context) -> Result<Report> {
     Ok(Report::new("read", rounds, rows))
 }
 
-pub(super) fn delete(rounds: u32, cx: &Context) -> Result<Report> {
-    let bench = Bench::new(cx)?;
+pub(super) fn delete(rounds: u32, subject: &Subject<'_>) -> Result<Report> {
+    let bench = Bench::new(subject)?;
     let expected = KEYS.to_string();
     let plain = ["del", PREFIX, "--prefix", "--yes", "--expect-count", &expected, "--no-undo"];
     let mut undone = Vec::new();
@@ -119,7 +120,7 @@ pub(super) fn delete(rounds: u32, cx: &Context) -> Result<Report> {
         if let Some(mut etcdctl) = bench.etcdctl(&["del", PREFIX, "--prefix"]) {
             let run = finish(etcdctl.stdout(Stdio::null()).stderr(Stdio::null()))?;
             if !run.success {
-                cx.output.note(format_args!("etcdctl's `del --prefix` failed after {:.1} s", run.seconds));
+                subject.cx.output.note(format_args!("etcdctl's `del --prefix` failed after {:.1} s", run.seconds));
             }
             theirs.push(run);
         }
@@ -148,8 +149,8 @@ fn remove_undo_file(bench: &Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn watch(rounds: u32, cx: &Context) -> Result<Report> {
-    let bench = Bench::new(cx)?;
+pub(super) fn watch(rounds: u32, subject: &Subject<'_>) -> Result<Report> {
+    let bench = Bench::new(subject)?;
     let count = EVENTS.to_string();
     let (mut ours, mut theirs, mut first) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
