@@ -291,6 +291,9 @@ pub(crate) struct Keep {
     /// How long the run counts as alive without a sign of life, in seconds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) ttl: u64,
+    /// How long to try to sweep a run whose runner was killed while etcd does not answer, in seconds
+    #[arg(long, default_value_t = 30)]
+    pub(crate) patience: u64,
     /// Go on with this run, whose keeper died
     #[arg(long)]
     pub(crate) adopt: Option<RunId>,

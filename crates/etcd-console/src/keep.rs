@@ -17,10 +17,6 @@ use crate::cli::Keep;
 use crate::context::Context;
 use crate::output::{Exit, Failure};
 
-/// How long a keeper whose runner was killed tries to sweep while etcd does not answer. Then the lease has run out, and
-/// the run is for the next one who cleans.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// What a keeper says, a line each.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,7 +50,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     let ended = match verdict {
         Verdict::Sweep => run.sweep().await?,
         Verdict::Keep => run.keep().await?,
-        Verdict::Orphaned => sweep_patiently(run).await?,
+        Verdict::Orphaned => sweep_patiently(run, Duration::from_secs(args.patience)).await?,
     };
     finish(cleaning).await;
     // A runner that is gone reads nothing.
@@ -93,10 +89,11 @@ async fn verdict(run: &Run) -> Verdict {
     }
 }
 
-/// Sweeps, though etcd may be away for a while: whatever killed the runner may have shaken the server, too.
-async fn sweep_patiently(run: Run) -> Result<Ended> {
+/// Sweeps, though etcd may be away for a while: whatever killed the runner may have shaken the server, too. After that
+/// the lease has run out, and the run is for the next one who cleans.
+async fn sweep_patiently(run: Run, patience: Duration) -> Result<Ended> {
     let (registry, id) = (run.registry().clone(), run.id().clone());
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + patience;
     let mut outcome = run.sweep().await;
     while outcome.is_err() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -13,6 +13,9 @@ use crate::exit::Exit;
 
 /// Prints an error and says how the process is to exit.
 pub(crate) fn print(error: &anyhow::Error) -> Exit {
+    if let Some(AlreadySaid(exit)) = error.downcast_ref() {
+        return *exit;
+    }
     eprintln!("error: {error}");
     let mut last = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -31,6 +34,11 @@ pub(crate) fn print(error: &anyhow::Error) -> Exit {
     }
     advice.exit
 }
+
+/// A failure that another program has told the user of.
+#[derive(Debug, thiserror::Error)]
+#[error("another program failed, and has said why")]
+pub(crate) struct AlreadySaid(pub(crate) Exit);
 
 /// A failure of the command line's own, with the next step.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! A child that has the terminal: it runs to its end, Ctrl-C is its to handle first, and ours to see through.
 
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 
 use crate::exit::Exit;
 
-/// How long a child may take to end after Ctrl-C before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a child may take to end after Ctrl-C before it is killed: CI systems give about as long to us.
+const GRACE: Duration = Duration::from_secs(5);
 /// How often a child is asked whether it has ended.
 const PACE: Duration = Duration::from_millis(5);
 
@@ -45,7 +45,7 @@ impl Interrupts {
         let heard = Arc::clone(&count);
         let hear = move || {
             if heard.fetch_add(1, SeqCst) > 0 {
-                std::process::exit(130);
+                std::process::exit(Exit::INTERRUPTED.code());
             }
         };
         ctrlc::set_handler(hear).context("cannot watch for Ctrl-C")?;
@@ -57,21 +57,98 @@ impl Interrupts {
         self.0.load(SeqCst) > 0
     }
 
-    /// Runs a child to its end, however long that takes. After an interrupt, which a terminal sends to the
-    /// child as well, it has a while to end by itself. Calls `meanwhile` every few milliseconds.
+    /// Runs a child to its end, however long that takes. After an interrupt, which it hears of as well, it has a
+    /// while to end by itself. Calls `meanwhile` every few milliseconds.
     pub(crate) fn run(&self, command: &mut Command, mut meanwhile: impl FnMut()) -> Result<Exit> {
         let failed = format!("cannot run `{}`", command.get_program().display());
+        let reach = Reach::prepare(command);
         let mut child = command.spawn().context(failed)?;
         let mut interrupted = None;
         loop {
-            if let Some(status) = child.try_wait()? {
+            if reach.has_ended(&mut child)? {
+                if self.any() {
+                    reach.kill(&mut child);
+                }
+                let status = child.wait()?;
                 return Ok(if self.any() { Exit::INTERRUPTED } else { Exit::of_child(status) });
             }
-            if self.any() && interrupted.get_or_insert_with(Instant::now).elapsed() > GRACE {
-                child.kill().context("cannot end the interrupted child")?;
+            match interrupted {
+                None if self.any() => {
+                    interrupted = Some(Instant::now());
+                    reach.interrupt(&child);
+                }
+                Some(when) if when.elapsed() > GRACE => reach.kill(&mut child),
+                _ => {}
             }
             meanwhile();
             std::thread::park_timeout(PACE);
         }
+    }
+}
+
+/// Who hears of Ctrl-C. A terminal tells all that runs in it. Where there is none, in CI say, only this process is
+/// told: its child gets a process group of its own, and we tell that.
+struct Reach {
+    #[cfg(unix)]
+    group: bool,
+}
+
+#[cfg(unix)]
+impl Reach {
+    fn prepare(command: &mut Command) -> Self {
+        use std::io::IsTerminal as _;
+        use std::os::unix::process::CommandExt as _;
+
+        let group = !std::io::stdin().is_terminal();
+        if group {
+            command.process_group(0);
+        }
+        Self { group }
+    }
+
+    /// Whether the child has ended. It is not reaped: its pid, and its group's, stay its own.
+    fn has_ended(&self, child: &mut Child) -> Result<bool> {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(waitid(WaitId::Pid(Pid::from_child(child)), options)?.is_some())
+    }
+
+    fn interrupt(&self, child: &Child) {
+        if self.group {
+            self.signal(child, rustix::process::Signal::INT);
+        }
+    }
+
+    /// Ends the child, and what it left in its group.
+    fn kill(&self, child: &mut Child) {
+        if self.group {
+            self.signal(child, rustix::process::Signal::KILL);
+        } else {
+            drop(child.kill());
+        }
+    }
+
+    fn signal(&self, child: &Child, signal: rustix::process::Signal) {
+        // There may be nobody left in it.
+        let _ = rustix::process::kill_process_group(rustix::process::Pid::from_child(child), signal);
+    }
+}
+
+/// A console tells all that runs in it.
+#[cfg(windows)]
+impl Reach {
+    fn prepare(_: &mut Command) -> Self {
+        Self {}
+    }
+
+    fn has_ended(&self, child: &mut Child) -> Result<bool> {
+        Ok(child.try_wait()?.is_some())
+    }
+
+    fn interrupt(&self, _: &Child) {}
+
+    fn kill(&self, child: &mut Child) {
+        drop(child.kill());
     }
 }

@@ -6,12 +6,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::advice::Failure;
+use crate::advice::{AlreadySaid, Failure};
 use crate::console;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -22,8 +22,9 @@ const REGISTER: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(600);
 /// How long it may take to end when it has swept.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How often a keeper that died is replaced.
+/// How often a keeper that died is replaced, and how soon after it began.
 const LIVES: u32 = 5;
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What a keeper says: see `keep` of etcd-console.
 #[derive(PartialEq, Eq, Deserialize)]
@@ -73,6 +74,8 @@ pub(crate) struct Terms {
     pub(crate) lock_dir: PathBuf,
     /// What runs, for people.
     pub(crate) command: String,
+    /// Whether etcd goes when we do, and all keys with it.
+    pub(crate) ephemeral: bool,
 }
 
 /// A run, with a keeper.
@@ -92,7 +95,8 @@ impl Keeper {
     /// Registers a run.
     pub(crate) fn start(terms: Terms, cx: &Context) -> Result<Self> {
         let settings = console::settings(cx)?;
-        let (process, run) = Process::start(&terms, &settings, None)?;
+        let mut process = Process::start(&terms, &settings, None)?;
+        let run = process.registered()?;
         let lock = std::fs::File::open(&run.lock).with_context(|| format!("cannot open `{}`", run.lock.display()))?;
         lock.try_lock_shared().with_context(|| format!("cannot hold `{}`", run.lock.display()))?;
         Ok(Self { terms, settings, process, run, lock: Some(lock), lives: LIVES, lost: false })
@@ -103,7 +107,8 @@ impl Keeper {
         &self.run
     }
 
-    /// To be called while the tests run: replaces a keeper that died, and tells, once, if the run is lost.
+    /// To be called while the tests run: replaces a keeper that died, and tells, once, if the run is lost. Waits for
+    /// nothing: etcd may be away just now, and a run whose lock is held is not swept by anybody here meanwhile.
     pub(crate) fn look_after(&mut self, cx: &Context) {
         match self.process.lines.try_recv() {
             Ok(Said::Lost) => {
@@ -111,14 +116,13 @@ impl Keeper {
                 cx.output.warn("somebody has removed this run: its tests cannot rely on their keys any more");
             }
             Ok(_) | Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) if self.lives > 0 && !self.lost => {
-                self.lives -= 1;
-                // Etcd may be away just now: a run whose lock is held is not swept by anybody here meanwhile.
-                if let Ok((process, _)) = Process::start(&self.terms, &self.settings, Some(&self.run.run)) {
+            Err(TryRecvError::Disconnected) => {
+                let may = self.lives > 0 && !self.lost && self.process.began.elapsed() > RETRY;
+                if may && let Ok(process) = Process::start(&self.terms, &self.settings, Some(&self.run.run)) {
+                    self.lives -= 1;
                     self.process = process;
                 }
             }
-            Err(TryRecvError::Disconnected) => {}
         }
     }
 
@@ -154,16 +158,22 @@ impl Keeper {
 struct Process {
     child: Child,
     lines: Receiver<Said>,
+    began: Instant,
 }
 
 impl Process {
-    fn start(terms: &Terms, settings: &[OsString], adopt: Option<&str>) -> Result<(Self, Registered)> {
+    fn start(terms: &Terms, settings: &[OsString], adopt: Option<&str>) -> Result<Self> {
         let mut command = Command::new(&terms.program);
         command.args(settings).args(["--endpoints", &terms.endpoints.join(",")]);
         command.arg("keep").arg("--lock-dir").arg(&terms.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &terms.command]);
+        if terms.ephemeral {
+            // Without us there is no etcd either.
+            command.args(["--patience", "0"]);
+        }
         if let Some(run) = adopt {
-            command.args(["--adopt", run]);
+            // That it fails while etcd is away is no news.
+            command.args(["--adopt", run]).stderr(Stdio::null());
         }
         out_of_reach(&mut command);
         let mut child =
@@ -174,21 +184,23 @@ impl Process {
             let said = BufReader::new(out).lines().map_while(Result::ok);
             said.filter_map(|line| serde_json::from_str(&line).ok()).try_for_each(|said| sender.send(said))
         });
-        let mut process = Self { child, lines };
-        match process.lines.recv_timeout(REGISTER) {
-            Ok(Said::Registered(run)) => Ok((process, run)),
-            // It has said why on stderr.
-            _ => Err(process.failure()),
-        }
+        Ok(Self { child, lines, began: Instant::now() })
     }
 
-    fn failure(&mut self) -> anyhow::Error {
-        drop(self.child.stdin.take());
-        let exit = match self.child.wait() {
-            Ok(status) if !status.success() => Exit::of_child(status),
-            _ => Exit::FAILURE,
-        };
-        Failure::with_exit(exit, "no run could be registered", "see above; `cargo xtask etcd-status` shows the server")
+    /// Waits until the run is registered.
+    fn registered(&mut self) -> Result<Registered> {
+        match self.lines.recv_timeout(REGISTER) {
+            Ok(Said::Registered(run)) => Ok(run),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = self.child.wait().context("cannot wait for the keeper")?;
+                // It has said why on stderr.
+                Err(AlreadySaid(Exit::of_child(status)).into())
+            }
+            _ => {
+                let what = format!("no run could be registered within {} s", REGISTER.as_secs());
+                Err(Failure::of(what, "`cargo xtask etcd-status` shows the server, `etcd-logs` what it is busy with"))
+            }
+        }
     }
 
     /// Waits until a keeper that has said its last word is gone, for a moment at most.

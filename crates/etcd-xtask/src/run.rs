@@ -60,7 +60,8 @@ impl Scene {
     pub(crate) fn open(args: &Place, command: String, cx: &Context) -> Result<Self> {
         let program = on_demand::any_program(console::PACKAGE, cx)?;
         let server = Server::choose(args, cx)?;
-        let terms = Terms { program, endpoints: server.endpoints(), lock_dir: lock_dir(&cx.workspace), command };
+        let (endpoints, ephemeral) = (server.endpoints(), server.is_ephemeral());
+        let terms = Terms { program, endpoints, lock_dir: lock_dir(&cx.workspace), command, ephemeral };
         let keeper = Keeper::start(terms, cx)?;
         cx.output.note(format_args!("run {} on {}", keeper.run().run, server.describe()));
         let etcd = server.binary().filter(|_| args.etcd.is_some()).map(Path::to_owned);

@@ -18,4 +18,5 @@ mod lifecycle;
 mod playground;
 mod protoc_door;
 mod run_tests;
+mod runs;
 mod words;

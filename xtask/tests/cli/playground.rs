@@ -107,7 +107,9 @@ impl Playground {
                 command.env(inherited, value);
             }
         }
-        command.env("TMPDIR", self.path("tmp")).env("ETCD_LOCAL_CACHE", shared_cache()).env("PROTOC", "/bin/true");
+        command.env("TMPDIR", self.path("tmp")).env("ETCD_LOCAL_CACHE", shared_cache());
+        // As in a workspace that has one: nothing is fetched, and what others build is not built anew.
+        command.env("PROTOC", std::env::var_os("PROTOC").unwrap_or_else(|| "/bin/true".into()));
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -193,6 +195,18 @@ pub(crate) fn eventually(mut look: impl FnMut() -> bool) -> bool {
         }
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Builds what commands that make runs need, however long that takes: no test should be killed for it.
+pub(crate) fn build_console() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["runs", "--help"]).current_dir(workspace).env("CARGO_MANIFEST_DIR", workspace);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    });
 }
 
 /// The suite's own cache, so that no user's is touched and a version is installed once.

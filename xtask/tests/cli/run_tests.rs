@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use crate::playground::{Playground, Run};
+use crate::playground::{Playground, Run, build_console};
 
 /// A project whose one test passes or fails as PLAY says, and shows what it was given.
 fn project() -> Playground {
+    build_console();
     let play = Playground::new();
     let manifest =
         "[package]\nname = \"play\"\nedition = \"2021\"\n\n[workspace]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n";

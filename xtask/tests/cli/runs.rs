@@ -1,0 +1,352 @@
+//! `cargo xtask run` and the runs that it makes: what a command inside is given, and what is left of it, whoever is
+//! killed when.
+
+use std::fs;
+use std::process::{Child, Command};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::playground::{Playground, Run, build_console, eventually, finish};
+
+/// What a command inside a run was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Given {
+    endpoints: String,
+    prefix: String,
+    run: String,
+}
+
+/// A script that shows what it was given, and goes on when it is told to.
+const SCRIPT: &str = r#"echo "$ETCD_ENDPOINTS $ETCD_TEST_PREFIX $ETCD_TEST_RUN" > "$0.tmp"
+mv "$0.tmp" "$0.given"
+while [ ! -e "$0.go" ]; do sleep 0.02; done
+exit "$(cat "$0.go")""#;
+
+/// `cargo xtask run` of such a script.
+struct Running<'a> {
+    play: &'a Playground,
+    name: &'static str,
+    child: Child,
+    given: Given,
+}
+
+impl<'a> Running<'a> {
+    fn start(play: &'a Playground, name: &'static str, args: &[&str]) -> Self {
+        Self::start_as(play, name, args, |command| command)
+    }
+
+    fn start_as(
+        play: &'a Playground,
+        name: &'static str,
+        args: &[&str],
+        adjust: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        build_console();
+        let path = play.path(name);
+        let script = path.to_str().unwrap();
+        let line: Vec<&str> = [&["run"], args, &["--", "sh", "-c", SCRIPT, script]].concat();
+        let mut command = play.command(&line);
+        let child = adjust(&mut command).spawn().unwrap();
+        let read = || fs::read_to_string(path.with_extension("given"));
+        let mut this = Self { play, name, child, given: Given::default() };
+        if !eventually(|| read().is_ok() || this.child.try_wait().unwrap().is_some()) || read().is_err() {
+            panic!("it did not start: {:?}", finish_child(this.child));
+        }
+        let text = read().unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [endpoints, prefix, run] = words[..] else { panic!("{text}") };
+        this.given = Given { endpoints: endpoints.into(), prefix: prefix.into(), run: run.into() };
+        this
+    }
+
+    fn go(&self, code: u8) {
+        fs::write(self.play.path(self.name).with_extension("go.tmp"), code.to_string()).unwrap();
+        let path = self.play.path(self.name);
+        fs::rename(path.with_extension("go.tmp"), path.with_extension("go")).unwrap();
+    }
+
+    fn end(self, code: u8) -> Run {
+        self.go(code);
+        finish_child(self.child)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The keeper's pid.
+    fn keeper(&self) -> Option<Pid> {
+        let lines = self.play.processes();
+        let line = lines.iter().find(|line| line.contains(" keep ") && line.contains("etcd-console"))?;
+        Pid::from_raw(line.split(' ').next()?.parse().ok()?)
+    }
+}
+
+fn finish_child(child: Child) -> Run {
+    let pid = Pid::from_child(&child);
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let killer = std::thread::spawn(move || {
+        if ended.recv_timeout(crate::playground::PATIENCE).is_err() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    let _ = done.send(());
+    killer.join().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Speaks to etcd's JSON gateway; `path` like `kv/put`.
+fn call(endpoints: &str, path: &str, body: &serde_json::Value) -> Option<serde_json::Value> {
+    let url = format!("{endpoints}/v3/{path}");
+    let answer = minreq::post(url).with_body(body.to_string()).with_timeout(10).send().ok()?;
+    serde_json::from_str(answer.as_str().ok()?).ok()
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+fn put(endpoints: &str, key: &str) {
+    call(endpoints, "kv/put", &serde_json::json!({"key": base64(key), "value": base64("x")})).unwrap();
+}
+
+/// How many keys are under a prefix that ends in a slash.
+fn count(endpoints: &str, prefix: &str) -> u64 {
+    let end = format!("{}0", prefix.strip_suffix('/').unwrap()); // the character after the slash
+    let body = serde_json::json!({"key": base64(prefix), "range_end": base64(&end), "count_only": true});
+    let answer = call(endpoints, "kv/range", &body).unwrap();
+    answer.get("count").map_or(0, |count| count.as_str().unwrap().parse().unwrap())
+}
+
+fn write_keys(given: &Given, keys: u32) {
+    (0..keys).for_each(|key| put(&given.endpoints, &format!("{}a/{key}", given.prefix)));
+}
+
+#[test]
+fn a_command_has_a_place_of_its_own_that_is_swept() {
+    let play = Playground::new();
+    let up = play.up(&[]);
+    let canary = "/CloudChamber/v0.1/racks/1";
+    put(&up.endpoints[0], canary);
+    let running = Running::start(&play, "a", &[]);
+    let given = running.given.clone();
+    assert_eq!(given.endpoints, up.endpoints[0]);
+    assert_eq!(given.prefix, format!("/CloudChamber/v0.1/Test/{}/", given.run));
+    write_keys(&given, 7);
+    let run = running.end(0).ok();
+    assert!(run.stderr.contains("7 keys swept") && run.stderr.contains(&given.run), "{run:#?}");
+    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0, "the record and the index are gone, too");
+    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/"), 1, "the rest is not");
+    assert_eq!(play.status().pids, up.pids);
+    assert_eq!(fs::read_dir(play.path(".etcd/runs")).unwrap().count(), 0, "no lock stays");
+}
+
+#[test]
+fn its_exit_code_is_ours_and_a_failure_says_where_to_look() {
+    let play = Playground::new();
+    let run = Running::start(&play, "a", &[]).end(7);
+    assert_eq!(run.code, Some(7), "{run:#?}");
+    assert!(run.stderr.contains("log: .etcd/last-failure.log"), "{run:#?}");
+    assert!(fs::read_to_string(play.path(".etcd/last-failure.log")).unwrap().contains("etcd"));
+    assert!(play.processes().is_empty(), "{:#?}", play.processes());
+    play.up(&[]);
+    let run = Running::start(&play, "b", &[]).end(3);
+    assert!(run.code == Some(3) && run.stderr.contains("log: .etcd/default/etcd.log"), "{run:#?}");
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_before_anything_starts() {
+    let play = Playground::new();
+    play.xtask(&["run", "--", "no-such-program"]).fails(2, &["no program `no-such-program`"]);
+    play.xtask(&["run", "--keep", "--", "true"]).fails(3, &["no etcd is running that could keep the keys"]);
+    let run = play.xtask(&["run", "--endpoints", "127.0.0.1:1", "--", "true"]);
+    run.fails(3, &["no etcd answers", "127.0.0.1:1"]);
+    for line in [&["run"][..], &["run", "--keep", "--ephemeral", "--", "true"]] {
+        assert_eq!(play.xtask(line).code, Some(2));
+    }
+    play.configure("port = \"auto\"\ntest-root = \"..\"");
+    play.xtask(&["run", "--", "true"]).fails(2, &["test-root", "not one segment below"]);
+    assert!(!play.path(".etcd/runs").exists());
+}
+
+#[test]
+fn kept_keys_stay_until_they_are_cleaned() {
+    let play = Playground::new();
+    play.up(&[]);
+    let running = Running::start(&play, "a", &["--keep"]);
+    let given = running.given.clone();
+    write_keys(&given, 3);
+    let run = running.end(0).ok();
+    assert!(run.stderr.contains(&format!("get {} --prefix", given.prefix)), "{run:#?}");
+    Running::start(&play, "b", &[]).end(0).ok();
+    assert_eq!(count(&given.endpoints, &format!("{}a/", given.prefix)), 3, "the next run leaves them alone");
+    let listed = play.xtask(&["runs"]).ok();
+    assert!(listed.stdout.contains(&given.run) && listed.stdout.contains("kept"), "{listed:#?}");
+    play.xtask(&["test-clean", "--run", &given.run]).ok();
+    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+}
+
+#[test]
+fn two_at_once_do_not_meet() {
+    let play = Playground::new();
+    play.up(&[]);
+    let (one, other) = (Running::start(&play, "a", &[]), Running::start(&play, "b", &[]));
+    assert_ne!(one.given.prefix, other.given.prefix);
+    write_keys(&one.given, 2);
+    write_keys(&other.given, 3);
+    let given = other.given.clone();
+    assert!(one.end(0).ok().stderr.contains("2 keys swept"));
+    assert_eq!(count(&given.endpoints, &format!("{}a/", given.prefix)), 3);
+    assert!(other.end(0).ok().stderr.contains("3 keys swept"));
+}
+
+/// Ctrl-C as a terminal sends it: to us and to the command.
+#[test]
+fn an_interrupt_ends_the_command_and_sweeps() {
+    let play = Playground::new();
+    play.up(&[]);
+    for signal in [Signal::INT, Signal::TERM] {
+        let name = if signal == Signal::INT { "a" } else { "b" };
+        let running = Running::start(&play, name, &[]);
+        let given = running.given.clone();
+        write_keys(&given, 2);
+        running.signal(signal);
+        let run = finish_child(running.child);
+        assert_eq!(run.code, Some(130), "{run:#?}");
+        assert!(run.stderr.contains("2 keys swept"), "{run:#?}");
+        assert!(eventually(|| play.processes().iter().all(|line| !line.contains(SCRIPT))), "the command goes, too");
+        assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+    }
+}
+
+/// The second one does not wait for a command that will not end; the keeper sweeps alone.
+#[test]
+fn a_second_interrupt_ends_us_at_once() {
+    let play = Playground::new();
+    play.up(&[]);
+    build_console();
+    let path = play.path("deaf");
+    let script = format!("trap '' INT TERM\n{SCRIPT}");
+    let mut command = play.command(&["run", "--", "sh", "-c", &script, path.to_str().unwrap()]);
+    let mut child = command.spawn().unwrap();
+    assert!(eventually(|| path.with_extension("given").exists()));
+    let text = fs::read_to_string(path.with_extension("given")).unwrap();
+    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    let given = Given { endpoints: words[0].clone(), prefix: words[1].clone(), run: words[2].clone() };
+    write_keys(&given, 2);
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    assert!(eventually(|| interrupted(pid)));
+    kill_process(pid, Signal::INT).unwrap();
+    // Not its output: the command has that, too, and lives.
+    assert!(eventually(|| child.try_wait().unwrap().is_some_and(|status| status.code() == Some(130))));
+    assert!(eventually(|| count(&given.endpoints, "/CloudChamber/v0.1/Test/") == 0));
+    fs::write(path.with_extension("go"), "0").unwrap();
+}
+
+/// Whether a process has seen the signal that it was sent: it is not pending any more.
+fn interrupted(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
+    let pending = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim() == "0000000000000000";
+    pending("ShdPnd:") && pending("SigPnd:")
+}
+
+#[test]
+fn a_killed_runner_is_swept_by_its_keeper() {
+    let play = Playground::new();
+    play.up(&[]);
+    let running = Running::start(&play, "a", &[]);
+    let given = running.given.clone();
+    write_keys(&given, 2);
+    running.signal(Signal::KILL);
+    running.go(0);
+    let Running { child, .. } = running;
+    finish_child(child);
+    assert!(eventually(|| count(&given.endpoints, "/CloudChamber/v0.1/Test/") == 0));
+    assert!(eventually(|| play.processes().len() == 1), "only etcd: {:#?}", play.processes());
+}
+
+#[test]
+fn a_killed_runner_with_its_keeper_is_swept_by_the_next_who_cleans() {
+    let play = Playground::new();
+    play.up(&[]);
+    let running = Running::start(&play, "a", &[]);
+    let given = running.given.clone();
+    write_keys(&given, 2);
+    let keeper = running.keeper().unwrap();
+    kill_process(keeper, Signal::STOP).unwrap();
+    running.signal(Signal::KILL);
+    kill_process(keeper, Signal::KILL).unwrap();
+    running.go(0);
+    finish_child(running.child);
+    assert!(count(&given.endpoints, &given.prefix) >= 3);
+    assert!(eventually(|| {
+        let listed = play.xtask(&["runs"]).ok();
+        listed.stdout.contains("dead")
+    }));
+    let cleaned = play.xtask(&["test-clean"]).ok();
+    assert!(cleaned.stdout.contains("removed 1 run, 2 keys"), "{cleaned:#?}");
+    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+}
+
+#[test]
+fn a_killed_keeper_is_replaced() {
+    let play = Playground::new();
+    play.up(&[]);
+    let running = Running::start(&play, "a", &[]);
+    let given = running.given.clone();
+    write_keys(&given, 2);
+    let first = running.keeper().unwrap();
+    kill_process(first, Signal::KILL).unwrap();
+    assert!(eventually(|| running.keeper().is_some_and(|keeper| keeper != first)));
+    let run = running.end(0).ok();
+    assert!(run.stderr.contains("2 keys swept"), "{run:#?}");
+    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+}
+
+#[test]
+fn a_killed_runner_takes_its_ephemeral_etcd_with_it() {
+    let play = Playground::new();
+    let running = Running::start(&play, "a", &[]);
+    running.signal(Signal::KILL);
+    running.go(0);
+    finish_child(running.child);
+    assert!(eventually(|| play.processes().is_empty()), "{:#?}", play.processes());
+    assert!(eventually(|| fs::read_dir(play.path("tmp")).unwrap().count() == 0), "nothing temporary stays");
+}
+
+#[test]
+fn an_etcd_that_dies_is_told_with_the_end_of_its_log() {
+    let play = Playground::new();
+    let running = Running::start(&play, "a", &[]);
+    let lines = play.processes();
+    let etcd = lines.iter().find(|line| line.contains("etcd-ephemeral-") && line.contains("--data-dir")).unwrap();
+    let pid = Pid::from_raw(etcd.split(' ').next().unwrap().parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let run = running.end(9);
+    assert_eq!(run.code, Some(9), "{run:#?}");
+    for words in ["warning: an ephemeral etcd 3.7.2", "has ended; the end of its log:", "ready to serve"] {
+        assert!(run.stderr.contains(words), "`{words}` is missing: {run:#?}");
+    }
+    assert!(play.processes().is_empty(), "{:#?}", play.processes());
+}
+
+#[test]
+fn a_run_that_somebody_removes_fails() {
+    let play = Playground::new();
+    play.up(&[]);
+    let running = Running::start(&play, "a", &[]);
+    let given = running.given.clone();
+    play.xtask(&["test-clean"]).ok();
+    assert!(count(&given.endpoints, &given.prefix) > 0, "a live run is left alone");
+    play.xtask(&["test-clean", "--all"]).fails(4, &["nobody to ask"]);
+    play.xtask(&["test-clean", "--all", "--yes"]).ok();
+    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+    let run = running.end(0);
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    assert!(run.stderr.contains("somebody removed this run"), "{run:#?}");
+    assert!(finish(play.command(&["runs"])).ok().stdout.contains("no runs"));
+}
