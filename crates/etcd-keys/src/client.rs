@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::compaction;
 use crate::connect::Connection;
+use crate::delete::{Deletion, Preview, Progress};
 use crate::error::{Error, Kind, Operation};
 use crate::kv::{Delete, DeleteResponse, Get, GetResponse, KeyValue, Put, PutResponse, Txn, TxnResponse, empty_key};
 use crate::namespace::Namespace;
+use crate::pages::Pages;
 use crate::range::KeyRange;
 use crate::watch::Watch;
 
@@ -89,7 +91,7 @@ impl Keys {
         Watch::within(&self.connection, &self.namespace, &range.into())
     }
 
-    /// Reads a range, in one answer.
+    /// Reads a range, in one answer; what may be large is better read in [`Keys::pages`].
     ///
     /// # Errors
     /// As [`Keys::send`].
@@ -103,6 +105,12 @@ impl Keys {
     /// As [`Keys::send`].
     pub async fn prefix(&self, prefix: impl Into<Vec<u8>>) -> Result<GetResponse, Error> {
         self.send(Get::prefix(prefix)).await
+    }
+
+    /// Reads a range of any size, in pages, at one revision: [`Pages::next`] tells keys without the prefix.
+    #[must_use]
+    pub fn pages(&self, range: impl Into<KeyRange>) -> Pages {
+        Pages::within(&self.connection, &self.namespace, &range.into())
     }
 
     /// How many keys a range has.
@@ -135,6 +143,17 @@ impl Keys {
     /// As [`Keys::send`].
     pub async fn delete_range(&self, range: impl Into<KeyRange>) -> Result<DeleteResponse, Error> {
         self.send(Delete::new(range)).await
+    }
+
+    /// Deletes a range of any size, in chunks that other clients hardly notice. What is written meanwhile stays.
+    /// To look at it first, to be kept from mistakes, or to undo it: see [`delete`](crate::delete),
+    /// [`guard`](crate::guard) and [`undo`](crate::undo).
+    ///
+    /// # Errors
+    /// As [`Deletion::run`]. Calling it again deletes the rest.
+    pub async fn delete_in_chunks(&self, range: impl Into<KeyRange>) -> Result<Progress, Error> {
+        let preview = Preview::of(&self.connection, self.namespace.to_full(&range.into())).await?;
+        Deletion::new(&self.connection, preview).run(|_| ()).await
     }
 
     /// Sends a request. A [`Get`], [`Put`], [`Delete`] or [`Txn`] takes one round trip.

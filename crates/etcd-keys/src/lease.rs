@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::client::Keys;
 use crate::error::{Error, Kind, Operation};
-use crate::pages::Pages;
+use crate::range::KeyRange;
 
 /// The longest pause between two attempts to renew a lease that could not be renewed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -48,11 +48,11 @@ impl Keys {
     /// key is on.
     ///
     /// # Errors
-    /// As [`Pages::next_page`].
+    /// As [`Pages::next_page`](crate::pages::Pages::next_page).
     pub async fn leases(&self) -> Result<Vec<i64>, Error> {
         let mut leases = BTreeSet::new();
         // With the values: etcd 3.7 tells no lease where only keys are asked for.
-        let mut pages = Pages::new(self.connection(), self.namespace().range());
+        let mut pages = self.pages(KeyRange::all());
         while let Some(page) = pages.next_page().await? {
             leases.extend(page.entries().iter().map(etcd_client::KeyValue::lease).filter(|lease| *lease != 0));
         }

@@ -6,7 +6,7 @@
 //! ```no_run
 //! # async fn example() -> Result<(), etcd_keys::Error> {
 //! use etcd_keys::Connect;
-//! use etcd_keys::kv::{Compare, Get, Put, Txn};
+//! use etcd_keys::kv::{Compare, Put, Txn};
 //!
 //! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
 //! let keys = connection.namespace("/CloudChamber/v0.1/Test/mine/")?;
@@ -15,10 +15,38 @@
 //!     let swap = Txn::new().when(Compare::unchanged(&rack)).then(Put::new(rack.key, "9 blades"));
 //!     assert!(keys.send(swap).await?.succeeded);
 //! }
-//! let racks = keys.send(Get::prefix("racks/").limit(100)).await?;
-//! println!("{} racks at revision {}", racks.count, racks.revision);
 //! keys.lock("inventory").await?.release().await?;
 //! # Ok(())
+//! # }
+//! ```
+//!
+//! However many keys there are, they are read in [`pages`] at one revision, in constant memory:
+//!
+//! ```no_run
+//! # async fn example(keys: etcd_keys::Keys) -> Result<(), etcd_keys::Error> {
+//! use etcd_keys::KeyRange;
+//!
+//! let mut racks = keys.pages(KeyRange::prefix("racks/"));
+//! while let Some(rack) = racks.next().await? {
+//!     println!("{:?} has {} bytes", rack.key, rack.value.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`watch`] tells what happens to them, and says so where it cannot:
+//!
+//! ```no_run
+//! # async fn example(keys: etcd_keys::Keys) -> Result<(), etcd_keys::Error> {
+//! use etcd_keys::{KeyRange, watch::Notice};
+//!
+//! let mut watch = keys.watch(KeyRange::prefix("racks/")).previous_values();
+//! loop {
+//!     match watch.next().await? {
+//!         Notice::Event(event) => println!("{:?} {:?}: {:?}", event.kind, event.key, event.value),
+//!         other => println!("{other:?}"),
+//!     }
+//! }
 //! # }
 //! ```
 

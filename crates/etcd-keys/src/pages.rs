@@ -3,14 +3,13 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), etcd_keys::Error> {
-//! use etcd_keys::{Connect, KeyRange, pages::Pages};
+//! use etcd_keys::{Connect, KeyRange, text::Escaped};
 //!
 //! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
-//! let mut pages = Pages::new(&connection, KeyRange::prefix("/CloudChamber/v0.1/"));
-//! while let Some(page) = pages.next_page().await? {
-//!     for entry in page.entries() {
-//!         println!("{:?} {} bytes, revision {}", entry.key(), entry.value().len(), entry.mod_revision());
-//!     }
+//! let keys = connection.namespace("/CloudChamber/v0.1/")?;
+//! let mut racks = keys.pages(KeyRange::prefix("racks/"));
+//! while let Some(rack) = racks.next().await? {
+//!     println!("{} has {} bytes, of revision {}", Escaped(&rack.key), rack.value.len(), rack.mod_revision);
 //! }
 //! # Ok(())
 //! # }
@@ -23,7 +22,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use etcd_client::{GetOptions, KeyValue};
+use etcd_client::GetOptions;
 use futures_core::Stream;
 
 use self::reader::Reader;
@@ -31,27 +30,29 @@ pub use self::size::PageSize;
 use crate::compaction::with_revisions;
 use crate::connect::Connection;
 use crate::error::{Error, Operation};
+use crate::kv::KeyValue;
+use crate::namespace::Namespace;
 use crate::range::KeyRange;
 
 /// One page of a read: keys in order, at the read's revision.
 #[derive(Debug)]
 pub struct Page {
-    entries: Vec<KeyValue>,
+    entries: Vec<etcd_client::KeyValue>,
     revision: i64,
     cluster_id: u64,
     left: u64,
 }
 
 impl Page {
-    /// The keys in order, with their values unless they were not wanted. Never empty.
+    /// The keys in order, by their full names, with their values unless they were not wanted. Never empty.
     #[must_use]
-    pub fn entries(&self) -> &[KeyValue] {
+    pub fn entries(&self) -> &[etcd_client::KeyValue] {
         &self.entries
     }
 
     /// The same, to keep.
     #[must_use]
-    pub fn into_entries(self) -> Vec<KeyValue> {
+    pub fn into_entries(self) -> Vec<etcd_client::KeyValue> {
         self.entries
     }
 
@@ -74,13 +75,17 @@ impl Page {
     }
 }
 
-/// A read in pages; a [`Stream`] of them, too. Dropping it ends it, and dropping [`Pages::next_page`]'s
-/// future loses nothing: the page under way comes with the next call.
+/// A read in pages; a [`Stream`] of them, too. Dropping it ends it, and dropping the future of [`Pages::next`] or
+/// [`Pages::next_page`] loses nothing: the page under way comes with the next call.
 ///
 /// A page that fails for want of a server is asked for again, from the same key at the same revision, for
 /// 5 s; after an error the same call may be made again.
 pub struct Pages {
     state: State,
+    /// Of the last page, what [`Pages::next`] has not yet handed out.
+    rest: std::vec::IntoIter<etcd_client::KeyValue>,
+    /// Whose keys [`Pages::next`] tells; outside of a namespace, all.
+    namespace: Namespace,
 }
 
 type Fetched = (Box<Reader>, Result<Option<Page>, Error>);
@@ -96,7 +101,13 @@ impl Pages {
     /// A read of a range, as it is when the first page is read.
     #[must_use]
     pub fn new(connection: &Connection, range: KeyRange) -> Self {
-        Self { state: State::Idle(Box::new(Reader::new(connection.clone(), range))) }
+        let reader = Reader::new(connection.clone(), range);
+        Self { state: State::Idle(Box::new(reader)), rest: Vec::new().into_iter(), namespace: Namespace::new("") }
+    }
+
+    /// A read of a range of a namespace's: [`Pages::next`] tells keys without its prefix.
+    pub(crate) fn within(connection: &Connection, namespace: &Namespace, range: &KeyRange) -> Self {
+        Self { namespace: namespace.clone(), ..Self::new(connection, namespace.to_full(range)) }
     }
 
     /// Reads as of a revision; 0 is the newest.
@@ -133,7 +144,28 @@ impl Pages {
         self
     }
 
-    /// The next page; `None`: there is none.
+    /// The next key, in order; `None`: there is none. Of [`Keys::pages`](crate::Keys::pages), without the
+    /// namespace's prefix.
+    ///
+    /// # Errors
+    /// As [`Pages::next_page`].
+    pub async fn next(&mut self) -> Result<Option<KeyValue>, Error> {
+        loop {
+            if let Some(entry) = self.rest.next() {
+                match KeyValue::from_etcd(entry, &self.namespace) {
+                    Some(kv) => return Ok(Some(kv)),
+                    None => continue,
+                }
+            }
+            match self.next_page().await? {
+                Some(page) => self.rest = page.into_entries().into_iter(),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next page, without a copy of each key; `None`: there is none. To be used instead of [`Pages::next`],
+    /// not beside it.
     ///
     /// # Errors
     /// [`Kind::Compacted`](crate::Kind::Compacted) if the revision was compacted away, before or while it was

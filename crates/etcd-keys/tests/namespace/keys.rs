@@ -1,6 +1,7 @@
 //! Reading, writing, deleting.
 
 use etcd_keys::kv::{Delete, Get, Put, SortOrder, SortTarget};
+use etcd_keys::pages::PageSize;
 use etcd_keys::watch::Notice;
 use etcd_keys::{KeyRange, KeyValue, Kind};
 
@@ -67,6 +68,49 @@ on_every_etcd! {
         assert_eq!(names(&later.kvs), ["a/1", "a0", "b"]);
         let before = keys.send(Get::prefix("").max_create_revision(since)).await.unwrap();
         assert_eq!(names(&before.kvs), ["a/1", "a/2", "a/3"]);
+    }
+
+    async fn pages_have_every_key_once_and_without_the_prefix(keys) {
+        let around = keys.connection().all_keys();
+        let prefix = keys.namespace().prefix();
+        for outside in [prefix.to_vec(), [&prefix[..prefix.len() - 1], b"0"].concat()] {
+            around.put(outside, "outside").await.unwrap();
+        }
+        let names: Vec<String> = (0..300).map(|n| format!("k{n:03}")).collect();
+        for name in &names {
+            keys.put(name.as_str(), "v").await.unwrap();
+        }
+        let small = PageSize { first: 7, most: 50, bytes: 1 << 20 };
+        let mut pages = keys.pages(KeyRange::all()).page_size(small);
+        let mut read = Vec::new();
+        while let Some(kv) = pages.next().await.unwrap() {
+            assert_eq!(kv.value, b"v");
+            read.push(String::from_utf8(kv.key).unwrap());
+            keys.delete(names.last().unwrap().as_str()).await.unwrap(); // It is there at the read's revision.
+        }
+        assert_eq!(read, names);
+        let mut few = keys.pages(KeyRange::prefix("k1")).keys_only().limit(2);
+        assert_eq!(few.next().await.unwrap().unwrap().key, b"k100");
+        assert_eq!(few.next().await.unwrap().unwrap().key, b"k101");
+        assert_eq!(few.next().await.unwrap(), None);
+    }
+
+    async fn chunks_delete_the_namespaces_keys_and_no_others(keys) {
+        let around = keys.connection().all_keys();
+        let prefix = keys.namespace().prefix();
+        let outside = [prefix.to_vec(), [&prefix[..prefix.len() - 1], b"0"].concat()];
+        for key in &outside {
+            around.put(key.as_slice(), "outside").await.unwrap();
+        }
+        for n in 0..300 {
+            keys.put(format!("k{n:03}"), "v").await.unwrap();
+        }
+        assert_eq!(keys.delete_in_chunks(KeyRange::prefix("k2")).await.unwrap().deleted, 100);
+        assert_eq!(keys.count(KeyRange::all()).await.unwrap(), 200);
+        assert_eq!(keys.delete_in_chunks(KeyRange::all()).await.unwrap().deleted, 200);
+        for key in &outside {
+            assert!(around.get(key.as_slice()).await.unwrap().is_some());
+        }
     }
 
     async fn deletions_tell_what_went(keys) {
