@@ -223,8 +223,7 @@ impl sealed::Call for Get {
         let shown = keys.shown(&self.range);
         let (asked, operation) = (self.revision, || Operation::Read(shown.clone()));
         let (key, options) = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
-        let mut kv = keys.connection.kv();
-        match keys.connection.call(operation, kv.get(key, Some(options))).await {
+        match keys.connection.read(operation, key, options).await {
             Ok(response) => Ok(GetResponse::from_etcd(response, &keys.namespace)),
             Err(error) => Err(compaction::with_revisions(&keys.connection, asked, error).await),
         }

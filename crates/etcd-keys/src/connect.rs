@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, KvClient, WatchClient};
+use etcd_client::{Client, ConnectOptions, GetOptions, GetResponse, KvClient, WatchClient};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -41,7 +41,8 @@ pub struct Connect {
 impl Connect {
     /// A cluster by its client URLs; `host:port` alone means `http`, and an item may be a list with commas.
     ///
-    /// Calls go to one endpoint as long as it answers, then to the next.
+    /// Calls go to one endpoint as long as it answers, then to the next. What was sent to one that died is not
+    /// sent again, unless it is a read: a write may have been done.
     #[must_use]
     pub fn new<U: Into<String>>(endpoints: impl IntoIterator<Item = U>) -> Self {
         Self {
@@ -258,6 +259,27 @@ impl Connection {
         call: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, Error> {
         self.call_within(self.shared.request_timeout, operation, call).await
+    }
+
+    /// Reads: once more if the connection broke under it, perhaps from another endpoint. Both together take no
+    /// longer than the request timeout.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(crate) async fn read(
+        &self,
+        operation: impl Fn() -> Operation,
+        key: Vec<u8>,
+        options: GetOptions,
+    ) -> Result<GetResponse, Error> {
+        let mut kv = self.kv();
+        let twice = async {
+            match kv.get(key.clone(), Some(options.clone())).await {
+                Err(error) if Kind::of(&error) == Kind::Unreachable => kv.get(key, Some(options)).await,
+                answer => answer,
+            }
+        };
+        self.call(operation, twice).await
     }
 
     /// Makes one call, within a time of its own, and puts its error into context.

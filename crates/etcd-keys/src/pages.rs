@@ -231,7 +231,7 @@ pub async fn count(connection: &Connection, range: &KeyRange, revision: i64) -> 
     let (key, end) = range.to_wire();
     let options = GetOptions::new().with_range(end).with_count_only().with_revision(revision);
     let operation = || Operation::Read(range.clone());
-    match connection.call(operation, connection.kv().get(key, Some(options))).await {
+    match connection.read(operation, key, options).await {
         Ok(answer) => {
             let now = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
             Ok((u64::try_from(answer.count()).unwrap_or(0), if revision > 0 { revision } else { now }))

@@ -1,8 +1,11 @@
 //! One open connection at a time to one of several endpoints; the next endpoint when it breaks. etcd-client's
-//! own balancing sends every second call to a dead endpoint. Never sends a request twice.
+//! own balancing sends every second call to a dead endpoint. Never sends a request twice: what the old connection
+//! did not even begin to send goes over the new one.
 //!
 //! All tasks of a connection run on one runtime, whoever calls: a connection that many tests share must not
 //! die with the runtime of the test that happened to open it.
+
+mod unsent;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +21,10 @@ use tonic::transport::channel::Change;
 use tonic::transport::{Channel, Endpoint};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service};
+
+use self::unsent::Unsent;
+
+type Answer = Result<Response<Body>, BoxError>;
 
 /// Endpoints that can be handed over before the first call takes them; etcd-client waits for room.
 const ENDPOINTS: usize = 1024;
@@ -81,6 +88,21 @@ impl Members {
         Err(failure)
     }
 
+    /// Sends a request over a connection that [`Members::channel`] gave; if it breaks, the next one is another.
+    async fn send(&self, (generation, mut channel): (u64, Channel), request: Request<Body>) -> Answer {
+        let answer = async {
+            std::future::poll_fn(|context| channel.poll_ready(context)).await?;
+            channel.call(request).await
+        };
+        match answer.await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                self.lost(generation).await;
+                Err(error.into())
+            }
+        }
+    }
+
     async fn lost(&self, generation: u64) {
         let mut state = self.state.lock().await;
         if state.generation == generation && state.open.take().is_some() {
@@ -115,7 +137,7 @@ impl State {
 impl Service<Request<Body>> for Members {
     type Response = Response<Body>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -124,17 +146,14 @@ impl Service<Request<Body>> for Members {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let members = self.clone();
         Box::pin(async move {
-            let (generation, mut channel) = members.channel().await?;
-            let answer = async {
-                std::future::poll_fn(|context| channel.poll_ready(context)).await?;
-                channel.call(request).await
-            };
-            match answer.await {
+            let open = members.channel().await?;
+            let (kept, request) = Unsent::keep(request);
+            match members.send(open, request).await {
                 Ok(response) => Ok(response),
-                Err(error) => {
-                    members.lost(generation).await;
-                    Err(error.into())
-                }
+                Err(error) => match kept.take_back() {
+                    Some(request) => members.send(members.channel().await?, request).await,
+                    None => Err(error),
+                },
             }
         })
     }

@@ -129,6 +129,6 @@ pub(crate) async fn cluster_id(connection: &Connection, range: &KeyRange) -> Res
     let key = if range.start().is_empty() { vec![0] } else { range.start().to_vec() };
     let options = GetOptions::new().with_count_only();
     let operation = || Operation::Read(range.clone());
-    let answer = connection.call(operation, connection.kv().get(key, Some(options))).await?;
+    let answer = connection.read(operation, key, options).await?;
     Ok(answer.header().map_or(0, etcd_client::ResponseHeader::cluster_id))
 }

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use etcd_keys::kv::Get;
@@ -99,27 +101,89 @@ fn once<T>(call: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(call)
 }
 
-#[test]
-fn the_next_endpoint_takes_over() {
+/// Two servers, a connection to both, and a way to stop the one that it uses.
+fn two_servers() -> (etcd_keys::Connection, Ephemeral, Ephemeral) {
     let start = || builder().start_ephemeral().unwrap();
     let (first, second) = (start(), start());
     let both = [first.endpoints(), second.endpoints()].concat();
     let connection = once(Connect::new(both).runtime(runtime().clone()).connect()).unwrap();
-    let id = || once(connection.kv().get("a", None)).map(|answer| answer.header().unwrap().cluster_id());
-    let before = id().unwrap();
-    let (live, dead) =
-        if format!("{before:016x}") == first.cluster_id().to_string() { (second, first) } else { (first, second) };
-    drop(dead);
-    let began = Instant::now();
-    let after = loop {
-        match id() {
-            Ok(id) => break id,
-            Err(_) => assert!(began.elapsed() < Duration::from_secs(5)),
-        }
-    };
-    assert_eq!(format!("{after:016x}"), live.cluster_id().to_string());
+    let used = cluster_id(&connection);
+    if used == first.cluster_id().to_string() { (connection, first, second) } else { (connection, second, first) }
+}
+
+fn cluster_id(connection: &etcd_keys::Connection) -> String {
+    let answer = once(connection.kv().get("a", None)).unwrap();
+    format!("{:016x}", answer.header().unwrap().cluster_id())
+}
+
+#[test]
+fn the_next_endpoint_takes_over_and_the_first_read_succeeds() {
+    let (connection, used, other) = two_servers();
+    let keys = connection.all_keys();
+    once(keys.put("a", "on the one")).unwrap();
+    drop(used);
+    // Whether the connection was known to be dead by then, or broke under the read.
+    assert_eq!(once(keys.get("a")).unwrap(), None);
+    assert_eq!(cluster_id(&connection), other.cluster_id().to_string());
     // The runtime of the call that connected anew has ended, and the connection has not.
-    assert_eq!(id().unwrap(), after);
+    once(keys.put("a", "x")).unwrap();
+}
+
+#[test]
+fn a_write_that_was_not_sent_goes_to_the_next_endpoint() {
+    let (connection, used, _other) = two_servers();
+    let keys = connection.all_keys();
+    let mut watch = once(connection.watches().watch("a", None)).unwrap();
+    assert!(once(watch.message()).unwrap().unwrap().created());
+    drop(used);
+    // The connection is known to be dead: nothing of what follows can have been sent over it.
+    assert!(once(watch.message()).is_err());
+    assert_eq!(once(keys.put("a", "x")).unwrap().revision, 2);
+    assert_eq!(once(keys.get("a")).unwrap().unwrap().version, 1);
+}
+
+/// Hands everything on to an etcd, until a request has the key `marker`: then it hangs up on both. Counts them.
+fn hanging_up(etcd: &str, seen: &Arc<AtomicUsize>) -> String {
+    let (listener, url) = bound();
+    let (target, seen) = (etcd.strip_prefix("http://").unwrap().to_owned(), seen.clone());
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(&target).unwrap();
+            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let seen = seen.clone();
+            std::thread::spawn(move || forward(client, server, &seen));
+        }
+    });
+    url
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream, seen: &AtomicUsize) {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        all.extend_from_slice(&buffer[..read]);
+        if all.windows(6).any(|bytes| bytes == b"marker") {
+            seen.fetch_add(1, Ordering::SeqCst);
+            break;
+        }
+        to.write_all(&buffer[..read]).unwrap();
+    }
+    for stream in [from, to] {
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+#[test]
+fn what_was_sent_is_sent_again_only_if_it_is_a_read() {
+    let etcd = builder().start_ephemeral().unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let endpoints = [0, 1].map(|_| hanging_up(&etcd.endpoints()[0], &seen));
+    let keys = once(Connect::new(endpoints).runtime(runtime().clone()).connect()).unwrap().all_keys();
+    assert_eq!(once(keys.put("marker", "x")).unwrap_err().kind, Kind::Unreachable);
+    assert_eq!(seen.swap(0, Ordering::SeqCst), 1, "it may have been done: who called decides");
+    assert_eq!(once(keys.get("marker")).unwrap_err().kind, Kind::Unreachable);
+    assert_eq!(seen.swap(0, Ordering::SeqCst), 2, "once more, and no more");
+    once(keys.put("a", "x")).unwrap();
 }
 
 #[test]
