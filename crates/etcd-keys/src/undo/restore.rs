@@ -1,9 +1,11 @@
 //! Putting keys back: the whole file is checked first, then written in small transactions, each key only
-//! where there is none. Doing it again changes nothing.
+//! where there is none. What a deletion that was killed takes meanwhile comes back, too. Doing it again changes
+//! nothing.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 
@@ -20,8 +22,11 @@ const MOST_KEYS: usize = 100;
 const MOST_BYTES: usize = 1 << 20;
 /// Conflicts that are named; the rest is counted.
 const NAMED: usize = 1000;
+/// How long the last chunk of a deletion that was killed may be on its way to the server, where others overtake it.
+const STRAGGLER: Duration = Duration::from_millis(200);
 
 /// Puts back what an undo file holds.
+#[derive(Clone)]
 pub struct Restore {
     connection: Connection,
     path: PathBuf,
@@ -89,22 +94,44 @@ impl Restore {
         let (header, total) = checked.map_err(|error| self.unreadable(io::Error::other(error)))??;
         self.check_cluster(&header).await?;
         let mut done = Restored { total, ..Restored::default() };
+        let mut untouched = self.pass(&mut done, &mut heard).await?;
+        // A deletion that was killed may have a chunk on its way. What it still found to delete is looked at
+        // again, until nothing is missing any more.
+        let again = Self { overwrite: false, ..self.clone() };
+        while untouched > 0 {
+            tokio::time::sleep(STRAGGLER).await;
+            let mut late = Restored { total, ..Restored::default() };
+            untouched = again.pass(&mut late, &mut |_| ()).await?;
+            if late.restored == 0 {
+                break;
+            }
+            done.restored += late.restored;
+            done.without_lease += late.without_lease;
+            done.unchanged = done.unchanged.saturating_sub(late.restored);
+            heard(&done);
+        }
+        Ok(done)
+    }
+
+    /// Puts back what is missing; answers how many keys are as the deletion left them, neither deleted nor written
+    /// since, so that it would take them.
+    async fn pass(&self, done: &mut Restored, heard: &mut impl FnMut(&Restored)) -> Result<u64, UndoError> {
         let mut lines = Lines::open(&self.path)?;
         lines.next()?;
-        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let (mut batch, mut bytes, mut untouched) = (Vec::new(), 0, 0);
         while let Some(Line::Entry(entry)) = lines.entry()? {
             let size = entry.key.len() * 3 + entry.value.len() + 64;
             if batch.len() >= MOST_KEYS || bytes + size > MOST_BYTES {
-                self.put_back(std::mem::take(&mut batch), &mut done).await?;
-                heard(&done);
+                untouched += self.put_back(std::mem::take(&mut batch), done).await?;
+                heard(done);
                 bytes = 0;
             }
             bytes += size;
             batch.push(entry);
         }
-        self.put_back(batch, &mut done).await?;
-        heard(&done);
-        Ok(done)
+        untouched += self.put_back(batch, done).await?;
+        heard(done);
+        Ok(untouched)
     }
 
     fn unreadable(&self, source: io::Error) -> UndoError {
@@ -121,11 +148,14 @@ impl Restore {
         Err(UndoError::AnotherCluster { path: self.path.clone(), file, here })
     }
 
-    /// Puts back those that are not there; those that are, are looked at.
-    async fn put_back(&self, mut batch: Vec<Entry>, done: &mut Restored) -> Result<(), UndoError> {
+    /// Puts back those that are not there; those that are, are looked at. Answers how many are untouched.
+    async fn put_back(&self, mut batch: Vec<Entry>, done: &mut Restored) -> Result<u64, UndoError> {
+        let mut untouched = 0;
         while !batch.is_empty() {
             let answers = match self.transact(absent(&batch)).await {
-                Err(error) if matches!(error.kind, Kind::TooLarge(_)) => return self.put_large(batch, done).await,
+                Err(error) if matches!(error.kind, Kind::TooLarge(_)) => {
+                    return Ok(untouched + self.put_large(batch, done).await?);
+                }
                 answer => answer?,
             };
             let Some(answers) = answers else {
@@ -137,17 +167,21 @@ impl Restore {
             for (entry, there) in batch.into_iter().zip(answers) {
                 match there {
                     None => missing.push(entry),
-                    Some(there) => self.meet(entry, &there, done).await?,
+                    Some(there) => untouched += self.meet(entry, &there, done).await?,
                 }
             }
             batch = missing;
         }
-        Ok(())
+        Ok(untouched)
     }
 
-    /// A key that is there already.
-    async fn meet(&self, entry: Entry, there: &KeyValue, done: &mut Restored) -> Result<(), UndoError> {
-        if there.mod_revision() == entry.mod_revision || there.value() == entry.value {
+    /// A key that is there already; answers 1 if it is untouched.
+    async fn meet(&self, entry: Entry, there: &KeyValue, done: &mut Restored) -> Result<u64, UndoError> {
+        if there.mod_revision() == entry.mod_revision {
+            done.unchanged += 1;
+            return Ok(1);
+        }
+        if there.value() == entry.value {
             done.unchanged += 1;
         } else if self.overwrite {
             self.put(entry).await?;
@@ -158,23 +192,24 @@ impl Restore {
                 done.conflicts.push(Conflict { key: entry.key, mod_revision: there.mod_revision() });
             }
         }
-        Ok(())
+        Ok(0)
     }
 
     /// Values so close to the server's limit that a transaction has no room for them: a look, then a plain put.
-    async fn put_large(&self, batch: Vec<Entry>, done: &mut Restored) -> Result<(), UndoError> {
+    async fn put_large(&self, batch: Vec<Entry>, done: &mut Restored) -> Result<u64, UndoError> {
+        let mut untouched = 0;
         for entry in batch {
             let read = || Operation::Read(KeyRange::key(entry.key.clone()));
             let answer = self.connection.call(read, self.connection.kv().get(entry.key.clone(), None)).await?;
             if let Some(there) = answer.kvs().first() {
-                self.meet(entry, there, done).await?;
+                untouched += self.meet(entry, there, done).await?;
             } else {
                 done.without_lease += u64::from(entry.lease != 0);
                 self.put(entry).await?;
                 done.restored += 1;
             }
         }
-        Ok(())
+        Ok(untouched)
     }
 
     async fn put(&self, entry: Entry) -> Result<(), UndoError> {

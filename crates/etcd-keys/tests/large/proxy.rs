@@ -1,4 +1,5 @@
-//! A TCP proxy that breaks connections: after so many bytes of answers, or all at once.
+//! A TCP proxy that breaks connections, after so many bytes of answers or all at once, and that can hold back what
+//! is on its way to the server.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -13,6 +14,7 @@ pub(crate) struct Proxy {
 struct Shared {
     target: String,
     closed: AtomicBool,
+    held: AtomicBool,
     cuts: AtomicUsize,
     /// Bytes of answers until the next cut are below this, mostly by far; 0: none is to come.
     most: AtomicUsize,
@@ -28,6 +30,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target,
             closed: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             cuts: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
             random: Mutex::new(0x9e37_79b9_7f4a_7c15),
@@ -60,6 +63,15 @@ impl Proxy {
 
     pub(crate) fn open(&self) {
         self.shared.closed.store(false, Ordering::SeqCst);
+    }
+
+    /// Holds back requests, until [`Proxy::release`].
+    pub(crate) fn hold(&self) {
+        self.shared.held.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn release(&self) {
+        self.shared.held.store(false, Ordering::SeqCst);
     }
 
     pub(crate) fn cuts(&self) -> usize {
@@ -95,6 +107,9 @@ impl Shared {
                 let left = *budget.get_or_insert_with(|| self.below(most));
                 send = read.min(left);
                 budget = Some(left - send);
+            }
+            while !answers && self.held.load(Ordering::SeqCst) {
+                std::thread::park_timeout(std::time::Duration::from_millis(1));
             }
             if to.write_all(&buffer[..send]).is_err() {
                 break;

@@ -1,12 +1,14 @@
 //! Undo files: what was deleted comes back, what was changed since is left alone.
 
 use std::path::Path;
+use std::time::Duration;
 
-use etcd_client::{LeaseGrantOptions, PutOptions};
+use etcd_client::{DeleteOptions, LeaseGrantOptions, PutOptions};
 use etcd_keys::delete::{Deletion, Preview};
 use etcd_keys::undo::{self, Conflict, Restore, Restored, UndoError};
 use etcd_keys::{Connection, KeyRange};
 
+use crate::proxy::Proxy;
 use crate::server::{Contents, Etcd, connect, contents, every, fill, put};
 
 /// etcd's limit for a request is 1.5 MiB; what a put needs beside its value is a few bytes and its key.
@@ -80,39 +82,53 @@ async fn what_was_changed_since_is_left_alone() {
     assert!(contents(&connection, "/conflict/").await.values().all(|(value, _)| value == b"vvvvvvvv"));
 }
 
-/// How many keys there are once the chunk that was under way has been applied.
-async fn at_rest(connection: &etcd_keys::Connection, prefix: &str) -> u64 {
-    let mut left = contents(connection, prefix).await.len();
-    loop {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        let now = contents(connection, prefix).await.len();
-        if now == left {
-            return now as u64;
+/// Like a deletion that is killed when its last chunk has left it, and not yet reached the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_deletion_is_undone_with_the_chunk_that_was_on_its_way() {
+    for etcd in every() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("undo");
+        let direct = etcd.connection().await;
+        let proxy = Proxy::start(&etcd.endpoint());
+        let connection = connect(&proxy.endpoint()).await;
+        fill(&direct, "/half/", 5_000, 8).await;
+        let before = contents(&direct, "/half/").await;
+        let preview = Preview::of(&connection, KeyRange::prefix("/half/")).await.unwrap();
+        undo::write(&connection, &preview, &file, |_| ()).await.unwrap();
+        let mut deletion = Deletion::new(&connection, preview);
+        let enough = tokio::sync::Notify::new();
+        let mut run = Box::pin(deletion.run(|progress| {
+            if progress.deleted > 1_000 {
+                proxy.hold();
+                enough.notify_one();
+            }
+        }));
+        tokio::select! {
+            biased;
+            () = enough.notified() => {}
+            _ = &mut run => panic!("too quick"),
         }
-        left = now;
-    }
-}
+        // It sends one more chunk, and hears nothing of it.
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut run).await.is_err(), "too quick");
+        let left = contents(&direct, "/half/").await.len();
+        assert!((1..4_000).contains(&left), "{etcd:?}: {left}");
 
-#[tokio::test]
-async fn an_interrupted_deletion_can_be_undone() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("undo");
-    let connection = Etcd::V3_5.connection().await;
-    fill(&connection, "/half/", 5_000, 8).await;
-    let before = contents(&connection, "/half/").await;
-    let preview = Preview::of(&connection, KeyRange::prefix("/half/")).await.unwrap();
-    undo::write(&connection, &preview, &file, |_| ()).await.unwrap();
-    let mut deletion = Deletion::new(&connection, preview);
-    let enough = tokio::sync::Notify::new();
-    tokio::select! {
-        biased;
-        () = enough.notified() => {}
-        _ = deletion.run(|progress| if progress.deleted > 1_000 { enough.notify_one() }) => panic!("too quick"),
+        let looked_at_all = |done: &Restored| done.restored + done.unchanged == done.total;
+        let restore = Restore::new(&direct, &file);
+        let done = restore
+            .run(|so_far| {
+                if looked_at_all(so_far) {
+                    proxy.release()
+                }
+            })
+            .await
+            .unwrap();
+        assert!(done.restored > 5_000 - left as u64, "{etcd:?}: the last chunk came back, too: {done:?}, {left}");
+        assert_eq!((done.restored + done.unchanged, done.conflicting), (5_000, 0), "{etcd:?}: {done:?}");
+        assert_eq!(values(&contents(&direct, "/half/").await), values(&before), "{etcd:?}");
+        drop(run);
+        direct.kv().delete("/half/", Some(DeleteOptions::new().with_prefix())).await.unwrap();
     }
-    let left = at_rest(&connection, "/half/").await;
-    let done = Restore::new(&connection, &file).run(|_| ()).await.unwrap();
-    assert!((done.unchanged, done.restored, done.conflicting) == (left, 5_000 - left, 0), "{done:?}");
-    assert_eq!(values(&contents(&connection, "/half/").await), values(&before));
 }
 
 #[tokio::test]
