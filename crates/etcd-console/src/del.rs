@@ -6,16 +6,20 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
+use etcd_keys::Connection;
 use etcd_keys::delete::{Deletion, Preview, Progress as Deleted};
 use etcd_keys::guard::Guard;
 use etcd_keys::text::Escaped;
-use etcd_keys::{Connection, undo};
+use etcd_keys::undo::{self, UndoError};
 use serde::Serialize;
 
 use crate::cli::{Del, Format};
 use crate::confirm::{self, Question, refused};
 use crate::context::Context;
 use crate::output::{self, Base64, Progress};
+
+/// The exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: i32 = 130;
 
 pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let range = args.keys.range()?;
@@ -150,10 +154,25 @@ async fn write_undo_file(connection: &Connection, preview: &Preview, cx: &Contex
     let path = dir.join(format!("{time}-{:016x}-{}.jsonl", preview.cluster_id(), preview.revision()));
     let mut progress = Progress::new(cx.global.quiet);
     let total = preview.count();
-    let written = undo::write(connection, preview, &path, |kept| {
+    let writing = undo::write(connection, preview, &path, |kept| {
         progress.draw(|| format!("{kept} of {total} keys written down"))
     });
-    Ok(written.await?.path)
+    let written = tokio::select! {
+        written = writing => Some(written),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    match written {
+        Some(Ok(written)) => return Ok(written.path),
+        // Somebody else's.
+        Some(Err(error @ UndoError::File { what: "create", .. })) => return Err(error.into()),
+        _ => {}
+    }
+    // Half a file is of no use to anyone, and nothing was deleted.
+    let _ = std::fs::remove_file(&path);
+    match written {
+        Some(Err(error)) => Err(error.into()),
+        _ => std::process::exit(INTERRUPTED),
+    }
 }
 
 async fn delete(connection: &Connection, preview: Preview, undo: Option<&Path>, cx: &Context) -> Result<Deleted> {
@@ -169,12 +188,12 @@ async fn delete(connection: &Connection, preview: Preview, undo: Option<&Path>, 
     };
     progress.clear();
     let Deleted { deleted, total, .. } = deletion.progress();
-    eprintln!("{deleted} of {total} keys were deleted; the same command deletes the rest");
+    eprintln!("{deleted} of {total} keys were deleted; the same command deletes the rest, as many as --dry-run counts");
     if let Some(path) = undo {
         eprintln!("  undo: cargo xtask undo {}", path.display());
     }
     match interrupted {
         Some(error) => Err(error.into()),
-        None => std::process::exit(130),
+        None => std::process::exit(INTERRUPTED),
     }
 }

@@ -28,14 +28,15 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
     }
     let mut out = output::stdout();
     let mut progress = Progress::new(cx.global.quiet || io::IsTerminal::is_terminal(&io::stdout()));
-    let mut read = 0_u64;
+    let (mut read, mut left) = (0_u64, 0);
     while let Some(page) = pages.next_page().await? {
         match args.format {
             Format::Text => text(&args, &page, &mut out)?,
             Format::Json => json(&page, read == 0, &mut out)?,
         }
         read = read.saturating_add(page.entries().len() as u64);
-        progress.draw(|| format!("{read} keys read, {} to go", page.left()));
+        left = page.left();
+        progress.draw(|| format!("{read} keys read, {left} to go"));
     }
     if args.format == Format::Json {
         let (revision, cluster_id) = pages.seen().unwrap_or_default();
@@ -43,7 +44,8 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
             out.write_all(b"{\"kvs\":[")?;
         }
         let header = serde_json::to_string(&Header { cluster_id, revision })?;
-        writeln!(out, "],\"count\":{read},\"header\":{header}}}")?;
+        let more = if left > 0 { ",\"more\":true" } else { "" };
+        writeln!(out, "]{more},\"count\":{},\"header\":{header}}}", read.saturating_add(left))?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -82,7 +82,7 @@ fn next_step(kind: &Kind) -> &'static str {
         Kind::FutureRevision(_) => "leave out --rev to read what is there now",
         Kind::TooLarge(_) => "a request holds at most 1.5 MiB, unless the server was told otherwise",
         Kind::NoSpace => "`cargo xtask del` frees space; then compact, defragment and disarm with etcdctl",
-        Kind::Denied(_) => "this cluster wants a user that may do this",
+        Kind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` asks as a user that may",
         _ => "`cargo xtask etcd-logs` may say more",
     }
 }

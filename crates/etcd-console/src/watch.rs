@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use etcd_client::KeyValue;
@@ -14,6 +14,9 @@ use crate::cli::{Format, Keys, Watch};
 use crate::context::Context;
 use crate::output::{self, Base64, Bytes};
 
+/// How long a server may be gone before we say so. We wait for it all the same.
+const UNSAID: Duration = Duration::from_secs(2);
+
 pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     let range = match &args.key {
         Some(key) => Keys { key: key.clone(), range_end: args.range_end.clone(), prefix: args.prefix, from_key: false }
@@ -21,7 +24,7 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
         None => KeyRange::prefix(format!("{}/", cx.global.root)),
     };
     let connection = cx.connect().await?;
-    let mut watch = etcd_keys::watch::Watch::new(&connection, range).track();
+    let mut watch = etcd_keys::watch::Watch::new(&connection, range).track().patience(UNSAID);
     if !args.keys_only {
         watch = watch.previous_values();
     }
@@ -30,11 +33,22 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     }
     let mut printer = Printer::new(&args);
     let mut left = args.count.unwrap_or(u64::MAX);
+    let mut is_away = false;
     while left > 0 {
         let batch = tokio::select! {
-            batch = watch.next_batch() => batch?,
+            batch = watch.next_batch() => batch,
             _ = tokio::signal::ctrl_c() => break,
         };
+        let batch = match batch {
+            Err(error) if error.kind.is_transient() => {
+                if !std::mem::replace(&mut is_away, true) {
+                    cx.note(format_args!("{error}; waiting for it, and nothing will be missed in silence"));
+                }
+                continue;
+            }
+            batch => batch?,
+        };
+        is_away = false;
         left -= printer.batch(&batch, left)?;
         printer.out.flush()?;
     }

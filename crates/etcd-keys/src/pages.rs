@@ -21,6 +21,7 @@ mod size;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use etcd_client::GetOptions;
 use futures_core::Stream;
@@ -135,6 +136,11 @@ impl Pages {
     #[must_use]
     pub fn page_size(self, size: PageSize) -> Self {
         self.set(|reader| reader.size = size)
+    }
+
+    /// Does not wait for a server that goes away: for who does so already.
+    pub(crate) fn impatient(self) -> Self {
+        self.set(|reader| reader.patience = Duration::ZERO)
     }
 
     fn set(mut self, change: impl FnOnce(&mut Reader)) -> Self {

@@ -11,5 +11,9 @@
 mod bad_luck;
 mod cluster;
 mod deleting;
+mod documentation;
+mod interrupted;
 mod reading;
+mod slow;
+mod terminal;
 mod watching;

@@ -40,7 +40,11 @@ impl Chunk<'_> {
         let span = (self.range.start().to_vec(), self.range.end().unwrap_or_default());
         let mut outcome = Outcome::default();
         // A stack, so that what is left of a chunk that was cut up comes first.
-        let mut todo = if self.pieces > 1 { self.cut(connection, span, self.pieces).await? } else { vec![vec![span]] };
+        let cut = async |span, pieces| {
+            let cut = self.cut(connection, span, pieces).await;
+            cut.map_err(|error| Error { operation: operation(), ..error })
+        };
+        let mut todo = if self.pieces > 1 { cut(span, self.pieces).await? } else { vec![vec![span]] };
         while let Some(spans) = todo.pop() {
             let txn = self.transaction(&spans);
             let answer = connection.call(operation, connection.kv().txn(txn)).await?;
@@ -55,7 +59,7 @@ impl Chunk<'_> {
             } else if let Some(span) = hull(&spans) {
                 // Something in it is newer. In halves, so that whoever keeps writing among these keys cannot
                 // hold us up for ever: at one key there is no doubt left.
-                todo.extend(self.cut(connection, span, 2).await?);
+                todo.extend(cut(span, 2).await?);
             }
         }
         Ok(outcome)
@@ -77,7 +81,7 @@ impl Chunk<'_> {
     /// about as many keys each, the first one last.
     async fn cut(&self, connection: &Connection, span: Span, pieces: usize) -> Result<Vec<Vec<Span>>, Error> {
         let mut keys = Vec::new();
-        let mut pages = Pages::new(connection, KeyRange::between(span.0, span.1)).keys_only();
+        let mut pages = Pages::new(connection, KeyRange::between(span.0, span.1)).keys_only().impatient();
         while let Some(page) = pages.next_page().await? {
             keys.extend(page.into_entries().into_iter().map(|entry| {
                 let old = entry.mod_revision() <= self.preview;

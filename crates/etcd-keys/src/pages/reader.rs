@@ -2,6 +2,8 @@
 //! tells revision and count; the rest is a `RangeStream` where the server has one (3.7: 1M keys of 64 bytes
 //! take 1.7 s and 10 MB instead of 3.0 s and 23 MB), else more `Range`s.
 
+use std::time::Duration;
+
 use etcd_client::{GetOptions, GetResponse, GetStreamResponse, KeyValue, KvClient};
 use tonic::Code;
 
@@ -28,6 +30,8 @@ pub(super) struct Reader {
     /// Keys that are still wanted.
     pub(super) wanted: u64,
     pub(super) size: PageSize,
+    /// How long a server that goes away is waited for.
+    pub(super) patience: Duration,
     /// What the next page asks for; 0: nothing was read yet.
     keys: u32,
     /// The next page's first key; `None` after the last page.
@@ -59,6 +63,7 @@ impl Reader {
             keys_only: false,
             wanted: u64::MAX,
             size: PageSize::of_values(),
+            patience: PATIENCE,
             keys: 0,
             end,
             cluster_id: None,
@@ -90,7 +95,7 @@ impl Reader {
             if !error.kind.is_transient() {
                 return Err(with_revisions(&self.connection, self.revision, error).await);
             }
-            let backoff = backoff.get_or_insert_with(|| Backoff::new(Some(PATIENCE)));
+            let backoff = backoff.get_or_insert_with(|| Backoff::new(Some(self.patience)));
             if !backoff.pause().await {
                 return Err(error);
             }
