@@ -96,7 +96,7 @@ pub enum Kind {
     FutureRevision(i64),
     /// Over a limit: 1.5 MiB a request and 128 operations a transaction (`--max-request-bytes`,
     /// `--max-txn-ops`), by default.
-    #[error("the request is too large: {0}")]
+    #[error("over a limit: {0}")]
     TooLarge(String),
     /// The database is over its quota: writes fail, deletes work.
     #[error("the database is over its quota (alarm NOSPACE); compact, defragment, then disarm the alarm")]

@@ -1,8 +1,91 @@
-//! Readers that leave, servers that die, databases that are full.
+//! Servers that are none, readers that leave, servers that die, databases that are full, odd keys.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 
-use crate::cluster::{Cluster, builder, finish};
+use crate::cluster::{Cluster, Run, builder, eventually, finish, program};
+
+fn get_from(url: &str) -> Run {
+    let mut command = program();
+    finish(command.args(["--endpoints", url, "--timeout", "1", "get", "a"]).spawn().unwrap())
+}
+
+#[test]
+fn no_server_or_a_silent_one_is_a_clear_error() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let hint = "`cargo xtask etcd-status` shows";
+    get_from(&format!("http://{addr}")).fails(1, &["cannot connect", &addr, "no answer in time", hint]);
+    drop(silent);
+    get_from(&format!("http://{addr}")).fails(3, &["cannot connect", &addr, "no etcd answers", "etcd-up"]);
+    let mut command = program();
+    let dir = tempfile::tempdir().unwrap();
+    let run = finish(command.args(["--home", dir.path().to_str().unwrap(), "get", "a"]).spawn().unwrap());
+    run.fails(3, &["etcd `default` is not running", "etcd-up"]);
+}
+
+#[test]
+fn a_port_that_is_somebody_elses_is_a_clear_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let web = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let answer = |mut stream: TcpStream| {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        };
+        listener.incoming().flatten().for_each(answer);
+    });
+    get_from(&web).fails(3, &["cannot connect", &web, "no etcd answers"]);
+    // Etcd's own other port is mistaken for the client port easily.
+    let cluster = Cluster::new();
+    let members = cluster.run(&["member", "list", "--format", "json"]).ok();
+    let members: serde_json::Value = serde_json::from_str(&members).unwrap();
+    let peer = members[0]["peer_urls"][0].as_str().unwrap();
+    get_from(peer).fails(3, &["cannot connect", peer, "no etcd answers"]);
+}
+
+#[test]
+fn odd_keys_are_deleted_put_back_and_watched_by_the_names_that_are_shown() {
+    let cluster = Cluster::new();
+    let past = cluster.revision();
+    let large = "k".repeat(100_000);
+    let keys = [r"odd/nul\0", r"odd/line\n", r"odd/\xff\xff", r#"odd/quo"te'"#, r"odd/back\\slash", &large];
+    for key in keys {
+        cluster.put(key, "v");
+        let said = cluster.run(&["del", key, "--yes"]).ok();
+        assert!(said.starts_with("deleted 1 key at"), "{said}");
+        let file = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo ")).unwrap();
+        assert!(cluster.run(&["undo", file]).ok().starts_with("put back 1 key of 1"), "{key}");
+        assert_eq!(cluster.run(&["get", key, "--keys-only"]).ok(), format!("{key}\n"));
+    }
+    let rev = (past + 1).to_string();
+    let seen = cluster.run(&["watch", "", "--prefix", "--rev", &rev, "-n", "18", "--keys-only"]).ok();
+    for key in keys {
+        assert_eq!(seen.matches(&format!("PUT {key}  rev")).count(), 2, "{seen}");
+        assert_eq!(seen.matches(&format!("DEL {key}  rev")).count(), 1, "{seen}");
+    }
+    let preview = cluster.run(&["del", "odd/", "--prefix", "--dry-run"]).ok();
+    assert!(preview.starts_with("would delete 5 keys") && preview.contains(r"  odd/\xff\xff"), "{preview}");
+}
+
+#[test]
+fn a_watch_whose_reader_has_enough_is_no_error() {
+    let cluster = Cluster::new();
+    let past = cluster.revision();
+    cluster.put("/w/a", "1");
+    let rev = (past + 1).to_string();
+    let mut child = cluster.command(&["watch", "/w/", "--prefix", "--rev", &rev]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    drop(out);
+    // It learns that nobody reads any more when it has something to say.
+    assert!(eventually(|| {
+        cluster.put("/w/a", "2");
+        child.try_wait().unwrap().is_some()
+    }));
+    let run = finish(child);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+}
 
 #[test]
 fn a_reader_that_has_enough_is_no_error() {
