@@ -11,6 +11,7 @@
 
 #[macro_use]
 mod fixture;
+mod claims;
 mod connecting;
 mod elections;
 mod errors;

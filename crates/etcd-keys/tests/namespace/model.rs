@@ -1,8 +1,9 @@
 //! A namespace among other keys behaves like an etcd of its own: the same random operations, through the
-//! namespaced client on one server and through etcd-client on a whole other one, give the same answers, and the
-//! keys around the namespace neither change nor appear.
+//! namespaced client on one server and through etcd-client on a whole other one, give the same answers, watches and
+//! pages tell the same of them, and the keys around the namespace neither change nor appear.
 
 mod answer;
+mod reading;
 mod request;
 
 use etcd_client::{Client, DeleteOptions, GetOptions};
@@ -11,11 +12,13 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use self::answer::{Answer, ask_them, ask_us, their_got};
-use self::request::{Clock, Request, bytes, request};
+use self::reading::{they_watch, we_read, we_watch};
+pub(crate) use self::request::bytes;
+use self::request::{Clock, Request, Which, request, which};
 use crate::fixture;
 
 /// Keys around a namespace that are not in it.
-fn canaries(prefix: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn canaries(prefix: &[u8]) -> Vec<Vec<u8>> {
     let (last, shorter) = prefix.split_last().unwrap();
     let beside = |last: u8| [shorter, &[last]].concat();
     let mut canaries = vec![vec![0], vec![0xff; 9], prefix.to_vec(), shorter.to_vec(), b"a".to_vec(), b"~".to_vec()];
@@ -39,7 +42,15 @@ async fn clear(client: &mut Client) -> i64 {
     answer.header().unwrap().revision()
 }
 
-async fn check(a: &Connection, b: &Connection, prefix: &[u8], requests: Vec<Request>) -> Result<(), TestCaseError> {
+/// Runs what must not hang.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(std::time::Duration::from_secs(60), future).await.unwrap_or_else(|_| panic!("it hangs"))
+}
+
+type Case = (Vec<u8>, Vec<Request>, Vec<Which>);
+
+async fn check(a: &Connection, b: &Connection, (prefix, requests, ranges): Case) -> Result<(), TestCaseError> {
+    let prefix = prefix.as_slice();
     let (mut around, mut alone) = (a.raw(), b.raw());
     clear(&mut around).await;
     let start = clear(&mut alone).await;
@@ -73,6 +84,20 @@ async fn check(a: &Connection, b: &Connection, prefix: &[u8], requests: Vec<Requ
         prop_assert_eq!(by_ours.now - by_ours.start, by_theirs.now - by_theirs.start);
     }
 
+    for which in ranges {
+        let Some(last) = which.first() else { continue };
+        let ours = keys.put(last.as_slice(), "last").await.unwrap().revision;
+        let theirs = alone.put(last, "last", None).await.unwrap().header().unwrap().revision();
+        // Etcd looks for watches of the past every 100 ms: for both at once.
+        let (told, expected) = tokio::join!(
+            we_watch(&keys, which.clone().ours(), by_ours.start, ours),
+            they_watch(&mut alone, which.clone(), by_theirs.start, theirs)
+        );
+        prop_assert_eq!(told, expected, "watch of {:?}", which);
+        let read = we_read(&keys, which.clone().ours()).await;
+        prop_assert_eq!(read, keys.range(which.clone().ours()).await.unwrap().kvs, "pages of {:?}", which);
+    }
+
     let full = their_got(&around.get("", Some(GetOptions::new().with_all_keys())).await.unwrap()).kvs;
     let (inside, after): (Vec<_>, Vec<_>) =
         full.into_iter().partition(|kv| kv.key != prefix && kv.key.starts_with(prefix));
@@ -97,6 +122,7 @@ fn a_namespace_is_an_etcd_of_its_own() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new(config);
-    let case = (bytes(1..4), proptest::collection::vec(request(), 1..16));
-    runner.run(&case, |(prefix, requests)| fixture::runtime().block_on(check(&a, &b, &prefix, requests))).unwrap();
+    let requests = proptest::collection::vec(request(), 1..16);
+    let case = (bytes(1..4), requests, proptest::collection::vec(which(), 0..2));
+    runner.run(&case, |case| fixture::runtime().block_on(check(&a, &b, case))).unwrap();
 }

@@ -1,6 +1,6 @@
 //! Random requests, and how each client is asked them.
 
-use etcd_client::{DeleteOptions, GetOptions, PutOptions, TxnOp};
+use etcd_client::{DeleteOptions, GetOptions, PutOptions, TxnOp, WatchOptions};
 use etcd_keys::KeyRange;
 use etcd_keys::kv::{Compare, CompareOp, Delete, Get, Op, Put, SortOrder, SortTarget, Txn};
 use proptest::prelude::*;
@@ -45,11 +45,11 @@ impl Clock {
     }
 }
 
-pub(super) fn bytes(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn bytes(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(b'/'), Just(b'0'), Just(0xfe), Just(0xff)], lengths)
 }
 
-fn which() -> impl Strategy<Value = Which> {
+pub(super) fn which() -> impl Strategy<Value = Which> {
     prop_oneof![
         2 => bytes(0..4).prop_map(Which::One),
         1 => bytes(0..3).prop_map(Which::From),
@@ -243,6 +243,22 @@ impl Which {
             Self::From(key) => KeyRange::from(key),
             Self::Prefix(key) => KeyRange::prefix(key),
             Self::Between(start, end) => KeyRange::between(start, end),
+        }
+    }
+
+    /// A key that is in it, if one can be.
+    pub(super) fn first(&self) -> Option<Vec<u8>> {
+        let range = self.clone().ours();
+        let first = if range.start().is_empty() { vec![0] } else { range.start().to_vec() };
+        Some(first).filter(|first| !range.is_empty() && range.contains(first))
+    }
+
+    pub(super) fn their_watch(self, options: WatchOptions) -> (Vec<u8>, WatchOptions) {
+        match self.sane() {
+            Self::One(key) => (key, options),
+            Self::From(key) => (key, options.with_from_key()),
+            Self::Prefix(key) => (key, options.with_prefix()),
+            Self::Between(start, end) => (start, options.with_range(end)),
         }
     }
 
