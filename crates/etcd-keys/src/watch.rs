@@ -68,7 +68,7 @@ pub enum Batch {
     /// After a gap, what differs from what was known: what became of the keys that changed, not how.
     Difference(Vec<Event>),
     /// Events were compacted away before they could be had. Told next: the difference, up to
-    /// [`Batch::Listed`], if the watch [tracks](Watch::track); else all keys.
+    /// [`Batch::Listed`], if the watch [tracks](Watch::track) and could remember all keys; else all keys.
     Gap {
         /// The first revision of which something may be missing.
         from: i64,
@@ -167,8 +167,9 @@ impl Watch {
         self.set(|engine| engine.options.from = Some(revision.max(1)))
     }
 
-    /// Remembers which keys there are, so that after a gap the difference can be told, deletions too. Takes
-    /// memory: each key and some 60 bytes.
+    /// Remembers which keys there are, so that after a gap the difference can be told, deletions too. That takes
+    /// memory, each key and some 60 bytes, up to 128 MiB: of more keys than that nothing is remembered, and a gap is
+    /// followed by all keys.
     #[must_use]
     pub fn track(self) -> Self {
         self.set(|engine| engine.options.track = true)

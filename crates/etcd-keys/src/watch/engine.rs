@@ -242,7 +242,11 @@ impl Engine {
             Why::Quiet => Telling::Nothing,
             Why::Gap(from) => {
                 self.ready.push_back(Batch::Gap { from, to: here.revision });
-                if self.options.track { Telling::Difference } else { Telling::Keys }
+                let remembers = self.options.track && !self.known.is_overflowed();
+                if !remembers {
+                    self.known.clear();
+                }
+                if remembers { Telling::Difference } else { Telling::Keys }
             }
             Why::Reset(was) => {
                 self.ready.push_back(Batch::Reset { was, now: here.cluster_id, revision: here.revision });

@@ -1,4 +1,5 @@
-//! Which keys a tracked watch has told of, and what a new listing says about them. Pure.
+//! Which keys a tracked watch has told of, and what a new listing says about them. Remembers no more than it may:
+//! a watch must not grow for ever. Pure.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -6,22 +7,58 @@ use std::ops::Bound;
 use super::event::{Event, EventRef, Kind};
 use crate::range::successor;
 
-/// Keys with the revision of their last change.
-#[derive(Debug, Default)]
+/// Most bytes that all keys may take: a million keys of 64 bytes each.
+const MOST_BYTES: usize = 128 << 20;
+/// What a key takes beside its bytes: its place in the map, which is two thirds full, and in the heap [measured].
+const OVERHEAD: usize = 64;
+
+/// Keys with the revision of their last change; nothing at all once they became too many.
+#[derive(Debug)]
 pub(super) struct Known {
     keys: BTreeMap<Box<[u8]>, i64>,
+    bytes: usize,
+    most: usize,
+    overflowed: bool,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { keys: BTreeMap::new(), bytes: 0, most: MOST_BYTES, overflowed: false }
+    }
 }
 
 impl Known {
+    /// Forgets everything, and begins anew.
     pub(super) fn clear(&mut self) {
-        self.keys.clear();
+        *self = Self { most: self.most, ..Self::default() };
+    }
+
+    /// Whether there were too many keys to remember, so that no difference can be told.
+    pub(super) fn is_overflowed(&self) -> bool {
+        self.overflowed
     }
 
     /// Answers whether that is new.
     pub(super) fn insert(&mut self, key: &[u8], revision: i64) -> bool {
-        match self.keys.get_mut(key) {
-            Some(known) => std::mem::replace(known, revision) != revision,
-            None => self.keys.insert(key.into(), revision).is_none(),
+        if self.overflowed {
+            return true;
+        }
+        if let Some(known) = self.keys.get_mut(key) {
+            return std::mem::replace(known, revision) != revision;
+        }
+        self.bytes += key.len() + OVERHEAD;
+        if self.bytes > self.most {
+            self.keys.clear();
+            self.overflowed = true;
+        } else {
+            self.keys.insert(key.into(), revision);
+        }
+        true
+    }
+
+    fn forget(&mut self, key: &[u8]) {
+        if self.keys.remove(key).is_some() {
+            self.bytes -= key.len() + OVERHEAD;
         }
     }
 
@@ -30,7 +67,7 @@ impl Known {
             Kind::Put => {
                 self.insert(event.key(), event.revision());
             }
-            Kind::Delete => drop(self.keys.remove(event.key())),
+            Kind::Delete => self.forget(event.key()),
         }
     }
 
@@ -53,7 +90,7 @@ impl Known {
         let range = (Bound::Included(from), to);
         let gone: Vec<_> = self.keys.range::<[u8], _>(range).map(|(key, _)| key.clone()).collect();
         for key in gone {
-            self.keys.remove(&key);
+            self.forget(&key);
             events.push(Event::missing(key.into_vec(), revision));
         }
     }
@@ -64,6 +101,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_too_much_is_forgotten_altogether() {
+        let mut known = Known { most: 3 * (OVERHEAD + 1), ..Known::default() };
+        for key in [b"a", b"b", b"c", b"a"] {
+            known.insert(key, 1);
+        }
+        known.forget(b"b");
+        assert!(known.insert(b"d", 1) && !known.insert(b"d", 1) && !known.is_overflowed());
+        assert!(known.insert(b"e", 1) && known.is_overflowed() && known.keys.is_empty());
+        assert!(known.insert(b"e", 1) && known.keys.is_empty(), "not even some of it");
+        known.clear();
+        assert!(known.insert(b"e", 1) && !known.insert(b"e", 1) && !known.is_overflowed());
+    }
 
     proptest! {
         #[test]
