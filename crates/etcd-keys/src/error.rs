@@ -23,6 +23,17 @@ pub struct Error {
     pub source: Option<Box<etcd_client::Error>>,
 }
 
+impl Error {
+    /// Etcd's own code, one of gRPC's: `PermissionDenied`. `None`: etcd has not answered.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self.source.as_deref()? {
+            etcd_client::Error::GRpcStatus(status) => Some(status.code()),
+            _ => None,
+        }
+    }
+}
+
 /// What was to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -102,7 +113,7 @@ pub enum Kind {
     #[error("the database is over its quota (alarm NOSPACE); compact, defragment, then disarm the alarm")]
     NoSpace,
     /// User, password or rights are wrong.
-    #[error("permission denied: {0}")]
+    #[error("refused by etcd: {0}")]
     Denied(String),
     /// The lease has run out, was revoked, or never was.
     #[error("there is no such lease")]

@@ -69,6 +69,19 @@ fn odd_keys_are_deleted_put_back_and_watched_by_the_names_that_are_shown() {
 }
 
 #[test]
+fn a_cluster_that_wants_a_user_says_so_and_how_to_be_one() {
+    let cluster = Cluster::new();
+    cluster.call("auth/user/add", r#"{"name":"root","password":"secret"}"#);
+    cluster.call("auth/role/add", r#"{"name":"root"}"#);
+    cluster.call("auth/user/grant", r#"{"user":"root","role":"root"}"#);
+    cluster.call("auth/enable", "{}");
+    let lines: [&[&str]; 4] = [&["get", "a"], &["put", "a", "v"], &["del", "a", "--yes"], &["watch", "a"]];
+    for line in lines {
+        cluster.run(line).fails(1, &["`a` at http://", "refused by etcd: ", "etcdctl -- --user"]);
+    }
+}
+
+#[test]
 fn a_watch_whose_reader_has_enough_is_no_error() {
     let cluster = Cluster::new();
     let past = cluster.revision();

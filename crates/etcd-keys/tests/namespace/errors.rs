@@ -108,6 +108,8 @@ on_every_etcd! {
         let others = confined.namespace("/others/").unwrap();
         for error in [others.put("a", "x").await.unwrap_err(), others.prefix("").await.unwrap_err()] {
             assert_eq!(error.kind, Kind::Denied("permission denied".to_owned()), "{error}");
+            assert_eq!(format!("{:?}", error.code().unwrap()), "PermissionDenied");
+            assert!(error.to_string().ends_with(": refused by etcd: permission denied"), "{error}");
         }
         let error = others.lock("l").await.unwrap_err();
         assert!(matches!(error.kind, Kind::Denied(_)), "{error}");
