@@ -127,13 +127,15 @@ fn a_server_that_dies_under_a_watch_is_waited_for_and_said_to_be() {
     let shown = std::thread::spawn(move || {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
-        line
+        // Still open: a reader that has enough would end the watch.
+        (line, out)
     });
     assert!(eventually(|| {
         cluster.put("/w/a", "1");
         shown.is_finished()
     }));
-    assert!(shown.join().unwrap().contains("PUT /w/a"));
+    let (line, _out) = shown.join().unwrap();
+    assert!(line.contains("PUT /w/a"), "{line}");
     kill(&cluster);
     let mut line = String::new();
     said.read_line(&mut line).unwrap();

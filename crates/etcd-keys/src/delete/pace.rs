@@ -19,11 +19,15 @@ const MOST_PIECES: usize = STEP as usize;
 pub(super) struct Pace {
     steps: usize,
     pieces: usize,
+    /// Into more pieces is of no use.
+    most_pieces: usize,
+    /// What a transaction took before its keys were cut into more pieces.
+    before_cut: Option<Duration>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { steps: 1, pieces: 1 }
+        Self { steps: 1, pieces: 1, most_pieces: MOST_PIECES, before_cut: None }
     }
 }
 
@@ -39,11 +43,16 @@ impl Pace {
     /// A chunk took so long in all its pieces.
     pub(super) fn took(&mut self, time: Duration) {
         let each = time / u32::try_from(self.pieces).unwrap_or(u32::MAX);
-        if each > TARGET {
+        if self.before_cut.take().is_some_and(|before| each * 4 > before * 3) {
+            // Half as many keys, and hardly quicker: not their number makes it slow but the disk, or the network.
+            self.pieces /= 2;
+            self.most_pieces = self.pieces;
+        } else if each > TARGET {
             if self.steps > 1 {
                 self.steps /= 2;
-            } else {
-                self.pieces = (self.pieces * 2).min(MOST_PIECES);
+            } else if self.pieces < self.most_pieces {
+                self.before_cut = Some(each);
+                self.pieces = (self.pieces * 2).min(self.most_pieces);
             }
         } else if each * 2 < TARGET {
             if self.pieces > 1 {
@@ -59,20 +68,32 @@ impl Pace {
 mod tests {
     use super::*;
 
+    /// Chunks of which each key takes so long, and each transaction some time besides.
+    fn chunks(pace: &mut Pace, key: Duration, besides: Duration) {
+        for _ in 0..20 {
+            let keys = u32::try_from(STEP as usize * pace.steps()).unwrap();
+            pace.took(key * keys + besides * u32::try_from(pace.pieces()).unwrap());
+        }
+    }
+
     #[test]
     fn chunks_grow_while_they_are_quick_and_shrink_when_not() {
         let mut pace = Pace::default();
-        for _ in 0..20 {
-            pace.took(Duration::from_millis(1));
-        }
+        chunks(&mut pace, Duration::from_micros(5), Duration::ZERO);
         assert_eq!((pace.steps(), pace.pieces()), (MOST_STEPS, 1));
-        for _ in 0..20 {
-            pace.took(Duration::from_secs(100));
-        }
+        chunks(&mut pace, Duration::from_secs(1), Duration::ZERO);
         assert_eq!((pace.steps(), pace.pieces()), (1, MOST_PIECES));
-        for _ in 0..20 {
-            pace.took(Duration::from_millis(7));
-        }
-        assert!(pace.pieces() < MOST_PIECES, "what was slow for a moment recovers");
+        chunks(&mut pace, Duration::from_micros(20), Duration::ZERO);
+        assert_eq!((pace.steps(), pace.pieces()), (1, 1), "what was slow for a moment recovers");
+    }
+
+    #[test]
+    fn chunks_do_not_shrink_where_that_is_of_no_use() {
+        let mut pace = Pace::default();
+        chunks(&mut pace, Duration::from_micros(5), Duration::from_millis(50));
+        assert_eq!((pace.steps(), pace.pieces()), (1, 1), "a slow disk");
+        let mut pace = Pace::default();
+        chunks(&mut pace, Duration::from_millis(1), Duration::from_millis(50));
+        assert_eq!((pace.steps(), pace.pieces()), (1, 8), "as far as it helps");
     }
 }

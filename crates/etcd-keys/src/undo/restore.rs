@@ -23,7 +23,7 @@ const MOST_BYTES: usize = 1 << 20;
 /// Conflicts that are named; the rest is counted.
 const NAMED: usize = 1000;
 /// How long the last chunk of a deletion that was killed may be on its way to the server, where others overtake it.
-const STRAGGLER: Duration = Duration::from_millis(200);
+const STRAGGLER: Duration = Duration::from_millis(500);
 
 /// Puts back what an undo file holds.
 #[derive(Clone)]
