@@ -30,6 +30,7 @@ enum Said {
 }
 
 pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
+    outlive_signals()?;
     let registry = cx.registry().await?;
     let run = match &args.adopt {
         Some(id) => Run::adopt(&registry, id.clone()).await?.context("the run is being swept")?,
@@ -45,7 +46,8 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         variables: run.variables(),
     })?;
     // What dead runs left goes meanwhile.
-    let cleaning = (!args.no_cleaning).then(|| tokio::spawn(async move { registry.sweep_dead().await }));
+    let lock_dir = args.lock_dir;
+    let cleaning = (!args.no_cleaning).then(|| tokio::spawn(async move { registry.sweep_dead(&lock_dir).await }));
     let verdict = verdict(&run).await;
     let ended = match verdict {
         Verdict::Sweep => run.sweep().await?,
@@ -60,6 +62,24 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         told?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-C, a closed terminal and a CI job that is cancelled end whole groups of processes. Only the runner's end
+/// is what ends a keeper: it has to sweep then.
+fn outlive_signals() -> Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            // Once it is caught it stays so, also when nobody listens any more.
+            drop(signal(kind).context("cannot catch signals")?);
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy)]

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use etcd_sandbox::{Death, Entry, Listing, Registry, Standing, Swept, Unregistered};
+use etcd_sandbox::{Entry, Listing, Registry, Standing, Swept, Unregistered};
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use crate::cli::{Format, TestClean};
 use crate::confirm::{self, Question};
@@ -12,26 +13,25 @@ use crate::context::Context;
 use crate::output::{self, Exit, Failure};
 use crate::runs::standing;
 
+const CHANGED: &str = "it changed while it was being removed";
+const SIGN_OF_LIFE: &str = "it gave a sign of life, or etcd did not answer all the time";
+const NOT_OURS: &str = "it belongs to no run, and this is not the workspace's own instance: see --unregistered";
+
 pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
     let registry = cx.registry().await?;
     let mut plan = Plan::of(&registry, listing(&args, &registry).await?, &args, cx);
     if let Some(id) = &args.run
-        && let Some(kept) = plan.left.first()
+        && let Some(kept) = plan.report.left.first()
     {
         let what = format!("the run `{id}` is {}: {}", kept.state, kept.why);
         let next = "`--all` with `--run` deletes it all the same, and its tests fail".to_owned();
         return Err(Failure { exit: Exit::Refused, what, next }.into());
     }
     if args.dry_run {
-        plan.report.dry_run = true;
-        plan.report.pretend(&plan.steps);
-        return plan.report.print(args.format);
+        return plan.pretended().print(args.format);
     }
     confirm(&args, &plan, &registry)?;
-    for step in std::mem::take(&mut plan.steps) {
-        plan.carry_out(step, &registry, cx).await?;
-    }
-    plan.report.left = plan.left;
+    plan.carry_out(&registry, cx).await?;
     plan.report.print(args.format)
 }
 
@@ -47,22 +47,18 @@ async fn listing(args: &TestClean, registry: &Registry) -> Result<Listing> {
     }
 }
 
-/// What is to be done, and what is left alone.
+/// What is to be done, and what has become of it so far.
+#[derive(Default)]
 struct Plan {
-    steps: Vec<Step>,
-    left: Vec<Left>,
+    /// They are dead for certain.
+    dead: Vec<Entry>,
+    /// Whether they are dead has to be watched.
+    silent: Vec<Entry>,
+    /// They may live, and go all the same.
+    forced: Vec<Entry>,
+    /// They belong to no run.
+    unregistered: Vec<Unregistered>,
     report: Report,
-}
-
-enum Step {
-    /// It is dead for certain.
-    Dead(Entry, Death),
-    /// Whether it is dead has to be watched.
-    Watch(Entry),
-    /// It may live, and goes all the same.
-    Force(Entry),
-    /// It belongs to no run.
-    Unregistered(Unregistered),
 }
 
 /// What is there when all is done, and why.
@@ -92,77 +88,94 @@ struct Removed {
 
 impl Plan {
     fn of(registry: &Registry, listing: Listing, args: &TestClean, cx: &Context) -> Self {
-        let (mut steps, mut left) = (Vec::new(), Vec::new());
+        let mut plan = Self::default();
         for run in listing.runs {
+            // What it is judged by is not held on to: of hundreds of runs that would be too many open files.
             let judged = registry.judge(&run);
             let (state, why) = standing(&run, &judged);
             match judged {
-                Standing::Dead(proof) => steps.push(Step::Dead(run, proof)),
-                _ if args.all => steps.push(Step::Force(run)),
-                Standing::Unproven(_) => steps.push(Step::Watch(run)),
-                _ => left.push(Left { what: run.id.to_string(), state, why, keys: run.keys }),
+                Standing::Dead(_) => plan.dead.push(run),
+                _ if args.all => plan.forced.push(run),
+                Standing::Unproven(_) => plan.silent.push(run),
+                _ => plan.report.leave(&run, state, why),
             }
         }
         // On the workspace's own instance they are test data by definition; elsewhere somebody else's, perhaps.
-        let ours = args.unregistered || cx.is_own_instance();
-        for found in listing.unregistered {
-            if ours {
-                steps.push(Step::Unregistered(found));
-            } else {
-                let why = "it belongs to no run, and this is not the workspace's own instance: see --unregistered";
-                left.push(Left { what: found.range.to_string(), state: "unregistered", why, keys: found.keys });
-            }
+        if args.unregistered || cx.is_own_instance() {
+            plan.unregistered = listing.unregistered;
+        } else {
+            let left = listing.unregistered.into_iter().map(|found| Left {
+                what: found.range.to_string(),
+                state: "unregistered",
+                why: NOT_OURS,
+                keys: found.keys,
+            });
+            plan.report.left.extend(left);
         }
-        Self { steps, left, report: Report::default() }
+        plan
     }
 
-    async fn carry_out(&mut self, step: Step, registry: &Registry, cx: &Context) -> Result<()> {
-        let swept = match step {
-            Step::Dead(run, proof) => (run.clone(), registry.sweep(&run, proof).await?),
-            Step::Force(run) => (run.clone(), registry.sweep_by_force(&run).await?),
-            Step::Watch(run) => match self.watched(&run, registry, cx).await? {
-                Some(proof) => (run.clone(), registry.sweep(&run, proof).await?),
-                None => return Ok(()),
-            },
-            Step::Unregistered(found) => {
-                let keys = registry.delete_unregistered(&found).await?;
-                self.report.add(found.range.to_string(), keys, false);
-                return Ok(());
+    /// What would be removed; what has to be watched is among it, should it prove dead.
+    fn pretended(mut self) -> Report {
+        for run in self.dead.iter().chain(&self.silent).chain(&self.forced) {
+            self.report.remove(run, run.keys);
+        }
+        for Unregistered { range, keys, .. } in &self.unregistered {
+            self.report.add(range.to_string(), *keys);
+        }
+        Report { dry_run: true, ..self.report }
+    }
+
+    async fn carry_out(&mut self, registry: &Registry, cx: &Context) -> Result<()> {
+        let mut watched = self.watch(registry, cx);
+        for run in std::mem::take(&mut self.dead) {
+            match registry.judge(&run) {
+                Standing::Dead(proof) => self.report.swept(&run, registry.sweep(&run, proof).await?),
+                _ => self.report.leave(&run, "alive", CHANGED),
             }
-        };
-        match swept {
-            (run, Swept::Gone(keys)) => self.report.add(run.id.to_string(), keys, true),
-            (run, _) => {
-                let why = "it changed while it was being removed";
-                self.left.push(Left { what: run.id.to_string(), state: "alive", why, keys: run.keys });
+        }
+        for run in std::mem::take(&mut self.forced) {
+            let swept = registry.sweep_by_force(&run).await?;
+            self.report.swept(&run, swept);
+        }
+        for found in std::mem::take(&mut self.unregistered) {
+            let keys = registry.delete_unregistered(&found).await?;
+            self.report.add(found.range.to_string(), keys);
+        }
+        while let Some(ended) = watched.join_next().await {
+            match ended? {
+                (run, Ok(Some(swept))) => self.report.swept(&run, swept),
+                (run, Ok(None)) => self.report.leave(&run, "alive", SIGN_OF_LIFE),
+                (_, Err(error)) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
-    async fn watched(&mut self, run: &Entry, registry: &Registry, cx: &Context) -> Result<Option<Death>> {
-        if let Standing::Unproven(time) = registry.judge(run) {
-            cx.note(format_args!("watching {} for {} s, to be sure that it is dead", run.id, time.as_secs()));
+    /// Watches all silent runs at the same time, and sweeps those that prove dead.
+    fn watch(&mut self, registry: &Registry, cx: &Context) -> JoinSet<(Entry, Result<Option<Swept>, etcd_keys::Error>)> {
+        let mut watched = JoinSet::new();
+        for run in std::mem::take(&mut self.silent) {
+            if let Standing::Unproven(time) = registry.judge(&run) {
+                cx.note(format_args!("watching {} for {} s, to be sure that it is dead", run.id, time.as_secs()));
+            }
+            let registry = registry.clone();
+            watched.spawn(async move {
+                let swept = match registry.stays_away(&run).await {
+                    Ok(Some(proof)) => registry.sweep(&run, proof).await.map(Some),
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                (run, swept)
+            });
         }
-        let proof = registry.stays_away(run).await?;
-        if proof.is_none() {
-            let why = "it gave a sign of life, or etcd did not answer all the time";
-            self.left.push(Left { what: run.id.to_string(), state: "alive", why, keys: run.keys });
-        }
-        Ok(proof)
+        watched
     }
 }
 
 /// Asks before anything goes that may live.
 fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<()> {
-    let live: Vec<&Entry> = plan
-        .steps
-        .iter()
-        .filter_map(|step| match step {
-            Step::Force(run) => Some(run),
-            _ => None,
-        })
-        .collect();
+    let live = &plan.forced;
     if live.is_empty() {
         return Ok(());
     }
@@ -176,22 +189,25 @@ fn runs(count: u64) -> String {
 }
 
 impl Report {
-    fn add(&mut self, what: String, keys: u64, is_run: bool) {
-        self.runs += u64::from(is_run);
+    fn swept(&mut self, run: &Entry, swept: Swept) {
+        match swept {
+            Swept::Gone(keys) => self.remove(run, keys),
+            _ => self.leave(run, "alive", CHANGED),
+        }
+    }
+
+    fn remove(&mut self, run: &Entry, keys: u64) {
+        self.runs += 1;
+        self.add(run.id.to_string(), keys);
+    }
+
+    fn add(&mut self, what: String, keys: u64) {
         self.keys += keys;
         self.removed.push(Removed { what, keys });
     }
 
-    /// What would be removed; what has to be watched is among it, should it prove dead.
-    fn pretend(&mut self, steps: &[Step]) {
-        for step in steps {
-            match step {
-                Step::Dead(run, _) | Step::Watch(run) | Step::Force(run) => {
-                    self.add(run.id.to_string(), run.keys, true);
-                }
-                Step::Unregistered(found) => self.add(found.range.to_string(), found.keys, false),
-            }
-        }
+    fn leave(&mut self, run: &Entry, state: &'static str, why: &'static str) {
+        self.left.push(Left { what: run.id.to_string(), state, why, keys: run.keys });
     }
 
     fn print(&self, format: Format) -> Result<ExitCode> {

@@ -12,17 +12,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The events under a namespace from a revision until now, in order; keys without its prefix.
 ///
-/// The end is found by a key of our own, written at the prefix itself: as a key of no name it is not in the
-/// namespace, though a watch sees it.
+/// The end is found by a key of our own, written beside the namespace: whoever reads that never meets it, though our
+/// watch, which reaches a little further, does.
 pub(crate) async fn since(keys: &Keys, revision: i64) -> Result<Vec<Event>, Error> {
     let prefix = keys.namespace().prefix();
-    let end = keys.connection().all_keys().put(prefix, "").await?.revision;
-    let mut watch = Watch::new(keys.connection(), KeyRange::prefix(prefix)).from_revision(revision).previous_values();
+    let mark = [prefix.strip_suffix(b"/").unwrap_or(prefix), b"~history"].concat();
+    let end = keys.connection().all_keys().put(mark.as_slice(), "").await?.revision;
+    let reach = KeyRange::between(prefix, etcd_keys::range::successor(&mark));
+    let mut watch = Watch::new(keys.connection(), reach).from_revision(revision).previous_values();
     let told = async {
         let mut events = Vec::new();
         loop {
             match watch.next().await? {
-                Notice::Event(event) if event.key == prefix && event.revision >= end => return Ok(events),
+                Notice::Event(event) if event.key == mark && event.revision >= end => return Ok(events),
                 Notice::Event(event) => events.extend(relative(event, keys)),
                 Notice::Gap { to, .. } => return Err(Error::Compacted(to)),
                 Notice::Reset { .. } => return Err(Error::Compacted(revision)),

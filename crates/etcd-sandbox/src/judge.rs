@@ -55,7 +55,7 @@ impl Registry {
             Found::Record(record) => Some(record),
             Found::Damaged(_) => None,
         };
-        if let Some(record) = record.filter(|record| record.is_of(&Host::this())) {
+        if let Some(record) = record.filter(|record| record.is_of(Host::this())) {
             match Alone::attempt(&record.lock, &run.id) {
                 Tried::Free(lock) => return Standing::Dead(Death(Some(lock))),
                 Tried::Held => return Standing::Alive(Life::Lock),
@@ -71,8 +71,8 @@ impl Registry {
     }
 
     /// Watches a run that cannot be judged at once: whether `.alive` stays away and the record as it is, for ten
-    /// times to live on this process's own clock. Only time between two answers that are near each other counts,
-    /// so that a server which was stopped, or a machine that slept, proves nothing.
+    /// times to live on this process's own clock. Only time between two prompt answers counts, so that a server
+    /// which was stopped, or a machine that slept, proves nothing.
     ///
     /// # Errors
     /// Whatever a read may end in that no waiting mends; a server that does not answer is asked again, for twice
@@ -89,8 +89,10 @@ impl Registry {
             }
             match self.entry(&run.id).await {
                 Ok(Some(now)) if !now.alive && now.revision == run.revision => {
-                    away += last.map_or(Duration::ZERO, |last| asked.duration_since(last)).min(pace * 2);
-                    last = Some(asked);
+                    let told = Instant::now();
+                    let prompt = told.duration_since(asked) < pace;
+                    away += last.filter(|_| prompt).map_or(Duration::ZERO, |last| asked.duration_since(last)).min(ttl);
+                    last = prompt.then_some(told);
                 }
                 Ok(_) => return Ok(None),
                 Err(error) if error.kind.is_transient() => last = None,

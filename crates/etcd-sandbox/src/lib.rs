@@ -54,6 +54,7 @@ mod clean;
 mod error;
 mod exit;
 mod expect;
+mod farewell;
 mod history;
 mod host;
 mod judge;

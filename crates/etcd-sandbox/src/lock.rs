@@ -13,11 +13,17 @@ use crate::run_id::RunId;
 /// The largest lock file that is read, in bytes.
 const LARGEST: u64 = 64 << 10;
 
+/// What the name of a lock begins with until it is held.
+const SCRATCH: &str = ".new-";
+/// How often a cleaner may come between the making of a lock and the holding of it.
+const ATTEMPTS: u32 = 5;
+
 /// What a lock file says: the run, and where its record is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Whose {
     pub(crate) run: String,
     pub(crate) endpoints: String,
+    pub(crate) test_root: String,
 }
 
 /// A run's lock, held together with others.
@@ -45,35 +51,49 @@ pub(crate) enum Tried {
     Unknown,
 }
 
+/// What trying to join a lock's holders ends in.
+#[derive(Debug)]
+pub(crate) enum Joined {
+    /// We hold it, too.
+    Held(Shared),
+    /// A sweeper has it.
+    Swept,
+    /// There is no such lock here.
+    NoLock,
+}
+
 /// The lock's path: 128 random bits in its name say that it is this run's and no other's.
 fn path_of(dir: &Path, run: &RunId) -> PathBuf {
     dir.join(format!("{run}.lock"))
 }
 
 impl Shared {
-    /// Makes a new run's lock. It appears under its name only once it is held.
-    pub(crate) fn create(dir: &Path, run: &RunId, endpoints: &str) -> io::Result<Self> {
+    /// Makes a new run's lock in a directory of this user's. It appears under its name only once it is held.
+    pub(crate) fn create(dir: &Path, run: &RunId, endpoints: &str, test_root: &str) -> io::Result<Self> {
         create_private_dir(dir)?;
-        let path = path_of(dir, run);
-        let mut scratch = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
-        let whose = Whose { run: run.to_string(), endpoints: endpoints.to_owned() };
-        scratch.write_all(&serde_json::to_vec(&whose)?)?;
-        scratch.as_file().lock_shared()?;
-        let file = scratch.persist_noclobber(&path).map_err(|error| error.error)?;
-        Ok(Self { _file: file, path })
+        let whose =
+            Whose { run: run.to_string(), endpoints: endpoints.to_owned(), test_root: test_root.to_owned() };
+        let (text, path) = (serde_json::to_vec(&whose)?, path_of(dir, run));
+        let mut attempt = 1;
+        loop {
+            let mut scratch = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(dir)?;
+            scratch.write_all(&text)?;
+            scratch.as_file().lock_shared()?;
+            match scratch.persist_noclobber(&path) {
+                Ok(file) => return Ok(Self { _file: file, path }),
+                Err(failed) if failed.error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
+                Err(failed) => return Err(failed.error),
+            }
+        }
     }
 
-    /// Joins those who hold the lock; `None`: a sweeper has it, or there is none.
-    pub(crate) fn join(path: &Path) -> io::Result<Option<Self>> {
-        let file = match OpenOptions::new().read(true).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+    /// Joins those who hold the lock that a record names, if it is that run's: the path may be anything.
+    pub(crate) fn join(path: &Path, run: &RunId) -> Joined {
+        let Some((file, _)) = open_lock_of(path, run) else { return Joined::NoLock };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Some(Self { _file: file, path: path.to_owned() })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) => Joined::Held(Self { _file: file, path: path.to_owned() }),
+            Err(TryLockError::WouldBlock) => Joined::Swept,
+            Err(TryLockError::Error(_)) => Joined::NoLock,
         }
     }
 
@@ -86,29 +106,13 @@ impl Alone {
     /// Tries to get the lock that a record names. Its path may be anything that somebody wrote into etcd: only a
     /// plain file of the right name that says the right thing is ever locked, let alone removed.
     pub(crate) fn attempt(path: &Path, run: &RunId) -> Tried {
-        if path.parent().is_none_or(|dir| path_of(dir, run) != path) || !path.is_absolute() {
-            return Tried::Unknown;
+        let Some((file, _)) = open_lock_of(path, run) else { return Tried::Unknown };
+        match file.try_lock() {
+            Ok(()) => Tried::Free(Self { file, path: path.to_owned() }),
+            Err(TryLockError::WouldBlock) => Tried::Held,
+            // A file system without locks, or one that grants them only to writers.
+            Err(TryLockError::Error(_)) => Tried::Unknown,
         }
-        match Self::open(path) {
-            Some((_, whose)) if whose.run != run.as_str() => Tried::Unknown,
-            Some((file, _)) => match file.try_lock() {
-                Ok(()) => Tried::Free(Self { file, path: path.to_owned() }),
-                Err(TryLockError::WouldBlock) => Tried::Held,
-                Err(TryLockError::Error(_)) => Tried::Unknown,
-            },
-            None => Tried::Unknown,
-        }
-    }
-
-    fn open(path: &Path) -> Option<(File, Whose)> {
-        // Looked at before it is opened: opening a pipe would wait for its other end.
-        if !fs::symlink_metadata(path).ok()?.is_file() {
-            return None;
-        }
-        let file = OpenOptions::new().read(true).open(path).ok()?;
-        let mut text = Vec::new();
-        (&file).take(LARGEST).read_to_end(&mut text).ok()?;
-        Some((file, serde_json::from_slice(&text).ok()?))
     }
 
     /// Removes the file: the run is no more.
@@ -119,26 +123,70 @@ impl Alone {
     }
 }
 
-/// The locks in a directory that nobody holds.
-pub(crate) fn free_in(dir: &Path) -> Vec<(RunId, Whose, Alone)> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let free = entries.flatten().filter_map(|entry| {
-        let path = entry.path();
-        let run: RunId = path.file_name()?.to_str()?.strip_suffix(".lock")?.parse().ok()?;
-        let (_, whose) = Alone::open(&path)?;
+/// Opens a file that is this run's lock by its name and by what it says; `None` for anything else.
+fn open_lock_of(path: &Path, run: &RunId) -> Option<(File, Whose)> {
+    let is_named_so = path.is_absolute() && path.parent().is_some_and(|dir| path_of(dir, run) == path);
+    // Looked at before it is opened: opening a pipe would wait for its other end.
+    if !is_named_so || !fs::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let file = OpenOptions::new().read(true).open(path).ok()?;
+    let mut text = Vec::new();
+    (&file).take(LARGEST).read_to_end(&mut text).ok()?;
+    let whose: Whose = serde_json::from_slice(&text).ok()?;
+    (whose.run == run.as_str()).then_some((file, whose))
+}
+
+/// The locks in a directory that nobody holds, the newest run first. Each is held only while it is looked at.
+pub(crate) fn free_in(dir: &Path) -> impl Iterator<Item = (RunId, Whose, Alone)> {
+    let mut runs = Vec::new();
+    for name in fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
+    {
+        match name.strip_suffix(".lock").and_then(|id| id.parse::<RunId>().ok()) {
+            Some(run) => runs.push(run),
+            None if name.starts_with(SCRATCH) => remove_if_free(&dir.join(name)),
+            None => {}
+        }
+    }
+    runs.sort_by(|one, other| other.cmp(one));
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    runs.into_iter().filter_map(move |run| {
+        let path = path_of(&dir, &run);
+        let (_, whose) = open_lock_of(&path, &run)?;
         match Alone::attempt(&path, &run) {
             Tried::Free(alone) => Some((run, whose, alone)),
             Tried::Held | Tried::Unknown => None,
         }
-    });
-    free.collect()
+    })
 }
 
+/// Removes what somebody left who was killed while making a lock. Who is still at it makes another.
+fn remove_if_free(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+        && let Ok(file) = File::open(path)
+        && file.try_lock().is_ok()
+    {
+        drop(fs::remove_file(path));
+    }
+}
+
+/// Locks in somebody else's directory would be theirs to take away.
 fn create_private_dir(dir: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(dir)
+    builder.recursive(true).create(dir)?;
+    #[cfg(unix)]
+    if !is_ours(&fs::metadata(dir)?) {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the directory is another user's"));
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn is_ours(dir: &fs::Metadata) -> bool {
+    let us = rustix::process::geteuid();
+    us.is_root() || std::os::unix::fs::MetadataExt::uid(dir) == us.as_raw()
 }
 
 #[cfg(test)]
@@ -149,14 +197,14 @@ mod tests {
     fn the_lock_is_free_when_its_last_holder_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunId::fresh().unwrap();
-        let first = Shared::create(dir.path(), &run, "a").unwrap();
+        let first = create(dir.path(), &run);
         let path = first.path().to_owned();
-        let second = Shared::join(&path).unwrap().unwrap();
+        let Joined::Held(second) = Shared::join(&path, &run) else { panic!("not joined") };
         drop(first);
-        assert!(matches!(Alone::attempt(&path, &run), Tried::Held) && free_in(dir.path()).is_empty());
+        assert!(matches!(Alone::attempt(&path, &run), Tried::Held) && free_in(dir.path()).next().is_none());
         drop(second);
         let Tried::Free(alone) = Alone::attempt(&path, &run) else { panic!("held") };
-        assert!(Shared::join(&path).unwrap().is_none(), "nobody joins a run that is being swept");
+        assert!(matches!(Shared::join(&path, &run), Joined::Swept), "nobody joins a run that is being swept");
         alone.remove();
         assert!(!path.exists() && matches!(Alone::attempt(&path, &run), Tried::Unknown));
     }
@@ -169,21 +217,60 @@ mod tests {
         fs::write(&innocent, "x").unwrap();
         let named = path_of(dir.path(), &run);
         fs::write(&named, "not ours").unwrap();
-        let other = Shared::create(dir.path(), &RunId::fresh().unwrap(), "a").unwrap();
-        for path in [&innocent, &named, other.path(), Path::new("/dev/null"), Path::new("x.lock"), Path::new("")] {
+        let other = create(dir.path(), &RunId::fresh().unwrap());
+        let link = path_of(&dir.path().join("links"), &run);
+        fs::create_dir(dir.path().join("links")).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(other.path(), &link).unwrap();
+        let paths = [&innocent, &named, &link, other.path(), dir.path(), Path::new("x.lock"), Path::new("")];
+        for path in paths.into_iter().chain([Path::new("/dev/null"), Path::new("/etc/passwd")]) {
             assert!(matches!(Alone::attempt(path, &run), Tried::Unknown), "{}", path.display());
+            assert!(matches!(Shared::join(path, &run), Joined::NoLock), "{}", path.display());
         }
         assert!(named.exists() && innocent.exists());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunId::fresh().unwrap();
+        let path = path_of(dir.path(), &run);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(matches!(Alone::attempt(&path, &run), Tried::Unknown));
+        assert!(matches!(Shared::join(&path, &run), Joined::NoLock));
+    }
+
+    #[test]
+    fn a_lock_is_made_though_a_cleaner_comes_by_all_the_time() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".new-left"), "by one that was killed").unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    assert_eq!(free_in(dir.path()).count(), 0);
+                }
+            });
+            let made: Vec<_> = (0..200).map(|_| create(dir.path(), &RunId::fresh().unwrap())).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(made.iter().all(|lock| lock.path().exists()));
+        });
+        assert!(!dir.path().join(".new-left").exists());
+    }
+
+    fn create(dir: &Path, run: &RunId) -> Shared {
+        Shared::create(dir, run, "http://a:1", "/a/Test/").unwrap()
     }
 
     #[test]
     fn free_locks_are_found_with_whose_they_are() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunId::fresh().unwrap();
-        drop(Shared::create(dir.path(), &run, "http://a:1").unwrap());
-        let found = free_in(dir.path());
+        drop(create(dir.path(), &run));
+        let found: Vec<_> = free_in(dir.path()).collect();
         let [(id, whose, _)] = found.as_slice() else { panic!("{found:?}") };
-        assert_eq!((id, whose.endpoints.as_str()), (&run, "http://a:1"));
-        assert!(free_in(Path::new("/nonexistent")).is_empty());
+        assert_eq!((id, whose.endpoints.as_str(), whose.test_root.as_str()), (&run, "http://a:1", "/a/Test/"));
+        assert_eq!(free_in(Path::new("/nonexistent")).count(), 0);
     }
 }

@@ -2,28 +2,24 @@
 //! environment names, or else one of the process's own, swept when the process ends.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use etcd_keys::kv::Get;
 use etcd_keys::watch::Notice;
 use etcd_keys::{Connect, Connection, KeyRange, Kind};
 use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
 
 use crate::clean;
 use crate::error::Error;
-use crate::exit;
+use crate::farewell;
 use crate::host::Host;
-use crate::lock::Shared;
-use crate::record::{Found, Record, State};
+use crate::lock::{Joined, Shared};
+use crate::record::{Found, State};
 use crate::registry::Registry;
 use crate::run::{Plan, Run};
 use crate::run_id::RunId;
 use crate::workspace::{Workspace, variable};
-
-/// How long a process that ends waits for its own run to be swept.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What sandboxes share.
 pub(crate) struct Home {
@@ -33,44 +29,37 @@ pub(crate) struct Home {
     pub(crate) prefix: String,
     /// Nothing of the run happened before this revision.
     pub(crate) since: i64,
-    _member: Member,
+    /// Held along with the runner, where the run is another process's and of this machine.
+    _lock: Option<Shared>,
 }
 
-/// How this process belongs to its run.
-enum Member {
-    /// It is the process's own, until the process ends.
-    Own,
-    /// It holds the run's lock, where the run is of this machine.
-    Joined { _lock: Option<Shared> },
+type Opened = Result<&'static Home, Error>;
+
+/// The one connection and the one run of this process; opened when somebody first asks, whether he waits for it or
+/// not. An error is final, so that a thousand tests without an etcd fail at once.
+pub(crate) async fn home() -> Opened {
+    static OPENING: OnceLock<Result<watch::Receiver<Option<Opened>>, Error>> = OnceLock::new();
+    let mut opened = OPENING.get_or_init(begin_to_open).clone()?;
+    // Nobody tells if opening panicked.
+    let told = opened.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+    told.unwrap_or_else(|| Err(Error::system("open a run")(std::io::Error::other("it panicked"))))
 }
 
-/// The process's own run, for the moment when it ends.
-static OWN: Mutex<Option<Run>> = Mutex::new(None);
-
-/// The one connection and the one run of this process; opened by whoever comes first. An error is final, so that
-/// a thousand tests without an etcd fail at once.
-pub(crate) async fn home() -> Result<&'static Home, Error> {
-    static HOME: OnceCell<Result<Home, Error>> = OnceCell::const_new();
-    let opened = HOME.get_or_init(|| async {
-        let opening = runtime()?.spawn(open());
-        opening.await.map_err(|error| Error::system("open a run")(std::io::Error::other(error)))?
+fn begin_to_open() -> Result<watch::Receiver<Option<Opened>>, Error> {
+    let (tell, opened) = watch::channel(None);
+    runtime()?.spawn(async move {
+        // For as long as the process lives.
+        let home = open().await.map(|home| &*Box::leak(Box::new(home)));
+        tell.send_replace(Some(home));
     });
-    opened.await.as_ref().map_err(Clone::clone)
+    Ok(opened)
 }
 
 /// The runtime that the connection lives on. Tests come with runtimes of their own, which end with them.
 pub(crate) fn runtime() -> Result<&'static Handle, Error> {
     static RUNTIME: OnceLock<Result<Handle, Error>> = OnceLock::new();
-    let started = RUNTIME.get_or_init(|| start_runtime().map_err(Error::system("start a runtime")));
+    let started = RUNTIME.get_or_init(|| farewell::start_runtime().map_err(Error::system("start a runtime")));
     started.as_ref().map_err(Clone::clone)
-}
-
-fn start_runtime() -> std::io::Result<Handle> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    let forever = move || runtime.block_on(std::future::pending::<()>());
-    std::thread::Builder::new().name("etcd-sandbox".to_owned()).spawn(forever)?;
-    Ok(handle)
 }
 
 async fn open() -> Result<Home, Error> {
@@ -111,54 +100,60 @@ async fn join(connection: Connection, endpoints: Vec<String>, run: &str, prefix:
         return Err(Error::Variable { name: "ETCD_TEST_PREFIX", value: prefix, why });
     }
     let key = format!("{prefix}.run");
-    let answer = connection.all_keys().send(Get::new(key.as_str())).await?;
-    let Some(kv) = answer.kvs.first() else {
-        return Err(Error::NoRun { run: id, endpoints: endpoints.join(",") });
-    };
-    let lock = match Found::read(&kv.value) {
-        Found::Record(record) => hold(&record, &id)?,
-        // Nobody who could read it would take it for one that has ended.
-        Found::Newer(_) | Found::Damaged(_) => None,
-    };
-    let since = kv.create_revision;
-    connection.runtime().spawn(end_with(connection.clone(), key, kv.mod_revision + 1, id));
-    Ok(Home { connection, endpoints, prefix, since, _member: Member::Joined { _lock: lock } })
-}
-
-/// Holds the run's lock along with its runner, if it is here.
-fn hold(record: &Record, id: &RunId) -> Result<Option<Shared>, Error> {
-    if record.state != State::Running {
-        return Err(Error::Swept(id.clone()));
+    let mut lock = None;
+    let mut since = 0;
+    // Read again once the lock is held: from then on nobody on this machine takes the run for dead.
+    for _ in ["before", "after"] {
+        let Some(kv) = connection.all_keys().get(key.as_str()).await? else {
+            return Err(Error::NoRun { run: id, endpoints: endpoints.join(",") });
+        };
+        since = kv.create_revision;
+        let found = Found::read(&kv.value);
+        if has_ended(&found) {
+            return Err(Error::Swept(id));
+        }
+        if let Some(record) = found.record().filter(|record| lock.is_none() && record.is_of(Host::this())) {
+            lock = match Shared::join(&record.lock, &id) {
+                Joined::Held(lock) => Some(lock),
+                Joined::Swept => return Err(Error::Swept(id)),
+                Joined::NoLock => None,
+            };
+        }
     }
-    if !record.is_of(&Host::this()) || !record.lock.is_file() {
-        return Ok(None);
-    }
-    match Shared::join(&record.lock)
-        .map_err(Error::system(format!("join the run's lock `{}`", record.lock.display())))?
-    {
-        Some(lock) => Ok(Some(lock)),
-        None => Err(Error::Swept(id.clone())),
-    }
+    connection.runtime().spawn(end_with(connection.clone(), key, id));
+    Ok(Home { connection, endpoints, prefix, since, _lock: lock })
 }
 
 /// Ends this process when its run has ended: a test whose runner was killed must not go on writing, and what it
 /// tests is being deleted under its hands.
-async fn end_with(connection: Connection, key: String, revision: i64, id: RunId) {
-    let mut watch = connection.all_keys().watch(KeyRange::key(key)).from_revision(revision);
+async fn end_with(connection: Connection, key: String, id: RunId) {
+    let mut watch = connection.all_keys().watch(KeyRange::key(key)).snapshot().track();
+    let mut is_there = false;
     loop {
         match watch.next().await {
-            Ok(Notice::Event(event)) if !runs_on(&event.value) => {
-                eprintln!("the run {id} has ended, and this process of it ends, too");
-                std::process::exit(1);
-            }
+            Ok(Notice::Key(kv)) => is_there = !has_ended(&Found::read(&kv.value)),
+            Ok(Notice::Event(event)) if event.created == 0 || has_ended(&Found::read(&event.value)) => return end(&id),
+            Ok(Notice::Listed { .. }) if !is_there => return end(&id),
+            // Another etcd, or one that lost its data: what is there follows.
+            Ok(Notice::Reset { .. }) => is_there = false,
             Ok(_) => {}
             Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
         }
     }
 }
 
-fn runs_on(value: &[u8]) -> bool {
-    Found::read(value).record().is_some_and(|record| record.state == State::Running)
+/// On a thread of its own, for what is done at the end of a process may wait for the runtime that this is called on.
+fn end(id: &RunId) {
+    eprintln!(
+        "error: the test run {id} has ended: its runner did, or somebody removed it\n  this process is of that run \
+         and ends, too, so that it leaves nothing behind"
+    );
+    std::thread::spawn(|| std::process::exit(1));
+}
+
+/// By its own word. A record of a form to come, or a damaged one, says no such thing.
+fn has_ended(found: &Found) -> bool {
+    found.record().is_some_and(|record| record.state != State::Running)
 }
 
 /// Begins a run of the process's own.
@@ -166,11 +161,14 @@ async fn begin(connection: Connection, endpoints: Vec<String>, workspace: &Works
     let registry = Registry::new(&connection, workspace.roots()?);
     let lock_dir = workspace.lock_dir();
     let run = Run::start(&registry, Plan::new(&lock_dir, command())).await?;
-    let (prefix, since) = (run.prefix(), run.revision());
-    *OWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(run);
-    exit::at_exit(say_farewell);
+    let (prefix, since, id, lost) = (run.prefix(), run.revision(), run.id().clone(), run.lost());
+    farewell::to(run, endpoints.clone());
+    connection.runtime().spawn(async move {
+        lost.await;
+        end(&id)
+    });
     connection.runtime().spawn(async move { clean::left_here(&registry, &lock_dir).await });
-    Ok(Home { connection, endpoints, prefix, since, _member: Member::Own })
+    Ok(Home { connection, endpoints, prefix, since, _lock: None })
 }
 
 /// The command line, for whoever asks what a run is.
@@ -179,17 +177,4 @@ fn command() -> String {
     let program = args.next().map(PathBuf::from);
     let name = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy().into_owned();
     args.fold(name, |line, arg| format!("{line} {}", arg.to_string_lossy()))
-}
-
-/// Sweeps the process's own run. If that takes too long, or the process is killed, the next one here does it.
-fn say_farewell() {
-    let run = OWN.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let (Some(run), Ok(runtime)) = (run, runtime()) {
-        let (done, swept) = mpsc::channel();
-        runtime.spawn(async move {
-            drop(run.sweep().await);
-            drop(done);
-        });
-        let _: Result<(), _> = swept.recv_timeout(FAREWELL);
-    }
 }

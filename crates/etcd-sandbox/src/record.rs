@@ -63,8 +63,8 @@ impl Record {
         Self {
             schema: SCHEMA,
             state: State::Running,
-            host: host.name,
-            boot: host.boot,
+            host: host.name.clone(),
+            boot: host.boot.clone(),
             pid: runner,
             pid_start: host::start_of(runner),
             lock,
@@ -148,8 +148,8 @@ mod tests {
     fn a_record_reads_back() {
         let record = record();
         assert_eq!(Found::read(&record.to_bytes()), Found::Record(Box::new(record.clone())));
-        assert!(record.is_of(&Host::this()));
-        assert!(!Record { boot: "other".to_owned(), ..record }.is_of(&Host::this()));
+        assert!(record.is_of(Host::this()));
+        assert!(!Record { boot: "other".to_owned(), ..record }.is_of(Host::this()));
     }
 
     #[test]

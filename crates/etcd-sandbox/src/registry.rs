@@ -1,9 +1,10 @@
 //! Which runs there are, as etcd knows them: records, signs of life, keys, and what belongs to no run. Reads;
 //! whether a run is dead is judged elsewhere, and nothing is deleted here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_keys::kv::{Get, GetResponse, OpResponse, Txn};
+use etcd_keys::range::successor;
 use etcd_keys::{Connection, Error, KeyRange};
 
 use crate::record::Found;
@@ -14,6 +15,10 @@ use crate::run_id::RunId;
 const BATCH: usize = 120;
 /// Reads about one run: record, sign of life, count.
 const READS: usize = 3;
+/// Keys that are read at first of what belongs to no run, in the hope that these are all.
+const FIRST_PAGE: i64 = 1_000;
+/// Keys that are read at a time after that.
+const PAGE: i64 = 20_000;
 
 /// The runs below a test root of a cluster.
 #[derive(Clone, Debug)]
@@ -46,6 +51,14 @@ pub struct Unregistered {
     pub range: KeyRange,
     /// How many keys.
     pub keys: u64,
+}
+
+impl Unregistered {
+    /// The run that it would be of, were one registered under this name.
+    pub(crate) fn run(&self, roots: &Roots) -> Option<RunId> {
+        let name = std::str::from_utf8(self.range.start()).ok()?;
+        if self.range.is_single() { name.strip_prefix(&roots.index())?.parse().ok() } else { roots.run_of(name) }
+    }
 }
 
 /// What is below the test root.
@@ -116,28 +129,33 @@ impl Registry {
         let ids: Vec<RunId> = answer.kvs.iter().filter_map(|kv| id_in(&kv.key, &index)).collect();
         let mut runs = self.entries(&ids).await?;
         let mut unregistered = Vec::new();
-        for (segment, range) in self.between(&index, &ids).await? {
+        for found in self.beside(&index, &ids).await? {
             // A run that lost its line in the index is a run all the same.
-            let run = match segment.and_then(|id| id.parse().ok()) {
+            let run = match found.run(&self.roots) {
                 Some(id) => self.entry(&id).await?,
                 None => None,
             };
             match run {
                 Some(run) => runs.push(run),
-                None => unregistered.push(self.counted(range).await?),
+                None => unregistered.push(found),
             }
         }
-        for id in ids.iter().filter(|id| runs.iter().all(|run| run.id != **id)) {
-            let left = self.counted(KeyRange::prefix(self.roots.run(id))).await?;
-            unregistered.extend((left.keys > 0).then_some(left));
+        let registered: BTreeSet<RunId> = runs.iter().map(|run| run.id.clone()).collect();
+        for line in answer.kvs.into_iter().filter(|kv| id_in(&kv.key, &index).is_none_or(|id| !registered.contains(&id)))
+        {
+            if let Some(id) = id_in(&line.key, &index) {
+                let range = KeyRange::prefix(self.roots.run(&id));
+                let keys = self.count(range.clone()).await?;
+                unregistered.extend((keys > 0).then_some(Unregistered { range, keys }));
+            }
+            unregistered.push(Unregistered { range: KeyRange::key(line.key), keys: 1 });
         }
         runs.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(Listing { runs, unregistered })
     }
 
-    async fn counted(&self, range: KeyRange) -> Result<Unregistered, Error> {
-        let keys = self.connection.all_keys().count(range.clone()).await?;
-        Ok(Unregistered { range, keys: u64::try_from(keys).unwrap_or(0) })
+    async fn count(&self, range: KeyRange) -> Result<u64, Error> {
+        Ok(u64::try_from(self.connection.all_keys().count(range).await?).unwrap_or(0))
     }
 
     /// The runs of these ids that have a record.
@@ -156,40 +174,64 @@ impl Registry {
         Ok(entries)
     }
 
-    /// The segments below the test root that are neither the index nor one of these runs, with their keys. Looks
-    /// between those that are known only: what costs is what is found, never what is passed over.
-    async fn between(&self, index: &str, ids: &[RunId]) -> Result<Vec<(Option<String>, KeyRange)>, Error> {
-        let root = self.roots.test_root();
-        let mut known: Vec<String> = ids.iter().map(|id| self.roots.run(id)).collect();
-        known.push(index.to_owned());
-        known.sort();
-        let mut gaps = Vec::new();
-        let mut from = root.as_bytes().to_vec();
-        for prefix in known {
-            gaps.push((from, prefix.clone().into_bytes()));
-            from = KeyRange::prefix(prefix).end().unwrap_or_default();
-        }
-        gaps.push((from, KeyRange::prefix(root).end().unwrap_or_default()));
+    /// What is below the test root beside the index and these runs, segment by segment. Asks about what is between
+    /// them only: what costs is what is found, never what is passed over.
+    async fn beside(&self, index: &str, ids: &[RunId]) -> Result<Vec<Unregistered>, Error> {
         let mut found = BTreeMap::new();
-        while !gaps.is_empty() {
-            let mut left = Vec::new();
-            for gaps in gaps.chunks(BATCH) {
-                let ask = |txn: Txn, (from, to): &(Vec<u8>, Vec<u8>)| {
-                    txn.then(Get::new(KeyRange::between(from.clone(), to.clone())).limit(1).keys_only())
-                };
-                let answer = self.connection.all_keys().send(gaps.iter().fold(Txn::new(), ask)).await?;
-                let answers = answer.responses.iter().filter_map(as_read);
-                for ((_, to), key) in gaps.iter().zip(answers).filter_map(|(gap, read)| Some((gap, read.kvs.first()?)))
-                {
-                    let (segment, range) = segment_of(&key.key, root.len());
-                    left.push((range.end().unwrap_or_default(), to.clone()));
-                    found.insert(range.start().to_vec(), (segment, range));
-                }
+        for gaps in self.gaps(index, ids).chunks(BATCH) {
+            let ask = |txn: Txn, gap: &KeyRange| txn.then(Get::new(gap.clone()).limit(1).keys_only());
+            let answer = self.connection.all_keys().send(gaps.iter().fold(Txn::new(), ask)).await?;
+            let answers = answer.responses.iter().filter_map(as_read);
+            for (gap, _) in gaps.iter().zip(answers).filter(|(_, read)| !read.kvs.is_empty()) {
+                self.walk(gap, &mut found).await?;
             }
-            gaps = left;
         }
         Ok(found.into_values().collect())
     }
+
+    /// The ranges between known prefixes.
+    fn gaps(&self, index: &str, ids: &[RunId]) -> Vec<KeyRange> {
+        let mut known: Vec<String> = ids.iter().map(|id| self.roots.run(id)).collect();
+        known.push(index.to_owned());
+        known.sort();
+        let mut from = self.roots.test_root().as_bytes().to_vec();
+        let mut gaps = Vec::new();
+        for prefix in known {
+            gaps.push(KeyRange::between(from, prefix.as_str()));
+            from = KeyRange::prefix(prefix).end().unwrap_or_default();
+        }
+        gaps.push(KeyRange::between(from, self.roots.range().end().unwrap_or_default()));
+        gaps
+    }
+
+    /// Counts the keys of a range by segments. Each read makes etcd walk all that is left of the range, so reads are
+    /// few: large pages where segments are small, and what is left of a segment is counted, not read.
+    async fn walk(&self, gap: &KeyRange, found: &mut Segments) -> Result<(), Error> {
+        let (keys, root) = (self.connection.all_keys(), self.roots.test_root().len());
+        let (mut from, to) = (gap.start().to_vec(), gap.end().unwrap_or_default());
+        for page in std::iter::once(FIRST_PAGE).chain(std::iter::repeat(PAGE)) {
+            let left = KeyRange::between(from, to.as_slice());
+            let answer = keys.send(Get::new(left).limit(page).keys_only()).await?;
+            for kv in &answer.kvs {
+                add(found, segment_of(&kv.key, root), 1);
+            }
+            let Some(last) = answer.kvs.last().filter(|_| answer.more) else { break };
+            let segment = segment_of(&last.key, root);
+            from = segment.end().unwrap_or_default();
+            if !segment.is_single() {
+                let rest = KeyRange::between(successor(&last.key), from.as_slice());
+                add(found, segment, self.count(rest).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Segments by their first key.
+type Segments = BTreeMap<Vec<u8>, Unregistered>;
+
+fn add(found: &mut Segments, range: KeyRange, keys: u64) {
+    found.entry(range.start().to_vec()).or_insert(Unregistered { range, keys: 0 }).keys += keys;
 }
 
 fn as_read(answer: &OpResponse) -> Option<&GetResponse> {
@@ -203,15 +245,12 @@ fn id_in(key: &[u8], index: &str) -> Option<RunId> {
     std::str::from_utf8(key.strip_prefix(index.as_bytes())?).ok()?.parse().ok()
 }
 
-/// The segment after a prefix that has so many bytes, and its keys: all below it, or a key without a slash alone.
-fn segment_of(key: &[u8], prefix: usize) -> (Option<String>, KeyRange) {
+/// The keys of the segment after a prefix that has so many bytes: all below it, or a key without a slash alone.
+fn segment_of(key: &[u8], prefix: usize) -> KeyRange {
     let rest = key.get(prefix..).unwrap_or_default();
     match rest.iter().position(|byte| *byte == b'/') {
-        Some(slash) => {
-            let segment = rest.get(..slash).and_then(|segment| String::from_utf8(segment.to_vec()).ok());
-            (segment, KeyRange::prefix(key.get(..=prefix + slash).unwrap_or_default()))
-        }
-        None => (None, KeyRange::key(key)),
+        Some(slash) => KeyRange::prefix(key.get(..=prefix + slash).unwrap_or_default()),
+        None => KeyRange::key(key),
     }
 }
 

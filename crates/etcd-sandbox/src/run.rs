@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use etcd_client::CompareOp;
 use etcd_keys::kv::{Compare, Put, Txn};
-use etcd_keys::{Keeper, Keys};
+use etcd_keys::range::successor;
+use etcd_keys::watch::{Notice, Watch};
+use etcd_keys::{KeyRange, Keeper, Keys};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::error::Error;
-use crate::lock::{Alone, Shared, Tried};
+use crate::lock::{Alone, Joined, Shared, Tried};
 use crate::record::{Found, Record, State, TTL};
 use crate::registry::{Entry, Registry};
 use crate::run_id::RunId;
@@ -19,10 +21,13 @@ use crate::sweep::{Claim, Swept, Unless};
 
 /// How long the last processes of a run that has ended may take to notice.
 const STRAGGLERS: Duration = Duration::from_secs(2);
-/// How often they are looked for, and how long a keeper waits before it tries again.
+/// How often they are looked for.
 const PACE: Duration = Duration::from_millis(20);
 /// How long a keeper waits before it tries again.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How often an owner claims its run from other cleaners.
+const CLAIMS: u32 = 3;
 
 /// What a run is to be.
 #[derive(Clone, Debug)]
@@ -88,11 +93,12 @@ impl Run {
     /// If the lock cannot be made, or etcd does not take the record.
     pub async fn start(registry: &Registry, plan: Plan) -> Result<Self, Error> {
         let id = RunId::fresh().map_err(Error::system("make a run id"))?;
-        let endpoints = registry.connection().endpoint();
-        let lock = Shared::create(&plan.lock_dir, &id, endpoints)
+        let (endpoints, test_root) = (registry.connection().endpoint(), registry.roots().test_root());
+        // Others look for it from elsewhere.
+        let lock = std::path::absolute(&plan.lock_dir)
+            .and_then(|dir| Shared::create(&dir, &id, endpoints, test_root))
             .map_err(Error::system(format!("make the run's lock in `{}`", plan.lock_dir.display())))?;
-        let path = std::path::absolute(lock.path()).map_err(Error::system("tell where the run's lock is"))?;
-        let record = Record::new(plan.runner, path, plan.command, plan.ttl);
+        let record = Record::new(plan.runner, lock.path().to_owned(), plan.command, plan.ttl);
         match Self::register(registry, id, record, lock, None).await {
             Ok(Some(run)) => Ok(run),
             // A fresh id that is taken would be a miracle, or a forger's work.
@@ -110,9 +116,8 @@ impl Run {
         let Some(Entry { found: Found::Record(record), revision, .. }) = registry.entry(&id).await? else {
             return Ok(None);
         };
-        let lock = Shared::join(&record.lock).map_err(Error::system("join the run's lock"))?;
-        match lock {
-            Some(lock) if record.state == State::Running => {
+        match Shared::join(&record.lock, &id) {
+            Joined::Held(lock) if record.state == State::Running => {
                 Self::register(registry, id, *record, lock, Some(revision)).await
             }
             _ => Ok(None),
@@ -142,7 +147,8 @@ impl Run {
         let revision = answer.revision;
         let first = lease.keep().await?;
         let (tell, lost) = watch::channel(false);
-        let sign = SignOfLife { keys, record: registry.record_key(&id), alive: registry.alive_key(&id), revision, ttl };
+        let (record_key, alive) = (registry.record_key(&id), registry.alive_key(&id));
+        let sign = SignOfLife { keys, record: record_key, alive, revision, ttl };
         let keeper = registry.connection().runtime().spawn(sign.keep(first, tell));
         let keeper = Keeping(keeper.abort_handle());
         let registry = registry.clone();
@@ -192,12 +198,19 @@ impl Run {
         ]
     }
 
-    /// Returns when somebody else has taken the run away.
-    pub async fn lost(&self) {
+    /// Returns when somebody else has taken the run away; never, if the run ends otherwise.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut lost = self.lost.clone();
-        if lost.wait_for(|lost| *lost).await.is_err() {
-            std::future::pending::<()>().await;
+        async move {
+            if lost.wait_for(|lost| *lost).await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
+    }
+
+    /// The same run, by another connection to its cluster.
+    pub(crate) fn by(self, registry: Registry) -> Self {
+        Self { registry, ..self }
     }
 
     /// Ends the run and deletes all its keys. Processes of the run that still live are given a moment to end; if they
@@ -222,23 +235,34 @@ impl Run {
                 lock.into_iter().for_each(Alone::remove);
                 Ok(Ended { keys, stragglers, lost: false })
             }
-            Err(error) if error.kind == etcd_keys::Kind::NotMet => Ok(Ended { keys, stragglers: false, lost: true }),
+            // Between our letting go of the lock and our having it alone, another cleaner had it, and found us dead.
+            Err(error) if error.kind == etcd_keys::Kind::NotMet => {
+                drop(lock);
+                let ended = Self::sweep_again(&self.registry, &self.id).await?;
+                Ok(Ended { keys: keys + ended.keys, ..ended })
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Sweeps a run of ours that [`Run::sweep`] could not.
+    /// Sweeps a run of ours that [`Run::sweep`] could not, or not alone.
     ///
     /// # Errors
     /// As [`Run::sweep`].
     pub async fn sweep_again(registry: &Registry, id: &RunId) -> Result<Ended, Error> {
-        let Some(run) = registry.entry(id).await? else {
-            return Ok(Ended { keys: 0, stragglers: false, lost: false });
-        };
-        match registry.sweep_by_force(&run).await? {
-            Swept::Gone(keys) => Ok(Ended { keys, stragglers: false, lost: false }),
-            Swept::NotOurs(keys) => Ok(Ended { keys, stragglers: false, lost: true }),
+        let mut keys = 0;
+        // Others give way to who claims the run after them. Who keeps claiming it sweeps it as well as we.
+        for _ in 0..CLAIMS {
+            let Some(run) = registry.entry(id).await? else { break };
+            match registry.sweep_by_force(&run).await? {
+                Swept::Gone(gone) => {
+                    keys += gone;
+                    break;
+                }
+                Swept::NotOurs(gone) => keys += gone,
+            }
         }
+        Ok(Ended { keys, stragglers: false, lost: false })
     }
 
     /// Ends the run and leaves its keys, until somebody cleans by hand.
@@ -286,7 +310,7 @@ async fn alone_within(patience: Duration, path: &Path, id: &RunId) -> Option<Alo
     }
 }
 
-/// `.alive`, and what it takes to keep it there.
+/// `.alive`, and what it takes to keep it there, whoever else writes below the run's prefix.
 struct SignOfLife {
     keys: Keys,
     record: String,
@@ -298,8 +322,13 @@ struct SignOfLife {
 impl SignOfLife {
     /// Keeps it there, on a new lease whenever the old one may have run out, until the run is somebody else's.
     async fn keep(self, mut keeper: Keeper, lost: watch::Sender<bool>) {
+        let both = KeyRange::between(self.alive.as_str(), successor(self.record.as_bytes()));
+        let mut watch = self.keys.watch(both).from_revision(self.revision + 1);
         loop {
-            keeper.lost().await;
+            tokio::select! {
+                () = keeper.lost() => {}
+                () = self.disturbed(&mut watch) => {}
+            }
             match self.renew().await {
                 Ok(Some(new)) => {
                     let old = std::mem::replace(&mut keeper, new);
@@ -310,6 +339,19 @@ impl SignOfLife {
                     lost.send_replace(true);
                     return;
                 }
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// Returns when somebody did something to the record or took the sign of life away, or may have.
+    async fn disturbed(&self, watch: &mut Watch) {
+        loop {
+            match watch.next().await {
+                Ok(Notice::Event(event)) if event.key == self.record.as_bytes() => return,
+                Ok(Notice::Event(event)) if event.key == self.alive.as_bytes() && event.created == 0 => return,
+                Ok(Notice::Gap { .. } | Notice::Reset { .. }) => return,
+                Ok(_) => {}
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
         }

@@ -6,12 +6,17 @@ use etcd_keys::kv::{Compare, Delete, OpResponse, Put, Txn};
 use etcd_keys::{Error, KeyRange, Kind, Operation};
 
 use crate::judge::Death;
+use crate::lock::{Alone, Tried};
 use crate::record::{Found, Record, State, TTL};
 use crate::registry::{Entry, Registry, Unregistered};
 use crate::run_id::RunId;
 
 /// So many keys go in one transaction with the record: no other client waits long for that.
 const FEW: u64 = 500;
+
+/// How often keys that were written while others were deleted are gone for. Somebody may write faster than we delete;
+/// the last transaction takes whatever is left.
+const ROUNDS: u32 = 5;
 
 /// What became of an attempt to sweep a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +62,28 @@ impl Registry {
         Ok(swept)
     }
 
+    /// Removes the lock of a run that is gone, if it is here and nobody holds it.
+    pub(crate) fn remove_lock(&self, run: &Entry) {
+        if let Some(record) = run.found.record()
+            && let Tried::Free(lock) = Alone::attempt(&record.lock, &run.id)
+        {
+            lock.remove();
+        }
+    }
+
     /// Sweeps a run though it may live. Its keeper finds out, and its tests fail.
     ///
     /// # Errors
     /// As [`Registry::sweep`].
     pub async fn sweep_by_force(&self, run: &Entry) -> Result<Swept, Error> {
-        match self.claim(run, State::Sweeping, Unless::Never).await? {
-            Some(claim) => claim.sweep().await,
-            None => Ok(Swept::NotOurs(0)),
+        let swept = match self.claim(run, State::Sweeping, Unless::Never).await? {
+            Some(claim) => claim.sweep().await?,
+            None => return Ok(Swept::NotOurs(0)),
+        };
+        if let Swept::Gone(_) = swept {
+            self.remove_lock(run);
         }
+        Ok(swept)
     }
 
     /// Deletes keys that belong to no run; how many there were. Keys that are written meanwhile stay.
@@ -76,9 +94,12 @@ impl Registry {
         self.check(&found.range)?;
         let preview = Preview::of(self.connection(), found.range.clone()).await?;
         // Should a run of that name be registered just now, it is one.
-        let record = [found.range.start(), b".run"].concat();
-        let mut deletion = Deletion::new(self.connection(), preview).only_while([Compare::absent(record)])?;
-        Ok(deletion.run(|_| ()).await?.deleted)
+        let no_run = found.run(self.roots()).map(|id| Compare::absent(self.record_key(&id)));
+        let mut deletion = Deletion::new(self.connection(), preview).only_while(no_run)?;
+        match deletion.run(|_| ()).await {
+            Err(error) if error.kind != Kind::NotMet => Err(error),
+            _ => Ok(deletion.progress().deleted),
+        }
     }
 
     /// Makes a run ours; `None`: it changed since it was looked at.
@@ -135,7 +156,7 @@ impl Claim {
             KeyRange::prefix(prefix.as_str()).end().unwrap_or_default(),
         );
         for part in [KeyRange::between(prefix, record), after] {
-            loop {
+            for _ in 0..ROUNDS {
                 let preview = Preview::of(self.registry.connection(), part.clone()).await?;
                 if preview.count() <= FEW {
                     break;

@@ -72,7 +72,12 @@ pub(crate) async fn until(
     match tokio::time::timeout(patience, satisfied).await {
         Ok(Ok(())) => Ok(last),
         Ok(Err(error)) => Err(error),
+        // Is etcd away, that is what to say. And it may have come to be just now, before we heard of it.
         Err(_) => {
+            last = keys.get(key).await?;
+            if satisfies(last.as_ref()) {
+                return Ok(last);
+            }
             let last = last.map(|kv| kv.value);
             Err(Waited { key: key.to_vec(), wanted: wanted.to_owned(), last, patience }.into())
         }

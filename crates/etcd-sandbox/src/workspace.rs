@@ -108,13 +108,24 @@ impl Workspace {
         instance.map_or_else(|| vec![DEFAULT_ENDPOINT.to_owned()], |instance| instance.endpoints)
     }
 
-    /// Where the locks of runs are: with the workspace's instances, where there are any, else among temporary
-    /// files.
+    /// Where the locks of runs are: with the workspace's instances, where there are any, under a name that no instance
+    /// has; else among temporary files, each user's apart.
     #[must_use]
     pub fn lock_dir(&self) -> PathBuf {
         let home = self.dir.as_ref().map(|dir| dir.join(".etcd")).filter(|home| home.is_dir());
-        home.map_or_else(|| std::env::temp_dir().join("etcd-sandbox"), |home| home.join("runs"))
+        home.map_or_else(temporary, |home| home.join(".runs"))
     }
+}
+
+#[cfg(unix)]
+fn temporary() -> PathBuf {
+    std::env::temp_dir().join(format!("etcd-sandbox-{}", rustix::process::geteuid().as_raw()))
+}
+
+/// Temporary files are each user's own there.
+#[cfg(not(unix))]
+fn temporary() -> PathBuf {
+    std::env::temp_dir().join("etcd-sandbox")
 }
 
 /// A variable of the environment that has a value.
@@ -155,10 +166,10 @@ mod tests {
     #[test]
     fn an_instance_is_used_while_it_runs() {
         let (dir, workspace) = workspace("[workspace]");
-        assert_eq!(workspace.lock_dir(), std::env::temp_dir().join("etcd-sandbox"));
+        assert!(workspace.lock_dir().starts_with(std::env::temp_dir()));
         let home = dir.path().join(".etcd/default");
         fs::create_dir_all(&home).unwrap();
-        assert_eq!(workspace.lock_dir(), dir.path().join(".etcd/runs"));
+        assert_eq!(workspace.lock_dir(), dir.path().join(".etcd/.runs"));
         if variable("ETCD_ENDPOINTS").is_some() {
             return;
         }

@@ -1,0 +1,81 @@
+//! The end of a process that has a run of its own: what its tests left running is cut off from etcd, then the run is
+//! swept. If that takes too long, or the process is killed, the next one on this machine does it.
+
+use std::io;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+use crate::exit;
+use crate::process;
+use crate::registry::Registry;
+use crate::run::Run;
+
+/// How long a process that ends waits for its run to be swept.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The process's own run, and where its etcd is.
+static OWN: Mutex<Option<(Run, Vec<String>)>> = Mutex::new(None);
+
+/// What ends the runtime that all sandboxes share.
+static END: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>> = Mutex::new(None);
+
+/// Starts the runtime that all sandboxes share, on a thread of its own.
+pub(crate) fn start_runtime() -> io::Result<Handle> {
+    let runtime = runtime()?;
+    let handle = runtime.handle().clone();
+    let (end, ended) = oneshot::channel::<()>();
+    let until_the_end = move || {
+        drop(runtime.block_on(ended));
+        runtime.shutdown_background();
+    };
+    let thread = thread::Builder::new().name("etcd-sandbox".to_owned()).spawn(until_the_end)?;
+    *END.lock().unwrap_or_else(PoisonError::into_inner) = Some((end, thread));
+    Ok(handle)
+}
+
+/// Sees to it that the run is swept when the process ends.
+pub(crate) fn to(run: Run, endpoints: Vec<String>) {
+    *OWN.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, endpoints));
+    exit::at_exit(say);
+}
+
+/// On a thread of its own: the one that ends has little left of what libraries rely on.
+fn say() {
+    let Some((run, endpoints)) = OWN.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    let (done, swept) = mpsc::channel::<()>();
+    let saying = thread::Builder::new().spawn(move || {
+        cut_off();
+        if let Ok(runtime) = runtime() {
+            drop(runtime.block_on(sweep(run, &endpoints)));
+        }
+        drop(done);
+    });
+    if saying.is_ok() {
+        let _: Result<(), _> = swept.recv_timeout(PATIENCE);
+    }
+}
+
+/// Ends the connection that all sandboxes share, so that nobody writes through it behind the sweep's back.
+fn cut_off() {
+    if let Some((end, thread)) = END.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // It has ended already, if nobody listens; and whether it panicked is of no concern by now.
+        let _ = end.send(());
+        let _ = thread.join();
+    }
+}
+
+async fn sweep(run: Run, endpoints: &[String]) -> Result<(), Error> {
+    let connection = process::connect(endpoints).await?;
+    let registry = Registry::new(&connection, run.registry().roots().clone());
+    run.by(registry).sweep().await?;
+    Ok(())
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
