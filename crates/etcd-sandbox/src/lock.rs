@@ -71,8 +71,7 @@ impl Shared {
     /// Makes a new run's lock in a directory of this user's. It appears under its name only once it is held.
     pub(crate) fn create(dir: &Path, run: &RunId, endpoints: &str, test_root: &str) -> io::Result<Self> {
         create_private_dir(dir)?;
-        let whose =
-            Whose { run: run.to_string(), endpoints: endpoints.to_owned(), test_root: test_root.to_owned() };
+        let whose = Whose { run: run.to_string(), endpoints: endpoints.to_owned(), test_root: test_root.to_owned() };
         let (text, path) = (serde_json::to_vec(&whose)?, path_of(dir, run));
         let mut attempt = 1;
         loop {
@@ -140,7 +139,8 @@ fn open_lock_of(path: &Path, run: &RunId) -> Option<(File, Whose)> {
 /// The locks in a directory that nobody holds, the newest run first. Each is held only while it is looked at.
 pub(crate) fn free_in(dir: &Path) -> impl Iterator<Item = (RunId, Whose, Alone)> {
     let mut runs = Vec::new();
-    for name in fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
+    for name in
+        fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
     {
         match name.strip_suffix(".lock").and_then(|id| id.parse::<RunId>().ok()) {
             Some(run) => runs.push(run),

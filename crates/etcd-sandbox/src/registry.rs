@@ -141,7 +141,8 @@ impl Registry {
             }
         }
         let registered: BTreeSet<RunId> = runs.iter().map(|run| run.id.clone()).collect();
-        for line in answer.kvs.into_iter().filter(|kv| id_in(&kv.key, &index).is_none_or(|id| !registered.contains(&id)))
+        for line in
+            answer.kvs.into_iter().filter(|kv| id_in(&kv.key, &index).is_none_or(|id| !registered.contains(&id)))
         {
             if let Some(id) = id_in(&line.key, &index) {
                 let range = KeyRange::prefix(self.roots.run(&id));

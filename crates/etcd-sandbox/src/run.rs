@@ -8,7 +8,7 @@ use etcd_client::CompareOp;
 use etcd_keys::kv::{Compare, Put, Txn};
 use etcd_keys::range::successor;
 use etcd_keys::watch::{Notice, Watch};
-use etcd_keys::{KeyRange, Keeper, Keys};
+use etcd_keys::{Keeper, KeyRange, Keys};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -36,13 +36,20 @@ pub struct Plan {
     command: String,
     runner: u32,
     ttl: Duration,
+    elsewhere: bool,
 }
 
 impl Plan {
     /// A run of this process, whose lock is in `lock_dir`: a directory that all of the run's processes see.
     #[must_use]
     pub fn new(lock_dir: impl Into<PathBuf>, command: impl Into<String>) -> Self {
-        Self { lock_dir: lock_dir.into(), command: command.into(), runner: std::process::id(), ttl: TTL }
+        Self {
+            lock_dir: lock_dir.into(),
+            command: command.into(),
+            runner: std::process::id(),
+            ttl: TTL,
+            elsewhere: false,
+        }
     }
 
     /// The process that runs the tests, where it is not this one: people look for it.
@@ -57,6 +64,14 @@ impl Plan {
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// Registers it as a run of another host, for tests of those who judge such runs.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn elsewhere(mut self) -> Self {
+        self.elsewhere = true;
         self
     }
 }
@@ -98,7 +113,10 @@ impl Run {
         let lock = std::path::absolute(&plan.lock_dir)
             .and_then(|dir| Shared::create(&dir, &id, endpoints, test_root))
             .map_err(Error::system(format!("make the run's lock in `{}`", plan.lock_dir.display())))?;
-        let record = Record::new(plan.runner, lock.path().to_owned(), plan.command, plan.ttl);
+        let mut record = Record::new(plan.runner, lock.path().to_owned(), plan.command, plan.ttl);
+        if plan.elsewhere {
+            record.host.push_str(".elsewhere");
+        }
         match Self::register(registry, id, record, lock, None).await {
             Ok(Some(run)) => Ok(run),
             // A fresh id that is taken would be a miracle, or a forger's work.

@@ -1,0 +1,214 @@
+//! An etcd of a test's own, a workspace for the processes that it starts, and runs to judge.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use etcd_local::{Builder, Env, Ephemeral, Settings};
+use etcd_sandbox::etcd_keys::{Connect, Keys};
+use etcd_sandbox::{Entry, Plan, Registry, Roots, Run, RunId};
+use tempfile::TempDir;
+
+/// Longer than anything here takes, on a machine that does ten other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Where all runs of these tests are.
+pub(crate) const TEST_ROOT: &str = "/CloudChamber/v0.1/Test/";
+
+/// How often what is random is tried: `XTASK_TEST_ROUNDS` says more.
+pub(crate) fn rounds(few: usize) -> usize {
+    std::env::var("XTASK_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
+}
+
+pub(crate) struct Server {
+    pub(crate) etcd: Ephemeral,
+    pub(crate) dir: TempDir,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
+        let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache).without("ETCDBINPATH");
+        let builder = Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default());
+        let server = Self { etcd: builder.start_ephemeral().unwrap(), dir: workspace() };
+        assert!(server.lock_dir().starts_with(server.dir.path()));
+        server
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        self.etcd.endpoints()[0].clone()
+    }
+
+    pub(crate) fn lock_dir(&self) -> PathBuf {
+        self.dir.path().join(".etcd/.runs")
+    }
+
+    /// A client of its own, as another process has it.
+    pub(crate) async fn registry(&self) -> Registry {
+        let connection = Connect::new([self.endpoint()]).connect().await.unwrap();
+        Registry::new(&connection, Roots::new("/CloudChamber/v0.1", "Test", &[]).unwrap())
+    }
+
+    /// A run of a host that is not ours, or of ours, with so many keys; its owner is in this process.
+    pub(crate) async fn run(&self, registry: &Registry, plan: impl FnOnce(Plan) -> Plan, keys: usize) -> Run {
+        let plan = plan(Plan::new(self.lock_dir(), "a test").ttl(Duration::from_secs(1)));
+        let run = Run::start(registry, plan).await.unwrap();
+        fill(&registry.connection().all_keys(), &format!("{}t~1/", run.prefix()), keys).await;
+        run
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        kill(signal, self.etcd.pid());
+    }
+
+    /// A test of `subject`, in a process of its own; ready to be spawned.
+    pub(crate) fn subject(&self, tests: &[&str]) -> Command {
+        let mut command = subject(self.dir.path(), tests);
+        command.env("ETCD_ENDPOINTS", self.endpoint()).env("SUBJECT_ETCD_PID", self.etcd.pid().to_string());
+        command
+    }
+}
+
+/// A workspace with a place for instances, and none there.
+pub(crate) fn workspace() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join(".etcd")).unwrap();
+    std::fs::write(dir.path().join("Cargo.toml"), "[workspace]\n").unwrap();
+    dir
+}
+
+pub(crate) fn subject(workspace: &Path, tests: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    for name in ["ETCD_ENDPOINTS", "ETCD_TEST_RUN", "ETCD_TEST_PREFIX", "ETCDBINPATH", "RUST_TEST_THREADS"] {
+        command.env_remove(name);
+    }
+    command.env("CARGO_MANIFEST_DIR", workspace).args(["--ignored", "--nocapture"]);
+    if let [_] = tests {
+        command.arg("--exact");
+    }
+    command.args(tests.iter().map(|test| format!("subject::{test}")));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A finished process.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+}
+
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout) + &text(&output.stderr) }
+    }
+}
+
+impl Finished {
+    #[track_caller]
+    pub(crate) fn passed(&self, tests: usize) {
+        let passed = self.out.contains(&format!("{tests} passed; 0 failed"));
+        assert!(self.code == Some(0) && passed, "{}", self.out);
+    }
+
+    #[track_caller]
+    pub(crate) fn says(&self, words: &[&str]) {
+        for word in words {
+            assert!(self.out.contains(word), "`{word}` is missing: {}", self.out);
+        }
+    }
+}
+
+/// Runs to the end, or kills what takes too long.
+pub(crate) fn finish(child: Child) -> Finished {
+    let pid = child.id();
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let killer = std::thread::spawn(move || {
+        if ended.recv_timeout(PATIENCE).is_err() {
+            kill("-KILL", pid);
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    let _ = done.send(());
+    killer.join().unwrap();
+    output.into()
+}
+
+/// The same from an async test.
+pub(crate) async fn finished(mut command: Command) -> Finished {
+    tokio::task::spawn_blocking(move || finish(command.spawn().unwrap())).await.unwrap()
+}
+
+pub(crate) fn kill(signal: &str, pid: u32) {
+    let _ = Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status().unwrap();
+}
+
+/// Writes `count` keys below a prefix.
+pub(crate) async fn fill(keys: &Keys, prefix: &str, count: usize) {
+    use etcd_sandbox::etcd_keys::kv::{Put, Txn};
+    let all: Vec<_> = (0..count).collect();
+    for some in all.chunks(100) {
+        let puts = some.iter().fold(Txn::new(), |txn, n| txn.then(Put::new(format!("{prefix}{n:06}"), "v")));
+        keys.send(puts).await.unwrap();
+    }
+}
+
+pub(crate) async fn count(registry: &Registry, prefix: &str) -> i64 {
+    use etcd_sandbox::etcd_keys::KeyRange;
+    registry.connection().all_keys().count(KeyRange::prefix(prefix)).await.unwrap()
+}
+
+pub(crate) async fn entry(registry: &Registry, id: &RunId) -> Entry {
+    registry.entry(id).await.unwrap().unwrap()
+}
+
+/// Looks until it is so, on a machine that may be slow.
+pub(crate) async fn eventually(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !look().await {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Until the run of a killed process gives no sign of life any more.
+pub(crate) async fn silent(registry: &Registry, id: &RunId) -> Entry {
+    eventually("the run falls silent", async || !entry(registry, id).await.alive).await;
+    entry(registry, id).await
+}
+
+/// Keys that nobody may touch, all around the test root.
+pub(crate) struct Canaries(Vec<(Vec<u8>, Vec<u8>, i64)>);
+
+const AROUND: [&str; 9] = [
+    "/CloudChamber/v0.1/Test",
+    "/CloudChamber/v0.1/Testament",
+    "/CloudChamber/v0.1/Testament/x",
+    "/CloudChamber/v0.1/Tes",
+    "/CloudChamber/v0.1/Test0",
+    "/CloudChamber/v0.1/test/x",
+    "/CloudChamber/v0.1",
+    "/",
+    "~",
+];
+
+impl Canaries {
+    pub(crate) async fn put(registry: &Registry, count: usize) -> Self {
+        let keys = registry.connection().all_keys();
+        for key in AROUND {
+            keys.put(key, "canary").await.unwrap();
+        }
+        fill(&keys, "/CloudChamber/v0.1/racks/", count).await;
+        Self(Self::all(registry).await)
+    }
+
+    pub(crate) async fn check(&self, registry: &Registry) {
+        assert!(self.0 == Self::all(registry).await, "keys outside the test root have changed");
+    }
+
+    async fn all(registry: &Registry) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
+        let found = registry.connection().all_keys().prefix("").await.unwrap().kvs;
+        let outside = found.into_iter().filter(|kv| !kv.key.starts_with(TEST_ROOT.as_bytes()));
+        outside.map(|kv| (kv.key, kv.value, kv.mod_revision)).collect()
+    }
+}

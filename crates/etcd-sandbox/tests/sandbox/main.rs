@@ -1,0 +1,21 @@
+//! Sandboxes and runs against real etcds, with what goes wrong in between: kills, stopped servers, forged records,
+//! cleaners that compete. `subject` holds the tests that the others run, as processes of their own.
+
+#![cfg(unix)] // signals and paths; the library itself has nothing of either system
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected should fail on the spot"
+)]
+
+mod ending;
+mod fixture;
+mod forged;
+mod isolation;
+mod judging;
+mod stopped;
+mod subject;
+mod sweeping;
+mod troubles;
+mod unregistered;

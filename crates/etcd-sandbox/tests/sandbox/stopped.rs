@@ -1,0 +1,85 @@
+//! Live runs while the server is stopped for longer than their leases live, with sweepers at work all the time.
+
+use std::time::Duration;
+
+use etcd_sandbox::{Plan, Registry, Run};
+
+use crate::fixture::{Canaries, Server, TEST_ROOT, count, entry, eventually, rounds};
+
+const TTL: Duration = Duration::from_secs(1);
+const KEYS: usize = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_live_key_is_lost_when_the_server_stops() {
+    let server = Server::start();
+    let registry = server.registry().await;
+    let canaries = Canaries::put(&registry, 1_000).await;
+    let mut runs = Vec::new();
+    for n in 0..6 {
+        let elsewhere = |plan: Plan| if n % 2 == 0 { plan } else { plan.elsewhere() };
+        // A keeper each, as processes of their own have.
+        runs.push(server.run(&server.registry().await, elsewhere, KEYS).await);
+    }
+    let mut sweepers = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        sweepers.spawn(sweep_all_the_time(server.registry().await, server.lock_dir()));
+    }
+    for round in 0..rounds(2) {
+        server.signal("-STOP");
+        tokio::time::sleep(TTL * (2 + u32::try_from(round % 4).unwrap())).await;
+        server.signal("-CONT");
+        for run in &runs {
+            eventually("the run shows that it lives", async || {
+                registry.entry(run.id()).await.is_ok_and(|run| run.is_some_and(|run| run.alive))
+            })
+            .await;
+            assert_eq!(entry(&registry, run.id()).await.keys, KEYS as u64, "round {round}: a live key is gone");
+        }
+    }
+    assert!(sweepers.try_join_next().is_none(), "a sweeper has ended");
+    for run in runs {
+        assert!(!run.sweep().await.unwrap().lost);
+    }
+    sweepers.shutdown().await;
+    assert_eq!(count(&registry, TEST_ROOT).await, 0);
+    canaries.check(&registry).await;
+}
+
+/// Errors are what a stopped server gives.
+async fn sweep_all_the_time(registry: Registry, dir: std::path::PathBuf) {
+    loop {
+        drop(registry.sweep_dead(&dir).await);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A server that was started again knows the leases; a run goes on.
+#[tokio::test]
+async fn a_run_outlives_a_restart_of_the_server() {
+    let dir = crate::fixture::workspace();
+    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
+    let env = etcd_local::Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache).without("ETCDBINPATH");
+    let builder = etcd_local::Builder::with_settings(env, dir.path(), etcd_local::Settings::default());
+    let auto = etcd_local::Port::Auto;
+    let instance = builder.port(auto).peer_port(auto).instance("test").unwrap();
+    let endpoint = instance.up().unwrap().status.endpoints[0].clone();
+    let connection = etcd_sandbox::etcd_keys::Connect::new([endpoint]).connect().await.unwrap();
+    let roots = etcd_sandbox::Roots::new("/CloudChamber/v0.1", "Test", &[]).unwrap();
+    let registry = Registry::new(&connection, roots);
+    let run = Run::start(&registry, Plan::new(dir.path().join("locks"), "a test").ttl(TTL)).await.unwrap();
+    for wiped in [false, true] {
+        let restart = || if wiped { instance.reset().map(drop).unwrap() } else { instance.down().map(drop).unwrap() };
+        restart();
+        instance.up().unwrap();
+        if wiped {
+            // Nothing of it is left: that is told, not papered over.
+            tokio::time::timeout(crate::fixture::PATIENCE, run.lost()).await.unwrap();
+        } else {
+            let alive = async || registry.entry(run.id()).await.is_ok_and(|run| run.is_some_and(|run| run.alive));
+            eventually("it is alive again", alive).await;
+            tokio::time::sleep(TTL * 2).await;
+            eventually("it stays so", alive).await;
+        }
+    }
+    instance.down().unwrap();
+}

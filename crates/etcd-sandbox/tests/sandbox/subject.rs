@@ -1,0 +1,348 @@
+//! Tests as users write them. The other tests run them in processes of their own, against an etcd that they know;
+//! by themselves they are ignored.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use etcd_sandbox::etcd_keys::kv::Put;
+use etcd_sandbox::etcd_keys::watch::Kind;
+use etcd_sandbox::{Error, Sandbox};
+
+use crate::fixture::kill;
+
+/// Every form that a test can have.
+mod forms {
+    use super::*;
+
+    #[etcd_sandbox::test]
+    #[ignore = "a subject"]
+    async fn asynchronous(sandbox: Sandbox) {
+        assert!(sandbox.prefix().contains("/sandbox.subject.forms.asynchronous~"), "{sandbox:?}");
+        sandbox.put("a", "1").await.unwrap();
+    }
+
+    #[etcd_sandbox::test]
+    #[ignore = "a subject"]
+    fn plain(sandbox: Sandbox) {
+        sandbox.block_on(sandbox.put("a", "1")).unwrap();
+        sandbox.block_on(sandbox.expect_keys([("a", "1")])).unwrap();
+    }
+
+    #[etcd_sandbox::test]
+    #[ignore = "a subject"]
+    async fn with_a_result(sandbox: Sandbox) -> Result<(), Error> {
+        sandbox.put("a", "1").await?;
+        sandbox.expect_keys([("a", "1")]).await
+    }
+
+    #[etcd_sandbox::test]
+    #[ignore = "a subject"]
+    #[should_panic(expected = "as it should")]
+    async fn that_panics(sandbox: Sandbox) {
+        panic!("as it should, in {sandbox:?}");
+    }
+
+    #[tokio::test]
+    #[ignore = "a subject"]
+    async fn of_tokio() -> Result<(), Error> {
+        let sandbox = Sandbox::open("of_tokio").await?;
+        sandbox.put("a", "1").await?;
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "a subject"]
+    async fn of_tokio_with_threads() -> Result<(), Error> {
+        let sandbox = Sandbox::open("of_tokio_with_threads").await?;
+        let writing = sandbox.clone();
+        tokio::spawn(async move { writing.put("a", "1").await }).await.unwrap()?;
+        sandbox.wait_for("a", "1").await?;
+        Ok(())
+    }
+
+    #[test]
+    #[ignore = "a subject"]
+    fn blocking() -> Result<(), Error> {
+        let sandbox = Sandbox::open_blocking("blocking")?;
+        sandbox.block_on(sandbox.put("a", "1"))?;
+        sandbox.block_on(sandbox.expect_keys([("a", "1")]))
+    }
+
+    #[rstest::fixture]
+    fn sandbox() -> Sandbox {
+        Sandbox::open_blocking("of_rstest").unwrap()
+    }
+
+    #[rstest::rstest]
+    #[case("a")]
+    #[case("b")]
+    #[tokio::test]
+    #[ignore = "a subject"]
+    async fn of_rstest(sandbox: Sandbox, #[case] key: &str) -> Result<(), Error> {
+        sandbox.put(key, "1").await?;
+        sandbox.expect_keys([(key, "1")]).await
+    }
+}
+
+/// What the author of a test is offered.
+mod helpers {
+    use super::*;
+
+    #[etcd_sandbox::test]
+    #[ignore = "a subject"]
+    async fn waiting(sandbox: Sandbox) -> Result<(), Error> {
+        let late = sandbox.clone();
+        let writing = tokio::spawn(async move {
+            late.put("state", "starting").await?;
+            late.put("state", "ready").await
+        });
+        assert_eq!(sandbox.wait_for("state", "ready").await?.value, b"ready");
+        writing.await.unwrap()?;
+        let soon = Duration::from_millis(300);
+        let error = sandbox.wait_until("state", soon, "gone", |kv| kv.is_none()).await.unwrap_err();
+        let said = format!("{error:?}");
+        assert_eq!(said, "`state` was not gone within 0.3 s: its value is `ready`");
+        sandbox.delete("state").await?;
+        assert_eq!(sandbox.wait_until("state", soon, "gone", |kv| kv.is_none()).await?, None);
+        let error = sandbox.wait_until("state", soon, "there", |kv| kv.is_some()).await.unwrap_err();
+        assert!(error.to_string().ends_with("it is absent"), "{error}");
+        Ok(())
+    }
+
+    #[etcd_sandbox::test]
+    #[ignore = "a subject"]
+    async fn expecting(sandbox: Sandbox) -> Result<(), Error> {
+        sandbox.put("a", "1").await?;
+        sandbox.put("b", "2").await?;
+        sandbox.expect_keys([("b", "2"), ("a", "1")]).await?;
+        let said = format!("{:?}", sandbox.expect_keys([("a", "2"), ("c", "3")]).await.unwrap_err());
+        for line in ["~ a = 1, not 2", "+ b = 2", "- c = 3", sandbox.prefix()] {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+        Ok(())
+    }
+
+    #[etcd_sandbox::test]
+    #[ignore = "a subject"]
+    async fn history(sandbox: Sandbox) -> Result<(), Error> {
+        assert_eq!(sandbox.history().await?, []);
+        sandbox.put("a", "1").await?;
+        sandbox.put("a", "2").await?;
+        sandbox.delete("a").await?;
+        let other = Sandbox::open("other").await?;
+        other.put("a", "not here").await?;
+        let told: Vec<_> =
+            sandbox.history().await?.into_iter().map(|event| (event.kind, event.key, event.value)).collect();
+        let (put, a) = (Kind::Put, || b"a".to_vec());
+        assert_eq!(told, [(put, a(), b"1".to_vec()), (put, a(), b"2".to_vec()), (Kind::Delete, a(), vec![])]);
+        assert_eq!(sandbox.history().await?.len(), 3, "asking changes nothing");
+        // Nor does it leave anything where the code under test looks.
+        let all = etcd_sandbox::etcd_client::GetOptions::new().with_prefix();
+        let found = sandbox.raw().get(sandbox.prefix(), Some(all)).await.unwrap();
+        assert!(found.kvs().is_empty());
+        Ok(())
+    }
+
+    #[etcd_sandbox::test]
+    #[ignore = "a subject"]
+    async fn lease(sandbox: Sandbox) -> Result<(), Error> {
+        let id = sandbox.lease().await?.id();
+        assert_eq!(sandbox.lease().await?.id(), id, "one a sandbox");
+        sandbox.send(Put::new("on", "lease").lease(id)).await?;
+        let (prefix, mut raw) = (sandbox.prefix().to_owned(), sandbox.raw());
+        drop(sandbox);
+        let watching = Sandbox::open("watching").await?;
+        let key = format!("{prefix}on");
+        let gone = async {
+            while !raw.get(key.as_str(), None).await.unwrap().kvs().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Long before it would run out.
+        tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+        drop(watching);
+        Ok(())
+    }
+
+    #[etcd_sandbox::test]
+    #[ignore = "a subject"]
+    async fn raw_client(sandbox: Sandbox) -> Result<(), Error> {
+        let mut raw = etcd_sandbox::etcd_client::Client::connect(sandbox.endpoints(), None).await.unwrap();
+        raw.put(format!("{}a", sandbox.prefix()), "1", None).await.unwrap();
+        sandbox.raw().put(format!("{}b", sandbox.prefix()), "2", None).await.unwrap();
+        sandbox.expect_keys([("a", "1"), ("b", "2")]).await
+    }
+}
+
+/// As many tests as `SUBJECT_TESTS` says, all of the same name, at the same time. None ever sees another's key.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a subject"]
+async fn crowd() {
+    let tests: usize = std::env::var("SUBJECT_TESTS").map_or(1_000, |tests| tests.parse().unwrap());
+    let together = std::sync::Arc::new(tokio::sync::Barrier::new(tests));
+    let mut crowd = tokio::task::JoinSet::new();
+    for n in 0..tests {
+        let together = std::sync::Arc::clone(&together);
+        crowd.spawn(async move {
+            together.wait().await;
+            let sandbox = Sandbox::open("crowd").await.unwrap();
+            let mine = n.to_string();
+            sandbox.put("key", mine.as_str()).await.unwrap();
+            sandbox.put(format!("only/{n}"), "").await.unwrap();
+            together.wait().await;
+            sandbox.expect_keys([("key", mine.as_str()), (&format!("only/{n}"), "")]).await.unwrap();
+            sandbox.delete_range(etcd_sandbox::etcd_keys::KeyRange::all()).await.unwrap();
+            together.wait().await;
+            sandbox.expect_keys::<&str, &str>([]).await.unwrap();
+            sandbox.prefix().to_owned()
+        });
+    }
+    let prefixes: BTreeSet<_> = crowd.join_all().await.into_iter().collect();
+    assert_eq!(prefixes.len(), tests);
+}
+
+/// Any name is good for a sandbox.
+#[tokio::test]
+#[ignore = "a subject"]
+async fn names() {
+    let long = "very::long::".repeat(100);
+    let mut prefixes = BTreeSet::new();
+    for name in ["", "/", "..", "a/b", "a", "a", ".run", ".alive", "\0\u{1}ü", "case 1: [x]", long.as_str()] {
+        let sandbox = Sandbox::open(name).await.unwrap();
+        let root = std::env::var("ETCD_TEST_PREFIX").unwrap_or_default();
+        let segment = sandbox.prefix().strip_prefix(root.as_str()).unwrap().strip_suffix('/').unwrap().to_owned();
+        let segment = segment.rsplit('/').next().unwrap();
+        assert!(!segment.starts_with('.') && segment.len() < 128, "{segment}");
+        sandbox.put("a", "1").await.unwrap();
+        sandbox.expect_keys([("a", "1")]).await.unwrap();
+        assert!(prefixes.insert(sandbox.prefix().to_owned()), "{name}");
+    }
+}
+
+/// With the server stopped, so that whatever asks it would wait.
+#[tokio::test]
+#[ignore = "a subject"]
+async fn opens_without_asking() {
+    let first = Sandbox::open("first").await.unwrap();
+    let etcd = std::env::var("SUBJECT_ETCD_PID").unwrap().parse().unwrap();
+    kill("-STOP", etcd);
+    let opening = async {
+        for n in 0..1_000 {
+            drop(Sandbox::open(&format!("another_{n}")).await.unwrap());
+        }
+    };
+    let opened = tokio::time::timeout(Duration::from_secs(60), opening).await;
+    kill("-CONT", etcd);
+    opened.unwrap();
+    first.put("a", "1").await.unwrap();
+}
+
+/// Alone, with what is everybody's changed.
+#[etcd_sandbox::test(private)]
+#[ignore = "a subject"]
+async fn private(sandbox: Sandbox) -> Result<(), Error> {
+    sandbox.put("a", "1").await?;
+    let revision = sandbox.put("a", "2").await?.revision;
+    let mut raw = sandbox.raw();
+    raw.compact(revision, None).await.unwrap();
+    raw.user_add("root", "x", None).await.unwrap();
+    raw.user_grant_role("root", "root").await.unwrap();
+    raw.auth_enable().await.unwrap();
+    assert!(
+        matches!(sandbox.put("a", "3").await, Err(error) if matches!(error.kind, etcd_sandbox::etcd_keys::Kind::Denied(_)))
+    );
+    assert_ne!(sandbox.server().unwrap().pid().to_string(), std::env::var("SUBJECT_ETCD_PID").unwrap());
+    println!("private pid {} log {}", sandbox.server().unwrap().pid(), sandbox.server().unwrap().log().display());
+    assert!(sandbox.server().unwrap().is_alive());
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+#[ignore = "a subject"]
+async fn fails(sandbox: Sandbox) {
+    sandbox.put("a", "1").await.unwrap();
+    panic!("this test fails");
+}
+
+#[etcd_sandbox::test]
+#[ignore = "a subject"]
+async fn fails_too(sandbox: Sandbox) -> Result<(), Error> {
+    sandbox.expect_keys([("a", "1")]).await
+}
+
+/// A thread that nobody waits for, with a client of the sandbox's.
+#[etcd_sandbox::test]
+#[ignore = "a subject"]
+async fn leaks_a_writer(sandbox: Sandbox) -> Result<(), Error> {
+    let leaked = sandbox.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for n in 0.. {
+                if leaked.put(format!("leaked/{n}"), "x").await.is_err() {
+                    std::thread::park();
+                }
+            }
+        });
+    });
+    sandbox.wait_until("leaked/10", Duration::from_secs(30), "there", |kv| kv.is_some()).await?;
+    Ok(())
+}
+
+/// A process that nobody waits for.
+#[etcd_sandbox::test]
+#[ignore = "a subject"]
+async fn leaks_a_process(sandbox: Sandbox) -> Result<(), Error> {
+    let child = std::process::Command::new("sleep")
+        .arg("60")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    println!("leaked {}", child.unwrap().id());
+    sandbox.put("a", "1").await?;
+    Ok(())
+}
+
+/// Until it is killed, or its run ends.
+#[etcd_sandbox::test]
+#[ignore = "a subject"]
+async fn writes_for_ever(sandbox: Sandbox) {
+    for n in 0_u64.. {
+        // Etcd may be away.
+        let _ = sandbox.put(format!("{}", n % 700), "x").await;
+    }
+}
+
+/// Until etcd is gone.
+#[etcd_sandbox::test]
+#[ignore = "a subject"]
+async fn writes_while_it_can(sandbox: Sandbox) -> Result<(), Error> {
+    loop {
+        sandbox.put("a", "1").await?;
+    }
+}
+
+/// Waits for what will not come.
+#[etcd_sandbox::test]
+#[ignore = "a subject"]
+async fn waits_for_a_key(sandbox: Sandbox) -> Result<(), Error> {
+    sandbox.put("waiting", "").await?;
+    sandbox.wait_for("a", "1").await?;
+    Ok(())
+}
+
+/// Many that have no etcd.
+mod alone {
+    use super::*;
+
+    macro_rules! tests {
+        ($($name:ident)*) => {$(
+            #[etcd_sandbox::test]
+            #[ignore = "a subject"]
+            async fn $name(sandbox: Sandbox) {
+                drop(sandbox);
+            }
+        )*};
+    }
+    tests!(a b c d e f g h i j k l m n o p);
+}
