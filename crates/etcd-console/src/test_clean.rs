@@ -153,7 +153,11 @@ impl Plan {
     }
 
     /// Watches all silent runs at the same time, and sweeps those that prove dead.
-    fn watch(&mut self, registry: &Registry, cx: &Context) -> JoinSet<(Entry, Result<Option<Swept>, etcd_keys::Error>)> {
+    fn watch(
+        &mut self,
+        registry: &Registry,
+        cx: &Context,
+    ) -> JoinSet<(Entry, Result<Option<Swept>, etcd_keys::Error>)> {
         let mut watched = JoinSet::new();
         for run in std::mem::take(&mut self.silent) {
             if let Standing::Unproven(time) = registry.judge(&run) {

@@ -130,6 +130,8 @@ impl Deletion {
         loop {
             let error = match chunk.delete(&self.connection, self.preview.range()).await {
                 Ok(outcome) if outcome.cluster_id == self.preview.cluster_id() => return Ok(outcome),
+                // There was nothing to delete: all of it is newer than the preview.
+                Ok(outcome) if outcome.revision == 0 => return Ok(outcome),
                 Ok(outcome) => return Err(self.wrong_cluster(outcome.cluster_id)),
                 Err(error) => error,
             };

@@ -16,10 +16,10 @@ use crate::sweep::Swept;
 const ELSEWHERE: usize = 100;
 
 /// Sweeps what processes of this machine left that had their locks in this directory. Costs nothing where there
-/// are none.
-pub(crate) async fn left_here(registry: &Registry, lock_dir: &Path) {
+/// are none. Tells how many keys went.
+pub(crate) async fn left_here(registry: &Registry, lock_dir: &Path) -> u64 {
     let (endpoint, test_root) = (registry.connection().endpoint(), registry.roots().test_root());
-    let mut elsewhere = 0;
+    let (mut elsewhere, mut keys) = (0, 0);
     for (id, whose, lock) in lock::free_in(lock_dir) {
         if (whose.endpoints.as_str(), whose.test_root.as_str()) != (endpoint, test_root) {
             elsewhere += 1;
@@ -30,11 +30,12 @@ pub(crate) async fn left_here(registry: &Registry, lock_dir: &Path) {
         }
         match registry.entry(&id).await {
             Ok(Some(run)) if run.alive || is_kept(&run) => {}
-            Ok(Some(run)) => drop(registry.sweep(&run, Death(Some(lock))).await),
+            Ok(Some(run)) => keys += registry.sweep(&run, Death(Some(lock))).await.map_or(0, gone),
             Ok(None) => lock.remove(),
-            Err(_) => return,
+            Err(_) => break,
         }
     }
+    keys
 }
 
 impl Registry {
@@ -44,9 +45,8 @@ impl Registry {
     /// # Errors
     /// Whatever reads and writes may end in; what was not swept is there for the next one.
     pub async fn sweep_dead(&self, lock_dir: &Path) -> Result<u64, Error> {
-        left_here(self, lock_dir).await;
+        let mut keys = left_here(self, lock_dir).await;
         let mut watched = JoinSet::new();
-        let mut keys = 0;
         for run in self.list().await?.runs.into_iter().filter(|run| !is_kept(run)) {
             match self.judge(&run) {
                 Standing::Dead(proof) => keys += gone(self.sweep(&run, proof).await?),

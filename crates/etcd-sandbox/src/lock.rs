@@ -246,7 +246,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".new-left"), "by one that was killed").unwrap();
         let done = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        let made = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(std::sync::atomic::Ordering::Relaxed) {
                     assert_eq!(free_in(dir.path()).count(), 0);
@@ -254,8 +254,9 @@ mod tests {
             });
             let made: Vec<_> = (0..200).map(|_| create(dir.path(), &RunId::fresh().unwrap())).collect();
             done.store(true, std::sync::atomic::Ordering::Relaxed);
-            assert!(made.iter().all(|lock| lock.path().exists()));
+            made
         });
+        assert!(made.iter().all(|lock| lock.path().exists()));
         assert!(!dir.path().join(".new-left").exists());
     }
 

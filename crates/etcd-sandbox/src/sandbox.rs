@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use etcd_keys::watch::Event;
 use etcd_keys::{Connection, Keeper, KeyValue, Keys, Lease};
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 use crate::error::Error;
@@ -62,7 +63,17 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::open`].
     pub fn open_blocking(name: &str) -> Result<Self, Error> {
-        process::runtime()?.block_on(Self::open(name))
+        let runtime = process::runtime()?;
+        if Handle::try_current().is_err() {
+            return runtime.block_on(Self::open(name));
+        }
+        // In an async test, fixtures may be plain functions all the same. What is waited for runs on a thread of its own.
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| runtime.block_on(Self::open(name)));
+            opening
+                .join()
+                .unwrap_or_else(|_| Err(Error::system("open a sandbox")(std::io::Error::other("it panicked"))))
+        })
     }
 
     fn below(

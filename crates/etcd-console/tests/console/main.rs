@@ -9,10 +9,12 @@
 )]
 
 mod bad_luck;
+mod cleaning;
 mod cluster;
 mod deleting;
 mod documentation;
 mod interrupted;
+mod keeping;
 mod reading;
 mod slow;
 mod terminal;

@@ -82,7 +82,8 @@ pub(crate) fn subject(workspace: &Path, tests: &[&str]) -> Command {
         command.env_remove(name);
     }
     command.env("CARGO_MANIFEST_DIR", workspace).args(["--ignored", "--nocapture"]);
-    if let [_] = tests {
+    // One that is named in full, or all of a module.
+    if tests.iter().all(|test| !test.ends_with("::")) {
         command.arg("--exact");
     }
     command.args(tests.iter().map(|test| format!("subject::{test}")));

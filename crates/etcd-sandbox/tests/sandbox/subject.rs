@@ -331,6 +331,13 @@ async fn waits_for_a_key(sandbox: Sandbox) -> Result<(), Error> {
     Ok(())
 }
 
+#[etcd_sandbox::test]
+#[ignore = "a subject"]
+async fn takes_a_moment(sandbox: Sandbox) -> Result<(), Error> {
+    sandbox.wait_until("a", Duration::from_secs(2), "there", |kv| kv.is_some()).await?;
+    Ok(())
+}
+
 /// Many that have no etcd.
 mod alone {
     use super::*;

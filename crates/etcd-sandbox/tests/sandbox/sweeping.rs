@@ -72,7 +72,10 @@ async fn many_cleaners_at_once_leave_nothing_and_fail_nowhere() {
     let alive = server.run(&registry, |plan| plan, 20).await;
     for _ in 0..rounds(2) {
         for _ in 0..5 {
-            dead(&server, &registry, 600).await;
+            drop(server.run(&registry, |plan| plan, 600).await);
+        }
+        for run in registry.list().await.unwrap().runs.iter().filter(|run| run.id != *alive.id()) {
+            silent(&registry, &run.id).await;
         }
         let mut cleaners = tokio::task::JoinSet::new();
         for _ in 0..8 {

@@ -29,26 +29,23 @@ fn without_etcd_all_tests_of_a_process_fail_at_once_and_say_what_to_do() {
     }
 }
 
+#[rstest::rstest]
 #[tokio::test]
-async fn an_etcd_that_dies_under_a_test_is_an_error_within_seconds() {
-    for test in ["writes_while_it_can", "waits_for_a_key"] {
-        for signal in ["-KILL", "-STOP"] {
-            let server = Server::start();
-            let registry = server.registry().await;
-            let child = server.subject(&[test]).spawn().unwrap();
-            eventually("it writes", async || {
-                registry.list().await.unwrap().runs.first().is_some_and(|run| run.keys > 0)
-            })
-            .await;
-            let began = Instant::now();
-            server.signal(signal);
-            let run = tokio::task::spawn_blocking(|| finish(child)).await.unwrap();
-            server.signal("-CONT");
-            assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-            assert_eq!(run.code, Some(101), "{}", run.out);
-            assert!(["no etcd answers", "no answer in time"].iter().any(|why| run.out.contains(why)), "{}", run.out);
-        }
-    }
+async fn an_etcd_that_dies_under_a_test_is_an_error_within_seconds(
+    #[values("writes_while_it_can", "waits_for_a_key")] test: &str,
+    #[values("-KILL", "-STOP")] signal: &str,
+) {
+    let server = Server::start();
+    let registry = server.registry().await;
+    let child = server.subject(&[test]).spawn().unwrap();
+    eventually("it writes", async || registry.list().await.unwrap().runs.first().is_some_and(|run| run.keys > 0)).await;
+    let began = Instant::now();
+    server.signal(signal);
+    let run = tokio::task::spawn_blocking(|| finish(child)).await.unwrap();
+    server.signal("-CONT");
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_eq!(run.code, Some(101), "{}", run.out);
+    assert!(["no etcd answers", "no answer in time"].iter().any(|why| run.out.contains(why)), "{}", run.out);
 }
 
 async fn with(server: &Server, run: Option<&str>, prefix: Option<&str>) -> Finished {
