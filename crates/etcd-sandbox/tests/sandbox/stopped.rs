@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_sandbox::{Plan, Registry, Run};
 
-use crate::fixture::{Canaries, Server, TEST_ROOT, count, entry, eventually, rounds};
+use crate::fixture::{Canaries, Server, TEST_ROOT, count, entry, eventually, kill, rounds};
 
 const TTL: Duration = Duration::from_secs(1);
 const KEYS: usize = 50;
@@ -68,9 +68,12 @@ async fn a_run_outlives_a_restart_of_the_server() {
     let registry = Registry::new(&connection, roots);
     let run = Run::start(&registry, Plan::new(dir.path().join("locks"), "a test").ttl(TTL)).await.unwrap();
     for wiped in [false, true] {
-        let restart = || if wiped { instance.reset().map(drop).unwrap() } else { instance.down().map(drop).unwrap() };
-        restart();
-        instance.up().unwrap();
+        if wiped {
+            instance.reset().unwrap();
+        } else {
+            instance.status().unwrap().pids.into_iter().for_each(|pid| kill("-KILL", pid));
+        }
+        eventually("it is up again", async || instance.up().is_ok()).await;
         if wiped {
             // Nothing of it is left: that is told, not papered over.
             tokio::time::timeout(crate::fixture::PATIENCE, run.lost()).await.unwrap();
@@ -81,5 +84,6 @@ async fn a_run_outlives_a_restart_of_the_server() {
             eventually("it stays so", alive).await;
         }
     }
+    drop((run, registry, connection));
     instance.down().unwrap();
 }

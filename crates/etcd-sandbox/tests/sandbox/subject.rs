@@ -327,7 +327,7 @@ async fn writes_while_it_can(sandbox: Sandbox) -> Result<(), Error> {
 #[ignore = "a subject"]
 async fn waits_for_a_key(sandbox: Sandbox) -> Result<(), Error> {
     sandbox.put("waiting", "").await?;
-    sandbox.wait_for("a", "1").await?;
+    sandbox.wait_until("a", Duration::from_secs(3), "there", |kv| kv.is_some()).await?;
     Ok(())
 }
 
