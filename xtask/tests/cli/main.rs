@@ -10,6 +10,7 @@
     reason = "a test that meets the unexpected should fail on the spot"
 )]
 
+mod adopter;
 mod bad_input;
 mod bad_luck;
 mod doors;
