@@ -2,6 +2,7 @@
 //! outside of ours, with no protoc, no etcd and no configuration but its own.
 
 use std::fs;
+use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,34 +15,48 @@ fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/adopter")
 }
 
-/// A copy that does not lie in our workspace, whose configuration it would inherit. Kept, with what is built there.
-fn copy() -> PathBuf {
-    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter-workspace");
-    // Below the system's root there is none of our `.cargo`, but below the target directory there may be.
-    let to = match to.ancestors().any(|dir| dir.join(".cargo/config.toml").is_file()) {
-        true => std::env::temp_dir().join("etcd-xtask-adopter"),
-        false => to,
-    };
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").canonicalize().unwrap();
-    for file in [
-        ".cargo/config.toml",
-        "Cargo.lock",
-        "Cargo.toml",
-        "inventory/Cargo.toml",
-        "inventory/src/lib.rs",
-        "xtask/Cargo.toml",
-        "xtask/src/main.rs",
-    ] {
-        let text = fs::read_to_string(example().join(file)).unwrap();
-        let text = text.replace("../../../crates", crates.to_str().unwrap());
-        let path = to.join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        // What did not change keeps its time, so that it is not built anew.
-        if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-            fs::write(path, text).unwrap();
+/// A copy that does not lie in our workspace, whose configuration it would inherit. Always in the same place, for what
+/// was built of it to be of use the next time; gone when this is.
+struct Copy {
+    dir: PathBuf,
+    /// Two runs of this suite at once take turns.
+    _turn: fs::File,
+}
+
+impl Copy {
+    fn new() -> Self {
+        let turn = fs::File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter.lock")).unwrap();
+        turn.lock().unwrap();
+        let mut hash = std::hash::DefaultHasher::new();
+        env!("CARGO_MANIFEST_DIR").hash(&mut hash);
+        let this = Self { dir: std::env::temp_dir().join(format!("adopter-{:016x}", hash.finish())), _turn: turn };
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").canonicalize().unwrap();
+        for file in [
+            ".cargo/config.toml",
+            "Cargo.lock",
+            "Cargo.toml",
+            "inventory/Cargo.toml",
+            "inventory/src/lib.rs",
+            "xtask/Cargo.toml",
+            "xtask/src/main.rs",
+        ] {
+            let (from, to) = (example().join(file), this.dir.join(file));
+            let text = fs::read_to_string(&from).unwrap().replace("../../../crates", crates.to_str().unwrap());
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::write(&to, text).unwrap();
+            // What did not change is not built anew.
+            let modified = fs::metadata(from).unwrap().modified().unwrap();
+            fs::File::options().write(true).open(to).unwrap().set_modified(modified).unwrap();
         }
+        this
     }
-    to
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = cargo(&self.dir, &["xtask", "etcd-down"]);
+        let _ = fs::remove_dir_all(&self.dir);
+    }
 }
 
 fn cargo(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
@@ -71,9 +86,9 @@ fn a_team_needs_few_lines_of_its_own() {
 
 #[test]
 fn a_team_has_the_whole_workflow() {
-    let dir = copy();
+    let copy = Copy::new();
     let ran = |args: &[&str]| {
-        let (code, text) = cargo(&dir, &[&["xtask"], args].concat());
+        let (code, text) = cargo(&copy.dir, &[&["xtask"], args].concat());
         assert_eq!(code, Some(0), "{args:?}: {text}");
         text
     };
@@ -84,5 +99,5 @@ fn a_team_has_the_whole_workflow() {
     assert!(listed.contains("no runs below /Inventory/v1/Test/"), "{listed}");
     ran(&["test-clean"]);
     ran(&["etcd-down"]);
-    assert_eq!(cargo(&dir, &["xtask", "etcd-status"]).0, Some(3));
+    assert_eq!(cargo(&copy.dir, &["xtask", "etcd-status"]).0, Some(3));
 }
