@@ -2,10 +2,12 @@
 //! clean up after themselves, and after those that were killed.
 //!
 //! # In your workspace
+//! A dependency,
 //! ```toml
 //! [dev-dependencies]
 //! etcd-sandbox = "0.1"
 //! ```
+//! a test,
 //! ```
 //! use etcd_sandbox::{Error, Sandbox};
 //!
@@ -15,12 +17,34 @@
 //!     sandbox.expect_keys([("racks/1", "8 blades")]).await
 //! }
 //! ```
+//! and two commands:
 //! ```console
-//! $ cargo xtask etcd-up    # or set ETCD_ENDPOINTS
-//! $ cargo test             # or cargo nextest run, or cargo xtask test, which brings its own etcd
+//! $ cargo xtask etcd-up    # or `etcd`, or ETCD_ENDPOINTS for one elsewhere
+//! $ cargo test             # or `cargo nextest run`; or only `cargo xtask test`, which brings its own etcd
 //! ```
 //! `[workspace.metadata.etcd]` in the workspace's `Cargo.toml` says where test data goes: `root = "/Product/v1"` and
-//! `test-root = "Test"` mean below `/Product/v1/Test/`. Nothing here ever deletes a key outside.
+//! `test-root = "Test"` mean below `/Product/v1/Test/`. Nothing here ever deletes a key outside. Where etcd is, a test
+//! finds by `ETCD_ENDPOINTS`, else by `.etcd/default/instance.json`, else at 127.0.0.1:2379.
+//!
+//! # What a test has
+//! A [`Sandbox`] is a keyspace of the test's own: [`Keys`](etcd_keys::Keys) relative to [`Sandbox::prefix`], which is
+//! what code under test is told to write below. Tests that look for what such code did will want
+//! [`Sandbox::wait_for`], [`Sandbox::expect_keys`], [`Sandbox::history`] and [`Sandbox::lease`]:
+//! ```no_run
+//! # use etcd_sandbox::{Error, Sandbox};
+//! # struct Server;
+//! # impl Server { async fn start(_: &[String], _: &str) -> Server { Server } }
+//! #[etcd_sandbox::test]
+//! async fn announces_itself(sandbox: Sandbox) -> Result<(), Error> {
+//!     let server = Server::start(sandbox.endpoints(), sandbox.prefix()).await;
+//!     sandbox.wait_for("servers/1", "ready").await?;
+//!     drop(server);
+//!     sandbox.wait_until("servers/1", std::time::Duration::from_secs(3), "gone", |kv| kv.is_none()).await?;
+//!     assert_eq!(sandbox.history().await?.len(), 2);
+//!     Ok(())
+//! }
+//! ```
+//! Opening one takes microseconds and asks etcd nothing: have as many as you like.
 //!
 //! # Without the attribute
 //! ```no_run
@@ -39,14 +63,34 @@
 //!     Ok(())
 //! }
 //! ```
+//! With rstest, whose own attribute has the arguments, a fixture opens it:
+//! ```no_run
+//! # use etcd_sandbox::{Error, Sandbox};
+//! #[rstest::fixture]
+//! fn sandbox() -> Sandbox {
+//!     Sandbox::open_blocking("racks").unwrap()
+//! }
+//!
+//! #[rstest::rstest]
+//! #[case("a")]
+//! #[case("b")]
+//! #[tokio::test]
+//! async fn of_rstest(sandbox: Sandbox, #[case] key: &str) -> Result<(), Error> {
+//!     sandbox.put(key, "1").await?;
+//!     Ok(())
+//! }
+//! ```
 //!
 //! # Runs
 //! A [`Run`] is what a runner of tests has: registered in etcd with who it is, kept alive, and swept at its end.
-//! A process that finds `ETCD_TEST_RUN` and `ETCD_TEST_PREFIX` joins that run; any other begins one of its own when it
-//! first opens a sandbox. A run is swept by others only when it is [dead for certain](Standing).
+//! A process that finds `ETCD_TEST_RUN` and `ETCD_TEST_PREFIX` joins that run, and ends when the run does; any other
+//! begins one of its own when it first opens a sandbox, and sweeps it when it ends. What is left by processes that were
+//! killed is swept by the next one on the same machine, or by `cargo xtask test-clean`: only when the run is
+//! [dead for certain](Standing).
 //!
 //! # Features
-//! `private`: [`Sandbox::open_private`] and `#[etcd_sandbox::test(private)]` give a test an etcd of its own.
+//! `private`: [`Sandbox::open_private`] and `#[etcd_sandbox::test(private)]` give a test an etcd of its own, for what
+//! is everybody's: users, alarms, compaction, members.
 
 #[doc(hidden)]
 pub mod attribute;
@@ -69,6 +113,7 @@ mod roots;
 mod run;
 mod run_id;
 mod sandbox;
+mod sign_of_life;
 mod sweep;
 mod wait;
 mod workspace;

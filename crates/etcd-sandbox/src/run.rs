@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use etcd_client::CompareOp;
 use etcd_keys::kv::{Compare, Put, Txn};
-use etcd_keys::range::successor;
-use etcd_keys::watch::{Notice, Watch};
-use etcd_keys::{Keeper, KeyRange, Keys};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -17,14 +14,13 @@ use crate::lock::{Alone, Joined, Shared, Tried};
 use crate::record::{Found, Record, State, TTL};
 use crate::registry::{Entry, Registry};
 use crate::run_id::RunId;
+use crate::sign_of_life::SignOfLife;
 use crate::sweep::{Claim, Swept, Unless};
 
 /// How long the last processes of a run that has ended may take to notice.
 const STRAGGLERS: Duration = Duration::from_secs(2);
 /// How often they are looked for.
 const PACE: Duration = Duration::from_millis(20);
-/// How long a keeper waits before it tries again.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// How often an owner claims its run from other cleaners.
 const CLAIMS: u32 = 3;
@@ -325,65 +321,5 @@ async fn alone_within(patience: Duration, path: &Path, id: &RunId) -> Option<Alo
             _ if tokio::time::Instant::now() >= deadline => return None,
             _ => tokio::time::sleep(PACE).await,
         }
-    }
-}
-
-/// `.alive`, and what it takes to keep it there, whoever else writes below the run's prefix.
-struct SignOfLife {
-    keys: Keys,
-    record: String,
-    alive: String,
-    revision: i64,
-    ttl: Duration,
-}
-
-impl SignOfLife {
-    /// Keeps it there, on a new lease whenever the old one may have run out, until the run is somebody else's.
-    async fn keep(self, mut keeper: Keeper, lost: watch::Sender<bool>) {
-        let both = KeyRange::between(self.alive.as_str(), successor(self.record.as_bytes()));
-        let mut watch = self.keys.watch(both).from_revision(self.revision + 1);
-        loop {
-            tokio::select! {
-                () = keeper.lost() => {}
-                () = self.disturbed(&mut watch) => {}
-            }
-            match self.renew().await {
-                Ok(Some(new)) => {
-                    let old = std::mem::replace(&mut keeper, new);
-                    // It may live after all; nothing is on it any more.
-                    drop(old.lease().revoke().await);
-                }
-                Ok(None) => {
-                    lost.send_replace(true);
-                    return;
-                }
-                Err(_) => tokio::time::sleep(RETRY).await,
-            }
-        }
-    }
-
-    /// Returns when somebody did something to the record or took the sign of life away, or may have.
-    async fn disturbed(&self, watch: &mut Watch) {
-        loop {
-            match watch.next().await {
-                Ok(Notice::Event(event)) if event.key == self.record.as_bytes() => return,
-                Ok(Notice::Event(event)) if event.key == self.alive.as_bytes() && event.created == 0 => return,
-                Ok(Notice::Gap { .. } | Notice::Reset { .. }) => return,
-                Ok(_) => {}
-                Err(_) => tokio::time::sleep(RETRY).await,
-            }
-        }
-    }
-
-    async fn renew(&self) -> Result<Option<Keeper>, etcd_keys::Error> {
-        let lease = self.keys.grant(self.ttl).await?;
-        let txn = Txn::new()
-            .when(Compare::mod_revision(self.record.as_str(), CompareOp::Equal, self.revision))
-            .then(Put::new(self.alive.as_str(), "").lease(lease.id()));
-        if !self.keys.send(txn).await?.succeeded {
-            drop(lease.revoke().await);
-            return Ok(None);
-        }
-        lease.keep().await.map(Some)
     }
 }
