@@ -104,6 +104,7 @@ mod host;
 mod judge;
 mod lock;
 mod name;
+mod plan;
 #[cfg(feature = "private")]
 mod private;
 mod process;
@@ -126,12 +127,13 @@ pub use etcd_sandbox_macros::test;
 pub use crate::error::Error;
 pub use crate::expect::Difference;
 pub use crate::judge::{Death, Life, Standing};
+pub use crate::plan::Plan;
 #[cfg(feature = "private")]
 pub use crate::private::Server;
 pub use crate::record::{Found, Record, SCHEMA, State};
 pub use crate::registry::{Entry, Listing, Registry, Unregistered};
 pub use crate::roots::{Roots, RootsError};
-pub use crate::run::{Ended, Plan, Run};
+pub use crate::run::{Ended, Run};
 pub use crate::run_id::{NoRunId, RunId};
 pub use crate::sandbox::Sandbox;
 pub use crate::sweep::Swept;

@@ -15,9 +15,10 @@ use crate::error::Error;
 use crate::farewell;
 use crate::host::Host;
 use crate::lock::{Joined, Shared};
+use crate::plan::Plan;
 use crate::record::{Found, State};
 use crate::registry::Registry;
-use crate::run::{Plan, Run};
+use crate::run::Run;
 use crate::run_id::RunId;
 use crate::workspace::{Workspace, variable};
 

@@ -1,7 +1,7 @@
 //! A run of ours: registered, kept alive, and at its end swept or kept. Dropped without either it is dead, as if
 //! this process had been killed: others sweep it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::CompareOp;
@@ -11,7 +11,8 @@ use tokio::task::AbortHandle;
 
 use crate::error::Error;
 use crate::lock::{Alone, Joined, Shared, Tried};
-use crate::record::{Found, Record, State, TTL};
+use crate::plan::Plan;
+use crate::record::{Found, Record, State};
 use crate::registry::{Entry, Registry};
 use crate::run_id::RunId;
 use crate::sign_of_life::SignOfLife;
@@ -24,53 +25,6 @@ const PACE: Duration = Duration::from_millis(20);
 
 /// How often an owner claims its run from other cleaners.
 const CLAIMS: u32 = 3;
-
-/// What a run is to be.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    lock_dir: PathBuf,
-    command: String,
-    runner: u32,
-    ttl: Duration,
-    elsewhere: bool,
-}
-
-impl Plan {
-    /// A run of this process, whose lock is in `lock_dir`: a directory that all of the run's processes see.
-    #[must_use]
-    pub fn new(lock_dir: impl Into<PathBuf>, command: impl Into<String>) -> Self {
-        Self {
-            lock_dir: lock_dir.into(),
-            command: command.into(),
-            runner: std::process::id(),
-            ttl: TTL,
-            elsewhere: false,
-        }
-    }
-
-    /// The process that runs the tests, where it is not this one: people look for it.
-    #[must_use]
-    pub fn runner(mut self, pid: u32) -> Self {
-        self.runner = pid;
-        self
-    }
-
-    /// How long the run counts as alive without a sign of life, in whole seconds; 5 s unless said otherwise. Another
-    /// host waits ten times as long before it sweeps.
-    #[must_use]
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
-        self
-    }
-
-    /// Registers it as a run of another host, for tests of those who judge such runs.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn elsewhere(mut self) -> Self {
-        self.elsewhere = true;
-        self
-    }
-}
 
 /// A run that this process has registered and keeps alive.
 #[derive(Debug)]
@@ -109,10 +63,7 @@ impl Run {
         let lock = std::path::absolute(&plan.lock_dir)
             .and_then(|dir| Shared::create(&dir, &id, endpoints, test_root))
             .map_err(Error::system(format!("make the run's lock in `{}`", plan.lock_dir.display())))?;
-        let mut record = Record::new(plan.runner, lock.path().to_owned(), plan.command, plan.ttl);
-        if plan.elsewhere {
-            record.host.push_str(".elsewhere");
-        }
+        let record = plan.into_record(lock.path().to_owned());
         match Self::register(registry, id, record, lock, None).await {
             Ok(Some(run)) => Ok(run),
             // A fresh id that is taken would be a miracle, or a forger's work.
