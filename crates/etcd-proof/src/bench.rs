@@ -1,142 +1,175 @@
-//! `bench`: what the README promises, measured. Here: the table. Each bench is in the file of its name.
+//! `bench`: what the README promises, measured, in one table. Each bench is in the file of its name; what they find is
+//! in `report`, and shown by `table` and `plot`.
 
-mod keys;
+mod by_hand;
+mod delete;
+mod effort;
+mod isolation;
+mod keyspace;
+mod machine;
+mod patience;
+mod plain;
+mod plot;
+mod probe;
 mod process;
+mod read;
+mod report;
 mod sample;
+mod scratch;
 mod start;
+mod store;
+mod table;
+mod watch;
+mod workspace;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use anyhow::Result;
-use serde::Serialize;
+use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
+use etcd_xtask::{Context, Exit, Failure, Format, on_demand, output};
 
-use self::sample::Sample;
-use etcd_xtask::{Context, Exit, Format, output};
-
+use self::effort::Effort;
+use self::machine::Installed;
+use self::patience::Interrupted;
+pub(crate) use self::probe::run as probe;
+use self::report::{Report, SCHEMA};
+use self::scratch::Scratch;
+pub(crate) use self::scratch::guard;
 use crate::cli::{Bench, BenchName};
 
-/// What the benches have: the program whose promises are measured, and its workspace.
+/// What the benches have.
 struct Subject<'a> {
+    /// The program whose promises are measured.
     xtask: &'a Path,
+    /// The one that it becomes for commands that speak etcd's API.
+    console: PathBuf,
     cx: &'a Context,
+    effort: Effort,
+    /// The other side.
+    installed: Installed,
+    scratch: Scratch,
 }
 
 pub(crate) fn run(args: &Bench, xtask: &Path, cx: &Context) -> Result<Exit> {
-    let subject = Subject { xtask, cx };
-    let report = match args.name {
-        BenchName::Start => start::measure(args.rounds.unwrap_or(15), &subject)?,
-        BenchName::Read => keys::read(args.rounds.unwrap_or(3), &subject)?,
-        BenchName::Delete => keys::delete(args.rounds.unwrap_or(3), &subject)?,
-        BenchName::Watch => keys::watch(args.rounds.unwrap_or(3), &subject)?,
+    let names = names(args);
+    if let Some(file) = &args.plot {
+        can_be_plotted(file, args, &names)?;
+    }
+    let report = match &args.from {
+        Some(file) => saved(file)?,
+        None => match measure(args, &names, xtask, cx) {
+            Err(error) if error.is::<Interrupted>() => return Ok(Exit::INTERRUPTED),
+            report => report?,
+        },
     };
+    if let Some(file) = &args.plot {
+        let svg = plot::svg(&report)?;
+        fs::write(file, svg).with_context(|| format!("cannot write `{}`", file.display()))?;
+        cx.output.note(format_args!("plotted in `{}`", file.display()));
+    }
     match args.answer.format {
         Format::Json => output::json(&report)?,
-        Format::Text => output::answer_text(&text(&report))?,
+        Format::Text => output::answer_text(&table::text(&report))?,
     }
-    Ok(Exit::SUCCESS)
+    let failed = report.benches.iter().any(|bench| bench.error.is_some());
+    Ok(if failed { Exit::FAILURE } else { Exit::SUCCESS })
 }
 
-/// One bench's results. `--format json` prints this.
-#[derive(Serialize)]
-struct Report {
-    bench: &'static str,
-    /// Processors that this process may use.
-    cpus: usize,
-    os: &'static str,
-    arch: &'static str,
-    /// How xtask itself was built.
-    profile: &'static str,
-    rounds: u32,
-    rows: Vec<Row>,
+/// Those that are asked for, each once; all, if none is.
+fn names(args: &Bench) -> Vec<BenchName> {
+    let wanted = |name: &BenchName| args.names.is_empty() || args.names.contains(name);
+    BenchName::value_variants().iter().copied().filter(wanted).collect()
 }
 
-impl Report {
-    fn new(bench: &'static str, rounds: u32, rows: Vec<Row>) -> Self {
-        Self {
-            bench,
-            cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            os: std::env::consts::OS,
-            arch: std::env::consts::ARCH,
-            profile: if cfg!(debug_assertions) { "dev" } else { "release" },
-            rounds,
-            rows,
+/// Before anything takes its time.
+fn can_be_plotted(file: &Path, args: &Bench, names: &[BenchName]) -> Result<()> {
+    let usage = |what: String, next| Err(Failure::with_exit(Exit::USAGE, what, next));
+    if args.from.is_none() && !names.iter().any(|name| name.grows()) {
+        let next = "start, read, delete and isolation show how cost grows";
+        return usage("there is nothing to plot in what is measured".to_owned(), next);
+    }
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if file.is_dir() || !dir.is_dir() {
+        return usage(
+            format!("`{}` cannot be written", file.display()),
+            "`--plot` wants a file in a directory that exists",
+        );
+    }
+    Ok(())
+}
+
+fn saved(file: &Path) -> Result<Report> {
+    let read = || Report::parse(&fs::read_to_string(file)?);
+    read().with_context(|| format!("`{}` is no report of `bench --format json`", file.display()))
+}
+
+fn measure(args: &Bench, names: &[BenchName], xtask: &Path, cx: &Context) -> Result<Report> {
+    patience::listen()?;
+    let machine = machine::machine();
+    let subject = Subject {
+        xtask,
+        console: on_demand::program("etcd-console", cx)?,
+        cx,
+        effort: Effort::new(args.quick, args.rounds),
+        installed: Installed::look(cx)?,
+        scratch: Scratch::open(xtask)?,
+    };
+    let mut benches = Vec::new();
+    for name in names {
+        benches.push(one(*name, &subject)?);
+    }
+    Ok(Report {
+        schema: SCHEMA,
+        machine,
+        versions: subject.installed.versions(names.contains(&BenchName::Start)),
+        profiles: machine::profiles(xtask),
+        quick: args.quick,
+        benches,
+    })
+}
+
+/// One bench. If it fails, the others are measured all the same; only Ctrl-C ends everything.
+fn one(name: BenchName, subject: &Subject<'_>) -> Result<report::Bench> {
+    let rounds = subject.effort.rounds(name);
+    let label = name.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    subject.cx.output.note(format_args!("measuring {label} …"));
+    let (began, mut notes) = (Instant::now(), Notes::default());
+    let found = match name {
+        BenchName::Start => start::measure(rounds, subject, &mut notes),
+        BenchName::Read => read::measure(rounds, subject, &mut notes),
+        BenchName::Delete => delete::measure(rounds, subject, &mut notes),
+        BenchName::Watch => watch::measure(rounds, subject, &mut notes),
+        BenchName::Isolation => isolation::measure(rounds, subject, &mut notes),
+        BenchName::Store => store::measure(rounds, subject, &mut notes),
+    };
+    let (rows, error) = match found {
+        Ok(rows) => (rows, None),
+        Err(error) => {
+            patience::interrupted()?;
+            (Vec::new(), Some(format!("{error:#}")))
+        }
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(report::Bench { name: label, rounds, seconds, notes: notes.0, rows, error })
+}
+
+/// What a reader of a bench's rows should know; each said once.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Notes {
+    fn say(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.0.contains(&text) {
+            self.0.push(text);
         }
     }
-}
 
-#[derive(Serialize)]
-struct Row {
-    what: String,
-    unit: &'static str,
-    ours: Sample,
-    /// The other side, where there is one.
-    other: Option<Sample>,
-    other_name: Option<String>,
-    /// Ours through the other's, of the medians.
-    ratio: Option<f64>,
-    /// The most that the ratio, or else our median, may be.
-    target: Option<f64>,
-    met: Option<bool>,
-}
-
-impl Row {
-    fn absolute(what: impl Into<String>, unit: &'static str, ours: Vec<f64>, target: Option<f64>) -> Result<Self> {
-        let ours = Sample::of(ours)?;
-        let met = target.map(|target| ours.median <= target);
-        Ok(Self { what: what.into(), unit, ours, other: None, other_name: None, ratio: None, target, met })
+    fn missing_etcdctl(&mut self, subject: &Subject<'_>) {
+        if subject.installed.etcdctl.is_none() {
+            self.say("etcdctl is not installed: ours stands alone");
+        }
     }
-
-    /// Like [`Row::absolute`], with another side that only stands beside it.
-    fn beside(
-        what: impl Into<String>,
-        unit: &'static str,
-        ours: Vec<f64>,
-        name: &str,
-        other: Vec<f64>,
-        target: f64,
-    ) -> Result<Self> {
-        let other = Sample::of(other)?;
-        let row = Self::absolute(what, unit, ours, Some(target))?;
-        let ratio = Some(row.ours.median / other.median);
-        Ok(Self { other: Some(other), other_name: Some(name.to_owned()), ratio, ..row })
-    }
-
-    fn against(
-        what: impl Into<String>,
-        ours: Vec<f64>,
-        name: &str,
-        other: Vec<f64>,
-        target: Option<f64>,
-    ) -> Result<Self> {
-        let (ours, other) = (Sample::of(ours)?, Sample::of(other)?);
-        let ratio = ours.median / other.median;
-        let met = target.map(|target| ratio <= target);
-        let (other, other_name, ratio) = (Some(other), Some(name.to_owned()), Some(ratio));
-        Ok(Self { what: what.into(), unit: "ms", ours, other, other_name, ratio, target, met })
-    }
-}
-
-fn text(report: &Report) -> String {
-    let Report { bench, cpus, os, arch, profile, rounds, rows } = report;
-    let mut text =
-        format!("{bench}: {cpus} processors, {os} {arch}, {profile} profile, {rounds} rounds; median (min–max)\n");
-    let width = rows.iter().map(|row| row.what.chars().count()).max().unwrap_or_default();
-    for row in rows {
-        let ours = format!("{} {}", row.ours, row.unit);
-        let other = match (&row.other, &row.other_name) {
-            (Some(other), Some(name)) => format!("{name}: {other} {}", row.unit),
-            _ => String::new(),
-        };
-        let ratio = row.ratio.map(|ratio| format!("ratio {ratio:.2}")).unwrap_or_default();
-        let target = row.target.map(|target| format!("target {target}")).unwrap_or_default();
-        let met = match row.met {
-            Some(true) => "met",
-            Some(false) => "MISSED",
-            None => "",
-        };
-        let line = format!("{:width$}  {ours:28} {other:42} {ratio:11} {target:11} {met}", row.what);
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }

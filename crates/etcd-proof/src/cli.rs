@@ -21,26 +21,42 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Bench(Bench),
+    #[command(hide = true)]
+    Probe(Probe),
+    #[command(hide = true)]
+    Guard(Guard),
 }
 
 /// Measure what the README promises, beside plain etcd, in one run
+///
+/// Both sides run in turn. All benches take about ten minutes, and want a machine that does nothing else.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  cargo xtask bench start --rounds 9")]
+#[command(
+    after_help = "Examples:\n  cargo xtask bench start --rounds 9\n  cargo xtask bench --quick\n  cargo xtask bench --format json --plot growth.svg > report.json"
+)]
 pub(crate) struct Bench {
-    /// What to measure
-    #[arg(value_enum, default_value_t)]
-    pub(crate) name: BenchName,
-    /// How often each side runs, in turn [default: 15 for start, 3 for the others]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// What to measure; all, if nothing is named
+    #[arg(value_enum, value_name = "NAME")]
+    pub(crate) names: Vec<BenchName>,
+    /// How often each side runs, in turn [default: 15 for start, 7 for isolation, 3 for the others]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: Option<u32>,
+    /// Smaller sizes and fewer rounds: under two minutes for all
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Draw how cost grows, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Measure nothing: show a report that `--format json` printed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "rounds", "quick"])]
+    pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) answer: Answer,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BenchName {
     /// Starting, restarting, stopping, wiping, describing
-    #[default]
     Start,
     /// Reading 1,000,000 keys
     Read,
@@ -48,4 +64,44 @@ pub(crate) enum BenchName {
     Delete,
     /// Watching 300,000 changes
     Watch,
+    /// A sandbox for a test, and `cargo xtask test` as a whole
+    Isolation,
+    /// Cloud Chamber's store, on 10,000 records
+    Store,
+}
+
+impl BenchName {
+    /// Whether it measures several sizes.
+    pub(crate) fn grows(self) -> bool {
+        matches!(self, Self::Start | Self::Read | Self::Delete | Self::Isolation)
+    }
+}
+
+/// Open sandboxes, for `bench isolation`
+#[derive(Args, Debug)]
+pub(crate) struct Probe {
+    #[arg(long)]
+    pub(crate) sandboxes: u64,
+    /// Write a key in each
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// The server's data, to see whether it grows
+    #[arg(long)]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Clear a bench's directory away when the bench is gone
+#[derive(Args, Debug)]
+pub(crate) struct Guard {
+    pub(crate) dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -6,11 +6,15 @@ mod cli;
 
 use std::process::ExitCode;
 
+use etcd_xtask::Exit;
+
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli: Cli = etcd_xtask::parse();
     etcd_xtask::in_workspace(&cli.global, |cx| match &cli.command {
         Command::Bench(args) => bench::run(args, &cli.xtask, cx),
+        Command::Probe(args) => bench::probe(args),
+        Command::Guard(args) => bench::guard(&args.dir).map(|()| Exit::SUCCESS),
     })
 }

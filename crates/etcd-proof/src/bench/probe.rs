@@ -1,0 +1,58 @@
+//! `probe`, hidden: a process that opens sandboxes as a test's does, and says how long each took.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use etcd_sandbox::Sandbox;
+use etcd_xtask::{Exit, output};
+use serde::{Deserialize, Serialize};
+
+use super::plain::disk_bytes;
+use crate::cli::Probe;
+
+/// What it found.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Probed {
+    /// Of the process's first sandbox: it connects and registers the run.
+    pub(super) first_ms: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    /// How much more the server's data takes than before all but the first were opened.
+    pub(super) disk_bytes: u64,
+}
+
+pub(crate) fn run(args: &Probe) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    output::json(&runtime.block_on(probe(args))?)?;
+    Ok(Exit::SUCCESS)
+}
+
+async fn probe(args: &Probe) -> Result<Probed> {
+    let first_ms = open(0, args.write).await?;
+    let data = args.data_dir.as_deref();
+    let before = data.map(disk_bytes).transpose()?;
+    let mut took = Vec::new();
+    for number in 1..args.sandboxes {
+        took.push(open(number, args.write).await?);
+    }
+    let disk_bytes = grown(data, before)?;
+    took.sort_by(f64::total_cmp);
+    let of = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or(first_ms);
+    Ok(Probed { first_ms, p50_ms: of(0.5), p99_ms: of(0.99), disk_bytes })
+}
+
+/// Opens one, and writes a key if that is asked for. In milliseconds.
+async fn open(number: u64, write: bool) -> Result<f64> {
+    let began = Instant::now();
+    let sandbox = Sandbox::open(&format!("bench::test_{number}")).await.context("no sandbox could be opened")?;
+    if write {
+        sandbox.put("a", "x").await?;
+    }
+    Ok(began.elapsed().as_secs_f64() * 1e3)
+}
+
+fn grown(data: Option<&Path>, before: Option<u64>) -> Result<u64> {
+    let (Some(data), Some(before)) = (data, before) else { return Ok(0) };
+    Ok(disk_bytes(data)?.saturating_sub(before))
+}

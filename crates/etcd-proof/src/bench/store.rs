@@ -1,0 +1,77 @@
+//! `bench store`: Cloud Chamber's store beside a bare etcd-client. The calls are those of its own example program, which
+//! knows both; here it is built, run and judged.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use etcd_local::binary::Wanted;
+use serde::Deserialize;
+
+use super::effort::RECORDS;
+use super::machine::{self, NEW};
+use super::process::answer;
+use super::report::{Row, Unit};
+use super::{Notes, Subject, workspace};
+
+const PACKAGE: &str = "cloudchamber-store";
+const EXAMPLE: &str = "store_bench";
+const OTHER: &str = "bare etcd-client";
+/// The store may cost so much more than the calls that it is made of.
+const RATIO: f64 = 1.2;
+
+/// What the example prints.
+#[derive(Deserialize)]
+struct Answer {
+    rows: Vec<Measured>,
+}
+
+#[derive(Deserialize)]
+struct Measured {
+    what: String,
+    unit: String,
+    ours: Vec<f64>,
+    other: Vec<f64>,
+}
+
+pub(super) fn measure(rounds: u32, subject: &Subject<'_>, _: &mut Notes) -> Result<Vec<Row>> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(PACKAGE);
+    let source = package.join("examples").join(EXAMPLE).with_extension("rs");
+    ensure!(source.is_file(), "there is no `{}`, which makes the calls", source.display());
+    let binary = machine::etcd(&NEW, subject.cx)?;
+    let etcd = subject.cx.builder()?.etcd(Wanted::At(binary)).start_ephemeral()?;
+    let records = subject.effort.records();
+    let mut cargo = Command::new("cargo");
+    workspace::without_settings(&mut cargo);
+    // From within the workspace, whose configuration brings a protoc.
+    cargo.current_dir(&package).args(["run", "--quiet", "--profile", "console", "--package", PACKAGE]);
+    cargo.args(["--example", EXAMPLE, "--", "--endpoints", &etcd.endpoints().concat()]);
+    cargo.args(["--rounds", &rounds.to_string(), "--records", &records.to_string()]);
+    let (_, said) = answer(&mut cargo)?;
+    rows(&said, records)
+}
+
+fn rows(said: &str, records: u64) -> Result<Vec<Row>> {
+    let answer: Answer = serde_json::from_str(said).with_context(|| format!("`{EXAMPLE}` answered no rows"))?;
+    ensure!(!answer.rows.is_empty(), "`{EXAMPLE}` measured nothing");
+    let row = |Measured { what, unit, ours, other }| -> Result<Row> {
+        let row = Row::new(what, &unit, ours)?.size(Unit::Records.of(records)).beside(OTHER, other)?;
+        Ok(row.ratio_at_most(RATIO).judged_if(records == RECORDS))
+    };
+    answer.rows.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_example_prints_is_judged() {
+        let said = r#"{"rows":[{"what":"read","unit":"ms","ours":[1.3,1.1,1.0],"other":[1.0,1.0,1.0]},
+                               {"what":"list","unit":"ms","ours":[3.0],"other":[1.0]}]}"#;
+        let met = |records| rows(said, records).unwrap().iter().map(|row| row.met).collect::<Vec<_>>();
+        assert_eq!(met(RECORDS), [Some(true), Some(false)]);
+        assert_eq!(met(10), [None, None]);
+        assert!(rows("{}", 10).is_err() && rows(r#"{"rows":[]}"#, 10).is_err());
+    }
+}
