@@ -37,7 +37,7 @@ pub(crate) use self::probe::run as probe;
 use self::report::{Report, SCHEMA};
 use self::scratch::Scratch;
 pub(crate) use self::scratch::guard;
-use crate::cli::{Bench, BenchName};
+use crate::cli::{Bench, BenchName, Cli};
 
 /// What the benches have.
 struct Subject<'a> {
@@ -52,14 +52,14 @@ struct Subject<'a> {
     scratch: Scratch,
 }
 
-pub(crate) fn run(args: &Bench, xtask: &Path, cx: &Context) -> Result<Exit> {
+pub(crate) fn run(args: &Bench, cli: &Cli, cx: &Context) -> Result<Exit> {
     let names = names(args);
     if let Some(file) = &args.plot {
         can_be_plotted(file, args, &names)?;
     }
     let report = match &args.from {
         Some(file) => saved(file)?,
-        None => match measure(args, &names, xtask, cx) {
+        None => match measure(args, &names, cli, cx) {
             Err(error) if error.is::<Interrupted>() => return Ok(Exit::INTERRUPTED),
             report => report?,
         },
@@ -105,16 +105,19 @@ fn saved(file: &Path) -> Result<Report> {
     read().with_context(|| format!("`{}` is no report of `bench --format json`", file.display()))
 }
 
-fn measure(args: &Bench, names: &[BenchName], xtask: &Path, cx: &Context) -> Result<Report> {
+fn measure(args: &Bench, names: &[BenchName], cli: &Cli, cx: &Context) -> Result<Report> {
     patience::listen()?;
     let machine = machine::machine();
     let subject = Subject {
-        xtask,
-        console: on_demand::program("etcd-console", cx)?,
+        xtask: &cli.xtask,
+        console: match &cli.console {
+            Some(program) => program.clone(),
+            None => on_demand::program("etcd-console", cx)?,
+        },
         cx,
         effort: Effort::new(args.quick, args.rounds),
         installed: Installed::look(cx)?,
-        scratch: Scratch::open(xtask)?,
+        scratch: Scratch::open(&cli.xtask)?,
     };
     let mut benches = Vec::new();
     for name in names {
@@ -124,7 +127,7 @@ fn measure(args: &Bench, names: &[BenchName], xtask: &Path, cx: &Context) -> Res
         schema: SCHEMA,
         machine,
         versions: subject.installed.versions(names.contains(&BenchName::Start)),
-        profiles: machine::profiles(xtask),
+        profiles: machine::profiles(&cli.xtask),
         quick: args.quick,
         benches,
     })

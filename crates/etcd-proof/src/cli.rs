@@ -14,6 +14,9 @@ pub(crate) struct Cli {
     /// The program whose promises are tried
     #[arg(long, hide = true)]
     pub(crate) xtask: PathBuf,
+    /// The program that it becomes for commands that speak etcd's API, if it is not to be built
+    #[arg(long, hide = true)]
+    pub(crate) console: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

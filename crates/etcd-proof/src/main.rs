@@ -13,7 +13,7 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli: Cli = etcd_xtask::parse();
     etcd_xtask::in_workspace(&cli.global, |cx| match &cli.command {
-        Command::Bench(args) => bench::run(args, &cli.xtask, cx),
+        Command::Bench(args) => bench::run(args, &cli, cx),
         Command::Probe(args) => bench::probe(args),
         Command::Guard(args) => bench::guard(&args.dir).map(|()| Exit::SUCCESS),
     })

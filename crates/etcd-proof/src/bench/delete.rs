@@ -11,6 +11,11 @@ use super::process::{Finished, finish, succeed};
 use super::report::{Row, Size, Unit};
 use super::{Notes, Subject};
 
+/// What is measured first of all.
+pub(super) const ALL: &str = "`del --prefix --no-undo`";
+/// How long somebody else had to wait.
+pub(super) const WAIT: &str = "another client's writes, longest";
+
 pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
     notes.missing_etcdctl(subject);
     let mut rows = Vec::new();
@@ -59,11 +64,11 @@ impl Seen {
         let Some(mut etcdctl) = keyspace.etcdctl(&["del", PREFIX, "--prefix"]) else { return Ok(()) };
         let load = keyspace.load()?;
         let run = finish(etcdctl.stdout(Stdio::null()).stderr(Stdio::null()))?;
-        if !run.success {
-            notes.say(format!("etcdctl's `del --prefix` of {keys} keys failed after {:.1} s", run.seconds));
+        self.plain.take_etcdctl(&format!("delete {keys} keys"), run, notes);
+        match load.end() {
+            Ok(latency) => self.etcdctl_meanwhile.push(latency),
+            Err(_) => notes.say(format!("another client's write failed while etcdctl deleted {keys} keys")),
         }
-        self.plain.etcdctl.push(run);
-        self.etcdctl_meanwhile.push(load.end()?);
         Ok(())
     }
 
@@ -75,12 +80,12 @@ impl Seen {
             let etcdctl = self.etcdctl_meanwhile.iter().map(of).collect();
             Ok(target(Row::new(what, "ms", ours)?.size(size).beside(ETCDCTL, etcdctl)?, most))
         };
-        let plain = self.plain.row("`del --prefix --no-undo`", "s", size, seconds)?;
+        let plain = self.plain.row(ALL, "s", size, seconds)?;
         let with_undo = self.with_undo.row("`del --prefix` with its undo file", "s", size, seconds)?;
         let memory = self.with_undo.row("its memory", "MB", size, |run| run.peak_mb)?;
         let mut rows: Vec<Row> = plain.map(|row| target(row, 8.0)).into_iter().collect();
         rows.push(meanwhile("another client's writes, p99", |load| load.p99, 15.0)?);
-        rows.push(meanwhile("another client's writes, longest", |load| load.worst, 300.0)?);
+        rows.push(meanwhile(WAIT, |load| load.worst, 300.0)?);
         rows.extend(with_undo.map(|row| target(row, 15.0)));
         rows.extend(memory);
         Ok(rows)

@@ -20,6 +20,8 @@ use super::{Notes, Subject, by_hand, keyspace};
 /// How many sandboxes a process opens to find the slowest of a hundred.
 const SANDBOXES: u64 = 1_000;
 const MB: f64 = 1024.0 * 1024.0;
+/// What many tests pay.
+pub(super) const TESTS: &str = "tests one after the other, isolated";
 /// An etcd for each test, as we start them.
 const EPHEMERAL: &str = "ephemeral etcd";
 const PIFPAF: &str = "pifpaf";
@@ -48,7 +50,10 @@ struct Scene<'a> {
 impl<'a> Scene<'a> {
     fn open(subject: &'a Subject<'a>) -> Result<Self> {
         let etcd = machine::etcd(&NEW, subject.cx)?;
-        Ok(Self { subject, etcd, shared: ephemeral(subject)?, workspace: Workspace::new(subject, None)? })
+        let workspace = Workspace::new(subject, None)?;
+        // Where the locks of its runs go, as if it had had an instance before.
+        std::fs::create_dir(workspace.path(".etcd"))?;
+        Ok(Self { subject, etcd, shared: ephemeral(subject)?, workspace })
     }
 
     /// A process that opens so many sandboxes, one after the other.
@@ -160,7 +165,7 @@ fn growth(rounds: u32, scene: &Scene<'_>, notes: &mut Notes) -> Result<Vec<Row>>
             let test = || keyspace::put(&Plain::new(subject, &scene.etcd)?.start()?.url, "/a");
             plain.push(one_after_the_other(*tests, test)?);
         }
-        let row = Row::new("tests one after the other, isolated", "ms", sandboxes)?.size(Unit::Tests.of(*tests));
+        let row = Row::new(TESTS, "ms", sandboxes)?.size(Unit::Tests.of(*tests));
         if !ours.is_empty() {
             with_ours.push(row.clone().beside(EPHEMERAL, ours)?);
         }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::process::{Finished, succeed};
 use super::report::{Row, Size};
 use super::workspace::Workspace;
-use super::{Subject, machine, patience, workspace};
+use super::{Notes, Subject, machine, patience, workspace};
 
 /// Where the keys are.
 pub(super) const PREFIX: &str = "/bench/";
@@ -181,6 +181,15 @@ pub(super) struct Sides {
 }
 
 impl Sides {
+    /// Takes a run of etcdctl's. One that failed is told of, and is no figure.
+    pub(super) fn take_etcdctl(&mut self, what: &str, run: Finished, notes: &mut Notes) {
+        if run.success {
+            self.etcdctl.push(run);
+        } else {
+            notes.say(format!("etcdctl failed to {what}, after {:.1} s", run.seconds));
+        }
+    }
+
     /// A row of what both sides tell of their runs; `None` where the system does not tell.
     pub(super) fn row(
         &self,

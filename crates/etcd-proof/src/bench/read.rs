@@ -10,6 +10,8 @@ use super::process::{Finished, finish, succeed};
 use super::report::{Row, Unit};
 use super::{Notes, Subject};
 
+/// What is measured first of all.
+pub(super) const ALL: &str = "`get --prefix`";
 const GET: [&str; 3] = ["get", PREFIX, "--prefix"];
 
 pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
@@ -24,13 +26,12 @@ pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> 
         for _ in 0..rounds {
             all.ours.push(succeed(keyspace.xtask(&GET).stdout(keyspace.output()?))?);
             if let Some(mut etcdctl) = keyspace.etcdctl(&GET) {
-                all.etcdctl.push(succeed(etcdctl.stdout(keyspace.output()?))?);
+                let run = finish(etcdctl.stdout(keyspace.output()?).stderr(Stdio::null()))?;
+                all.take_etcdctl(&format!("read {keys} keys"), run, notes);
             }
             count.push(succeed(keyspace.xtask(&[&GET[..], &["--count-only"]].concat()).stdout(Stdio::null()))?.seconds);
         }
-        times.extend(
-            all.row("`get --prefix` to a file", "s", size, |run| Some(run.seconds))?.map(|row| target(row, 4.0)),
-        );
+        times.extend(all.row(ALL, "s", size, |run| Some(run.seconds))?.map(|row| target(row, 4.0)));
         memory.extend(all.row("its memory", "MB", size, |run| run.peak_mb)?.map(|row| target(row, 60.0)));
         counts.push(target(Row::new("`get --prefix --count-only`", "s", count)?.size(size), 0.5));
     }

@@ -47,6 +47,8 @@ fn starts(rounds: u32, version: &Version, etcd: &Path, targets: (f64, f64), subj
     ])
 }
 
+/// How a restart grows.
+pub(super) const RESTART: &str = "restart on many keys";
 /// The other side: the same binary.
 pub(super) const PLAIN: &str = "plain etcd";
 
@@ -87,11 +89,11 @@ fn restarts_with_keys(rounds: u32, etcd: &Path, subject: &Subject<'_>) -> Result
         drop(server);
         let (mut took, mut plain_took) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            took.push(ours.up()?.ready_ms);
+            took.push(ours.up()?.ready_ms / 1e3);
             ours.xtask(&["etcd-down"])?;
-            plain_took.push(plain.start()?.ready_ms);
+            plain_took.push(plain.start()?.ready_ms / 1e3);
         }
-        rows.push(Row::new("restart on many keys", "ms", took)?.size(Unit::Keys.of(*keys)).beside(PLAIN, plain_took)?);
+        rows.push(Row::new(RESTART, "s", took)?.size(Unit::Keys.of(*keys)).beside(PLAIN, plain_took)?);
     }
     Ok(rows)
 }

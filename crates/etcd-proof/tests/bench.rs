@@ -1,0 +1,210 @@
+//! The real `etcd-proof`, with real etcds: that the benches run, and what they print. Never how long anything took.
+
+#![cfg(unix)] // signals; on Windows the benches are not proven
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected should fail on the spot"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longer than anything here takes, on a machine that does ten other things.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Our programs, as they are built for tests.
+fn programs() -> &'static (PathBuf, PathBuf) {
+    static PROGRAMS: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_BIN_EXE_etcd-proof")).parent().unwrap();
+        let (xtask, console) = (dir.join("xtask"), dir.join("etcd-console"));
+        // Whoever tests the whole workspace has them.
+        if !xtask.is_file() || !console.is_file() {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "-p", "xtask", "-p", "etcd-console"]);
+            assert!(cargo.status().unwrap().success());
+        }
+        (xtask, console)
+    })
+}
+
+/// A private workspace to call `bench` in.
+struct Playground(tempfile::TempDir);
+
+impl Playground {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("tmp")).unwrap();
+        fs::write(dir.path().join("Cargo.toml"), "[workspace]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n")
+            .unwrap();
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn bench(&self, args: &[&str]) -> Command {
+        let (xtask, console) = programs();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-proof"));
+        command.arg("--xtask").arg(xtask).arg("--console").arg(console).arg("bench").args(args);
+        command.current_dir(self.0.path()).env("CARGO_MANIFEST_DIR", self.0.path()).env("TMPDIR", self.path("tmp"));
+        command.env("ETCD_LOCAL_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/etcd-local-cache"));
+        for name in ["ETCDBINPATH", "ETCD_ENDPOINTS", "ETCD_TEST_PREFIX", "ETCD_TEST_RUN"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.bench(args).output().unwrap()
+    }
+
+    /// That nothing is left: no file, and no process that has to do with one.
+    fn is_clean(&self) -> Result<(), String> {
+        let left: Vec<_> = fs::read_dir(self.path("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mark = self.path("tmp").to_str().unwrap().to_owned();
+        let lines = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let lines = lines.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        let lines: Vec<_> = lines
+            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+            .filter(|line| line.contains(&mark))
+            .collect();
+        if left.is_empty() && lines.is_empty() { Ok(()) } else { Err(format!("{left:?} {lines:?}")) }
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn report(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
+}
+
+fn eventually<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match look() {
+            Ok(seen) => return seen,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// That a row is as the format says.
+fn is_a_row(row: &Value) {
+    assert!(row["what"].is_string() && ["s", "ms", "MB"].contains(&row["unit"].as_str().unwrap()), "{row}");
+    let (least, median, most) = (&row["ours"]["min"], &row["ours"]["median"], &row["ours"]["max"]);
+    let [least, median, most] = [least, median, most].map(|figure| figure.as_f64().unwrap());
+    assert!(least <= median && median <= most && row["ours"]["runs"].as_u64() > Some(0), "{row}");
+    assert_eq!(row["ratio"].is_null(), row["other"].is_null() || row["other"]["median"] == 0.0, "{row}");
+    assert!(row["met"].is_null() || row["target"]["at_most"].is_number(), "{row}");
+}
+
+#[test]
+fn a_bench_answers_with_one_object_and_leaves_nothing() {
+    let play = Playground::new();
+    let output = play.run(&["watch", "--quick", "--rounds", "1", "--format", "json"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let report = report(&output);
+    assert_eq!((&report["schema"], &report["quick"]), (&Value::from(1), &Value::from(true)));
+    assert!(report["machine"]["cpus"].as_u64() > Some(0) && report["versions"]["etcd"][0] == "3.7.2", "{report}");
+    assert_eq!(report["benches"].as_array().unwrap().len(), 1);
+    let bench = &report["benches"][0];
+    assert_eq!((&bench["name"], &bench["rounds"], &bench["error"]), (&"watch".into(), &1.into(), &Value::Null));
+    let rows = bench["rows"].as_array().unwrap();
+    rows.iter().for_each(is_a_row);
+    let events = rows.iter().find(|row| row["size"]["of"] == "events").unwrap();
+    assert!(events["target"].is_object() && events["met"].is_null(), "fewer than the target speaks of: {events}");
+    play.is_clean().unwrap();
+
+    // A report can be shown again.
+    fs::write(play.path("report.json"), &output.stdout).unwrap();
+    let shown = play.run(&["--from", "report.json"]);
+    assert!(shown.status.success() && said(&shown).contains("watch: 1 round"), "{}", said(&shown));
+}
+
+#[test]
+fn tests_are_isolated_and_growth_is_drawn() {
+    let play = Playground::new();
+    let output = play.run(&["isolation", "--quick", "--rounds", "1", "--format", "json", "--plot", "growth.svg"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let report = report(&output);
+    assert_eq!(report["benches"][0]["error"], Value::Null);
+    let rows = report["benches"][0]["rows"].as_array().unwrap();
+    rows.iter().for_each(is_a_row);
+    let disk = rows.iter().find(|row| row["what"] == "disk for a test").unwrap();
+    assert_eq!((&disk["ours"]["median"], &disk["met"]), (&0.0.into(), &true.into()), "{disk}");
+    let tests: Vec<_> = rows.iter().filter_map(|row| row["size"]["count"].as_u64()).collect();
+    assert!([1, 10, 100].iter().all(|count| tests.contains(count)), "{tests:?}");
+    let svg = fs::read_to_string(play.path("growth.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("sandboxes"), "{svg}");
+    play.is_clean().unwrap();
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_and_fails() {
+    let play = Playground::new();
+    let output = play.bench(&["watch", "--quick", "--format", "json"]).env("ETCD_LOCAL_CACHE", "/dev/null").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let bench = &report(&output)["benches"][0];
+    assert!(bench["error"].as_str().unwrap().contains("/dev/null") && bench["rows"] == Value::Array(Vec::new()));
+    play.is_clean().unwrap();
+}
+
+#[test]
+fn bad_input_is_one_error_before_anything_is_measured() {
+    let play = Playground::new();
+    fs::write(play.path("newer.json"), r#"{"schema": 2}"#).unwrap();
+    fs::write(play.path("garbage.json"), "{").unwrap();
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["start", "read", "nothing"], 2, "nothing"),
+        (&["watch", "--plot", "a.svg"], 2, "nothing to plot"),
+        (&["read", "--plot", "no/where/a.svg"], 2, "`no/where/a.svg`"),
+        (&["--from", "none.json"], 1, "`none.json`"),
+        (&["--from", "garbage.json"], 1, "`garbage.json`"),
+        (&["--from", "newer.json"], 1, "schema 2"),
+        (&["--from", "newer.json", "--quick"], 2, "--quick"),
+    ];
+    for (args, code, word) in cases {
+        let output = play.run(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", said(&output));
+        let errors = said(&output).lines().filter(|line| line.starts_with("error: ")).count();
+        assert!(errors == 1 && said(&output).contains(word), "{args:?}: {}", said(&output));
+        assert!(output.stdout.is_empty() && !said(&output).contains("measuring"), "{args:?}: {}", said(&output));
+    }
+    play.is_clean().unwrap();
+}
+
+/// A server of either side is up, and what was started is ended, by Ctrl-C or by the hardest way there is.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_bench_that_is_ended_leaves_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    for (signal, code) in [(Signal::INT, Some(130)), (Signal::KILL, None)] {
+        for server in ["/plain-", "/workspace-"] {
+            let play = Playground::new();
+            let mut bench = play.bench(&["start", "--quick", "--rounds", "1"]).stderr(Stdio::null()).spawn().unwrap();
+            let is_up = || match play.is_clean() {
+                Err(left) if left.split("--data-dir=").skip(1).any(|line| line.contains(server)) => Ok(()),
+                left => Err(format!("no server yet: {left:?}")),
+            };
+            eventually(is_up);
+            kill_process(Pid::from_child(&bench), signal).unwrap();
+            assert_eq!(bench.wait().unwrap().code(), code);
+            eventually(|| play.is_clean());
+        }
+    }
+}
