@@ -16,10 +16,8 @@ use serde::Serialize;
 use crate::cli::{Del, Format};
 use crate::confirm::{self, Question, refused};
 use crate::context::Context;
+use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::output::{self, Base64, Progress};
-
-/// The exit code after Ctrl-C, as shells have it.
-const INTERRUPTED: i32 = 130;
 
 pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let range = args.keys.range()?;
@@ -39,11 +37,12 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     check_count(&args, &preview)?;
     let what = format!("{} at {}, cluster {}", keys(shown.count), shown.endpoint, shown.cluster_id);
     confirm::ask(&Question { what: &what, examples: &shown.examples(), yes: args.yes })?;
+    let mut interrupt = Interrupt::listen()?;
     let undo = match args.no_undo {
         true => None,
-        false => Some(write_undo_file(&connection, &preview, cx).await?),
+        false => Some(write_undo_file(&connection, &preview, &mut interrupt, cx).await?),
     };
-    let outcome = delete(&connection, preview, undo.as_deref(), cx).await?;
+    let outcome = delete(&connection, preview, undo.as_deref(), &mut interrupt, cx).await?;
     shown.print(args.format, "deleted", Some(outcome), undo.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -143,7 +142,12 @@ fn check_count(args: &Del, preview: &Preview) -> Result<()> {
 }
 
 /// Writes what will be deleted to a file of its own, before the first key goes.
-async fn write_undo_file(connection: &Connection, preview: &Preview, cx: &Context) -> Result<PathBuf> {
+async fn write_undo_file(
+    connection: &Connection,
+    preview: &Preview,
+    interrupt: &mut Interrupt,
+    cx: &Context,
+) -> Result<PathBuf> {
     let dir = cx.global.home.join("undo");
     let mut private = DirBuilder::new();
     #[cfg(unix)]
@@ -159,7 +163,7 @@ async fn write_undo_file(connection: &Connection, preview: &Preview, cx: &Contex
     });
     let written = tokio::select! {
         written = writing => Some(written),
-        _ = tokio::signal::ctrl_c() => None,
+        () = interrupt.pressed() => None,
     };
     match written {
         Some(Ok(written)) => return Ok(written.path),
@@ -175,7 +179,13 @@ async fn write_undo_file(connection: &Connection, preview: &Preview, cx: &Contex
     }
 }
 
-async fn delete(connection: &Connection, preview: Preview, undo: Option<&Path>, cx: &Context) -> Result<Deleted> {
+async fn delete(
+    connection: &Connection,
+    preview: Preview,
+    undo: Option<&Path>,
+    interrupt: &mut Interrupt,
+    cx: &Context,
+) -> Result<Deleted> {
     let mut deletion = Deletion::new(connection, preview);
     let mut progress = Progress::new(cx.global.quiet);
     let run = deletion.run(|done| progress.draw(|| format!("{} of {} keys deleted", done.deleted, done.total)));
@@ -184,7 +194,7 @@ async fn delete(connection: &Connection, preview: Preview, undo: Option<&Path>, 
             Ok(outcome) => return Ok(outcome),
             Err(error) => Some(error),
         },
-        _ = tokio::signal::ctrl_c() => None,
+        () = interrupt.pressed() => None,
     };
     progress.clear();
     let Deleted { deleted, total, .. } = deletion.progress();

@@ -7,6 +7,7 @@ mod context;
 mod del;
 mod fill;
 mod get;
+mod interrupt;
 mod keep;
 mod keys;
 mod load;

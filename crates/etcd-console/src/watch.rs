@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cli::{Format, Keys, Watch};
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::output::{self, Base64, Bytes};
 
 /// How long a server may be gone before we say so. We wait for it all the same.
@@ -34,10 +35,12 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     let mut printer = Printer::new(&args);
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut is_away = false;
+    let mut interrupt = Interrupt::listen()?;
     while left > 0 {
         let batch = tokio::select! {
+            biased;
+            () = interrupt.pressed() => break,
             batch = watch.next_batch() => batch,
-            _ = tokio::signal::ctrl_c() => break,
         };
         let batch = match batch {
             Err(error) if error.kind.is_transient() => {

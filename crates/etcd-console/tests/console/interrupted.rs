@@ -148,3 +148,21 @@ fn a_server_that_dies_under_a_watch_is_waited_for_and_said_to_be() {
     said.read_line(&mut rest).unwrap();
     assert_eq!(rest, "", "once is enough");
 }
+
+/// While it prints, it hears nothing; what was pressed then must not be forgotten.
+#[test]
+fn ctrl_c_ends_a_watch_that_is_busy() {
+    let cluster = Cluster::new();
+    let past = cluster.revision();
+    cluster.fill("/busy/", 40_000);
+    let rev = (past + 1).to_string();
+    let mut child = cluster.command(&["watch", "/busy/", "--prefix", "--rev", &rev]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    // It has much more to say than a pipe holds, and waits for us.
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let lines =
+        std::thread::spawn(move || out.lines().map_while(Result::ok).filter(|line| line.contains("PUT")).count());
+    assert_eq!(finish(child).code, Some(0));
+    assert!(lines.join().unwrap() < 40_000, "it went on to the end");
+}
