@@ -22,6 +22,10 @@ use crate::run::Run;
 use crate::run_id::RunId;
 use crate::workspace::{Workspace, variable};
 
+/// How long etcd may take for an answer: hundreds of tests ask at the same time, on a machine that they share. A server
+/// that is gone is noticed before.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// What sandboxes share.
 pub(crate) struct Home {
     pub(crate) connection: Connection,
@@ -81,7 +85,7 @@ fn missing(name: &'static str, value: String, why: &str) -> Error {
 
 /// Connects on the runtime that this is called on.
 pub(crate) async fn connect(endpoints: &[String]) -> Result<Connection, Error> {
-    Connect::new(endpoints).connect().await.map_err(|error| match error.kind {
+    Connect::new(endpoints).request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
         Kind::Unreachable | Kind::TimedOut => {
             Error::NoEtcd { endpoints: endpoints.join(","), source: std::sync::Arc::new(error) }
         }

@@ -6,8 +6,8 @@ use etcd_sandbox::RunId;
 
 use crate::fixture::{Finished, Server, TEST_ROOT, count, eventually, finish, finished, subject, workspace};
 
-/// Far less than a hang, far more than a loaded machine takes for a connect timeout of five seconds.
-const SOON: Duration = Duration::from_secs(30);
+/// Far less than a hang, far more than a loaded machine takes for what has timeouts of five and ten seconds.
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn without_etcd_all_tests_of_a_process_fail_at_once_and_say_what_to_do() {
