@@ -55,6 +55,7 @@ fn text(pixels: u32, ink: &Ink, place: Pos) -> TextStyle<'static> {
 
 const TOP_LEFT: Pos = Pos { h_pos: HPos::Left, v_pos: VPos::Top };
 const ABOVE: Pos = Pos { h_pos: HPos::Center, v_pos: VPos::Bottom };
+const BELOW: Pos = Pos { h_pos: HPos::Center, v_pos: VPos::Top };
 const BESIDE: Pos = Pos { h_pos: HPos::Left, v_pos: VPos::Center };
 
 pub(super) fn svg(panels: &[Panel], subtitle: &str) -> Result<String> {
@@ -122,18 +123,22 @@ fn draw_panel(root: &Area<'_>, area: &Area<'_>, panel: &Panel) -> Result<()> {
     draw_labels(root, labels, edge)
 }
 
-/// A label at the end of each line: in the margin, apart from each other; of lines that end early above their end,
-/// where no line that grows comes along.
+/// A label at the end of each line: in the margin, apart from each other. Of lines that end early above their end,
+/// where no line that grows comes along; below it, if there is one above already.
 fn draw_labels(root: &Area<'_>, mut labels: Vec<((i32, i32), &Line)>, edge: i32) -> Result<()> {
     labels.sort_by_key(|((_, y), _)| *y);
-    let mut free = i32::MIN;
+    let (mut free, mut last_above) = (i32::MIN, None);
     for ((x, y), line) in labels {
-        let (at, place) = if x + LEADING < edge {
-            ((x, y - 6), ABOVE)
-        } else {
+        let ends_early = x + LEADING < edge;
+        let (at, place) = if !ends_early {
             let y = y.max(free);
             free = y + LEADING;
             ((x + 8, y), BESIDE)
+        } else if last_above.is_some_and(|(other_x, other_y): (i32, i32)| other_x == x && y - other_y < LEADING) {
+            ((x, y + 6), BELOW)
+        } else {
+            last_above = Some((x, y));
+            ((x, y - 6), ABOVE)
         };
         root.draw(&Text::new(line.label.clone(), at, text(11, line.side.ink(), place)))?;
     }
