@@ -26,6 +26,19 @@ const SILENCE: Duration = Duration::from_millis(5_200);
 /// How long that sign may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
+/// What is no endpoint, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoEndpoint(String);
+
+/// Whether [`Connect::new`] can take this as one endpoint: for settings, which are to be refused where they stand.
+///
+/// # Errors
+/// Why not.
+pub fn check_endpoint(endpoint: &str) -> Result<(), NoEndpoint> {
+    address::check(endpoint).map_err(NoEndpoint)
+}
+
 /// How to reach a cluster.
 #[derive(Clone)]
 pub struct Connect {

@@ -22,7 +22,8 @@ pub(super) fn shown(endpoints: &[String]) -> String {
     endpoints.iter().flat_map(|item| item.split(',')).map(hide).collect::<Vec<_>>().join(",")
 }
 
-fn check(endpoint: &str) -> Result<(), String> {
+/// Whether it is one endpoint; why not.
+pub(super) fn check(endpoint: &str) -> Result<(), String> {
     if endpoint.contains('@') {
         return Err("an endpoint has a user in its URL: those have a setting of their own".to_owned());
     }
