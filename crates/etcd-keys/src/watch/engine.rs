@@ -139,6 +139,8 @@ impl Engine {
             }
         }
         match (self.options.snapshot, self.options.track, before) {
+            // Nothing was there before the first revision, and to etcd 0 means the newest.
+            (_, _, Some(0)) => self.begin(0, 0),
             (true, ..) => self.list_from(Why::Snapshot, before),
             (false, true, _) => self.list_from(Why::Quiet, before),
             (false, false, Some(revision)) => self.begin(revision, 0),

@@ -143,6 +143,18 @@ async fn batches_tell_the_same_without_copies() {
 }
 
 #[tokio::test]
+async fn a_watch_from_the_first_revision_tells_everything() {
+    let etcd = Etcd::V3_7.alone();
+    let connection = connect(&etcd.endpoints()[0]).await;
+    let first = put(&connection, "/a/1", "x").await;
+    let watch = || Watch::new(&connection, KeyRange::prefix("/a/")).from_revision(1);
+    for mut watch in [watch(), watch().track(), watch().snapshot(), watch().snapshot().track()] {
+        assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Listed { revision: 0, keys: 0 }));
+        assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Event(event) if event.revision == first));
+    }
+}
+
+#[tokio::test]
 async fn a_beginning_that_is_compacted_is_a_gap_and_one_in_the_future_an_error() {
     for etcd in every() {
         let etcd = etcd.alone();
