@@ -1,0 +1,98 @@
+//! Cloud Chamber's persistent store, on etcd: records by key, with conditions, transactions and watches.
+//!
+//! A [`Store`] is connected by a [`Config`]. Its [keys](Key) begin with a [`Root`] and consist of [names](Name); where
+//! they are in etcd, and whether that is production or a test's own place, is the configuration's business. Things
+//! that are listed, like racks and their blades, are [collections](Collection), and a [`Table`] holds them as records
+//! of one type:
+//!
+//! ```no_run
+//! use cloudchamber_store::{Config, Expect, Noun, Root, Store};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Rack {
+//!     blades: u32,
+//! }
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = Store::connect(&Config::load("configs/cloudchamber.yaml")?).await?;
+//! let racks = store.table::<Rack>(Root::Racks.collection(Noun::Rack));
+//!
+//! let created = racks.create("Rack1", &Rack { blades: 8 }).await?;
+//! let mut watch = store.watch(&racks.item("rack1")?.record()).await?;
+//! racks.update("rack1", &Rack { blades: 9 }, Expect::Revision(created)).await?;
+//! println!("{:?}", watch.next().await?);
+//!
+//! store.disconnect()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What holds of every operation
+//! - It ends within the request timeout, or each of its requests does, where it is said to take several.
+//! - It answers the revision that it made or saw: what a [conditional](Expect) change, or a
+//!   [watch](Store::watch_after) without a gap, begins with.
+//! - Its error is an enum of its own. What can happen to any is in [`Fault`].
+//! - What is said to be all or nothing is one transaction of etcd's: of at most [`MOST_OPERATIONS`] keys, else it is
+//!   [refused](Fault::TooMany). All else takes any number of keys.
+//!
+//! # Typed and raw
+//! Values are bytes; [`encode`] makes them of any type of serde's, [`Record::decode`] gives it back, and a record that
+//! is not of that type is an error, never a default.
+//!
+//! # In tests
+//! With `UseTestNamespace`, keys go under `Test/Standard/`, which all tests of a cluster share, and which
+//! `PreCleanStore` empties. With `UseUniqueInstance` they go under a sandbox of the test's own, and nothing needs
+//! cleaning:
+//!
+//! ```no_run
+//! use cloudchamber_store::{Config, Root, Store, TestSettings};
+//! use etcd_sandbox::Sandbox;
+//!
+//! #[etcd_sandbox::test]
+//! async fn creates_a_user(sandbox: Sandbox) -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut config = Config::default().in_sandbox(sandbox.prefix());
+//!     config.test = TestSettings { use_test_namespace: true, use_unique_instance: true, ..TestSettings::default() };
+//!     config.service.endpoints = sandbox.endpoints().to_vec();
+//!     let store = Store::connect(&config).await?;
+//!     store.create(&Root::Users.key("user/admin")?, "{}").await?;
+//!     Ok(())
+//! }
+//! ```
+
+mod collection;
+mod condition;
+mod config;
+mod create;
+mod delete;
+mod fault;
+mod key;
+mod list;
+mod members;
+mod name;
+mod read;
+mod record;
+mod store;
+mod table;
+mod trace;
+mod transaction;
+mod update;
+mod watch;
+
+pub use crate::collection::{Collection, Item, Noun};
+pub use crate::condition::{Condition, Expect};
+pub use crate::config::{Config, ConfigError, NamespaceError, ROOT, Service, TestSettings};
+pub use crate::create::CreateError;
+pub use crate::delete::{DeleteError, PrefixDeleted};
+pub use crate::fault::{EtcdError, Fault, MOST_OPERATIONS};
+pub use crate::key::{Key, Prefix, Root};
+pub use crate::list::{ListError, Listing};
+pub use crate::members::{Member, MembersError};
+pub use crate::name::{LONGEST_NAME, Name, NameError};
+pub use crate::read::ReadError;
+pub use crate::record::{Answer, DecodeError, EncodeError, Foreign, Record, encode};
+pub use crate::store::{ConnectError, Store};
+pub use crate::table::{Table, TableError};
+pub use crate::transaction::{Committed, Failed, Transaction, TransactionError};
+pub use crate::update::UpdateError;
+pub use crate::watch::{Change, ChangeKind, Closer, Event, Target, Watch, WatchError};

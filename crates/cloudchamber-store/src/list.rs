@@ -1,0 +1,95 @@
+//! Listing all records below a prefix, however many: page by page, at one revision.
+
+use etcd_keys::pages::{PageSize, Pages};
+
+use crate::fault::Fault;
+use crate::key::Prefix;
+use crate::record::{Answer, Foreign, Record};
+use crate::store::{Store, current_revision};
+
+/// Why not all was listed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// It could not be done.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A listing under way: pages of records, in the order of their keys, all as of one revision.
+pub struct Listing {
+    store: Store,
+    prefix: Prefix,
+    pages: Pages,
+    namespace: etcd_keys::Namespace,
+}
+
+impl Store {
+    /// Lists all records below a prefix, in the order of their keys, as of one revision. [`Store::pages`] holds fewer
+    /// at a time.
+    ///
+    /// # Errors
+    /// [`Fault`]. No error is ever taken for the end.
+    pub async fn list(&self, prefix: &Prefix) -> Result<Answer<Vec<Record>>, ListError> {
+        let outcome = self.list_all(prefix).await;
+        let revision = outcome.as_ref().map(|answer| answer.revision);
+        self.trace().done(format_args!("list `{prefix}`"), revision);
+        outcome
+    }
+
+    async fn list_all(&self, prefix: &Prefix) -> Result<Answer<Vec<Record>>, ListError> {
+        let mut listing = self.pages(prefix)?;
+        let mut records = Vec::new();
+        while let Some(mut page) = listing.next_page().await? {
+            records.append(&mut page);
+        }
+        let revision = match listing.revision() {
+            Some(revision) => revision,
+            None => current_revision(&self.keys()?).await?,
+        };
+        Ok(Answer { value: records, revision })
+    }
+
+    /// Lists all records below a prefix, page by page: memory stays the same however many there are.
+    ///
+    /// # Errors
+    /// [`Fault::Disconnected`].
+    pub fn pages(&self, prefix: &Prefix) -> Result<Listing, ListError> {
+        let keys = self.keys()?;
+        let range = keys.namespace().to_full(&prefix.to_etcd());
+        let pages = Pages::new(keys.connection(), range).page_size(page_size());
+        Ok(Listing { store: self.clone(), prefix: prefix.clone(), pages, namespace: keys.namespace().clone() })
+    }
+}
+
+/// Records are small and every page costs a round trip: a list of up to 34,000 takes two. What is too large after all
+/// is asked for again in smaller pages.
+fn page_size() -> PageSize {
+    PageSize { first: 2_048, ..PageSize::of_values() }
+}
+
+impl Listing {
+    /// The next page, never empty; `None`: that was all.
+    ///
+    /// # Errors
+    /// [`Fault`]; after an error the same call may be made again.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Record>>, ListError> {
+        self.store.keys()?; // a disconnected store lists no more
+        let words = format_args!("list `{}`", self.prefix);
+        let Some(page) = self.pages.next_page().await.map_err(Fault::of(words))? else { return Ok(None) };
+        let records = page.into_entries().into_iter().map(|entry| {
+            let (created, revision) = (entry.create_revision(), entry.mod_revision());
+            let (mut key, value) = entry.into_key_value();
+            // The page has keys of the namespace only. In place: listings are what many keys come by.
+            key.drain(..self.namespace.prefix().len().min(key.len()));
+            Record::of(key, value, created, revision)
+        });
+        Ok(Some(records.collect::<Result<_, Foreign>>().map_err(Fault::from)?))
+    }
+
+    /// The revision that is listed; `None` before the first page.
+    #[must_use]
+    pub fn revision(&self) -> Option<i64> {
+        self.pages.seen().map(|(revision, _)| revision)
+    }
+}

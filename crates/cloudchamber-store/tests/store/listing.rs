@@ -1,0 +1,100 @@
+//! Listing and deleting by prefix: of nothing, of some, of more than a page, and of nothing else.
+
+use cloudchamber_store::{ListError, Noun, Root};
+use etcd_sandbox::Sandbox;
+
+use crate::fixture::{Outcome, fill, key, keys, open, prefix};
+
+#[etcd_sandbox::test]
+async fn a_list_has_what_is_below_the_prefix_in_order_and_nothing_else(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let nothing = store.list(&prefix("a")).await?;
+    assert!(nothing.value.is_empty() && nothing.revision >= store.connected_at());
+
+    // The prefix itself, and its neighbours in order.
+    for path in ["a", "a-", "a.b", "a/2", "a/10", "a/10/x", "a0", "b"] {
+        store.create(&key(path), path).await?;
+    }
+    let some = store.list(&prefix("A")).await?;
+    let listed: Vec<_> = some.value.iter().map(|record| record.key.as_str()).collect();
+    assert_eq!(listed, ["storetest/a/10", "storetest/a/10/x", "storetest/a/2"]);
+    assert_eq!(store.list(&Root::StoreTest.prefix()).await?.value.len(), 8);
+    assert!(store.list(&Root::Users.prefix()).await?.value.is_empty());
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn more_than_a_page_is_listed_at_one_revision(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let all = keys("many", 2_500);
+    let created = fill(&store, &all).await;
+    let listed = store.list(&prefix("many")).await?;
+    assert!(listed.revision >= created);
+    assert!(listed.value.iter().map(|record| &record.key).eq(&all));
+    assert!(listed.value.iter().all(|record| record.value == record.key.as_str().as_bytes()));
+
+    let mut listing = store.pages(&prefix("many"))?;
+    let (mut pages, mut found) = (0, Vec::new());
+    while let Some(page) = listing.next_page().await? {
+        pages += 1;
+        found.extend(page);
+        // What happens meanwhile is not in it.
+        store.create(&key(&format!("many/9999-{pages}")), "late").await?;
+    }
+    assert!(pages > 1);
+    assert!(found.iter().map(|record| &record.key).eq(&all));
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn racks_and_the_blades_of_a_rack_are_one_list_each(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let racks = store.table::<u32>(Root::Racks.collection(Noun::Rack));
+    for rack in ["rack1", "Rack2", "rack10"] {
+        racks.create(rack, &0).await?;
+        let blades = store.table::<u32>(racks.item(rack)?.collection(Noun::Blade));
+        for blade in ["1", "2"] {
+            blades.create(blade, &0).await?;
+        }
+    }
+    let names = |list: Vec<cloudchamber_store::Record>| {
+        list.iter().map(|record| record.key.name().to_owned()).collect::<Vec<_>>()
+    };
+    // Neither the blades of the racks, nor those of the rack whose name begins with this one's.
+    let list = store.list(Root::Racks.collection(Noun::Rack).index()).await?;
+    assert_eq!(names(list.value), ["rack1", "rack10", "rack2"]);
+    let list = store.list(racks.item("RACK1")?.collection(Noun::Blade).index()).await?;
+    assert_eq!(names(list.value), ["1", "2"]);
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn deleting_a_prefix_takes_all_below_it_and_nothing_else(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    fill(&store, &keys("gone", 700)).await;
+    for stays in ["gone", "gone-", "gone0", "other/gone/x"] {
+        store.create(&key(stays), "stays").await?;
+    }
+    let deleted = store.delete_prefix(&prefix("gone")).await?;
+    assert_eq!((deleted.value.deleted, deleted.value.kept), (700, 0));
+    let again = store.delete_prefix(&prefix("gone")).await?;
+    assert_eq!((again.value.deleted, again.value.kept), (0, 0));
+    assert!(again.revision >= deleted.revision && deleted.revision > store.connected_at());
+    let left = ["gone", "gone-", "gone0", "other/gone/x"].map(|path| (format!("storetest/{path}"), "stays"));
+    sandbox.expect_keys(left).await?;
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn a_key_that_is_not_the_stores_is_an_error_that_names_it(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    store.create(&key("a/ours"), "x").await?;
+    let put = sandbox.put("storetest/a/Not\nours", "y").await?;
+    let Err(ListError::Fault(error)) = store.list(&prefix("a")).await else { panic!("listed") };
+    let told = format!(
+        r"`storetest/a/Not\nours`, written at revision {}, is no key of the store's; somebody else wrote it",
+        put.revision
+    );
+    assert_eq!(error.to_string(), told);
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! One record at a time: created, read, updated, deleted, and what each says when it cannot.
+
+use cloudchamber_store::{CreateError, DeleteError, Expect, Root, UpdateError};
+use etcd_sandbox::Sandbox;
+
+use crate::fixture::{Outcome, key, open};
+
+#[etcd_sandbox::test]
+async fn a_record_lives_from_creation_to_deletion(sandbox: Sandbox) -> Outcome {
+    let (store, key) = (open(&sandbox).await, key("a/record"));
+    assert_eq!(store.read(&key).await?.value, None);
+
+    let created = store.create(&key, "one").await?;
+    let read = store.read(&key).await?;
+    let record = read.value.unwrap();
+    assert!(created > store.connected_at() && read.revision >= created);
+    assert_eq!(
+        (record.key, &*record.value, record.created, record.revision),
+        (key.clone(), &b"one"[..], created, created)
+    );
+
+    let updated = store.update(&key, "two", Expect::Any).await?;
+    let again = store.update(&key, "three", Expect::Revision(updated)).await?;
+    let record = store.read(&key).await?.value.unwrap();
+    assert_eq!((&*record.value, record.created, record.revision), (&b"three"[..], created, again));
+    assert!(created < updated && updated < again);
+
+    let deleted = store.delete(&key, Expect::Revision(again)).await?;
+    assert!(deleted.value && deleted.revision > again);
+    let read = store.read(&key).await?;
+    assert!(read.value.is_none() && read.revision >= deleted.revision);
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn creating_what_exists_names_it_and_changes_nothing(sandbox: Sandbox) -> Outcome {
+    let (store, key) = (open(&sandbox).await, key("x"));
+    let first = store.create(&key, "first").await?;
+    let error = store.create(&key, "second").await.unwrap_err();
+    assert!(matches!(&error, CreateError::Exists { key: k, revision } if *k == key && *revision == first), "{error:?}");
+    let told = format!("`storetest/x` exists already, since revision {first}; nothing was created");
+    assert_eq!(error.to_string(), told);
+    assert_eq!(store.read(&key).await?.value.unwrap().value, b"first");
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn updating_tells_what_is_missing_and_both_revisions_of_a_conflict(sandbox: Sandbox) -> Outcome {
+    let (store, key) = (open(&sandbox).await, key("x"));
+    // No revision is one that an absent record has, zero included.
+    for expect in
+        [Expect::Any, Expect::Revision(0), Expect::Revision(-1), Expect::Revision(1), Expect::Revision(i64::MAX)]
+    {
+        let error = store.update(&key, "new", expect).await.unwrap_err();
+        assert!(matches!(&error, UpdateError::Missing { key: k } if *k == key), "{expect:?}: {error:?}");
+    }
+    let first = store.create(&key, "first").await?;
+    let second = store.update(&key, "second", Expect::Any).await?;
+    for wrong in [first, second + 1, 0, i64::MIN] {
+        let error = store.update(&key, "third", Expect::Revision(wrong)).await.unwrap_err();
+        let UpdateError::Conflict { expected, found, .. } = error else { panic!("{error:?}") };
+        assert_eq!((expected, found), (wrong, second));
+    }
+    assert_eq!(store.read(&key).await?.value.unwrap().value, b"second");
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn deleting_what_is_absent_is_no_error_unless_a_revision_was_expected(sandbox: Sandbox) -> Outcome {
+    let (store, key) = (open(&sandbox).await, key("x"));
+    let deleted = store.delete(&key, Expect::Any).await?;
+    assert!(!deleted.value && deleted.revision >= store.connected_at());
+    let error = store.delete(&key, Expect::Revision(0)).await.unwrap_err();
+    assert!(matches!(error, DeleteError::Missing { expected: 0, .. }), "{error:?}");
+
+    let first = store.create(&key, "x").await?;
+    let error = store.delete(&key, Expect::Revision(first - 1)).await.unwrap_err();
+    assert!(matches!(error, DeleteError::Conflict { expected, found, .. } if (expected, found) == (first - 1, first)));
+    assert!(store.delete(&key, Expect::Any).await?.value);
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn keys_are_below_the_namespace_in_one_spelling(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    store.create(&Root::Users.key("User/Admin")?, "1").await?;
+    store.create(&Root::StoreTest.key("a")?, "").await?;
+    assert!(store.create(&Root::Users.key("uSER/aDMIN")?, "2").await.is_err(), "case makes no other key");
+    // The sandbox is the namespace: nothing of it is in the keys that callers see, and everything is below it.
+    sandbox.expect_keys([("users/user/admin", "1"), ("storetest/a", "")]).await?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! The server is restarted while the store is used: nothing that was acknowledged is lost, and nothing needs to be
+//! connected anew.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cloudchamber_store::{Config, Expect, Store, UpdateError};
+use etcd_local::{Builder, Env, Foreground, Instance, Port};
+
+use crate::fixture::{Outcome, key};
+use crate::watching::change;
+
+/// Everything together, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An instance in a directory of its own. It ends with this process, however that ends.
+struct Server {
+    instance: Instance,
+    running: Option<Foreground>,
+    _dir: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let env = Env::from_process().unwrap();
+        let settings = Builder::new(env.clone(), workspace).unwrap().settings().clone();
+        let builder = Builder::with_settings(env, dir.path(), settings).port(Port::Auto).peer_port(Port::Auto);
+        let instance = builder.instance("store").unwrap();
+        let running = Some(instance.up_in_foreground().unwrap());
+        Self { instance, running, _dir: dir }
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        self.running.as_ref().unwrap().status.endpoints.clone()
+    }
+
+    /// Whether it is at the same endpoint; now and then somebody else takes the port in between.
+    fn restart(&mut self) -> bool {
+        let before = self.endpoints();
+        self.instance.down().unwrap();
+        self.running = Some(self.instance.up_in_foreground().unwrap());
+        self.endpoints() == before
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.instance.down();
+    }
+}
+
+/// Counts one up, again and again; answers the last count that was acknowledged. What was not may still be done.
+async fn count(store: Store, stop: Arc<AtomicBool>) -> u64 {
+    let (key, mut acknowledged) = (key("counter"), 0);
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(read) = store.read(&key).await else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        let record = read.value.unwrap().decode::<u64>().unwrap();
+        assert!(record.value >= acknowledged, "{} was acknowledged, {} is there", acknowledged, record.value);
+        match store.update(&key, (record.value + 1).to_string(), Expect::Revision(record.revision)).await {
+            Ok(_) => acknowledged = record.value + 1,
+            Err(UpdateError::Fault(fault)) if fault.is_transient() => {}
+            // One that was given up has been done after all.
+            Err(UpdateError::Conflict { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_the_server_is_restarted_during_use() -> Outcome {
+    for _ in 0..3 {
+        if tokio::time::timeout(PATIENCE, is_restarted_during_use()).await?? {
+            return Ok(());
+        }
+    }
+    panic!("somebody took the server's port three times");
+}
+
+async fn is_restarted_during_use() -> Result<bool, Box<dyn Error>> {
+    let mut server = tokio::task::block_in_place(Server::start);
+    let mut config = Config { request_timeout: Duration::from_secs(2), ..Config::default() };
+    config.service.endpoints = server.endpoints();
+    let store = Store::connect(&config).await?;
+    store.create(&key("counter"), "0").await?;
+    let mut watch = store.watch(&key("counter")).await?;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let counting = tokio::spawn(count(store.clone(), stop.clone()));
+    for told in 1..=2 {
+        // Used before, between and after.
+        assert_eq!(change(&mut watch).await.decode_new()?, Some(told));
+        if !tokio::task::block_in_place(|| server.restart()) {
+            return Ok(false);
+        }
+    }
+    // The same store, as soon as the server is there.
+    while store.read(&key("counter")).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged = counting.await?;
+    let last = store.read(&key("counter")).await?.value.ok_or("the counter is gone")?.decode::<u64>()?.value;
+    assert!(last >= acknowledged && last >= 2, "{acknowledged} was acknowledged, {last} is there");
+
+    // Each count once and in order, the restarts notwithstanding.
+    for told in 3..=last {
+        assert_eq!(change(&mut watch).await.decode_new()?, Some(told));
+    }
+    Ok(true)
+}

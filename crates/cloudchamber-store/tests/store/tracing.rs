@@ -1,0 +1,78 @@
+//! `traceLevel`: nothing, operations, or values, too.
+
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
+
+use cloudchamber_store::{Expect, Store};
+use etcd_sandbox::Sandbox;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::fixture::{Outcome, config, key};
+
+/// Keeps what the store tells.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<String>>);
+
+impl Subscriber for Told {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("cloudchamber_store")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut told = self.0.lock().unwrap();
+        event.record(&mut Words(&mut told));
+        told.push('\n');
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Words<'a>(&'a mut String);
+
+impl Visit for Words<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, "{field}={value:?} ").unwrap();
+    }
+}
+
+#[etcd_sandbox::test]
+async fn as_much_is_told_as_was_asked_for(sandbox: Sandbox) -> Outcome {
+    for level in 0..3 {
+        let mut config = config(&sandbox);
+        config.trace_level = level;
+        let told = Told::default();
+        // The test runs on this thread alone.
+        let listening = tracing::subscriber::set_default(told.clone());
+        let (store, key) = (Store::connect(&config).await?, key("traced"));
+        let created = store.create(&key, "some\nvalue").await?;
+        store.create(&key, "again").await.unwrap_err();
+        store.delete(&key, Expect::Any).await?;
+        drop(listening);
+
+        let told = told.0.lock().unwrap().clone();
+        assert_eq!(
+            told.contains(&format!("message=write `storetest/traced` revision={created} ")),
+            level > 0,
+            "{told}"
+        );
+        assert_eq!(
+            told.contains("message=cannot write `storetest/traced`: `storetest/traced` should be absent"),
+            level > 0
+        );
+        assert_eq!(told.contains(r"write `storetest/traced`, 10 bytes: some\nvalue"), level > 1, "{told}");
+        assert_eq!(told.is_empty(), level == 0);
+    }
+    Ok(())
+}

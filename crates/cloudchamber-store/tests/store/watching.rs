@@ -1,0 +1,189 @@
+//! Watches: what is told, in which order, and how they end.
+
+use std::time::Duration;
+
+use cloudchamber_store::{Change, ChangeKind, Event, Expect, Fault, Watch, WatchError};
+use etcd_sandbox::Sandbox;
+
+use crate::fixture::{Outcome, fill, key, keys, open, prefix};
+
+/// Long enough for anything that comes at all; what does not come fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) async fn next(watch: &mut Watch) -> Event {
+    tokio::time::timeout(PATIENCE, watch.next()).await.unwrap_or_else(|_| panic!("no event in time")).unwrap()
+}
+
+pub(crate) async fn change(watch: &mut Watch) -> Change {
+    match next(watch).await {
+        Event::Change(change) => change,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[etcd_sandbox::test]
+async fn changes_come_in_order_with_old_and_new_value_and_revision(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let (a, b) = (key("w/a"), key("w/b"));
+    store.create(&key("w/before"), "").await?;
+    let mut watch = store.watch(&prefix("w")).await?;
+    // All of this before the first event is asked for: a watch begins when it is made.
+    let created = store.create(&a, "1").await?;
+    store.create(&key("w2/neighbour"), "").await?;
+    let updated = store.update(&a, "2", Expect::Any).await?;
+    let both = store.create_many([(b.clone(), "3"), (key("w/c"), "4")]).await?;
+    let deleted = store.delete(&a, Expect::Any).await?.revision;
+    let again = store.create(&a, "5").await?;
+
+    let told = |key: &_, kind, old: Option<&str>, new: Option<&str>, revision| Change {
+        key: Clone::clone(key),
+        kind,
+        old: old.map(|value| value.as_bytes().to_vec()),
+        new: new.map(|value| value.as_bytes().to_vec()),
+        revision,
+    };
+    assert_eq!(change(&mut watch).await, told(&a, ChangeKind::Created, None, Some("1"), created));
+    assert_eq!(change(&mut watch).await, told(&a, ChangeKind::Updated, Some("1"), Some("2"), updated));
+    assert_eq!(change(&mut watch).await, told(&b, ChangeKind::Created, None, Some("3"), both));
+    assert_eq!(change(&mut watch).await, told(&key("w/c"), ChangeKind::Created, None, Some("4"), both));
+    assert_eq!(change(&mut watch).await, told(&a, ChangeKind::Deleted, Some("2"), None, deleted));
+    assert_eq!(change(&mut watch).await, told(&a, ChangeKind::Created, None, Some("5"), again));
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn a_watch_of_a_key_tells_nothing_of_others(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let mut watch = store.watch(&key("a")).await?;
+    store.create(&key("a/below"), "").await?;
+    store.create(&key("ab"), "").await?;
+    let created = store.create(&key("a"), "1").await?;
+    let told = change(&mut watch).await;
+    assert_eq!((told.key, told.revision), (key("a"), created));
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn a_watch_after_a_list_misses_nothing(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    fill(&store, &keys("l", 3)).await;
+    let list = store.list(&prefix("l")).await?;
+    let missed_by_none = store.create(&key("l/new"), "1").await?;
+    let mut watch = store.watch_after(&prefix("l"), list.revision)?;
+    assert_eq!(change(&mut watch).await.revision, missed_by_none);
+    assert_eq!(watch.since(), list.revision);
+    Ok(())
+}
+
+#[etcd_sandbox::test(private)]
+async fn a_watch_from_the_beginning_tells_everything(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let first = store.create(&key("w/a"), "1").await?;
+    let second = store.update(&key("w/a"), "2", Expect::Any).await?;
+    for beginning in [0, -1, i64::MIN] {
+        let mut watch = store.watch_after(&prefix("w"), beginning)?;
+        assert_eq!(change(&mut watch).await.revision, first, "after {beginning}");
+        assert_eq!(change(&mut watch).await.revision, second);
+    }
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn a_watch_after_what_has_not_happened_is_an_error(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    for future in [i64::MAX, i64::MAX - 1, store.connected_at() + 1_000_000_000] {
+        let error = store.watch_after(&prefix("w"), future)?.next().await.unwrap_err();
+        assert!(error.to_string().contains("has not happened yet"), "{error}");
+    }
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn a_watch_is_closed_while_it_waits(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let mut watch = store.watch(&prefix("w")).await?;
+    let closer = watch.closer();
+    let waiting = tokio::spawn(async move { (watch.next().await, watch.next().await) });
+    tokio::task::yield_now().await;
+    closer.close();
+    closer.close();
+    let ended = tokio::time::timeout(PATIENCE, waiting).await.expect("the watch ends")?;
+    assert!(matches!(ended, (Err(WatchError::Closed), Err(WatchError::Closed))), "{ended:?}");
+    // The store goes on.
+    store.watch(&prefix("w")).await?.close();
+    store.create(&key("w/a"), "").await?;
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn a_watch_ends_with_its_store(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let mut watch = store.watch(&prefix("w")).await?;
+    let waiting = tokio::spawn(async move { (watch.next().await, watch.next().await) });
+    tokio::task::yield_now().await;
+    store.disconnect()?;
+    let (first, second) = tokio::time::timeout(PATIENCE, waiting).await.expect("the watch ends")?;
+    for end in [first, second] {
+        assert!(matches!(end, Err(WatchError::Fault(Fault::Disconnected))), "{end:?}");
+    }
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn a_watch_outlives_the_store_that_made_it(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let other = open(&sandbox).await;
+    let mut watch = store.watch(&prefix("w")).await?;
+    drop(store);
+    let created = other.create(&key("w/a"), "").await?;
+    assert_eq!(change(&mut watch).await.revision, created);
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn dropping_a_wait_loses_nothing(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let mut watch = store.watch(&prefix("w")).await?;
+    let keys = keys("w", 50);
+    let (writer, to_write) = (store.clone(), keys.clone());
+    let writing = tokio::spawn(async move {
+        for key in to_write {
+            writer.create(&key, "").await.unwrap();
+        }
+    });
+    let mut told = Vec::new();
+    while told.len() < keys.len() {
+        // Given up again and again, at any point.
+        if let Ok(event) = tokio::time::timeout(Duration::from_micros(300), watch.next()).await {
+            told.extend(event?.change().map(|change| change.key));
+        }
+    }
+    writing.await?;
+    assert_eq!(told, keys);
+    Ok(())
+}
+
+#[etcd_sandbox::test(private)]
+async fn what_etcd_has_forgotten_is_said_and_the_difference_told(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let (stays, changes, goes) = (key("w/stays"), key("w/changes"), key("w/goes"));
+    let start = store.create_many([(stays, "1"), (changes.clone(), "2"), (goes.clone(), "3")]).await?;
+    let mut watch = store.watch_after(&prefix("w"), start)?;
+    let changed = store.update(&changes, "4", Expect::Any).await?;
+    let deleted = store.delete(&goes, Expect::Any).await?.revision;
+    let created = store.create(&key("w/new"), "5").await?;
+    sandbox.raw().compact(created, None).await?;
+
+    let Event::Missed { from, to } = next(&mut watch).await else { panic!("no gap was told") };
+    assert!(from == start + 1 && to >= created && to >= deleted, "{from} {to}");
+    // Where nothing was known before, what there is comes as what changed.
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let change = change(&mut watch).await;
+        told.push((change.key, change.kind, change.new, change.revision));
+    }
+    told.retain(|(key, ..)| *key != crate::fixture::key("w/stays"));
+    assert_eq!(told[0], (changes, ChangeKind::Updated, Some(b"4".to_vec()), changed));
+    assert_eq!(told[1], (key("w/new"), ChangeKind::Created, Some(b"5".to_vec()), created));
+    Ok(())
+}
