@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::process::ExitCode;
 
 use cloudchamber_store::{Config, Event, Expect, Noun, Root, Store};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,17 @@ struct Blade {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match connect_and_run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}\nhint: `cargo xtask etcd-up` starts an etcd");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn connect_and_run() -> Result<(), Box<dyn Error>> {
     let mut config = Config::load(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/cloudchamber.yaml"))?;
     config.test.use_test_namespace = true;
     config.test.use_unique_instance = std::env::var_os("ETCD_TEST_PREFIX").is_some();
