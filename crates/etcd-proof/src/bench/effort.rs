@@ -26,8 +26,8 @@ impl Effort {
     pub(super) fn rounds(self, bench: BenchName) -> u32 {
         let (full, quick) = match bench {
             BenchName::Start => (15, 3),
-            BenchName::Isolation => (7, 3),
-            BenchName::Read | BenchName::Delete | BenchName::Watch | BenchName::Store => (3, 1),
+            BenchName::Isolation | BenchName::Store => (7, 3),
+            BenchName::Read | BenchName::Delete | BenchName::Watch => (3, 1),
         };
         self.rounds.unwrap_or(if self.quick { quick } else { full })
     }

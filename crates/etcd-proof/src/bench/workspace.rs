@@ -12,6 +12,9 @@ use serde::Deserialize;
 use super::Subject;
 use super::process::{Finished, finish};
 
+/// Its temporary files, those of ephemeral etcds among them.
+const TMP: &str = "tmp";
+
 /// A private workspace, and the program that works in it.
 pub(super) struct Workspace {
     dir: PathBuf,
@@ -30,6 +33,7 @@ impl Workspace {
     /// One whose etcd is `etcd`, or else the version that is the default.
     pub(super) fn new(subject: &Subject<'_>, etcd: Option<&Path>) -> Result<Self> {
         let dir = subject.scratch.dir("workspace")?;
+        fs::create_dir(dir.join(TMP))?;
         fs::write(dir.join("Cargo.toml"), "[workspace]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n")?;
         Ok(Self { dir, xtask: subject.xtask.to_owned(), etcd: etcd.map(Path::to_owned) })
     }
@@ -49,7 +53,7 @@ impl Workspace {
     /// Runs a command in this workspace, without what the user's environment says of etcd.
     pub(super) fn at_home(&self, command: &mut Command) {
         without_settings(command);
-        command.current_dir(&self.dir).env("CARGO_MANIFEST_DIR", &self.dir);
+        command.current_dir(&self.dir).env("CARGO_MANIFEST_DIR", &self.dir).env("TMPDIR", self.path(TMP));
         command.envs(self.etcd.iter().map(|etcd| ("ETCDBINPATH", etcd)));
     }
 
