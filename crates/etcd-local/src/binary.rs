@@ -34,6 +34,8 @@ use self::platform::Platform;
 use crate::env::Env;
 use crate::reporter::{Reporter, Silent};
 
+#[cfg(fuzzing)]
+pub(crate) use self::archive::fuzz as fuzz_archive;
 pub use self::archive::{ArchiveError, Fault};
 pub use self::cache::{CacheError, Damage};
 pub use self::download::DownloadError;

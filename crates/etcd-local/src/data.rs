@@ -106,7 +106,7 @@ impl DataDir {
         if marker.is_none() && !path.join("member").is_dir() {
             let mut entries = fs::read_dir(path).map_err(cannot("list", path))?;
             // A marker that was being written when its writer was killed is no content.
-            let is_content = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with(".tmp-");
+            let is_content = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with(file::SCRATCH);
             return match entries.any(|entry| entry.as_ref().map_or(true, is_content)) {
                 true => Err(DataError::NotEtcds(path.to_owned())),
                 false => Ok(None),
@@ -150,6 +150,7 @@ impl DataDir {
         }
         let bootstrapped = self.has_members();
         let Some(marker) = &mut self.marker else { return Ok(()) };
+        file::remove_scratch(&self.path);
         if let Some(data) = marker.newest_version.as_ref().filter(|data| minor(data) > minor(binary)) {
             return Err(DataError::Newer { path: self.path.clone(), data: data.clone(), binary: binary.clone() });
         }

@@ -30,7 +30,7 @@ pub(crate) fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error
 /// Replaces `path` by `content`: written beside it, synced, renamed. A reader sees the old or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let mut scratch = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+    let mut scratch = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(dir)?;
     scratch.write_all(content)?;
     scratch.as_file().sync_all()?;
     let mut scratch = Some(scratch.into_temp_path());
@@ -49,6 +49,20 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     os::sync_dir(dir)
 }
 
+/// How files begin that [`replace`] has not finished.
+pub(crate) const SCRATCH: &str = ".tmp-";
+
+/// Removes what a [`replace`] that was killed left in `dir`. Its caller sees to it that nobody is at work there.
+pub(crate) fn remove_scratch(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_scratch = entry.file_name().to_str().is_some_and(|name| name.starts_with(SCRATCH));
+        if is_scratch && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            // One that resists is in nobody's way.
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
+}
+
 /// How long a reader, or a virus scanner, may have a file open that is to be replaced.
 const BUSY_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -65,4 +79,20 @@ pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = PathBuf::from(aside);
     std::fs::rename(path, &aside)?;
     Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        replace(&path("file"), b"whole").unwrap();
+        std::fs::write(path(".tmp-a1b2c3"), "hal").unwrap();
+        std::fs::create_dir(path(".tmp-mine")).unwrap();
+        remove_scratch(dir.path());
+        assert!(path("file").exists() && path(".tmp-mine").exists() && !path(".tmp-a1b2c3").exists());
+    }
 }

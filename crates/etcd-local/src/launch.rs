@@ -175,6 +175,9 @@ impl Launched {
                     let version = Version::parse(&answered).unwrap_or_else(|_| version.clone());
                     return Ok(Ready { cluster_id, version, took: self.spawned.elapsed() });
                 }
+                Probe::NotYet(_) if log::is_stillborn(log, self.origin.log_from) => {
+                    return Err(LaunchError::Stillborn { log: log.clone() });
+                }
                 Probe::NotYet(reason) => reason,
                 Probe::Foreign(other) => format!("cluster {other}, which is not ours, answers on {peer}"),
             };
@@ -337,6 +340,12 @@ pub enum LaunchError {
         /// The last complaint in its log.
         reason: Option<String>,
         /// The whole log.
+        log: PathBuf,
+    },
+    /// An etcd was ended while it made this data, before it could take a write; none can go on with it.
+    #[error("the data was never finished: etcd was ended while it made it")]
+    Stillborn {
+        /// The server's log.
         log: PathBuf,
     },
     /// etcd lives, but our member does not answer as a ready one.

@@ -37,6 +37,9 @@ mod data;
 mod env;
 mod ephemeral;
 mod file;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod instance;
 mod janitor;
 mod launch;

@@ -134,6 +134,14 @@ impl Settings {
         Ok(settings)
     }
 
+    /// For the fuzz target: what a manifest says.
+    #[cfg(fuzzing)]
+    pub(crate) fn fuzz(manifest: &str) -> Option<Self> {
+        let mut settings = Self::default();
+        settings.apply_table(parse(manifest).ok()?, Path::new("/workspace"));
+        Some(settings)
+    }
+
     fn apply_table(&mut self, table: Table, root: &Path) {
         if let Some(version) = table.version {
             self.wanted = Wanted::Matching(version);

@@ -73,25 +73,37 @@ enum Parsed {
 }
 
 fn parse(path: &Path) -> io::Result<Parsed> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(parse_text(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Parsed::Absent),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_text(text: &[u8]) -> Parsed {
     #[derive(Deserialize)]
     struct Schema {
         schema: u32,
     }
 
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Parsed::Absent),
-        Err(error) => return Err(error),
-    };
-    match serde_json::from_slice(&text) {
+    match serde_json::from_slice(text) {
         Ok(Schema { schema: SCHEMA }) => {}
-        Ok(Schema { schema }) => return Ok(Parsed::Unusable(format!("its schema is {schema}, ours is {SCHEMA}"))),
-        Err(error) => return Ok(Parsed::Unusable(error.to_string())),
+        Ok(Schema { schema }) => return Parsed::Unusable(format!("its schema is {schema}, ours is {SCHEMA}")),
+        Err(error) => return Parsed::Unusable(error.to_string()),
     }
-    Ok(match serde_json::from_slice(&text) {
+    match serde_json::from_slice(text) {
         Ok(record) => Parsed::Record(Box::new(record)),
         Err(error) => Parsed::Unusable(error.to_string()),
-    })
+    }
+}
+
+/// For the fuzz target: the record that a text is, if it is one.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(text: &[u8]) -> Option<Record> {
+    match parse_text(text) {
+        Parsed::Record(record) => Some(*record),
+        Parsed::Absent | Parsed::Unusable(_) => None,
+    }
 }
 
 /// Writes the record, whole or not at all.

@@ -99,6 +99,9 @@ mod error;
 mod exit;
 mod expect;
 mod farewell;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod host;
 mod judge;

@@ -148,6 +148,9 @@ fn launch(error: &LaunchError) -> Advice {
         LaunchError::Listen { .. } => {
             Advice::hint("`--port auto` picks a port that may be had; ETCDNODEADDR must be an address of this machine")
         }
+        LaunchError::Stillborn { log } => {
+            Advice::hint("it holds no key, and this instance did not create it: delete it, and try again").with_log(log)
+        }
         LaunchError::Exited { log, .. } => Advice::hint("`cargo xtask etcd-logs` shows all it said").with_log(log),
         LaunchError::NotReady { log, .. } => {
             Advice::hint("`cargo xtask etcd-logs` shows what it is busy with; then try again").with_log(log)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use etcd_local::State;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::playground::{Playground, eventually, fake_etcd, finish, get, put};
+use crate::playground::{Playground, etcd, eventually, fake_etcd, finish, get, put};
 
 /// How many rounds of each: few in the suite, `XTASK_TEST_ROUNDS` for more.
 fn rounds(default: u64) -> u64 {
@@ -116,6 +116,50 @@ fn a_reset_that_is_killed_leaves_no_half_wiped_data_behind() {
     fs::write(bystander.join("precious"), "").unwrap();
     play.up(&[]);
     assert!(!wiped.exists() && bystander.join("precious").exists());
+    // As a kill between the new start and the deletion leaves it.
+    let copy = std::process::Command::new("cp").arg("-r").args([&play.path(".etcd/default/data"), &wiped]).status();
+    assert!(copy.unwrap().success());
+    play.xtask(&["etcd-down"]).ok();
+    assert!(!wiped.exists() && play.path(".etcd/default/data").exists());
+}
+
+/// As etcd does when it was killed between making its log and committing to it that it is a member.
+#[test]
+fn data_that_etcd_was_killed_over_while_it_made_it_is_made_anew() {
+    let play = Playground::new();
+    let bin = play.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let (data, real) = (play.path(".etcd/default/data"), etcd("3.7.2"));
+    let unfinished = data.join("unfinished");
+    let fake = fake_etcd(
+        &bin,
+        &format!(
+            "[ -e '{}' ] && echo '{}' >&2 && exec sleep 600\nexec '{}' \"$@\"",
+            unfinished.display(),
+            "{\"msg\":\"restarting local member\",\"commit-index\":0}\n{\"msg\":\"kvstore restored\",\"current-rev\":1}",
+            real.display()
+        ),
+    );
+    let args = ["--etcd", fake.to_str().unwrap()];
+    play.up(&args);
+    play.xtask(&["etcd-down"]).ok();
+    fs::write(&unfinished, "").unwrap();
+    let up = play.up(&args);
+    assert!(!unfinished.exists() && get(&up).is_none());
+    // One that lives is adopted only if it can ever be ready.
+    play.xtask(&["etcd-down"]).ok();
+    fs::write(&unfinished, "").unwrap();
+    let mut call = play.command(&["etcd-up", "--etcd", args[1]]).spawn().unwrap();
+    assert!(eventually(|| !play.processes().is_empty()));
+    signal(&call, Signal::KILL);
+    call.wait().unwrap();
+    assert_eq!(play.up(&args).state, State::Ready);
+    // Another's data is left as it is.
+    play.xtask(&["etcd-down"]).ok();
+    fs::remove_file(data.join(".etcd-local.json")).unwrap();
+    fs::write(&unfinished, "").unwrap();
+    play.xtask(&["etcd-up", "--etcd", args[1]]).fails(1, &["never finished"]);
+    assert!(unfinished.exists());
 }
 
 #[test]
@@ -190,6 +234,44 @@ fn a_record_that_names_somebody_elses_process() {
     assert!(play.processes().is_empty());
     bystander.kill().unwrap();
     bystander.wait().unwrap();
+}
+
+#[test]
+fn a_record_that_says_something_else_than_the_running_server() {
+    let play = Playground::new();
+    let up = play.up(&[]);
+    let record = play.path(".etcd/default/instance.json");
+    let good: serde_json::Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+    for (field, forged) in [
+        ("endpoints", serde_json::json!(["http://127.0.0.1:1"])),
+        ("endpoints", serde_json::json!([])),
+        ("peer_url", serde_json::json!("http://127.0.0.1:1")),
+        ("data_dir", serde_json::json!(play.dir.path())),
+        ("log", serde_json::json!("/dev/null")),
+    ] {
+        let mut record_now = good.clone();
+        record_now[field] = forged;
+        fs::write(&record, record_now.to_string()).unwrap();
+        assert_eq!(play.status().state, State::Ready, "{field}");
+        let again = play.up(&[]);
+        assert_eq!(
+            (again.endpoints, again.data_dir, again.log),
+            (up.endpoints.clone(), up.data_dir.clone(), up.log.clone())
+        );
+        play.xtask(&["etcd-down"]).ok();
+        play.up(&["--port", &crate::playground::port(&up).to_string()]);
+    }
+}
+
+#[test]
+fn a_command_that_was_killed_while_it_wrote_leaves_no_scratch_file() {
+    let play = Playground::new();
+    play.up(&[]);
+    play.xtask(&["etcd-down"]).ok();
+    let scratch = [".etcd/default/.tmp-a1b2c3", ".etcd/default/data/.tmp-a1b2c3"].map(|name| play.path(name));
+    scratch.iter().for_each(|path| fs::write(path, "hal").unwrap());
+    play.up(&[]);
+    assert!(!scratch.iter().any(|path| path.exists()));
 }
 
 #[test]

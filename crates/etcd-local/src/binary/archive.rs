@@ -6,7 +6,7 @@ mod tar_gz;
 mod zip;
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 
 use self::intake::Intake;
@@ -121,18 +121,36 @@ pub(super) fn extract(
     into: &Path,
 ) -> Result<Vec<(String, Sha256)>, ArchiveError> {
     let unreadable = |source| ArchiveError::Read { path: archive.to_owned(), source };
-    let mut file = BufReader::new(File::open(archive).map_err(unreadable)?);
-    let mut intake = Intake::new(layout, into);
-    let read = match format {
-        ArchiveFormat::TarGz => tar_gz::read(&mut file, &mut intake),
-        ArchiveFormat::Zip => zip::read(&mut file, &mut intake),
-    };
-    match read {
-        Ok(()) => intake.finish(),
+    let file = BufReader::new(File::open(archive).map_err(unreadable)?);
+    match extract_from(format, file, layout, into) {
+        Ok(sums) => Ok(sums),
         Err(Stop::Archive(error)) => Err(error),
         Err(Stop::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ArchiveError::CutOff),
         Err(Stop::Io(error)) => Err(unreadable(error)),
     }
+}
+
+fn extract_from(
+    format: ArchiveFormat,
+    mut file: impl BufRead + Seek,
+    layout: &Layout<'_>,
+    into: &Path,
+) -> Result<Vec<(String, Sha256)>, Stop> {
+    let mut intake = Intake::new(layout, into);
+    match format {
+        ArchiveFormat::TarGz => tar_gz::read(&mut file, &mut intake)?,
+        ArchiveFormat::Zip => zip::read(&mut file, &mut intake)?,
+    }
+    intake.finish().map_err(Stop::Archive)
+}
+
+/// For the fuzz target: reads an archive as [`extract`] does, into `into`; tells whether it was taken.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(is_zip: bool, archive: &[u8], into: &Path) -> bool {
+    let format = if is_zip { ArchiveFormat::Zip } else { ArchiveFormat::TarGz };
+    let programs = ["etcd", "etcdctl"].map(str::to_owned);
+    let layout = Layout { top: "etcd-v3.6.7-linux-amd64", programs: &programs, ignored: "etcdutl" };
+    extract_from(format, io::Cursor::new(archive), &layout, into).is_ok()
 }
 
 /// Why a reader stops: its readers give `io::Error`s, which [`extract`] gives their path.

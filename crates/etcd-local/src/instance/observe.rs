@@ -13,7 +13,7 @@ use super::{Instance, State, Status};
 use crate::data::DataDir;
 use crate::file::{PathError, cannot};
 use crate::lock::{self, Lock};
-use crate::process::Running;
+use crate::process::{Identity, Running};
 use crate::readiness::{self, Probe};
 use crate::reporter::Event;
 use crate::settings::Port;
@@ -70,7 +70,7 @@ impl Instance {
         if processes.is_empty() {
             return Ok(self.describe(record, &[], State::Stopped));
         }
-        let record = record.or_else(|| self.recover(&processes));
+        let record = self.record_of(&processes, record);
         let probe = record.as_ref().map(probe);
         let state = if matches!(probe, Some(Probe::Ready { .. })) { State::Ready } else { State::Starting };
         Ok(self.describe(record, &processes, state))
@@ -123,7 +123,7 @@ impl Instance {
             if processes.is_empty() {
                 return Ok(None);
             }
-            let record = record.take().or_else(|| self.recover(&processes));
+            let record = self.record_of(&processes, record.take());
             Ok(Some(Presence::Present(Server { record, processes })))
         })?;
         found.ok_or(ObserveError::UnknownHolder { lock: lock_path })
@@ -160,24 +160,30 @@ impl Instance {
         is_etcd.then_some(running)
     }
 
-    /// Writes the record anew from the arguments that the server runs with.
-    fn recover(&self, processes: &[Running]) -> Option<Record> {
-        let (identity, args) =
-            processes.iter().find_map(|running| Some((&running.identity, os::arguments(running.identity.pid)?)))?;
+    /// The record, if it is of this server. One that is lost, or that says something else than the server's own
+    /// arguments, is written anew from them.
+    fn record_of(&self, processes: &[Running], record: Option<Record>) -> Option<Record> {
+        let args = processes.iter().find_map(|running| Some((&running.identity, Args::of(running.identity.pid)?)));
+        match (args, record) {
+            (Some((_, args)), Some(record)) if args.are_of(&record) && record.log == self.log() => Some(record),
+            (Some((identity, args)), _) => self.recover(identity, args),
+            // Where the system shows no arguments, the record is all that there is.
+            (None, record) => record,
+        }
+    }
+
+    fn recover(&self, identity: &Identity, args: Args) -> Option<Record> {
         self.builder.reporter.report(&Event::Adopted { pid: identity.pid });
-        let flag =
-            |name: &str| args.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned);
-        let data_dir = PathBuf::from(flag("--data-dir")?);
+        let Args { member, data_dir, endpoint, peer_url } = args;
         let cluster_id = DataDir::find(&data_dir).ok().flatten().and_then(|data| data.marker?.cluster_id);
-        let endpoint = flag("--listen-client-urls")?;
         let version = readiness::server_version(&endpoint).ok().and_then(|version| Version::parse(&version).ok());
         Some(Record {
             schema: state::SCHEMA,
             instance: self.name.clone(),
             version: version.or_else(|| binary::version_of(&identity.exe, &self.builder.env).ok())?,
             endpoints: vec![endpoint],
-            peer_url: flag("--listen-peer-urls")?,
-            member: flag("--name")?,
+            peer_url,
+            member,
             binary: identity.exe.clone(),
             data_dir,
             log: self.log(),
@@ -186,6 +192,34 @@ impl Instance {
             process: Some(identity.clone()),
             ready_ms: None,
         })
+    }
+}
+
+/// What a server of ours was started with.
+struct Args {
+    member: String,
+    data_dir: PathBuf,
+    endpoint: String,
+    peer_url: String,
+}
+
+impl Args {
+    /// `None`: the system does not show them, or they are not as we give them.
+    fn of(pid: u32) -> Option<Self> {
+        let args = os::arguments(pid)?;
+        let flag =
+            |name: &str| args.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned);
+        Some(Self {
+            member: flag("--name")?,
+            data_dir: flag("--data-dir")?.into(),
+            endpoint: flag("--listen-client-urls")?,
+            peer_url: flag("--listen-peer-urls")?,
+        })
+    }
+
+    fn are_of(&self, record: &Record) -> bool {
+        (&self.member, &self.data_dir, &self.peer_url) == (&record.member, &record.data_dir, &record.peer_url)
+            && record.endpoints.iter().eq([&self.endpoint])
     }
 }
 

@@ -8,7 +8,7 @@ use super::observe::{ObserveError, Presence, Server, probe};
 use super::{Instance, State, Status};
 use crate::binary::{Binary, FindError, Wanted};
 use crate::data::{DataDir, DataError, Trash};
-use crate::file::{PathError, cannot};
+use crate::file::{self, PathError, cannot};
 use crate::launch::{self, Durability, Launch, LaunchError, Launched, PortKind, Ports, Ready};
 use crate::lock::{Lock, LockError};
 use crate::process::{Lifetime, Running};
@@ -129,14 +129,16 @@ impl Instance {
                 // A server that ends instead of becoming ready was on its way down, or its start had failed. Nobody
                 // else can start another now, so that the next look finds none.
                 Presence::Present(server) => match self.await_running(server)? {
-                    Some(up) => return Ok(up),
+                    Some(up) => {
+                        self.finish_wiping(&up.status.data_dir);
+                        return Ok(up);
+                    }
                     None => continue,
                 },
                 Presence::Absent { lock, record } => {
                     let data_dir = self.data_dir();
                     let started = self.start(&binary, lock, record.as_ref(), &data_dir, Lifetime::Detached)?;
-                    // What an interrupted reset left. If it resists, the next one says so; this server is ready.
-                    Trash::left_beside(&data_dir, &self.dir).into_iter().for_each(|trash| drop(trash.delete()));
+                    self.finish_wiping(&data_dir);
                     return Ok(Up { status: started.status, started: true });
                 }
             }
@@ -161,9 +163,11 @@ impl Instance {
 
     pub(super) fn begin_operation(&self) -> Result<Lock, LockError> {
         let lock = self.operation_lock();
-        Lock::acquire(&lock, OPERATION_PATIENCE, || {
+        let held = Lock::acquire(&lock, OPERATION_PATIENCE, || {
             self.builder.reporter.report(&Event::Waiting { lock: lock.clone() });
-        })
+        })?;
+        file::remove_scratch(&self.dir);
+        Ok(held)
     }
 
     fn create_dir(&self) -> Result<(), StartError> {
@@ -189,6 +193,10 @@ impl Instance {
                 Probe::NotYet(why) => reason = why,
                 Probe::Foreign(other) => reason = format!("cluster {other}, which is not ours, answers there"),
             }
+            if log::is_stillborn(&record.log, 0) {
+                // It never will be ready. The next one is started on data that is made anew.
+                server.processes.iter().for_each(|running| drop(running.kill()));
+            }
             Ok(server.processes.iter().all(Running::has_ended).then_some(None))
         })?;
         let (cluster_id, version) = match answer {
@@ -209,7 +217,8 @@ impl Instance {
         Ok(Some(Up { status, started: false }))
     }
 
-    /// Starts a server. With `Port::Auto` a port that was snatched away is replaced by another.
+    /// Starts a server. With `Port::Auto` a port that was snatched away is replaced by another; data of ours that etcd
+    /// was ended over while it made it, so that nobody has ever used it, is made anew.
     pub(super) fn start(
         &self,
         binary: &Binary,
@@ -221,7 +230,7 @@ impl Instance {
         const ATTEMPTS: usize = 5;
         let mut data = DataDir::find_or_create(data_path, &self.dir)?;
         let mut lock = Some(lock);
-        let mut attempt = 1;
+        let (mut attempt, mut is_second) = (1, false);
         loop {
             let held = match lock.take() {
                 Some(held) => held,
@@ -233,9 +242,20 @@ impl Instance {
                 Err(StartError::Launch(LaunchError::PortTaken { .. })) if self.may_move() && attempt < ATTEMPTS => {
                     attempt += 1;
                 }
+                Err(StartError::Launch(LaunchError::Stillborn { .. })) if data.is_owned_by(&self.dir) && !is_second => {
+                    data.put_away(&self.dir)?;
+                    self.finish_wiping(data_path);
+                    data = DataDir::find_or_create(data_path, &self.dir)?;
+                    is_second = true;
+                }
                 result => return result,
             }
         }
+    }
+
+    /// Deletes what an interrupted reset left. If it resists, the next reset says so; this is no reason to fail.
+    pub(super) fn finish_wiping(&self, data_dir: &Path) {
+        Trash::left_beside(data_dir, &self.dir).into_iter().for_each(|trash| drop(trash.delete()));
     }
 
     fn launch(
@@ -284,7 +304,10 @@ impl Instance {
         record.pids = vec![identity.pid];
         record.process = Some(identity);
         record.ready_ms = u64::try_from(took.as_millis()).ok();
-        self.save(&record)?;
+        self.save(&record).inspect_err(|_| {
+            // A full disk, say. A call that fails leaves no server.
+            let _ = launched.child.running.kill();
+        })?;
         let status =
             self.describe(Some(record), std::slice::from_ref::<Running>(&launched.child.running), State::Ready);
         Ok(Foreground { status, launched })

@@ -85,7 +85,9 @@ impl Instance {
         }
         let _operation = self.begin_operation()?;
         let (stopped, _lock, record) = self.stop()?;
-        Ok(Down { stopped, data_dir: record.map_or_else(|| self.data_dir(), |record| record.data_dir) })
+        let data_dir = record.map_or_else(|| self.data_dir(), |record| record.data_dir);
+        self.finish_wiping(&data_dir);
+        Ok(Down { stopped, data_dir })
     }
 
     /// What [`Instance::reset`] would wipe, if anything.
