@@ -20,6 +20,9 @@ pub(crate) enum Command {
     /// Measure what the README promises, beside plain etcd, in one run
     #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask bench start --rounds 9")]
     Bench(Forwarded),
+    /// Try to break what the README promises: kills, forgeries, thieves, pauses
+    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask torture up --rounds 20")]
+    Torture(Forwarded),
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     etcd_xtask::in_workspace(&cli.global, |cx| match &cli.command {
         Command::Etcd(command) => command.run::<Cli>(cx),
         Command::Bench(args) => proof("bench", args, cx),
+        Command::Torture(args) => proof("torture", args, cx),
     })
 }
 

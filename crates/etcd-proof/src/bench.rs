@@ -36,7 +36,6 @@ use self::patience::Interrupted;
 pub(crate) use self::probe::run as probe;
 use self::report::{Report, SCHEMA};
 use self::scratch::Scratch;
-pub(crate) use self::scratch::guard;
 use crate::cli::{Bench, BenchName, Cli};
 
 /// What the benches have.
@@ -117,7 +116,7 @@ fn measure(args: &Bench, names: &[BenchName], cli: &Cli, cx: &Context) -> Result
         cx,
         effort: Effort::new(args.quick, args.rounds),
         installed: Installed::look(cx)?,
-        scratch: Scratch::open(&cli.xtask)?,
+        scratch: Scratch::open(&cx.workspace)?,
     };
     let mut benches = Vec::new();
     for name in names {

@@ -1,4 +1,4 @@
-//! Every argument and help text of `cargo xtask bench`. Declares; does nothing.
+//! Every argument and help text of `cargo xtask bench` and `torture`. Declares; does nothing.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub(crate) struct Cli {
     /// The program whose promises are tried
     #[arg(long, hide = true)]
     pub(crate) xtask: PathBuf,
-    /// The program that it becomes for commands that speak etcd's API, if it is not to be built
+    /// The program behind the commands that speak etcd's API, where it is not to be built
     #[arg(long, hide = true)]
     pub(crate) console: Option<PathBuf>,
     #[command(subcommand)]
@@ -24,10 +24,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Bench(Bench),
+    Torture(Torture),
     #[command(hide = true)]
     Probe(Probe),
     #[command(hide = true)]
     Guard(Guard),
+    #[command(hide = true)]
+    Writer(Writer),
 }
 
 /// Measure what the README promises, beside plain etcd, in one run
@@ -94,10 +97,61 @@ pub(crate) struct Probe {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Clear a bench's directory away when the bench is gone
+/// Try to break what the README promises: kills, forgeries, thieves, pauses, and what is true afterwards
+///
+/// Everything happens in directories and on ports of its own, and nothing of it stays; if it ends at a violation, the
+/// directory of that round does. Linux only.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask torture up --rounds 20\n  cargo xtask torture up --only kills --seed 7 --round 37"
+)]
+pub(crate) struct Torture {
+    /// What to torture [default: all of them]
+    #[arg(value_enum)]
+    pub(crate) name: Option<TortureName>,
+    /// How many rounds of each part [default: as many as the part is known to stand]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rounds: Option<u32>,
+    /// What all choices follow from [default: a new one, which is printed]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Only this part
+    #[arg(long, value_name = "PART")]
+    pub(crate) only: Option<String>,
+    /// Only this round, counted from 1
+    #[arg(long, value_name = "N", conflicts_with = "rounds", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) round: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TortureName {
+    /// Starting, stopping, wiping and installing etcd
+    Up,
+    /// Test runs, and those who sweep them
+    Runs,
+    /// Watches
+    Watch,
+    /// Deleting, and undoing it
+    Delete,
+}
+
+/// Clean up when stdin ends, as it does when who started this is killed
 #[derive(Args, Debug)]
 pub(crate) struct Guard {
+    /// The directory that goes, with all processes that belong to it
+    #[arg(long)]
     pub(crate) dir: PathBuf,
+}
+
+/// Write keys below `ETCD_TEST_PREFIX`, as tests do
+#[derive(Args, Debug)]
+pub(crate) struct Writer {
+    /// How many milliseconds it works
+    #[arg(long)]
+    pub(crate) milliseconds: u64,
+    /// How many processes it starts that do the same
+    #[arg(long, default_value_t = 0)]
+    pub(crate) children: u32,
 }
 
 #[cfg(test)]

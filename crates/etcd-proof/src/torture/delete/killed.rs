@@ -1,0 +1,119 @@
+//! `del` is killed with kill -9 at some moment, while another client goes on writing to the same keys. Nothing is gone
+//! that the undo file has not, what was written after the preview stays, and running both again ends it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, ensure};
+use etcd_keys::Connection;
+use etcd_keys::text::Escaped;
+use tokio::task::JoinHandle;
+
+use super::scene::{Scene, key, revision_of};
+use crate::torture::dice::Dice;
+use crate::torture::keyspace::Contents;
+use crate::torture::{Played, Round};
+use crate::wait;
+
+pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+    let keys = round.dice.number(500..8_000);
+    let scene = Scene::new(round, keys)?;
+    let before = scene.inside()?;
+    let writer = Writer::start(&scene.connection, keys, round);
+    let mut del = scene.del(before.len())?;
+    // Mostly when it has begun to write down what goes, or later: the way there is long.
+    if !round.dice.once_in(5) {
+        wait::until("an undo file", wait::PATIENCE, || Ok(del.is_over()? || !scene.undo_files()?.is_empty()))?;
+    }
+    wait::pause(round.dice.moment(20 + keys / 60));
+    let was_running = del.kill()?;
+    let written = round.runtime().block_on(writer.finish())?;
+    round.tally.add(if was_running { "kills" } else { "kills that came too late" }, 1);
+    round.tally.add("keys", keys);
+    round.tally.add("writes meanwhile", written.len() as u64);
+    scene.settle()?;
+
+    // What each key must be if it is there, or comes back.
+    let mut latest = before.clone();
+    latest.extend(written);
+    let left = scene.inside()?;
+    scene.neighbours_are_well()?;
+    let files = scene.undo_files()?;
+    let preview = files.first().map(|file| revision_of(file)).transpose()?;
+    for (key, (value, revision)) in &latest {
+        match left.get(key) {
+            Some(is) => ensure!(is == &(value.clone(), *revision), "`{}` is of revision {}", Escaped(key), is.1),
+            None => {
+                let preview = preview.unwrap_or(0);
+                ensure!(*revision <= preview, "`{}` is gone; it was written after the preview", Escaped(key));
+            }
+        }
+    }
+    let gone = latest.len() - left.len();
+    round.tally.add("keys deleted by then", gone as u64);
+
+    if round.dice.once_in(2) {
+        if let Some(file) = files.first() {
+            let undone = scene.undo(file)?;
+            // A file that was not finished is refused; then nothing had been deleted yet.
+            ensure!(undone.status.success() || gone == 0, "`undo` failed: {}", undone.stderr);
+        }
+        values_are("after undo", &latest, &scene.inside()?)?;
+        scene.neighbours_are_well()?;
+    }
+    let left = scene.inside()?.len();
+    scene.del(left)?.finish()?.ok()?;
+    ensure!(scene.inside()?.is_empty(), "the second `del` left {} keys", scene.inside()?.len());
+    // The newest first: it has what was left by the first one.
+    for file in scene.undo_files()? {
+        let undone = scene.undo(&file)?;
+        ensure!(
+            undone.status.success() || (gone == 0 && Some(&file) == files.first()),
+            "`undo` failed: {}",
+            undone.stderr
+        );
+    }
+    values_are("after all is undone", &latest, &scene.inside()?)?;
+    scene.neighbours_are_well()?;
+    Ok(Played::Through)
+}
+
+/// What comes back has other revisions.
+fn values_are(when: &str, expected: &Contents, there: &Contents) -> Result<()> {
+    for (key, (value, _)) in expected {
+        let is = there.get(key).map(|(value, _)| value);
+        ensure!(is == Some(value), "{when}, `{}` is {is:?}", Escaped(key));
+    }
+    ensure!(expected.len() == there.len(), "{when}, there are {} keys, not {}", there.len(), expected.len());
+    Ok(())
+}
+
+/// Another client, which writes to keys that are there or were.
+struct Writer {
+    over: Arc<AtomicBool>,
+    task: JoinHandle<Result<Contents>>,
+}
+
+impl Writer {
+    fn start(connection: &Connection, keys: u64, round: &mut Round<'_>) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let task = write(connection.clone(), keys, round.dice.fork(), Arc::clone(&over));
+        Self { over, task: round.runtime().spawn(task) }
+    }
+
+    async fn finish(self) -> Result<Contents> {
+        self.over.store(true, Ordering::SeqCst);
+        self.task.await?
+    }
+}
+
+async fn write(connection: Connection, keys: u64, mut dice: Dice, over: Arc<AtomicBool>) -> Result<Contents> {
+    let mut written = Contents::new();
+    while !over.load(Ordering::SeqCst) {
+        let key = key(dice.number(0..keys));
+        let value = format!("later-{}", written.len());
+        let revision = connection.all_keys().put(key.as_str(), value.as_str()).await?.revision;
+        written.insert(key.into(), (value.into(), revision));
+    }
+    Ok(written)
+}

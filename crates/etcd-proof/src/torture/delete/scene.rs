@@ -1,0 +1,116 @@
+//! A prefix to delete, its neighbours, and the commands that do it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use etcd_keys::{Connection, KeyRange};
+use etcd_local::Ephemeral;
+use tokio::runtime::Runtime;
+
+use crate::torture::Round;
+use crate::torture::calls::{Call, Pending};
+use crate::torture::keyspace::{self, Contents};
+use crate::torture::workspace::Workspace;
+use crate::wait;
+
+pub(super) const PREFIX: &str = "/CloudChamber/v0.1/racks/";
+/// Where keys are that have nothing to do with it, and sort beside it.
+const NEIGHBOURS: [&str; 5] = [
+    "/CloudChamber/v0.1/racks",
+    "/CloudChamber/v0.1/racks.",
+    "/CloudChamber/v0.1/racks0",
+    "/CloudChamber/v0.1/rack/",
+    "/CloudChamber/v0.1/Test/",
+];
+
+pub(super) struct Scene<'a> {
+    pub(super) connection: Connection,
+    pub(super) workspace: Workspace<'a>,
+    runtime: &'a Runtime,
+    endpoint: String,
+    neighbours: Contents,
+    _etcd: Ephemeral,
+}
+
+impl<'a> Scene<'a> {
+    /// So many keys below the prefix.
+    pub(super) fn new(round: &Round<'a>, keys: u64) -> Result<Self> {
+        let etcd = round.ephemeral()?;
+        let (endpoint, runtime) = (etcd.endpoints().concat(), round.runtime());
+        let connection = runtime.block_on(keyspace::connect(&endpoint))?;
+        let neighbours = NEIGHBOURS.iter().flat_map(|place| (0..40).map(move |n| format!("{place}{n}").into_bytes()));
+        runtime.block_on(keyspace::fill(&connection, neighbours))?;
+        runtime.block_on(keyspace::fill(&connection, (0..keys).map(|n| key(n).into_bytes())))?;
+        let workspace = round.workspace("w")?;
+        let (neighbours, _etcd) = (Contents::new(), etcd);
+        let mut scene = Self { connection, workspace, runtime, endpoint, neighbours, _etcd };
+        scene.neighbours = scene.outside()?;
+        Ok(scene)
+    }
+
+    pub(super) fn inside(&self) -> Result<Contents> {
+        self.runtime.block_on(keyspace::contents(&self.connection, KeyRange::prefix(PREFIX)))
+    }
+
+    fn outside(&self) -> Result<Contents> {
+        let mut all = self.runtime.block_on(keyspace::contents(&self.connection, KeyRange::all()))?;
+        all.retain(|key, _| !key.starts_with(PREFIX.as_bytes()));
+        Ok(all)
+    }
+
+    /// Whoever deletes or restores, does it below the prefix.
+    pub(super) fn neighbours_are_well(&self) -> Result<()> {
+        keyspace::same("outside the prefix", &self.neighbours, &self.outside()?)
+    }
+
+    /// `del` of all of it, which must be so many keys.
+    pub(super) fn del(&self, keys: usize) -> Result<Pending> {
+        let count = keys.to_string();
+        let args = ["del", PREFIX, "--prefix", "--yes", "--expect-count", &count, "--format", "json"];
+        self.workspace.start(self.workspace.console(&self.endpoint, &args))
+    }
+
+    pub(super) fn undo(&self, file: &std::path::Path) -> Result<Call> {
+        let file = file.display().to_string();
+        self.workspace.start(self.workspace.console(&self.endpoint, &["undo", &file, "--format", "json"]))?.finish()
+    }
+
+    /// The undo files, the newest first.
+    pub(super) fn undo_files(&self) -> Result<Vec<PathBuf>> {
+        let dir = self.workspace.path(".etcd/undo");
+        if !dir.exists() {
+            return Ok(Vec::new());
+        }
+        let mut files = fs::read_dir(&dir)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        files.sort();
+        files.reverse();
+        Ok(files)
+    }
+
+    /// Waits until etcd has done what a killed client had asked for: nothing changes for a while.
+    pub(super) fn settle(&self) -> Result<()> {
+        let revision =
+            || -> Result<i64> { Ok(self.runtime.block_on(self.connection.all_keys().prefix("\0"))?.revision) };
+        let (mut last, mut quiet) = (revision()?, 0);
+        wait::until("nothing changes any more", wait::PATIENCE, || {
+            wait::pause(std::time::Duration::from_millis(10));
+            let now = revision()?;
+            quiet = if now == last { quiet + 1 } else { 0 };
+            last = now;
+            Ok(quiet >= 5)
+        })
+    }
+}
+
+pub(super) fn key(number: u64) -> String {
+    format!("{PREFIX}{number:06}")
+}
+
+/// The revision of the preview that a `del` wrote down: the file's name ends in it.
+pub(super) fn revision_of(file: &std::path::Path) -> Result<i64> {
+    let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let revision = name.rsplit_once('-').and_then(|(_, revision)| revision.parse().ok());
+    revision.with_context(|| format!("`{name}` names no revision"))
+}

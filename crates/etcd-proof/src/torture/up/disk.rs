@@ -1,0 +1,94 @@
+//! A disk that is full, or nearly: etcd's start fails with a reason or succeeds, and what was acknowledged is there when
+//! there is room again.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, ensure};
+
+use super::record;
+use crate::guard;
+use crate::torture::workspace::Workspace;
+use crate::torture::{Played, Round};
+
+/// Room for a member: two of its preallocated log files, and some.
+const MEGABYTES: u64 = 150;
+
+pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+    let small = round.dir.join("small");
+    fs::create_dir(&small)?;
+    if !mount(&small)? {
+        return Ok(Played::Impossible("this user may not mount a file system to fill".to_owned()));
+    }
+    let played = on(round, &small);
+    match played {
+        Ok(_) => guard::unmount(&small)?,
+        // The guard unmounts it; what the server said is evidence.
+        Err(_) => drop(fs::copy(small.join("w/.etcd/default/etcd.log"), round.dir.join("etcd.log"))),
+    }
+    played
+}
+
+fn on(round: &mut Round<'_>, small: &Path) -> Result<Played> {
+    let workspace = round.workspace("small/w")?;
+    let before = round.dice.once_in(2);
+    if before {
+        record::put(&workspace.up()?, "dg==")?;
+        workspace.down()?;
+    }
+    let ballast = small.join("ballast");
+    let left = round.dice.number(0..if before { 4_000_000 } else { 140_000_000 });
+    fill(small, &ballast, left)?;
+    let call = workspace.call(&["etcd-up"])?.ends_with(&[0, 1])?;
+    if call.status.success() {
+        round.tally.add("starts in what was left", 1);
+    } else {
+        ensure!(call.stderr.contains("error: ") && call.stderr.contains("hint: "), "it says: {}", call.stderr);
+        ensure!(workspace.servers().is_empty(), "a start that failed left a server");
+        round.tally.add("refused starts", 1);
+    }
+    workspace.check_truth()?;
+    written_until_full(&workspace)?;
+    fs::remove_file(&ballast)?;
+    let key = record::get(&workspace.up()?)?;
+    ensure!(!before || key.as_deref() == Some("dg=="), "the key is gone: {key:?}");
+    workspace.down()?;
+    Ok(Played::Through)
+}
+
+/// A server that is up may die of it; its key stays. (A write that fails is not acknowledged.)
+fn written_until_full(workspace: &Workspace<'_>) -> Result<()> {
+    let status = workspace.status()?;
+    for _ in 0..20 {
+        if workspace.servers().is_empty() || record::put(&status, "dg==").is_err() {
+            break;
+        }
+    }
+    workspace.check_truth()
+}
+
+fn mount(dir: &Path) -> Result<bool> {
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", &format!("size={MEGABYTES}m"), "tmpfs"]).arg(dir);
+    mount.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(mount.status().is_ok_and(|status| status.success()))
+}
+
+/// Leaves at most so many bytes.
+fn fill(small: &Path, ballast: &Path, left: u64) -> Result<()> {
+    let room = rustix::fs::statvfs(small)?;
+    let size = (room.f_bavail * room.f_frsize).saturating_sub(left);
+    let mut file = File::create(ballast)?;
+    let block = vec![0; 1 << 20];
+    let mut written = 0;
+    while written < size {
+        let some = usize::try_from(size - written).unwrap_or(usize::MAX).min(block.len());
+        match file.write(block.get(..some).unwrap_or_default()) {
+            Ok(count @ 1..) => written += count as u64,
+            _ => break,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! A persistent server is killed with kill -9 again and again while clients write to it: every write that was
+//! acknowledged is there afterwards, with its value and its revision.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result, ensure};
+use etcd_keys::KeyRange;
+use rustix::process::Signal;
+use tokio::task::JoinSet;
+
+use crate::torture::keyspace::{self, Contents};
+use crate::torture::{Played, Round};
+use crate::wait;
+
+const KILLS: usize = 10;
+const CLIENTS: usize = 8;
+
+pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+    let workspace = round.workspace("w")?;
+    let mut acknowledged = Contents::new();
+    let mut endpoint = endpoint_of(&workspace.up()?)?;
+    for kill in 0..KILLS {
+        let over = Arc::new(AtomicBool::new(false));
+        let clients = Clients::start(round, &endpoint, kill, &over)?;
+        wait::pause(round.dice.moment(60));
+        workspace.signal_server(Signal::KILL)?;
+        over.store(true, Ordering::SeqCst);
+        let written = round.runtime().block_on(clients.finish())?;
+        round.tally.add("acknowledged writes", written.len() as u64);
+        round.tally.add("kills", 1);
+        acknowledged.extend(written);
+        endpoint = endpoint_of(&workspace.up()?)?;
+        let found = round.runtime().block_on(contents(&endpoint))?;
+        for (key, (value, revision)) in &acknowledged {
+            let key = String::from_utf8_lossy(key);
+            let is = found.get(key.as_bytes()).with_context(|| format!("`{key}` of revision {revision} is lost"))?;
+            ensure!(is == &(value.clone(), *revision), "`{key}` of revision {revision} is now of {}", is.1);
+        }
+    }
+    workspace.down()?;
+    Ok(Played::Through)
+}
+
+fn endpoint_of(status: &etcd_local::Status) -> Result<String> {
+    status.endpoints.first().cloned().context("a server without endpoint")
+}
+
+async fn contents(endpoint: &str) -> Result<Contents> {
+    keyspace::contents(&keyspace::connect(endpoint).await?, KeyRange::prefix("load/")).await
+}
+
+/// They write until their first error, or until it is over.
+struct Clients(JoinSet<Contents>);
+
+impl Clients {
+    fn start(round: &Round<'_>, endpoint: &str, kill: usize, over: &Arc<AtomicBool>) -> Result<Self> {
+        let mut clients = JoinSet::new();
+        for client in 0..CLIENTS {
+            let connection = round.runtime().block_on(keyspace::connect(endpoint))?;
+            let over = Arc::clone(over);
+            let write = async move {
+                let (keys, mut acknowledged) = (connection.all_keys(), Contents::new());
+                for number in 0.. {
+                    let key = format!("load/{kill}/{client}/{number}");
+                    match keys.put(key.as_str(), key.as_str()).await {
+                        Ok(put) => drop(acknowledged.insert(key.clone().into(), (key.into(), put.revision))),
+                        Err(_) => break,
+                    }
+                    if over.load(Ordering::SeqCst) {
+                        break;
+                    }
+                }
+                acknowledged
+            };
+            clients.spawn_on(write, round.runtime().handle());
+        }
+        Ok(Self(clients))
+    }
+
+    async fn finish(mut self) -> Result<Contents> {
+        let mut all = Contents::new();
+        while let Some(written) = self.0.join_next().await {
+            all.extend(written?);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,51 @@
+//! A hundred `etcd-up` at once: one server, and all of them say so.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use etcd_local::Status;
+use rustix::process::Signal;
+use serde::Deserialize;
+
+use crate::torture::calls::Pending;
+use crate::torture::{Played, Round};
+use crate::wait;
+
+const CALLS: usize = 100;
+
+#[derive(Deserialize)]
+struct Answer {
+    started: bool,
+    #[serde(flatten)]
+    status: Status,
+}
+
+pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+    let workspace = round.workspace("w")?;
+    // Nothing, data, or a server that was killed.
+    if round.dice.once_in(2) {
+        workspace.up()?;
+        match round.dice.once_in(2) {
+            true => workspace.down()?,
+            false => {
+                workspace.signal_server(Signal::KILL)?;
+                wait::until("a killed server is gone", wait::PATIENCE, || Ok(workspace.servers().is_empty()))?;
+            }
+        }
+    }
+    let start = |_| workspace.start(workspace.xtask(&["etcd-up", "--format", "json"]));
+    let calls = (0..CALLS).map(start).collect::<Result<Vec<Pending>>>()?;
+    let (mut pids, mut started) = (BTreeSet::new(), 0);
+    for call in calls {
+        let answer: Answer = call.finish()?.ok()?.json()?;
+        started += usize::from(answer.started);
+        pids.insert(answer.status.pids);
+    }
+    let servers = workspace.servers();
+    ensure!(started == 1, "{started} calls say that they started it");
+    ensure!(pids.len() == 1 && pids.first() == Some(&servers), "they name {pids:?}, there are {servers:?}");
+    ensure!(servers.len() == 1, "there are {} servers", servers.len());
+    round.tally.add("calls", CALLS as u64);
+    workspace.down()?;
+    Ok(Played::Through)
+}

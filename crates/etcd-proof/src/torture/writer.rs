@@ -1,0 +1,32 @@
+//! What stands in for tests inside a run: a process that joins it as tests do, and writes keys in sandboxes of its own;
+//! and children of it that do the same.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use etcd_sandbox::Sandbox;
+use etcd_xtask::Exit;
+
+use crate::cli::Writer;
+
+pub(crate) fn writer(args: &Writer) -> Result<Exit> {
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let milliseconds = args.milliseconds.to_string();
+    let spawn = |_| {
+        let mut command = Command::new(&own);
+        command.args(["--xtask", "-", "writer", "--milliseconds", &milliseconds]).stdin(Stdio::null()).spawn()
+    };
+    let children = (0..args.children).map(spawn).collect::<Result<Vec<_>, _>>()?;
+    let until = Instant::now() + Duration::from_millis(args.milliseconds);
+    let sandbox = Sandbox::open_blocking("torture::writer")?;
+    let mut number = 0;
+    while Instant::now() < until {
+        sandbox.block_on(sandbox.put(format!("key/{number}"), "written"))?;
+        number += 1;
+    }
+    for mut child in children {
+        child.wait()?;
+    }
+    Ok(Exit::SUCCESS)
+}

@@ -1,0 +1,180 @@
+//! A short form of each torture, from a seed that never changes: `cargo xtask torture` plays the long ones. And that a
+//! torture ends as it promises: with the means to play it again, and with nothing left behind.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// A torture with a place of its own for temporary files.
+struct Torture {
+    tmp: tempfile::TempDir,
+    command: Command,
+}
+
+impl Torture {
+    fn new(args: &[&str]) -> Self {
+        Self::of(program("xtask"), args)
+    }
+
+    fn of(xtask: &Path, args: &[&str]) -> Self {
+        let tmp = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-proof"));
+        command.arg("--xtask").arg(xtask).arg("--console").arg(program("etcd-console"));
+        command.args(["torture", "--seed", "7"]).args(args).env("TMPDIR", tmp.path()).stdin(Stdio::null());
+        Self { tmp, command }
+    }
+
+    fn play(&mut self) -> Output {
+        self.command.output().unwrap()
+    }
+
+    fn left(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.tmp.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    fn processes(&self) -> Vec<String> {
+        let mark = self.tmp.path().to_str().unwrap();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let read = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).replace('\0', " ");
+        let lines = entries.map(|entry| (read(entry.path().join("cmdline")), read(entry.path().join("environ"))));
+        lines.filter(|(line, environ)| line.contains(mark) || environ.contains(mark)).map(|(line, _)| line).collect()
+    }
+}
+
+/// A program of this workspace as it was built last; built, if it never was.
+fn program(name: &str) -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    let dir = PROGRAMS.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_BIN_EXE_etcd-proof")).parent().unwrap().to_owned();
+        if !["xtask", "etcd-console"].iter().all(|name| dir.join(name).is_file()) {
+            let build = Command::new("cargo").args(["build", "--quiet", "-p", "xtask", "-p", "etcd-console"]).status();
+            assert!(build.unwrap().success());
+        }
+        dir
+    });
+    Path::new(Box::leak(dir.join(name).into_boxed_path()))
+}
+
+/// Plays a part, which finds nothing and leaves nothing.
+#[track_caller]
+fn holds(name: &str, part: &str, rounds: &str) {
+    let mut torture = Torture::new(&[name, "--only", part, "--rounds", rounds]);
+    let output = torture.play();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let line = said.lines().find(|line| line.starts_with(&format!("{name} {part}:"))).expect(&said);
+    assert!(said.starts_with("seed 7\n"), "{said}");
+    assert!(line.contains(&format!(" {rounds} rounds")) || line.contains("skipped: "), "{line}");
+    assert_eq!((torture.left(), torture.processes()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn kills() {
+    holds("up", "kills", "4");
+}
+
+#[test]
+fn parallel_starts() {
+    holds("up", "parallel", "1");
+}
+
+#[test]
+fn thieves() {
+    holds("up", "thieves", "2");
+}
+
+#[test]
+fn forged_state() {
+    holds("up", "forged", "3");
+}
+
+#[test]
+fn paused_servers() {
+    holds("up", "paused", "1");
+}
+
+#[test]
+fn full_disks() {
+    holds("up", "disk", "2");
+}
+
+#[test]
+fn kills_under_load() {
+    holds("up", "load", "1");
+}
+
+#[test]
+fn killed_runs() {
+    holds("runs", "killed", "1");
+}
+
+#[test]
+fn runs_on_a_stopped_server() {
+    holds("runs", "stopped", "1");
+}
+
+#[test]
+fn watch_faults() {
+    holds("watch", "faults", "1");
+}
+
+#[test]
+fn killed_dels() {
+    holds("delete", "dels", "2");
+}
+
+#[test]
+fn damaged_undo_files() {
+    holds("delete", "undo-files", "1");
+}
+
+/// An `xtask` that says what is not true: as a product would that is broken.
+#[test]
+fn a_violation_is_told_with_what_plays_it_again_and_its_directory_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let liar = dir.path().join("xtask");
+    let ready = r#"{"instance":"default","state":"ready","endpoints":[],"pids":[1],"data_dir":"","log":""}"#;
+    fs::write(&liar, format!("#!/bin/sh\necho '{ready}'\n")).unwrap();
+    fs::set_permissions(&liar, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut torture = Torture::of(&liar, &["up", "--only", "paused", "--rounds", "3"]);
+    let output = torture.play();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: torture up, paused, round 1: `etcd-up` says pids [1], there are []"), "{said}");
+    assert!(said.contains("hint: `cargo xtask torture up --only paused --seed 7 --round 1` plays it again"), "{said}");
+    let kept = said.lines().find_map(|line| line.trim().strip_prefix("kept: ")).expect(&said);
+    assert!(Path::new(kept).join("paused-0000001/said-w/0000.out").is_file(), "{said}");
+    assert!(torture.processes().is_empty());
+}
+
+/// kill -9 of the torture itself, while servers of it run: its guard leaves nothing.
+#[test]
+fn a_torture_that_is_killed_leaves_nothing() {
+    let mut torture = Torture::new(&["up", "--only", "load", "--rounds", "50"]);
+    let mut running = torture.command.stdout(Stdio::null()).spawn().unwrap();
+    eventually("a server of it runs", || torture.processes().iter().any(|line| line.contains("--data-dir=")));
+    running.kill().unwrap();
+    running.wait().unwrap();
+    eventually("all is gone", || torture.processes().is_empty() && torture.left().is_empty());
+}
+
+#[test]
+fn a_part_that_is_none_is_refused_with_those_that_are() {
+    let output = Torture::new(&["watch", "--only", "nothing"]).play();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("there is no part `nothing`") && said.contains("faults"), "{said}");
+}
+
+#[track_caller]
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed().as_secs() < 60, "{what}: never");
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    }
+}
