@@ -189,7 +189,12 @@ impl Run {
         };
         let (mut keys, path) = (0, self.lock.path().to_owned());
         drop(self.lock);
-        let lock = alone_within(STRAGGLERS, &path, &self.id).await;
+        let lock = match alone_within(STRAGGLERS, &path, &self.id).await {
+            Tried::Free(lock) => Some(lock),
+            Tried::Held => None,
+            // Another cleaner had it, found us dead, and is through already; or this file system has no such locks.
+            Tried::Unknown => return Self::sweep_again(&self.registry, &self.id).await,
+        };
         let done = match claim.delete_keys(&mut keys).await {
             Ok(()) if lock.is_some() => claim.finish(&mut keys).await,
             done => done,
@@ -263,14 +268,13 @@ impl Drop for Keeping {
     }
 }
 
-/// The lock of a run whose processes are ending; `None`: one of them does not.
-async fn alone_within(patience: Duration, path: &Path, id: &RunId) -> Option<Alone> {
+/// The lock of a run whose processes are ending: held, if one of them does not.
+async fn alone_within(patience: Duration, path: &Path, id: &RunId) -> Tried {
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         match Alone::attempt(path, id) {
-            Tried::Free(lock) => return Some(lock),
-            _ if tokio::time::Instant::now() >= deadline => return None,
-            _ => tokio::time::sleep(PACE).await,
+            Tried::Held if tokio::time::Instant::now() < deadline => tokio::time::sleep(PACE).await,
+            tried => return tried,
         }
     }
 }

@@ -174,9 +174,16 @@ async fn an_owner_sweeps_though_others_clean_at_the_same_time() {
             }
         })
     };
-    for _ in 0..rounds(20) {
-        let run = server.run(&registry, |plan| plan, 100).await;
-        let (id, ended) = (run.id().clone(), run.sweep().await.unwrap());
+    for round in 0..rounds(20) {
+        let run = server.run(&registry, |plan| plan, if round % 2 == 0 { 100 } else { 1_200 }).await;
+        // A process that ends a little later: the one who looks more often is the first to have the lock alone.
+        let last = std::fs::File::open(run.lock()).unwrap();
+        last.lock_shared().unwrap();
+        let id = run.id().clone();
+        let sweeping = tokio::spawn(run.sweep());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        drop(last);
+        let ended = sweeping.await.unwrap().unwrap();
         assert!(!ended.lost && !ended.stragglers, "{ended:?}");
         assert!(registry.entry(&id).await.unwrap().is_none());
     }
