@@ -20,6 +20,8 @@ use crate::wait::{self, Deadline};
 const OUTPUT_LIMIT: u64 = 16 << 20;
 /// How often a silent helper is looked at: whether it ended while something else keeps its pipe open.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long the pipe of a helper that has ended must be silent before nothing more is expected of it.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How long a program that was just written may still be open for writing in a child that another thread forked.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -180,9 +182,11 @@ impl Helper {
         let deadline = Deadline::after(patience);
         let mut running = self.start()?;
         let pieces = running.drain().map_err(|source| self.unusable(source))?;
-        let (mut tail, mut received) = (Tail::default(), 0_u64);
+        let (mut tail, mut received, mut silent) = (Tail::default(), 0_u64, Duration::ZERO);
         loop {
-            match pieces.recv_timeout(LOOK.min(deadline.remaining())) {
+            let piece = pieces.recv_timeout(LOOK.min(deadline.remaining()));
+            silent = if piece.is_ok() || !running.has_ended() { Duration::ZERO } else { silent + LOOK };
+            match piece {
                 Ok(Piece::Out(bytes)) => {
                     received = received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                     if received > limit {
@@ -191,8 +195,11 @@ impl Helper {
                     sink(&bytes).map_err(|source| self.unusable(source))?;
                 }
                 Ok(Piece::Err(bytes)) => tail.push(&bytes),
-                // It is gone and its pipe is silent: a grandchild holds it open, whose output nobody asked for.
-                Err(RecvTimeoutError::Timeout) if running.has_ended() => break,
+                // It is gone and its pipe is silent: a grandchild holds it open, whose output nobody asked for. On a busy
+                // machine it may be our own reader that did not get its turn yet.
+                Err(RecvTimeoutError::Timeout) if running.has_ended() && (silent >= SILENCE || deadline.expired()) => {
+                    break;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

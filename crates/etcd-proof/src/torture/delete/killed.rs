@@ -15,16 +15,35 @@ use crate::torture::keyspace::Contents;
 use crate::torture::{Played, Round};
 use crate::wait;
 
+/// When the kill comes: at some moment from then on.
+#[derive(Clone, Copy)]
+enum Phase {
+    Beginning,
+    /// What goes is being written down.
+    Noting,
+    /// All of it is: keys go.
+    Deleting,
+}
+
+impl Phase {
+    fn has_come(self, scene: &Scene<'_>) -> Result<bool> {
+        let file = scene.undo_files()?.into_iter().next();
+        Ok(match (self, file) {
+            (Self::Beginning, _) | (Self::Noting, Some(_)) => true,
+            (Self::Deleting, Some(file)) => String::from_utf8_lossy(&std::fs::read(file)?).contains("{\"end\":"),
+            (_, None) => false,
+        })
+    }
+}
+
 pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     let keys = round.dice.number(500..8_000);
     let scene = Scene::new(round, keys)?;
     let before = scene.inside()?;
     let writer = Writer::start(&scene.connection, keys, round);
     let mut del = scene.del(before.len())?;
-    // Mostly when it has begun to write down what goes, or later: the way there is long.
-    if !round.dice.once_in(5) {
-        wait::until("an undo file", wait::PATIENCE, || Ok(del.is_over()? || !scene.undo_files()?.is_empty()))?;
-    }
+    let phase = round.dice.pick([Phase::Beginning, Phase::Noting, Phase::Deleting, Phase::Deleting]);
+    wait::until("the phase to strike in", wait::PATIENCE, || Ok(del.is_over()? || phase.has_come(&scene)?))?;
     wait::pause(round.dice.moment(20 + keys / 60));
     let was_running = del.kill()?;
     let written = round.runtime().block_on(writer.finish())?;
