@@ -128,7 +128,9 @@ async fn an_interrupted_sweep_is_finished_by_the_next() {
     assert!(sweeping.await.unwrap_err().is_cancelled());
     let left = entry(&registry, &run.id).await;
     assert!(left.found.record().is_some_and(|record| record.state == State::Sweeping) && left.keys > 0, "{left:?}");
-    assert_eq!(sweep(&registry, &left).await, Swept::Gone(left.keys));
+    // The last transaction of the first sweep may have been on its way.
+    let swept = sweep(&registry, &left).await;
+    assert!(matches!(swept, Swept::Gone(gone) if gone > 0 && gone <= left.keys), "{swept:?}, {left:?}");
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
 }
 
