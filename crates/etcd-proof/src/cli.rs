@@ -146,9 +146,9 @@ pub(crate) struct Guard {
 /// Write keys below `ETCD_TEST_PREFIX`, as tests do
 #[derive(Args, Debug)]
 pub(crate) struct Writer {
-    /// How many milliseconds it works
+    /// It works until there is this file, and not longer than a minute
     #[arg(long)]
-    pub(crate) milliseconds: u64,
+    pub(crate) until: PathBuf,
     /// How many processes it starts that do the same
     #[arg(long, default_value_t = 0)]
     pub(crate) children: u32,

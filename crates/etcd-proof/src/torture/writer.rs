@@ -10,18 +10,19 @@ use etcd_xtask::Exit;
 
 use crate::cli::Writer;
 
+const LONGEST: Duration = Duration::from_secs(60);
+
 pub(crate) fn writer(args: &Writer) -> Result<Exit> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;
-    let milliseconds = args.milliseconds.to_string();
     let spawn = |_| {
         let mut command = Command::new(&own);
-        command.args(["--xtask", "-", "writer", "--milliseconds", &milliseconds]).stdin(Stdio::null()).spawn()
+        command.args(["--xtask", "-", "writer", "--until"]).arg(&args.until).stdin(Stdio::null()).spawn()
     };
     let children = (0..args.children).map(spawn).collect::<Result<Vec<_>, _>>()?;
-    let until = Instant::now() + Duration::from_millis(args.milliseconds);
+    let latest = Instant::now() + LONGEST;
     let sandbox = Sandbox::open_blocking("torture::writer")?;
     let mut number = 0;
-    while Instant::now() < until {
+    while Instant::now() < latest && !args.until.exists() {
         sandbox.block_on(sandbox.put(format!("key/{number}"), "written"))?;
         number += 1;
     }

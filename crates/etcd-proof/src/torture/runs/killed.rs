@@ -2,6 +2,7 @@
 //! have ended and somebody has swept, nothing of them is left, and nothing else is touched.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -18,8 +19,6 @@ use crate::torture::{Played, Round, arena};
 use crate::wait;
 
 const RUNS: usize = 4;
-/// How many milliseconds the tests of a run take, if nobody kills them.
-const TESTS: &str = "1500";
 const BUILD: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,7 +43,9 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     let line = ["run", "--endpoints", &endpoint, "--", "true"];
     workspace.start(workspace.xtask(&line))?.finish_within(BUILD)?.ok()?;
     let proof = round.programs().proof.display().to_string();
-    let writer = [proof.as_str(), "--xtask", "-", "writer", "--milliseconds", TESTS, "--children", "2"];
+    let end = workspace.path("end-of-tests");
+    let until = end.display().to_string();
+    let writer = [proof.as_str(), "--xtask", "-", "writer", "--until", &until, "--children", "2"];
     let line: Vec<&str> = ["run", "--endpoints", &endpoint, "--"].into_iter().chain(writer).collect();
     let runs = (0..RUNS).map(|_| workspace.start(workspace.xtask(&line))).collect::<Result<Vec<Pending>>>()?;
     for run in &runs {
@@ -67,6 +68,8 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
         kill(run.pid(), victim, &workspace)?;
         round.tally.add("killed runs", 1);
     }
+    wait::pause(round.dice.moment(300));
+    fs::write(&end, "")?;
     for run in runs {
         // Those that were not killed end as runs do.
         run.finish()?;
