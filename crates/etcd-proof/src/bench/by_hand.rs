@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::process::Finished;
-use super::report::{Row, Unit};
+use super::report::{Counted, Row};
 use super::workspace::Workspace;
 use super::{Notes, Subject};
 
@@ -74,7 +74,7 @@ pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> 
         more.push(running - hand);
         much_more.push(ephemeral - hand);
     }
-    let tests = Unit::Tests.of(3);
+    let tests = Counted::Tests.of(3);
     let beside =
         |what: &str, ours| -> Result<Row> { Row::new(what, "ms", ours)?.size(tests).beside("by hand", hand.clone()) };
     Ok(vec![

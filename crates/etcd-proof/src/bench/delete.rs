@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::effort::KEYS;
 use super::keyspace::{ETCDCTL, Keyspace, Latency, PREFIX, Sides};
 use super::process::{Finished, finish, succeed};
-use super::report::{Row, Size, Unit};
+use super::report::{Counted, Row, Size};
 use super::{Notes, Subject};
 
 /// What is measured first of all.
@@ -25,7 +25,7 @@ pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> 
             seen.round(*keys, subject, notes)?;
         }
         let is_last = subject.effort.keys().last() == Some(keys);
-        rows.push(seen.rows(Unit::Keys.of(*keys), is_last)?);
+        rows.push(seen.rows(Counted::Keys.of(*keys), is_last)?);
     }
     // The sizes of one thing below each other.
     let things = rows.first().map_or(0, Vec::len);

@@ -12,7 +12,7 @@ use super::machine::{self, NEW};
 use super::plain::{self, Plain};
 use super::probe::Probed;
 use super::process::{answer, succeed};
-use super::report::{Row, Unit};
+use super::report::{Counted, Row};
 use super::start::PLAIN;
 use super::workspace::{self, Workspace};
 use super::{Notes, Subject, by_hand, keyspace};
@@ -165,7 +165,7 @@ fn growth(rounds: u32, scene: &Scene<'_>, notes: &mut Notes) -> Result<Vec<Row>>
             let test = || keyspace::put(&Plain::new(subject, &scene.etcd)?.start()?.url, "/a");
             plain.push(one_after_the_other(*tests, test)?);
         }
-        let row = Row::new(TESTS, "ms", sandboxes)?.size(Unit::Tests.of(*tests));
+        let row = Row::new(TESTS, "ms", sandboxes)?.size(Counted::Tests.of(*tests));
         if !ours.is_empty() {
             with_ours.push(row.clone().beside(EPHEMERAL, ours)?);
         }

@@ -129,7 +129,7 @@ fn seconds(value: f64, unit: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::Unit;
+    use crate::bench::report::Counted;
     use crate::bench::report::tests::example;
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn lines_are_of_each_side_and_in_order() {
         let row = |count, other: &str| {
-            let row = Row::new(isolation::TESTS, "ms", vec![count as f64]).unwrap().size(Unit::Tests.of(count));
+            let row = Row::new(isolation::TESTS, "ms", vec![count as f64]).unwrap().size(Counted::Tests.of(count));
             row.beside(other, vec![1e3]).unwrap()
         };
         let rows = [row(10, "a"), row(1, "a"), row(1, "b"), row(10, "b")];

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::effort::KEYS;
 use super::keyspace::{Keyspace, PREFIX, Sides};
 use super::process::{Finished, finish, succeed};
-use super::report::{Row, Unit};
+use super::report::{Counted, Row};
 use super::{Notes, Subject};
 
 /// What is measured first of all.
@@ -20,7 +20,7 @@ pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> 
     for keys in subject.effort.keys() {
         let is_last = subject.effort.keys().last() == Some(keys);
         let target = |row: Row, most| if is_last { row.at_most(most).judged_if(*keys == KEYS) } else { row };
-        let size = Unit::Keys.of(*keys);
+        let size = Counted::Keys.of(*keys);
         let keyspace = Keyspace::with_keys(subject, *keys)?;
         let (mut all, mut count) = (Sides::default(), Vec::new());
         for _ in 0..rounds {

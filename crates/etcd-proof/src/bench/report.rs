@@ -96,20 +96,20 @@ pub(super) struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Size {
     pub(super) count: u64,
-    pub(super) of: Unit,
+    pub(super) of: Counted,
 }
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Unit {
+pub(super) enum Counted {
     Keys,
     Events,
     Tests,
     Records,
 }
 
-impl Unit {
+impl Counted {
     pub(super) fn of(self, count: u64) -> Size {
         Size { count, of: self }
     }
@@ -214,13 +214,13 @@ pub(super) mod tests {
     pub(in super::super) fn example() -> Report {
         let growing = |count, ours: f64, other: f64| {
             let row = Row::new(read::ALL, "s", vec![ours * 0.8, ours * 2.0, ours]).unwrap();
-            row.size(Unit::Keys.of(count)).beside("etcdctl", vec![other]).unwrap()
+            row.size(Counted::Keys.of(count)).beside("etcdctl", vec![other]).unwrap()
         };
         let read = vec![
             growing(10_000, 0.05, 0.09),
             growing(100_000, 0.18, 0.6).at_most(4.0).judged_if(false),
             growing(1_000_000, 1.5, 5.9).at_most(4.0).judged_if(true),
-            Row::new("its memory", "MB", vec![61.0]).unwrap().size(Unit::Keys.of(1_000_000)).at_most(60.0),
+            Row::new("its memory", "MB", vec![61.0]).unwrap().size(Counted::Keys.of(1_000_000)).at_most(60.0),
         ];
         let start = vec![
             Row::new("fresh start", "ms", vec![34.0, 30.0, 41.0]).unwrap(),

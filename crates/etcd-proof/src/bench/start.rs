@@ -8,7 +8,7 @@ use semver::Version;
 
 use super::machine::{self, NEW, OLD};
 use super::plain::Plain;
-use super::report::{Row, Unit};
+use super::report::{Counted, Row};
 use super::workspace::Workspace;
 use super::{Notes, Subject, keyspace};
 
@@ -93,7 +93,7 @@ fn restarts_with_keys(rounds: u32, etcd: &Path, subject: &Subject<'_>) -> Result
             ours.xtask(&["etcd-down"])?;
             plain_took.push(plain.start()?.ready_ms / 1e3);
         }
-        rows.push(Row::new(RESTART, "s", took)?.size(Unit::Keys.of(*keys)).beside(PLAIN, plain_took)?);
+        rows.push(Row::new(RESTART, "s", took)?.size(Counted::Keys.of(*keys)).beside(PLAIN, plain_took)?);
     }
     Ok(rows)
 }

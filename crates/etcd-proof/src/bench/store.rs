@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::effort::RECORDS;
 use super::machine::{self, NEW};
 use super::process::answer;
-use super::report::{Row, Unit};
+use super::report::{Counted, Row};
 use super::{Notes, Subject, workspace};
 
 const PACKAGE: &str = "cloudchamber-store";
@@ -55,7 +55,7 @@ fn rows(said: &str, records: u64) -> Result<Vec<Row>> {
     let answer: Answer = serde_json::from_str(said).with_context(|| format!("`{EXAMPLE}` answered no rows"))?;
     ensure!(!answer.rows.is_empty(), "`{EXAMPLE}` measured nothing");
     let row = |Measured { what, unit, ours, other }| -> Result<Row> {
-        let row = Row::new(what, &unit, ours)?.size(Unit::Records.of(records)).beside(OTHER, other)?;
+        let row = Row::new(what, &unit, ours)?.size(Counted::Records.of(records)).beside(OTHER, other)?;
         Ok(row.ratio_at_most(RATIO).judged_if(records == RECORDS))
     };
     answer.rows.into_iter().map(row).collect()

@@ -162,6 +162,6 @@ store: 3 rounds, 12 s
     fn counts_are_short() {
         let counts = [0, 1, 999, 1_000, 10_001, 300_000, 1_000_000, 1_500_000].map(rounded);
         assert_eq!(counts, ["0", "1", "999", "1k", "10001", "300k", "1M", "1500k"]);
-        assert_eq!(counted(crate::bench::report::Unit::Tests.of(1)), "1 test");
+        assert_eq!(counted(crate::bench::report::Counted::Tests.of(1)), "1 test");
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use super::effort::EVENTS;
 use super::keyspace::{Keyspace, PREFIX, Sides};
 use super::process::{Finished, Running};
-use super::report::{Row, Unit};
+use super::report::{Counted, Row};
 use super::{Notes, Subject, patience};
 
 /// etcdctl shows a change in so many lines: `PUT`, key, value.
@@ -25,7 +25,7 @@ pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> 
         sides.etcdctl.extend(etcdctl(events, subject)?);
         first.push(first_event(subject)?);
     }
-    let size = Unit::Events.of(events);
+    let size = Counted::Events.of(events);
     let judged = events == EVENTS;
     let mut rows = Vec::new();
     let user = sides.row("`watch --prefix`, processor time", "s", size, |run| run.user_seconds)?;
