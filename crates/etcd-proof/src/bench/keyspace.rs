@@ -10,10 +10,11 @@ use etcd_local::Ephemeral;
 use etcd_local::binary::Wanted;
 use serde::Deserialize;
 
+use super::machine::NEW;
 use super::process::{Finished, succeed};
 use super::report::{Row, Size};
 use super::workspace::Workspace;
-use super::{Notes, Subject, machine, patience, workspace};
+use super::{Notes, Subject, patience, workspace};
 
 /// Where the keys are.
 pub(super) const PREFIX: &str = "/bench/";
@@ -29,8 +30,7 @@ pub(super) struct Keyspace<'a> {
 
 impl<'a> Keyspace<'a> {
     pub(super) fn new(subject: &'a Subject<'a>) -> Result<Self> {
-        let binary = machine::etcd(&machine::NEW, subject.cx)?;
-        let builder = subject.cx.builder()?.etcd(Wanted::At(binary));
+        let builder = subject.cx.builder()?.etcd(Wanted::Exactly(NEW));
         // A million keys, written and deleted, take more than the 2 GiB of the default.
         let etcd = builder.arg("--quota-backend-bytes=8589934592").start_ephemeral()?;
         Ok(Self { subject, etcd, workspace: Workspace::new(subject, None)? })

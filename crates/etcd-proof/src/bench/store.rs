@@ -9,7 +9,7 @@ use etcd_local::binary::Wanted;
 use serde::Deserialize;
 
 use super::effort::RECORDS;
-use super::machine::{self, NEW};
+use super::machine::NEW;
 use super::process::answer;
 use super::report::{Counted, Row};
 use super::{Notes, Subject, workspace};
@@ -38,8 +38,7 @@ pub(super) fn measure(rounds: u32, subject: &Subject<'_>, _: &mut Notes) -> Resu
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(PACKAGE);
     let source = package.join("examples").join(EXAMPLE).with_extension("rs");
     ensure!(source.is_file(), "there is no `{}`, which makes the calls", source.display());
-    let binary = machine::etcd(&NEW, subject.cx)?;
-    let etcd = subject.cx.builder()?.etcd(Wanted::At(binary)).start_ephemeral()?;
+    let etcd = subject.cx.builder()?.etcd(Wanted::Exactly(NEW)).start_ephemeral()?;
     let records = subject.effort.records();
     let mut cargo = Command::new("cargo");
     workspace::without_settings(&mut cargo);
