@@ -1,10 +1,10 @@
 //! Asking before something is destroyed: on a terminal. Elsewhere nobody can answer, so that silence is a no.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 
 use anyhow::Result;
 
-use crate::output::{Exit, Failure};
+use crate::output::{self, Exit, Failure};
 
 /// What is asked.
 pub(crate) struct Question<'a> {
@@ -26,8 +26,7 @@ pub(crate) fn ask(question: &Question<'_>) -> Result<()> {
         let what = format!("refused to delete {what}: there is nobody to ask");
         return Err(refused(what, "`--yes` does it without asking"));
     }
-    eprint!("{examples}Delete {what}? [y/N] ");
-    io::stderr().flush()?;
+    output::say_part(format_args!("{examples}Delete {what}? [y/N] "));
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     match line.trim().to_ascii_lowercase().as_str() {

@@ -8,7 +8,7 @@ use etcd_keys::{Connect, Connection};
 use serde::Deserialize;
 
 use crate::cli::Global;
-use crate::output::{Exit, Failure};
+use crate::output::{self, Exit, Failure};
 
 pub(crate) struct Context {
     pub(crate) global: Global,
@@ -40,7 +40,7 @@ impl Context {
     /// Says something that is not the answer.
     pub(crate) fn note(&self, text: std::fmt::Arguments<'_>) {
         if !self.global.quiet {
-            eprintln!("{text}");
+            output::say(format_args!("{text}"));
         }
     }
 

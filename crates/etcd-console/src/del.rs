@@ -198,9 +198,11 @@ async fn delete(
     };
     progress.clear();
     let Deleted { deleted, total, .. } = deletion.progress();
-    eprintln!("{deleted} of {total} keys were deleted; the same command deletes the rest, as many as --dry-run counts");
+    output::say(format_args!(
+        "{deleted} of {total} keys were deleted; the same command deletes the rest, as many as --dry-run counts"
+    ));
     if let Some(path) = undo {
-        eprintln!("  undo: cargo xtask undo {}", path.display());
+        output::say(format_args!("  undo: cargo xtask undo {}", path.display()));
     }
     match interrupted {
         Some(error) => Err(error.into()),

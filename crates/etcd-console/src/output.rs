@@ -40,9 +40,9 @@ impl std::error::Error for Failure {}
 
 /// Prints an error: what, why, and what to do next.
 pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error}");
+    say(format_args!("error: {error}"));
     if let Some(Failure { exit, next, .. }) = error.downcast_ref() {
-        eprintln!("hint: {next}");
+        say(format_args!("hint: {next}"));
         return ExitCode::from(*exit as u8);
     }
     let of_etcd = match error.downcast_ref::<etcd_sandbox::Error>() {
@@ -50,18 +50,18 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         _ => of_etcd(error),
     };
     if let Some(error) = of_etcd {
-        eprintln!("hint: {}", next_step(&error.kind));
+        say(format_args!("hint: {}", next_step(&error.kind)));
         let unreachable = matches!(error.kind, Kind::Unreachable);
         return ExitCode::from(if unreachable { Exit::NotRunning } else { Exit::Failure } as u8);
     }
     for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+        say(format_args!("  because: {cause}"));
     }
     match error.downcast_ref::<UndoError>() {
         Some(UndoError::AnotherCluster { .. }) => {
-            eprintln!("hint: `--any-cluster` puts the keys into this one all the same")
+            say(format_args!("hint: `--any-cluster` puts the keys into this one all the same"))
         }
-        Some(_) => eprintln!("hint: nothing was changed; `del` names the undo file that it wrote"),
+        Some(_) => say(format_args!("hint: nothing was changed; `del` names the undo file that it wrote")),
         None => {}
     }
     ExitCode::from(Exit::Failure as u8)
@@ -90,6 +90,17 @@ fn next_step(kind: &Kind) -> &'static str {
 /// Whether the reader of our output, `head` say, simply had enough.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Says something on stderr, on a line of its own; unlike `eprintln!` it does not panic where nobody can hear it.
+pub(crate) fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Says something on stderr that a line does not end with.
+pub(crate) fn say_part(text: std::fmt::Arguments<'_>) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
 }
 
 /// Stdout, in large writes.
@@ -166,13 +177,13 @@ impl Progress {
             self.drawn = std::time::Instant::now();
             let mut line = String::from("\r");
             let _ = write!(line, "{:<60}", text());
-            eprint!("{line}");
+            say_part(format_args!("{line}"));
         }
     }
 
     pub(crate) fn clear(&mut self) {
         if self.shown && self.drawn > self.began {
-            eprint!("\r{:60}\r", "");
+            say_part(format_args!("\r{:60}\r", ""));
         }
     }
 }

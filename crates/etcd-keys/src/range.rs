@@ -5,8 +5,8 @@ use std::fmt;
 use crate::text::Escaped;
 
 /// A set of keys as etcd's requests spell it: `key` alone, or from `key` up to, without, `range_end`; a
-/// `range_end` of one zero byte means no end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// `range_end` of one zero byte means no end. `Debug` is as readable as `Display`.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyRange {
     /// A box, as errors carry ranges and should be small.
     key: Box<[u8]>,
@@ -17,7 +17,7 @@ pub struct KeyRange {
 const FIRST_KEY: &[u8] = &[0];
 
 /// Where a range ends.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum End {
     /// It is the key alone.
     Itself,
@@ -160,6 +160,12 @@ impl<const N: usize> From<&[u8; N]> for KeyRange {
 impl From<&Self> for KeyRange {
     fn from(range: &Self) -> Self {
         range.clone()
+    }
+}
+
+impl fmt::Debug for KeyRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What all sandboxes of this process share: one connection, one runtime for it, and the run: the one that the
 //! environment names, or else one of the process's own, swept when the process ends.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -149,7 +150,9 @@ async fn end_with(connection: Connection, key: String, id: RunId) {
 
 /// On a thread of its own, for what is done at the end of a process may wait for the runtime that this is called on.
 fn end(id: &RunId) {
-    eprintln!(
+    // Not `eprintln!`, which panics where nobody can hear it.
+    let _ = writeln!(
+        std::io::stderr(),
         "error: the test run {id} has ended: its runner did, or somebody removed it\n  this process is of that run \
          and ends, too, so that it leaves nothing behind"
     );

@@ -10,27 +10,28 @@ use etcd_local::{
 };
 
 use crate::exit::Exit;
+use crate::output;
 
 /// Prints an error and says how the process is to exit.
 pub(crate) fn print(error: &anyhow::Error) -> Exit {
     if let Some(AlreadySaid(exit)) = error.downcast_ref() {
         return *exit;
     }
-    eprintln!("error: {error}");
+    output::say(format_args!("error: {error}"));
     let mut last = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         // Wrappers that add nothing repeat the words of what they wrap.
         if !last.ends_with(&cause) {
-            eprintln!("  because: {cause}");
+            output::say(format_args!("  because: {cause}"));
         }
         last = cause;
     }
     let advice = error.chain().map(innermost).find_map(of).unwrap_or_default();
     if let Some(log) = advice.log {
-        eprintln!("  log: {}", log.display());
+        output::say(format_args!("  log: {}", log.display()));
     }
     for hint in advice.hints {
-        eprintln!("hint: {hint}");
+        output::say(format_args!("hint: {hint}"));
     }
     advice.exit
 }

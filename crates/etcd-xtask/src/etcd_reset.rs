@@ -1,6 +1,6 @@
 //! `etcd-reset`: the instance's own data is gone, and it runs again if it ran.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use anyhow::Result;
@@ -54,8 +54,7 @@ fn confirmed(name: &str, data_dir: &Path, cx: &Context) -> Result<bool> {
         let what = format!("refused to delete {what}: there is nobody to ask");
         return Err(Failure::with_exit(Exit::REFUSED, what, "`cargo xtask etcd-reset --yes` does it without asking"));
     }
-    eprint!("Delete {what}? [y/N] ");
-    io::stderr().flush()?;
+    output::say_part(format_args!("Delete {what}? [y/N] "));
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     let yes = matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes");

@@ -250,7 +250,7 @@ fn out_of_reach(command: &mut Command) {
     command.creation_flags(NEW_GROUP);
 }
 
-/// Where the locks of this workspace's runs are.
+/// Where the locks of this workspace's runs are, as etcd-sandbox has it; no instance has such a name.
 pub(crate) fn lock_dir(workspace: &Path) -> PathBuf {
-    etcd_local::home(workspace).join("runs")
+    etcd_local::home(workspace).join(".runs")
 }

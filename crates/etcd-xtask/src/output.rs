@@ -41,14 +41,14 @@ impl Output {
     pub fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
             self.clear_line();
-            eprintln!("{text}");
+            say(format_args!("{text}"));
         }
     }
 
     /// Tells the user something that even `-q` should not hide.
     pub fn warn(&self, text: impl std::fmt::Display) {
         self.clear_line();
-        eprintln!("warning: {text}");
+        say(format_args!("warning: {text}"));
     }
 
     /// Draws the progress of a download over the last one, ten times a second at most.
@@ -60,15 +60,14 @@ impl Output {
             return;
         }
         *line = Some(Download { drawn: Instant::now() });
-        eprint!("\r{}", progress(received, total));
-        let _ = io::stderr().flush();
+        say_part(format_args!("\r{}", progress(received, total)));
     }
 
     fn clear_line(&self) {
         if let Ok(mut line) = self.line.lock()
             && line.take().is_some()
         {
-            eprint!("\r{:width$}\r", "", width = WIDTH);
+            say_part(format_args!("\r{:width$}\r", "", width = WIDTH));
         }
     }
 }
@@ -100,6 +99,17 @@ impl Reporter for Output {
             _ => self.note(event),
         }
     }
+}
+
+/// Says something on stderr, on a line of its own; unlike `eprintln!` it does not panic where nobody can hear it.
+pub(crate) fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Says something on stderr that a line does not end with.
+pub(crate) fn say_part(text: std::fmt::Arguments<'_>) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
 }
 
 /// Prints one JSON object on stdout.

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use etcd_local::binary::is_whole_protoc;
 
 use crate::context::Context;
+use crate::output;
 
 /// What a command may do to have a protoc for later builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,14 +110,14 @@ fn run_as_protoc() -> Option<i32> {
     }
     let brought = || recorded(door.parent()?.parent()?);
     let Some(protoc) = on_path(std::env::var_os("PATH").as_deref(), &door).or_else(brought) else {
-        eprintln!("error: there is no protoc\nhint: `cargo xtask doctor` brings one");
+        output::say(format_args!("error: there is no protoc\nhint: `cargo xtask doctor` brings one"));
         return Some(1);
     };
     let status = Command::new(&protoc).args(std::env::args_os().skip(1)).status();
     Some(match status {
         Ok(status) => crate::exit::Exit::of_child(status).code(),
         Err(error) => {
-            eprintln!("error: cannot run `{}`: {error}", protoc.display());
+            output::say(format_args!("error: cannot run `{}`: {error}", protoc.display()));
             1
         }
     })

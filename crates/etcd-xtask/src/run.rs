@@ -83,7 +83,7 @@ impl Scene {
         if failed {
             explain(&server, cx);
         }
-        let (run, ailing) = (keeper.run().clone(), server.ailment(cx).is_some());
+        let run = keeper.run().clone();
         let ended = keeper.end(if keep { Verdict::Keep } else { Verdict::Sweep }, cx);
         let took = began.elapsed().as_secs_f32();
         let verdict = match exit {
@@ -95,7 +95,7 @@ impl Scene {
         match &ended {
             Ok(ended) => line.push_str(&told(*ended, keep)),
             // Its keys went with it.
-            Err(_) if server.is_ephemeral() && ailing => {}
+            Err(_) if server.is_ephemeral() && server.ailment(cx).is_some() => {}
             Err(_) => line.push_str("; its keys are still there"),
         }
         cx.output.note(&line);

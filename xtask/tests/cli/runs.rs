@@ -141,7 +141,7 @@ fn a_command_has_a_place_of_its_own_that_is_swept() {
     assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0, "the record and the index are gone, too");
     assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/"), 1, "the rest is not");
     assert_eq!(play.status().pids, up.pids);
-    assert_eq!(fs::read_dir(play.path(".etcd/runs")).unwrap().count(), 0, "no lock stays");
+    assert_eq!(fs::read_dir(play.path(".etcd/.runs")).unwrap().count(), 0, "no lock stays");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
     }
     play.configure("port = \"auto\"\ntest-root = \"..\"");
     play.xtask(&["run", "--", "true"]).fails(2, &["test-root", "not one segment below"]);
-    assert!(!play.path(".etcd/runs").exists());
+    assert!(!play.path(".etcd/.runs").exists());
 }
 
 #[test]

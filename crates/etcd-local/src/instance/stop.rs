@@ -13,8 +13,9 @@ use crate::process::Lifetime;
 use crate::settings::Port;
 use crate::state::Record;
 
-/// How long etcd may take to end by itself; it takes 4 ms when idle.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long etcd may take to end by itself. It takes 4 ms when idle; with a watch open it would wait for its client, five
+/// seconds and more. What it acknowledged is on disk, whichever way it ends.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What [`Instance::down`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
