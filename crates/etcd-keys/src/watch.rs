@@ -188,6 +188,14 @@ impl Watch {
         self.set(|engine| engine.options.patience = Some(patience))
     }
 
+    /// How large a message may be, in bytes, each with at least one revision's events; 128 MiB unless said otherwise.
+    /// Larger ones are asked for in pieces, which is slow where events are small: etcd takes seconds for each piece.
+    /// Less than 4 MiB is no use: its pieces have some 2 MiB.
+    #[must_use]
+    pub fn largest_message(self, bytes: usize) -> Self {
+        self.set(|engine| engine.options.largest = bytes.max(4 << 20))
+    }
+
     fn set(mut self, change: impl FnOnce(&mut Engine)) -> Self {
         if let State::Idle(engine) = &mut self.state {
             change(engine);

@@ -81,24 +81,38 @@ impl Chosen {
     /// Cargo's calls of a phase. nextest does not run documentation tests, so cargo does; not when ARGS
     /// select something, which may well be no documentation test.
     fn steps(self, phase: Phase, args: &[String]) -> Vec<Command> {
-        let runner: &[&str] = match self {
-            Self::Nextest => &["nextest", "run"],
-            Self::CargoTest => &["test"],
-        };
-        let no_run = (phase == Phase::Build).then_some("--no-run");
-        let all = (args.is_empty() && self == Self::CargoTest).then_some("--workspace");
-        let line = runner.iter().copied().chain(no_run).chain(all).chain(args.iter().map(String::as_str));
-        let mut steps = vec![cargo(line)];
-        if self == Self::Nextest && args.is_empty() && phase == Phase::Run {
-            steps.push(cargo(["test", "--workspace", "--doc"]));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let all: &[&str] = if args.is_empty() { &["--workspace"] } else { &[] };
+        match (self, phase) {
+            (Self::CargoTest, Phase::Build) => vec![cargo(&[&["test", "--no-run"], all, &args])],
+            (Self::CargoTest, Phase::Run) => vec![cargo(&[&["test"], all, &args])],
+            (Self::Nextest, Phase::Build) => vec![cargo(&[&["nextest", "run", "--no-run"], &of_builds(&args)])],
+            (Self::Nextest, Phase::Run) => {
+                let doc = (!all.is_empty()).then(|| cargo(&[&["test", "--workspace", "--doc"]]));
+                [cargo(&[&["nextest", "run"], &args])].into_iter().chain(doc).collect()
+            }
         }
-        steps
     }
 }
 
-fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+/// Those of ARGS that nextest takes together with `--no-run`: all but when to stop.
+fn of_builds<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let mut left = Vec::new();
+    let mut args = args.iter().copied();
+    while let Some(arg) = args.next() {
+        match arg {
+            "--fail-fast" | "--ff" | "--no-fail-fast" | "--nff" => {}
+            "--max-fail" => drop(args.next()),
+            _ if arg.starts_with("--max-fail=") => {}
+            _ => left.push(arg),
+        }
+    }
+    left
+}
+
+fn cargo(args: &[&[&str]]) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo.args(args);
+    cargo.args(args.iter().copied().flatten());
     cargo
 }
 
@@ -119,4 +133,31 @@ fn has_nextest(cx: &Context) -> bool {
     let installed = cx.env.path_var("CARGO_HOME").map(|home| home.join("bin").into_os_string());
     let paths = [cx.env.var_os("PATH").map(OsStr::to_owned), installed];
     paths.into_iter().flatten().any(|path| which::which_in("cargo-nextest", Some(path), cx.env.cwd()).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(chosen: Chosen, phase: Phase, args: &[&str]) -> Vec<String> {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let line = |cargo: Command| cargo.get_args().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        chosen.steps(phase, &args).into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn all_tests_are_built_and_run() {
+        assert_eq!(lines(Chosen::Nextest, Phase::Build, &[]), ["nextest run --no-run"]);
+        assert_eq!(lines(Chosen::Nextest, Phase::Run, &[]), ["nextest run", "test --workspace --doc"]);
+        assert_eq!(lines(Chosen::CargoTest, Phase::Build, &[]), ["test --no-run --workspace"]);
+        assert_eq!(lines(Chosen::CargoTest, Phase::Run, &[]), ["test --workspace"]);
+    }
+
+    #[test]
+    fn arguments_reach_both_phases_save_when_to_stop() {
+        let args = ["-p", "a", "--no-fail-fast", "--max-fail", "3", "--max-fail=4", "name"];
+        assert_eq!(lines(Chosen::Nextest, Phase::Build, &args), ["nextest run --no-run -p a name"]);
+        assert_eq!(lines(Chosen::Nextest, Phase::Run, &args), [format!("nextest run {}", args.join(" "))]);
+        assert_eq!(lines(Chosen::CargoTest, Phase::Run, &["a", "--", "--exact"]), ["test a -- --exact"]);
+    }
 }

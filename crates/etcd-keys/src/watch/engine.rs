@@ -9,7 +9,7 @@ use etcd_client::WatchResponse;
 use super::Batch;
 use super::event::{Event, EventRef, Events};
 use super::known::Known;
-use super::live::Live;
+use super::live::{Failure, Live, Terms};
 use super::position::Position;
 use super::server::{self, Identity, Standing};
 use crate::connect::Connection;
@@ -18,13 +18,25 @@ use crate::pages::{Page, Pages};
 use crate::range::KeyRange;
 use crate::retry::Backoff;
 
-#[derive(Clone, Debug, Default)]
+/// How long a watch that is silent may take to answer, at first. It gets twice the time whenever it was given up
+/// in vain: the server may need longer for the next message than we waited.
+const ANSWER: Duration = Duration::from_secs(5);
+const LONGEST_ANSWER: Duration = Duration::from_secs(320);
+
+#[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) snapshot: bool,
     pub(super) from: Option<i64>,
     pub(super) track: bool,
     pub(super) previous: bool,
     pub(super) patience: Option<Duration>,
+    pub(super) largest: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { snapshot: false, from: None, track: false, previous: false, patience: None, largest: 128 << 20 }
+    }
 }
 
 pub(super) struct Engine {
@@ -37,6 +49,10 @@ pub(super) struct Engine {
     known: Known,
     /// While the server is away.
     backoff: Option<Backoff>,
+    /// The next message is too large to come in one piece.
+    fragments: bool,
+    /// How long the next watch may take to answer.
+    answer: Duration,
     ready: VecDeque<Batch>,
 }
 
@@ -91,6 +107,8 @@ impl Engine {
             cluster_id: None,
             known: Known::default(),
             backoff: None,
+            fragments: false,
+            answer: ANSWER,
             ready: VecDeque::new(),
         }
     }
@@ -108,6 +126,7 @@ impl Engine {
             };
             match stepped {
                 Ok(()) => {}
+                Err(error) if matches!(error.kind, Kind::TooLarge(_)) && !self.fragments => self.fragments = true,
                 Err(error) if error.kind.is_transient() => self.wait(error).await?,
                 Err(error) => return Err(error),
             }
@@ -305,8 +324,15 @@ impl Engine {
                 return Ok(());
             }
         }
-        let (from, previous) = (self.position.next(), self.options.previous);
-        let (live, first) = Live::open(&self.connection, &self.range, from, previous, repairs.orders_progress).await?;
+        let terms = Terms {
+            from: self.position.next(),
+            previous: self.options.previous,
+            largest: self.options.largest,
+            fragments: self.fragments,
+            answer: self.answer,
+            ordered_progress: repairs.orders_progress,
+        };
+        let (live, first) = Live::open(&self.connection, &self.range, &terms).await?;
         self.position.resume();
         self.backoff = None;
         self.receive(Box::new(live), first)
@@ -326,7 +352,12 @@ impl Engine {
     async fn hear(&mut self, mut live: Box<Live>) -> Result<(), Error> {
         match live.message().await {
             Ok(response) => self.receive(live, response),
-            Err(failure) => Err(failure.into_error(&self.connection, &self.range)),
+            Err(failure) => {
+                if matches!(failure, Failure::Gone(Kind::TimedOut)) {
+                    self.answer = (self.answer * 2).min(LONGEST_ANSWER);
+                }
+                Err(failure.into_error(&self.connection, &self.range))
+            }
         }
     }
 
@@ -361,6 +392,8 @@ impl Engine {
         if self.options.track {
             events.iter().for_each(|event: EventRef<'_>| self.known.apply(event));
         }
+        // What was hard to get has come: the next watch may ask for whole messages again.
+        (self.fragments, self.answer) = (false, ANSWER);
         if !events.is_empty() {
             self.ready.push_back(Batch::Events(events));
         }

@@ -71,7 +71,9 @@ async fn cut_anywhere(etcd: Etcd) {
     let direct = etcd.connection().await;
     let proxy = Proxy::start(&etcd.endpoint());
     let connection = connect(&proxy.endpoint()).await;
-    let mut watch = Watch::new(&connection, KeyRange::prefix("/cut/")).snapshot().previous_values();
+    let watch = Watch::new(&connection, KeyRange::prefix("/cut/")).snapshot().previous_values();
+    // Whole messages, and revisions in pieces.
+    let mut watch = watch.largest_message(4 << 20);
     let mut follower = Follower::default();
     follower.until_listed(&mut watch).await;
     let from = direct.kv().get("\0", None).await.unwrap().header().unwrap().revision() + 1;
@@ -140,6 +142,51 @@ async fn batches_tell_the_same_without_copies() {
         events += batch.len();
     }
     assert_eq!(events, 2_001);
+}
+
+/// In fragments, as etcd makes them, these would take minutes.
+#[tokio::test]
+async fn many_small_events_of_the_past_come_soon() {
+    for etcd in every() {
+        let connection = etcd.connection().await;
+        let from = put(&connection, "/past/first", "").await;
+        fill(&connection, "/past/", 40_000, 8).await;
+        let all = Some(DeleteOptions::new().with_prefix());
+        connection.kv().delete("/past/0", all).await.unwrap();
+        let watch = Watch::new(&connection, KeyRange::prefix("/past/")).from_revision(from);
+        // For the old values of so many deletions 3.4 takes minutes, whoever asks.
+        let mut watch = if etcd == Etcd::System { watch } else { watch.previous_values() };
+        let mut follower = Follower::default();
+        follower.until_listed(&mut watch).await;
+        while follower.events.len() < 80_001 {
+            follower.hear(soon(watch.next()).await.unwrap());
+        }
+        assert_eq!((follower.state.len(), follower.gaps.len()), (1, 0), "{etcd:?}");
+    }
+}
+
+/// Of large values, a message may be larger than is taken; of one revision's events, too.
+#[tokio::test]
+async fn what_is_too_large_for_one_message_comes_in_pieces() {
+    for etcd in every() {
+        let connection = etcd.connection().await;
+        let from = put(&connection, "/pieces/first", "").await;
+        fill(&connection, "/pieces/", 12, 1_000_000).await;
+        let all = Some(DeleteOptions::new().with_prefix());
+        connection.kv().delete("/pieces/0", all).await.unwrap();
+        let watch = Watch::new(&connection, KeyRange::prefix("/pieces/")).from_revision(from).previous_values();
+        let mut watch = watch.largest_message(6 << 20);
+        let mut follower = Follower::default();
+        follower.until_listed(&mut watch).await;
+        while follower.events.len() < 25 {
+            follower.hear(soon(watch.next()).await.unwrap());
+        }
+        let expected = history(&connection, "/pieces/", from, 25).await;
+        assert!(follower.events == expected, "{etcd:?}: events are lost, repeated or out of order");
+        put(&connection, format!("/pieces/{END}"), "").await;
+        follower.until_end(&mut watch).await;
+        assert_eq!((follower.events.len(), follower.gaps.len()), (26, 0), "{etcd:?}");
+    }
 }
 
 #[tokio::test]
