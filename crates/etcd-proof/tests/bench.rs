@@ -54,6 +54,8 @@ impl Playground {
     fn bench(&self, args: &[&str]) -> Command {
         let (xtask, console) = programs();
         let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-proof"));
+        // What xtask becomes, too: none is to be built in a test.
+        command.env("ETCD_CONSOLE", console);
         command.arg("--xtask").arg(xtask).arg("--console").arg(console).arg("bench").args(args);
         command.current_dir(self.0.path()).env("CARGO_MANIFEST_DIR", self.0.path()).env("TMPDIR", self.path("tmp"));
         command.env("ETCD_LOCAL_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/etcd-local-cache"));

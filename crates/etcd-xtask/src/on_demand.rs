@@ -20,11 +20,15 @@ enum Profile {
     Dev,
 }
 
-/// The program of a package that lies beside this one, built if it is missing or older than what it is made of.
+/// The program of a package that lies beside this one, built if it is missing or older than what it is made of. One that
+/// the environment names wins: `ETCD_CONSOLE` for `etcd-console`.
 ///
 /// # Errors
 /// If it cannot be built.
 pub fn program(package: &str, cx: &Context) -> Result<PathBuf> {
+    if let Some(program) = given(package, cx) {
+        return Ok(program);
+    }
     match Source::of(package) {
         Source::Checkout(manifest) => Checkout::new(package, manifest, Profile::Console, cx)?.up_to_date(cx),
         Source::Registry => installed(package, cx),
@@ -33,12 +37,20 @@ pub fn program(package: &str, cx: &Context) -> Result<PathBuf> {
 
 /// As [`program`], for work that needs no speed: not optimised, if that one is not there already.
 pub(crate) fn any_program(package: &str, cx: &Context) -> Result<PathBuf> {
+    if let Some(program) = given(package, cx) {
+        return Ok(program);
+    }
     let Source::Checkout(manifest) = Source::of(package) else { return installed(package, cx) };
     let fast = Checkout::new(package, manifest.clone(), Profile::Console, cx)?;
     if fast.is_fresh() {
         return Ok(fast.program);
     }
     Checkout::new(package, manifest, Profile::Dev, cx)?.up_to_date(cx)
+}
+
+/// The program that the environment names, as `ETCD_CONSOLE` does for `etcd-console`: where nothing is to be built.
+fn given(package: &str, cx: &Context) -> Option<PathBuf> {
+    cx.env.path_var(&package.to_uppercase().replace('-', "_"))
 }
 
 /// A program that is built from a checkout.

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
     let mut scene = Scene::open(&args.place, words.join(" "), cx)?;
     let exit = scene.act(&mut command, &interrupts, cx);
-    scene.close(exit, "the command", cx)
+    scene.close(exit, ["the command", "was"], cx)
 }
 
 /// The command, once it is known to be there: nothing is started for one that is not.
@@ -76,8 +76,8 @@ impl Scene {
         interrupts.run(command.envs(variables), || self.keeper.look_after(cx))
     }
 
-    /// Ends the run, and says how `what` went in it.
-    pub(crate) fn close(self, exit: Result<Exit>, what: &str, cx: &Context) -> Result<Exit> {
+    /// Ends the run, and says how what ran in it went: its subject, and the verb for being interrupted.
+    pub(crate) fn close(self, exit: Result<Exit>, [what, was]: [&str; 2], cx: &Context) -> Result<Exit> {
         let Self { keeper, server, keep, began, .. } = self;
         let failed = !matches!(exit, Ok(Exit::SUCCESS | Exit::INTERRUPTED));
         if failed {
@@ -87,9 +87,9 @@ impl Scene {
         let ended = keeper.end(if keep { Verdict::Keep } else { Verdict::Sweep }, cx);
         let took = began.elapsed().as_secs_f32();
         let verdict = match exit {
-            Ok(Exit::SUCCESS) => "passed",
-            Ok(Exit::INTERRUPTED) => "was interrupted",
-            _ => "failed",
+            Ok(Exit::SUCCESS) => "passed".to_owned(),
+            Ok(Exit::INTERRUPTED) => format!("{was} interrupted"),
+            _ => "failed".to_owned(),
         };
         let mut line = format!("{what} {verdict} in {took:.1} s; run {}", run.run);
         match &ended {

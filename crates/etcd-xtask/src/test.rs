@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     }
     let mut scene = Scene::open(&args.place, command_line(&args.args), cx)?;
     let exit = tests(&mut scene, runner, args, &interrupts, cx);
-    scene.close(exit, "the tests", cx)
+    scene.close(exit, ["the tests", "were"], cx)
 }
 
 /// Runs all steps, also after one that failed; the first failure is the answer.

@@ -78,7 +78,9 @@ impl Scene {
     fn is_untouched(&self, other: &Workspace<'_>) -> Result<()> {
         let pid = self.bystander.0.id();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        ensure!(stat.contains(") S "), "the bystander, pid {pid}, was signalled: {stat}");
+        // Ended, or stopped.
+        let is_hurt = stat.is_empty() || [") Z ", ") X ", ") T "].iter().any(|state| stat.contains(state));
+        ensure!(!is_hurt, "the bystander, pid {pid}, was signalled: {stat}");
         ensure!(other.servers() == self.others.pids, "the other workspace's server is gone");
         ensure!(record::get(&self.others)?.as_deref() == Some("dg=="), "the other workspace's data is gone");
         let precious = fs::read_to_string(self.precious.join("file")).unwrap_or_default();
