@@ -1,5 +1,6 @@
 //! An ephemeral etcd, and our program pointed at it.
 
+use std::io::BufRead;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -124,6 +125,18 @@ pub(crate) fn finish(child: Child) -> Run {
     let _ = done.send(());
     killer.join().unwrap();
     output.into()
+}
+
+/// The next line, and the reader for more; a failure if none comes.
+#[track_caller]
+pub(crate) fn next_line<R: BufRead + Send + 'static>(mut reader: R) -> (String, R) {
+    let (sender, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let _ = sender.send((line, reader));
+    });
+    lines.recv_timeout(PATIENCE).unwrap()
 }
 
 pub(crate) fn eventually(mut look: impl FnMut() -> bool) -> bool {

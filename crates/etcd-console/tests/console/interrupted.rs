@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Cluster, Run, eventually, finish, program};
+use crate::cluster::{Cluster, Run, eventually, finish, next_line, program};
 use crate::slow::slow;
 
 const KEYS: u64 = 20_000;
@@ -123,7 +123,7 @@ fn a_server_that_dies_under_a_watch_is_waited_for_and_said_to_be() {
     let cluster = Cluster::new();
     let mut child = cluster.command(&["watch", "/w/", "--prefix"]).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let said = BufReader::new(child.stderr.take().unwrap());
     let shown = std::thread::spawn(move || {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
@@ -137,16 +137,13 @@ fn a_server_that_dies_under_a_watch_is_waited_for_and_said_to_be() {
     let (line, _out) = shown.join().unwrap();
     assert!(line.contains("PUT /w/a"), "{line}");
     kill(&cluster);
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
+    let (line, said) = next_line(said);
     for word in ["cannot watch `/w/` --prefix at http://", "no etcd answers", "waiting for it"] {
         assert!(line.contains(word), "{line}");
     }
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(finish(child).code, Some(0));
-    let mut rest = String::new();
-    said.read_line(&mut rest).unwrap();
-    assert_eq!(rest, "", "once is enough");
+    assert_eq!(next_line(said).0, "", "once is enough");
 }
 
 /// While it prints, it hears nothing; what was pressed then must not be forgotten.
@@ -157,8 +154,7 @@ fn ctrl_c_ends_a_watch_that_is_busy() {
     cluster.fill("/busy/", 40_000);
     let rev = (past + 1).to_string();
     let mut child = cluster.command(&["watch", "/busy/", "--prefix", "--rev", &rev]).spawn().unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    out.read_line(&mut String::new()).unwrap();
+    let (_, out) = next_line(BufReader::new(child.stdout.take().unwrap()));
     // It has much more to say than a pipe holds, and waits for us.
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let lines =
