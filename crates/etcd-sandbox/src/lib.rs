@@ -89,7 +89,7 @@
 //! [dead for certain](Standing).
 //!
 //! # Features
-//! `private`: [`Sandbox::open_private`] and `#[etcd_sandbox::test(private)]` give a test an etcd of its own, for what
+//! `private`: `Sandbox::open_private` and `#[etcd_sandbox::test(private)]` give a test an etcd of its own, for what
 //! is everybody's: users, alarms, compaction, members.
 
 #[doc(hidden)]
