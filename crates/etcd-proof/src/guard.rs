@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use etcd_xtask::Exit;
+use etcd_xtask::{Exit, child};
 
 use crate::{processes, wait};
 
@@ -21,7 +21,7 @@ const LOOKS: u32 = 3;
 pub(crate) fn start(dir: &Path, workspace: &Path) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
     command.args(["--xtask", "-", "guard", "--dir"]).arg(dir).env("CARGO_MANIFEST_DIR", workspace);
-    out_of_reach(command.stdin(Stdio::piped()).stdout(Stdio::null()));
+    child::out_of_reach(command.stdin(Stdio::piped()).stdout(Stdio::null()));
     command.spawn().context("cannot start the guard")
 }
 
@@ -63,20 +63,4 @@ fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let paths = table.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
     paths.filter(|path| path.starts_with(dir)).collect()
-}
-
-#[cfg(unix)]
-fn out_of_reach(command: &mut Command) {
-    use std::os::unix::process::CommandExt as _;
-
-    command.process_group(0);
-}
-
-#[cfg(windows)]
-fn out_of_reach(command: &mut Command) {
-    use std::os::windows::process::CommandExt as _;
-
-    /// `CREATE_NEW_PROCESS_GROUP` of winbase.h.
-    const NEW_GROUP: u32 = 0x200;
-    command.creation_flags(NEW_GROUP);
 }

@@ -35,6 +35,24 @@ pub fn become_program(command: &mut Command) -> Result<Exit> {
     Interrupts::listen()?.run(command, || ())
 }
 
+/// Ctrl-C in a terminal is not for this child.
+#[cfg(unix)]
+pub fn out_of_reach(command: &mut Command) {
+    use std::os::unix::process::CommandExt as _;
+
+    command.process_group(0);
+}
+
+/// Ctrl-C in a console is not for this child.
+#[cfg(windows)]
+pub fn out_of_reach(command: &mut Command) {
+    use std::os::windows::process::CommandExt as _;
+
+    /// `CREATE_NEW_PROCESS_GROUP` of winbase.h.
+    const NEW_GROUP: u32 = 0x200;
+    command.creation_flags(NEW_GROUP);
+}
+
 /// Hears of Ctrl-C, SIGTERM and the like while children run; the second one ends this process at once.
 pub(crate) struct Interrupts(Arc<AtomicUsize>);
 

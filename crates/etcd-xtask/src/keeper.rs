@@ -12,9 +12,9 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use crate::advice::{AlreadySaid, Failure};
-use crate::console;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::{child, console};
 
 /// How long a keeper may take to connect and register.
 const REGISTER: Duration = Duration::from_secs(30);
@@ -175,7 +175,8 @@ impl Process {
             // That it fails while etcd is away is no news.
             command.args(["--adopt", run]).stderr(Stdio::null());
         }
-        out_of_reach(&mut command);
+        // It has to sweep after it.
+        child::out_of_reach(&mut command);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the keeper")?;
         let out = child.stdout.take().context("the keeper has no stdout")?;
@@ -231,23 +232,6 @@ impl Drop for Process {
         drop(self.child.stdin.take());
         drop(self.child.try_wait());
     }
-}
-
-/// Ctrl-C in a terminal is not for the keeper, which has to sweep after it.
-#[cfg(unix)]
-fn out_of_reach(command: &mut Command) {
-    use std::os::unix::process::CommandExt as _;
-
-    command.process_group(0);
-}
-
-#[cfg(windows)]
-fn out_of_reach(command: &mut Command) {
-    use std::os::windows::process::CommandExt as _;
-
-    /// `CREATE_NEW_PROCESS_GROUP` of winbase.h.
-    const NEW_GROUP: u32 = 0x200;
-    command.creation_flags(NEW_GROUP);
 }
 
 /// Where the locks of this workspace's runs are, as etcd-sandbox has it; no instance has such a name.
