@@ -15,6 +15,7 @@ mod bad_input;
 mod bad_luck;
 mod doors;
 mod house;
+mod keys;
 mod lifecycle;
 mod playground;
 mod protoc_door;
