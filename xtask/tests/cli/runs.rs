@@ -2,11 +2,11 @@
 //! killed when.
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::playground::{Playground, Run, build_console, eventually, finish};
+use crate::playground::{Playground, Run, build_console, etcd, eventually, finish};
 
 /// What a command inside a run was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,6 +170,29 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
     play.configure("port = \"auto\"\ntest-root = \"..\"");
     play.xtask(&["run", "--", "true"]).fails(2, &["test-root", "not one segment below"]);
     assert!(!play.path(".etcd/.runs").exists());
+}
+
+/// In a network of its own, whose only port for whoever asks for any is not enough for a server's two.
+#[test]
+fn where_no_port_is_free_nothing_is_started() {
+    const ONE_PORT: &str = "echo 40000 40000 > /proc/sys/net/ipv4/ip_local_port_range || exit 77; exec \"$@\"";
+    let with_one_port = |inner: &Command| {
+        let mut outer = Command::new("unshare");
+        outer.args(["--net", "--", "sh", "-c", ONE_PORT, "sh"]).arg(inner.get_program()).args(inner.get_args());
+        outer.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        outer.current_dir(inner.get_current_dir().unwrap());
+        outer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        outer
+    };
+    build_console();
+    etcd("3.7.2");
+    let play = Playground::new();
+    if finish(with_one_port(&play.command(&["--version"]))).code != Some(0) {
+        return; // only root may have such a network
+    }
+    let run = finish(with_one_port(&play.command(&["run", "--ephemeral", "--", "true"])));
+    run.fails(1, &["127.0.0.1"]);
+    assert!(play.processes().is_empty() && fs::read_dir(play.path("tmp")).unwrap().count() == 0);
 }
 
 #[test]
