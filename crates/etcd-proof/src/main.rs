@@ -2,6 +2,8 @@
 //! program when it is first asked for, and becomes it. It tries the product from outside, by its commands; nothing
 //! depends on it.
 
+#![cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "what torture alone uses is used on Linux alone"))]
+
 mod bench;
 mod cli;
 mod guard;
