@@ -102,7 +102,9 @@ async fn is_restarted_during_use() -> Result<bool, Box<dyn Error>> {
         }
     }
     // The same store, as soon as the server is there.
-    while store.read(&key("counter")).await.is_err() {
+    let began = std::time::Instant::now();
+    while let Err(error) = store.read(&key("counter")).await {
+        assert!(began.elapsed() < Duration::from_secs(30), "the server does not come back: {error}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     stop.store(true, Ordering::Relaxed);

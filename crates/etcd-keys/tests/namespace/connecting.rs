@@ -209,7 +209,9 @@ async fn stopped<T>(etcd: &Ephemeral, work: impl Future<Output = T>) -> T {
     let is_stopped = |thread: std::fs::DirEntry| {
         std::fs::read_to_string(thread.path().join("status")).is_ok_and(|status| status.contains("State:\tT"))
     };
+    let began = std::time::Instant::now();
     while !threads().all(is_stopped) {
+        assert!(began.elapsed() < Duration::from_secs(10), "the server does not stop");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let done = work.await;
