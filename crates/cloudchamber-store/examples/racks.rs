@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use cloudchamber_store::{Config, Event, Expect, Noun, Root, Store};
+use cloudchamber_store::{Config, ConnectError, Event, Expect, Noun, Root, Store};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,7 +27,10 @@ async fn main() -> ExitCode {
     match connect_and_run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}\nhint: `cargo xtask etcd-up` starts an etcd");
+            eprintln!("error: {error}");
+            if error.is::<ConnectError>() {
+                eprintln!("hint: `cargo xtask etcd-up` starts an etcd");
+            }
             ExitCode::FAILURE
         }
     }

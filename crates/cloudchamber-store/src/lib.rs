@@ -29,7 +29,8 @@
 //! ```
 //!
 //! # What holds of every operation
-//! - It ends within the request timeout, or each of its requests does, where it is said to take several.
+//! - It ends within the request timeout, or each of its requests does, where it is said to take several; listing and
+//!   deleting by prefix wait 5 s more for a server that is away.
 //! - It answers the revision that it made or saw: what a [conditional](Expect) change, or a
 //!   [watch](Store::watch_after) without a gap, begins with.
 //! - Its error is an enum of its own. What can happen to any is in [`Fault`].

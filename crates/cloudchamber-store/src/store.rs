@@ -73,7 +73,8 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Settings`] before anything is asked; [`ConnectError::Fault`] within the connect timeout.
+    /// [`ConnectError::Settings`] before anything is asked; [`ConnectError::Fault`] within the connect timeout where no
+    /// etcd answers, and within the request timeout for each request after that.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let (namespace, to_clean) = (config.namespace()?, config.to_clean()?);
         let endpoints = config.endpoints();
@@ -114,8 +115,9 @@ impl Store {
     pub fn disconnect(&self) -> Result<(), Fault> {
         let session = self.0.session.write().unwrap_or_else(PoisonError::into_inner).take();
         self.0.ended.send_replace(true);
-        self.0.trace.done("disconnect", session.as_ref().map(|_| 0).ok_or(&Fault::Disconnected));
-        session.map(drop).ok_or(Fault::Disconnected)
+        session.ok_or(Fault::Disconnected)?;
+        self.0.trace.disconnected();
+        Ok(())
     }
 
     pub(crate) fn session(&self) -> Result<Session, Fault> {

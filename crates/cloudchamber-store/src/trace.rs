@@ -27,6 +27,13 @@ impl Trace {
         }
     }
 
+    /// The store was disconnected: no revision did that.
+    pub(crate) fn disconnected(self) {
+        if self.0 > 0 {
+            tracing::debug!("disconnect");
+        }
+    }
+
     /// A value was read or is to be written.
     pub(crate) fn value(self, what: &str, key: &Key, value: &[u8]) {
         if self.0 > 1 {

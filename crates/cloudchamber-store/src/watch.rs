@@ -51,7 +51,8 @@ pub enum Event {
     /// A record changed.
     Change(Change),
     /// etcd has forgotten what happened in these revisions before it could be told. The changes that follow are the
-    /// difference between then and now: what became of each record, not how.
+    /// difference between then and now: what became of each record, not how. Of more keys than a watch remembers
+    /// (128 MiB of them) all records follow, and what was deleted meanwhile is not told.
     Missed {
         /// The first revision that something may be missing of.
         from: i64,
@@ -149,7 +150,7 @@ pub struct Watch {
     disconnected: watch::Receiver<bool>,
     closed: watch::Receiver<bool>,
     closer: Closer,
-    /// Where the last gap began: what was created since then is new to whoever listens.
+    /// Where the last gap began, or 0 after a reset: what was created since then is new to whoever listens.
     missed_from: i64,
 }
 
@@ -274,16 +275,20 @@ impl Watch {
     fn event(&mut self, notice: etcd::Notice) -> Result<Option<Event>, WatchError> {
         let event = match notice {
             etcd::Notice::Event(event) => Event::Change(self.change(event)?),
-            // After a reset: what there is.
+            // After a reset, or a gap among more keys than are remembered: what there is.
             etcd::Notice::Key(kv) => {
-                let Record { key, value, revision, .. } = Record::from_etcd(kv).map_err(Fault::from)?;
-                Event::Change(Change { key, kind: ChangeKind::Created, old: None, new: Some(value), revision })
+                let Record { key, value, revision, created, .. } = Record::from_etcd(kv).map_err(Fault::from)?;
+                let kind = if created >= self.missed_from { ChangeKind::Created } else { ChangeKind::Updated };
+                Event::Change(Change { key, kind, old: None, new: Some(value), revision })
             }
             etcd::Notice::Gap { from, to } => {
                 self.missed_from = from;
                 Event::Missed { from, to }
             }
-            etcd::Notice::Reset { revision, .. } => Event::Reset { revision },
+            etcd::Notice::Reset { revision, .. } => {
+                self.missed_from = 0;
+                Event::Reset { revision }
+            }
             _ => return Ok(None),
         };
         Ok(Some(event))

@@ -4,10 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use cloudchamber_store::{
-    Condition, Config, ConnectError, Expect, Fault, MembersError, NamespaceError, ReadError, Store, TestSettings,
-    Transaction,
+    Condition, Config, ConnectError, Expect, MembersError, NamespaceError, Store, TestSettings, Transaction,
 };
-use etcd_keys::Kind;
 use etcd_local::{Builder, Env};
 use etcd_sandbox::Sandbox;
 
@@ -111,27 +109,6 @@ async fn members_that_lead_nowhere_change_nothing() -> Outcome {
     assert!(matches!(error, MembersError::Unreachable { .. }), "{error:?}");
     assert_eq!(store.endpoints()?, etcd.endpoints());
     store.create(&key("a"), "still here").await?;
-    Ok(())
-}
-
-#[cfg(unix)]
-#[etcd_sandbox::test(private)]
-async fn a_server_that_hangs_is_an_error_within_the_request_timeout(sandbox: Sandbox) -> Outcome {
-    let mut config = config(&sandbox);
-    config.request_timeout = Duration::from_millis(500);
-    let store = Store::connect(&config).await?;
-    let pid = sandbox.server().unwrap().pid().to_string();
-    let signal = |name: &str| std::process::Command::new("kill").args([name, &pid]).status();
-    assert!(signal("-STOP")?.success());
-    let read = tokio::time::timeout(Duration::from_secs(20), store.read(&key("a"))).await;
-    let update = tokio::time::timeout(Duration::from_secs(20), store.update(&key("a"), "", Expect::Any)).await;
-    assert!(signal("-CONT")?.success());
-    let Err(ReadError::Fault(Fault::Etcd(error))) = read.expect("it ends") else { panic!("read") };
-    assert_eq!(error.kind, Kind::TimedOut);
-    assert_eq!(error.operation, "read `storetest/a`");
-    assert!(update.expect("it ends").is_err());
-    // It goes on without being connected anew.
-    store.create(&key("b"), "").await?;
     Ok(())
 }
 

@@ -16,9 +16,9 @@ mod fixture;
 mod listing;
 mod many;
 mod model;
-mod records;
 #[cfg(unix)]
-mod restart;
+mod outage;
+mod records;
 mod tracing;
 mod transactions;
 mod typed;

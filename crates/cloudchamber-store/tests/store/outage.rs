@@ -1,15 +1,17 @@
-//! The server is restarted while the store is used: nothing that was acknowledged is lost, and nothing needs to be
-//! connected anew.
+//! The server is restarted, or stands still, while the store is used: nothing that was acknowledged is lost, nothing
+//! waits for ever, and nothing needs to be connected anew.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cloudchamber_store::{Config, Expect, Store, UpdateError};
+use cloudchamber_store::{Config, Expect, Fault, ReadError, Store, UpdateError};
+use etcd_keys::Kind;
 use etcd_local::{Builder, Env, Foreground, Instance, Port};
+use etcd_sandbox::Sandbox;
 
-use crate::fixture::{Outcome, key};
+use crate::fixture::{Outcome, config, key};
 use crate::watching::change;
 
 /// Everything together, on a machine that is busy with other things.
@@ -117,4 +119,24 @@ async fn is_restarted_during_use() -> Result<bool, Box<dyn Error>> {
         assert_eq!(change(&mut watch).await.decode_new()?, Some(told));
     }
     Ok(true)
+}
+
+#[etcd_sandbox::test(private)]
+async fn a_server_that_hangs_is_an_error_within_the_request_timeout(sandbox: Sandbox) -> Outcome {
+    let mut config = config(&sandbox);
+    config.request_timeout = Duration::from_millis(500);
+    let store = Store::connect(&config).await?;
+    let pid = sandbox.server().unwrap().pid().to_string();
+    let signal = |name: &str| std::process::Command::new("kill").args([name, &pid]).status();
+    assert!(signal("-STOP")?.success());
+    let read = tokio::time::timeout(Duration::from_secs(20), store.read(&key("a"))).await;
+    let update = tokio::time::timeout(Duration::from_secs(20), store.update(&key("a"), "", Expect::Any)).await;
+    assert!(signal("-CONT")?.success());
+    let Err(ReadError::Fault(Fault::Etcd(error))) = read.expect("it ends") else { panic!("read") };
+    assert_eq!(error.kind, Kind::TimedOut);
+    assert_eq!(error.operation, "read `storetest/a`");
+    assert!(update.expect("it ends").is_err());
+    // It goes on without being connected anew.
+    store.create(&key("b"), "").await?;
+    Ok(())
 }
