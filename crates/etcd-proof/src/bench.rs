@@ -34,7 +34,7 @@ use self::effort::Effort;
 use self::machine::Installed;
 use self::patience::Interrupted;
 pub(crate) use self::probe::run as probe;
-use self::report::{Report, SCHEMA};
+use self::report::{Profiles, Report, SCHEMA};
 use self::scratch::Scratch;
 use crate::cli::{Bench, BenchName, Cli};
 
@@ -63,14 +63,15 @@ pub(crate) fn run(args: &Bench, cli: &Cli, cx: &Context) -> Result<Exit> {
             report => report?,
         },
     };
+    // First: what was measured must not go with a picture that cannot be drawn.
+    match args.answer.format {
+        Format::Json => output::json(&report)?,
+        Format::Text => output::answer_text(&table::text(&report))?,
+    }
     if let Some(file) = &args.plot {
         let svg = plot::svg(&report)?;
         fs::write(file, svg).with_context(|| format!("cannot write `{}`", file.display()))?;
         cx.output.note(format_args!("plotted in `{}`", file.display()));
-    }
-    match args.answer.format {
-        Format::Json => output::json(&report)?,
-        Format::Text => output::answer_text(&table::text(&report))?,
     }
     let failed = report.benches.iter().any(|bench| bench.error.is_some());
     Ok(if failed { Exit::FAILURE } else { Exit::SUCCESS })
@@ -126,7 +127,7 @@ fn measure(args: &Bench, names: &[BenchName], cli: &Cli, cx: &Context) -> Result
         schema: SCHEMA,
         machine,
         versions: subject.installed.versions(names.contains(&BenchName::Start)),
-        profiles: machine::profiles(&cli.xtask),
+        profiles: Profiles { xtask: machine::profile(&cli.xtask), console: machine::profile(&subject.console) },
         quick: args.quick,
         benches,
     })

@@ -25,6 +25,12 @@ pub(crate) fn start(dir: &Path, workspace: &Path) -> Result<Child> {
     command.spawn().context("cannot start the guard")
 }
 
+/// Gives a guard its cue, and waits until it has cleaned up; not longer than it waits itself.
+pub(crate) fn dismiss(guard: &mut Child) {
+    drop(guard.stdin.take());
+    let _ = wait::until("the guard has ended", wait::PATIENCE * 2, || Ok(guard.try_wait()?.is_some()));
+}
+
 /// Waits for the end of stdin, and cleans up.
 pub(crate) fn guard(dir: &Path) -> Result<Exit> {
     // Relative to nothing: the directory of whoever started us may go.
@@ -51,11 +57,13 @@ pub(crate) fn guard(dir: &Path) -> Result<Exit> {
     Ok(Exit::SUCCESS)
 }
 
-/// Ends a mount of ours.
+/// Ends a mount of ours; whoever still has a file open there has a moment to end.
 pub(crate) fn unmount(mount: &Path) -> Result<()> {
     let mut umount = Command::new("umount");
-    umount.arg(mount).stdin(Stdio::null()).status().with_context(|| format!("cannot unmount `{}`", mount.display()))?;
-    Ok(())
+    umount.arg(mount).stdin(Stdio::null()).stderr(Stdio::null());
+    let ended = || Ok(umount.status()?.success());
+    wait::until("it is unmounted", wait::PATIENCE / 6, ended)
+        .with_context(|| format!("cannot unmount `{}`", mount.display()))
 }
 
 /// From the table of mounts; a name of ours has nothing that would be escaped there.

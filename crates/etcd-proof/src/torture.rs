@@ -16,7 +16,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use etcd_xtask::{Context, Exit, Failure, output};
@@ -41,6 +41,9 @@ enum Played {
     /// This machine cannot play it.
     Impossible(String),
 }
+
+/// How often somebody who waits is told how far it is.
+const PACE: Duration = Duration::from_secs(15);
 
 /// What was done, counted.
 #[derive(Default)]
@@ -80,7 +83,7 @@ pub(crate) fn run(args: &Torture, xtask: &Path, console: Option<&Path>, cx: &Con
     let mut arena = Arena::new(xtask, console, cx)?;
     output::answer_text(&format!("seed {seed}\n"))?;
     for (name, part) in chosen {
-        if !play(name, part, seed, args, &mut arena)? {
+        if !play(name, part, seed, args, &mut arena, cx)? {
             return Ok(Exit::FAILURE);
         }
     }
@@ -102,11 +105,15 @@ fn chosen(args: &Torture) -> Result<Vec<(TortureName, &'static Part)>> {
 }
 
 /// Plays a part's rounds; tells whether it ended well.
-fn play(name: TortureName, part: &Part, seed: u64, args: &Torture, arena: &mut Arena) -> Result<bool> {
+fn play(name: TortureName, part: &Part, seed: u64, args: &Torture, arena: &mut Arena, cx: &Context) -> Result<bool> {
     let rounds = args.rounds.unwrap_or(part.rounds);
     let numbers = args.round.map_or(1..=rounds, |round| round..=round);
-    let (began, mut tally) = (Instant::now(), Tally::default());
+    let (began, mut tally, mut told) = (Instant::now(), Tally::default(), Instant::now());
     for number in numbers {
+        if told.elapsed() >= PACE {
+            cx.output.note(format_args!("{} {}: round {number} of {rounds} …", name.word(), part.name));
+            told = Instant::now();
+        }
         match arena.play(part, number, seed, &mut tally) {
             Ok(Played::Through) => tally.add("rounds", 1),
             Ok(Played::Impossible(why)) => {

@@ -9,7 +9,7 @@ use etcd_local::binary::{Route, Tool, Wanted};
 use etcd_xtask::Context;
 use semver::Version;
 
-use super::report::{Machine, Profiles, Versions};
+use super::report::{Machine, Versions};
 
 /// The version of the default, and the one whose restarts take longest by hand.
 pub(super) const NEW: Version = Version::new(3, 7, 2);
@@ -19,14 +19,15 @@ pub(super) const OLD: Version = Version::new(3, 5, 27);
 pub(super) struct Installed {
     pub(super) etcdctl: Option<PathBuf>,
     pub(super) pifpaf: Option<PathBuf>,
-    pub(super) nextest: bool,
+    /// Its version.
+    pub(super) nextest: Option<String>,
 }
 
 impl Installed {
     pub(super) fn look(cx: &Context) -> Result<Self> {
         let etcdctl = cx.builder()?.binaries().etcdctl(None);
         let pifpaf = which::which_in("pifpaf", cx.env.var_os("PATH"), cx.env.cwd()).ok();
-        let nextest = said(Command::new("cargo").args(["nextest", "--version"])).is_some();
+        let nextest = said(Command::new("cargo").args(["nextest", "--version"])).and_then(|text| first_number(&text));
         Ok(Self { etcdctl, pifpaf, nextest })
     }
 
@@ -38,7 +39,7 @@ impl Installed {
             ours: env!("CARGO_PKG_VERSION").to_owned(),
             etcd,
             etcdctl: version(&self.etcdctl, "version"),
-            nextest: said(Command::new("cargo").args(["nextest", "--version"])).and_then(|text| first_number(&text)),
+            nextest: self.nextest.clone(),
             pifpaf: version(&self.pifpaf, "--version"),
         }
     }
@@ -81,15 +82,14 @@ fn field(file: &str, name: &str) -> Option<String> {
     Some(value.trim().to_owned())
 }
 
-pub(super) fn profiles(xtask: &Path) -> Profiles {
-    // Cargo builds profile `dev` in `debug`, and any other in a directory of its name.
-    let dir = xtask.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let xtask = match dir.as_deref() {
+/// The profile that a program was built in: cargo has `dev` in `debug`, and any other in a directory of its name.
+pub(super) fn profile(program: &Path) -> String {
+    let dir = program.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    match dir.as_deref() {
         Some("debug") => "dev".to_owned(),
         Some(other) => other.to_owned(),
         None => "unknown".to_owned(),
-    };
-    Profiles { xtask, console: "console".to_owned() }
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn profiles_are_cargos() {
-        let of = |path: &str| profiles(Path::new(path)).xtask;
+        let of = |path: &str| profile(Path::new(path));
         assert_eq!((of("/t/debug/xtask"), of("/t/release/xtask")), ("dev".to_owned(), "release".to_owned()));
     }
 }

@@ -4,11 +4,15 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use super::{Subject, patience, workspace};
+use crate::wait;
+
+/// Longer than an etcd takes to end.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A directory for one, and its program.
 pub(super) struct Plain {
@@ -76,7 +80,8 @@ pub(super) struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status();
-        if !asked.is_ok_and(|status| status.success()) {
+        let ended = || Ok(self.child.try_wait()?.is_some());
+        if !asked.is_ok_and(|status| status.success()) || wait::until("etcd has ended", GRACE, ended).is_err() {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();

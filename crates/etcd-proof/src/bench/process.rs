@@ -23,8 +23,8 @@ const PACE: Duration = Duration::from_millis(2);
 pub(super) struct Finished {
     pub(super) success: bool,
     pub(super) seconds: f64,
-    /// Processor time in user mode; `None` where it is not known.
-    pub(super) user_seconds: Option<f64>,
+    /// Processor time, its own and the system's for it; `None` where it is not known.
+    pub(super) cpu_seconds: Option<f64>,
     /// The most memory it held; `None` where it is not known.
     pub(super) peak_mb: Option<f64>,
 }
@@ -140,13 +140,13 @@ fn observe(mut child: Child, began: Instant, end: &AtomicBool) -> Result<Finishe
     };
     let seconds = began.elapsed().as_secs_f64();
     outcome?;
-    let Usage { user_seconds, peak_mb } = usage;
-    Ok(Finished { success: status.success(), seconds, user_seconds, peak_mb })
+    let Usage { cpu_seconds, peak_mb } = usage;
+    Ok(Finished { success: status.success(), seconds, cpu_seconds, peak_mb })
 }
 
 #[derive(Clone, Copy, Default)]
 struct Usage {
-    user_seconds: Option<f64>,
+    cpu_seconds: Option<f64>,
     peak_mb: Option<f64>,
 }
 
@@ -158,18 +158,19 @@ impl Usage {
             (now, before) => now.or(before),
         };
         Self {
-            user_seconds: greater(user_seconds(pid), before.user_seconds),
+            cpu_seconds: greater(cpu_seconds(pid), before.cpu_seconds),
             peak_mb: greater(peak_mb(pid), before.peak_mb),
         }
     }
 }
 
-fn user_seconds(pid: u32) -> Option<f64> {
+fn cpu_seconds(pid: u32) -> Option<f64> {
     // The kernel counts in clock ticks, 100 a second on every Linux (USER_HZ).
     const TICKS: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let user: f64 = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(11)?.parse().ok()?;
-    Some(user / TICKS)
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let (user, system): (f64, f64) = (fields.nth(11)?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((user + system) / TICKS)
 }
 
 fn peak_mb(pid: u32) -> Option<f64> {

@@ -33,8 +33,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Its cue. What it has to end ends at once, so it is not long in coming.
-        drop(self.guard.stdin.take());
-        let _ = self.guard.wait();
+        guard::dismiss(&mut self.guard);
     }
 }

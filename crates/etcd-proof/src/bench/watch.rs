@@ -28,9 +28,9 @@ pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> 
     let size = Counted::Events.of(events);
     let judged = events == EVENTS;
     let mut rows = Vec::new();
-    let user = sides.row("`watch --prefix`, processor time", "s", size, |run| run.user_seconds)?;
+    let cpu = sides.row("`watch --prefix`, processor time", "s", size, |run| run.cpu_seconds)?;
     // At most what etcdctl takes; where there is none, what it was measured to take.
-    rows.extend(user.map(|row| match row.other {
+    rows.extend(cpu.map(|row| match row.other {
         Some(_) => row.ratio_at_most(1.0).judged_if(judged),
         None => row.at_most(0.72).judged_if(judged),
     }));

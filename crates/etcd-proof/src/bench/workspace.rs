@@ -100,23 +100,15 @@ impl Drop for Workspace {
     }
 }
 
-/// Takes away whatever the user's environment says of etcd.
+/// Takes away whatever the user's environment says of etcd: to us, to etcd itself and to etcdctl. Where programs come
+/// from stays.
 pub(super) fn without_settings(command: &mut Command) {
-    const SETTINGS: [&str; 12] = [
-        "ETCDBINPATH",
-        "ETCDCTL_API",
-        "ETCDCTL_ENDPOINTS",
-        "ETCDDATA",
-        "ETCDINSTANCE",
-        "ETCDNODEADDR",
-        "ETCDPORTCLNT",
-        "ETCDPORTPEER",
-        "ETCD_ENDPOINTS",
-        "ETCD_TEST_PREFIX",
-        "ETCD_TEST_RUN",
-        "NEXTEST_PROFILE",
-    ];
-    for name in SETTINGS {
+    const SOURCES: [&str; 3] = ["ETCD_CONSOLE", "ETCD_LOCAL_CACHE", "ETCD_RELEASE_MIRROR"];
+    let is_setting = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        name == "NEXTEST_PROFILE" || name.starts_with("ETCD") && !SOURCES.contains(&&*name)
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
 }

@@ -41,7 +41,8 @@ impl Arena {
             None => on_demand::program("etcd-console", cx)?,
         };
         let builder = cx.builder()?;
-        let etcd = builder.binaries().find(&builder.settings().wanted)?.path;
+        // As the system names the program of a process.
+        let etcd = builder.binaries().find(&builder.settings().wanted)?.path.canonicalize()?;
         let proof = std::env::current_exe().context("cannot find this program's own file")?;
         // They are called from other directories.
         let absolute = |path: &Path| std::path::absolute(path).context("cannot tell where a program is");
@@ -75,8 +76,7 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        drop(self.guard.stdin.take());
-        drop(self.guard.wait());
+        guard::dismiss(&mut self.guard);
     }
 }
 

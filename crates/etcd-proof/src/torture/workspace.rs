@@ -129,10 +129,16 @@ impl<'a> Workspace<'a> {
         processes::running(&self.dir, &self.programs.etcd)
     }
 
+    /// There must be one.
     pub(super) fn signal_server(&self, signal: Signal) -> Result<()> {
-        for pid in self.servers() {
-            processes::signal(pid, &self.dir, signal)?;
-        }
-        Ok(())
+        let servers = self.servers();
+        ensure!(!servers.is_empty(), "there is no server that could be signalled");
+        servers.into_iter().try_for_each(|pid| Ok(processes::signal(pid, &self.dir, signal)?))
+    }
+
+    /// kill -9, and nobody is left.
+    pub(super) fn kill_server(&self) -> Result<()> {
+        self.signal_server(Signal::KILL)?;
+        wait::until("a killed server is gone", wait::PATIENCE, || Ok(self.servers().is_empty()))
     }
 }

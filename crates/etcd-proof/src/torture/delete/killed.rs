@@ -59,16 +59,18 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     scene.neighbours_are_well()?;
     let files = scene.undo_files()?;
     let preview = files.first().map(|file| revision_of(file)).transpose()?;
+    let mut gone = 0;
     for (key, (value, revision)) in &latest {
         match left.get(key) {
             Some(is) => ensure!(is == &(value.clone(), *revision), "`{}` is of revision {}", Escaped(key), is.1),
             None => {
                 let preview = preview.unwrap_or(0);
                 ensure!(*revision <= preview, "`{}` is gone; it was written after the preview", Escaped(key));
+                gone += 1;
             }
         }
     }
-    let gone = latest.len() - left.len();
+    ensure!(latest.len() == left.len() + gone, "there are keys that nobody wrote");
     round.tally.add("keys deleted by then", gone as u64);
 
     if round.dice.once_in(2) {

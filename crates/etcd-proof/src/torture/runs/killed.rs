@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -42,20 +43,16 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     // One that nobody kills; the first of them may have to build what it needs.
     let line = ["run", "--endpoints", &endpoint, "--", "true"];
     workspace.start(workspace.xtask(&line))?.finish_within(BUILD)?.ok()?;
-    let proof = round.programs().proof.display().to_string();
-    let end = workspace.path("end-of-tests");
-    let until = end.display().to_string();
-    let writer = [proof.as_str(), "--xtask", "-", "writer", "--until", &until, "--children", "2"];
-    let line: Vec<&str> = ["run", "--endpoints", &endpoint, "--"].into_iter().chain(writer).collect();
-    let runs = (0..RUNS).map(|_| workspace.start(workspace.xtask(&line))).collect::<Result<Vec<Pending>>>()?;
-    for run in &runs {
+    let runs = (0..RUNS).map(|number| Run::start(number, &endpoint, &workspace, round)).collect::<Result<Vec<_>>>()?;
+    for Run { call: run, .. } in &runs {
         wait::until("a run has a keeper and tests", wait::PATIENCE, || {
             let of_run = descendants(run.pid(), &workspace);
             Ok(of_run.iter().any(is_keeper) && of_run.iter().filter(|process| !is_keeper(process)).count() >= 3)
         })?;
     }
     wait::until("tests write keys", wait::PATIENCE, || Ok(runtime.block_on(count(&connection))? > 20 * RUNS as i64))?;
-    for run in &runs {
+    let mut told_to_end = Vec::new();
+    for Run { call, end } in &runs {
         let victim = round.dice.pick([
             Victim::Runner,
             Victim::Keeper,
@@ -65,19 +62,39 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
             Victim::All,
         ]);
         wait::pause(round.dice.moment(60));
-        kill(run.pid(), victim, &workspace)?;
+        kill(call.pid(), victim, &workspace)?;
         round.tally.add("killed runs", 1);
+        // A keeper that lost its runner sweeps, and tests that are left over end by themselves.
+        if victim != Victim::Runner {
+            told_to_end.push(end);
+        }
     }
     wait::pause(round.dice.moment(300));
-    fs::write(&end, "")?;
+    told_to_end.into_iter().try_for_each(|end| fs::write(end, ""))?;
     for run in runs {
         // Those that were not killed end as runs do.
-        run.finish()?;
+        run.call.finish()?;
     }
     arena::nobody_in(&workspace.dir)?;
     swept(&workspace, &endpoint, || runtime.block_on(count(&connection)))?;
     runtime.block_on(canaries.are_well(&connection))?;
     Ok(Played::Through)
+}
+
+/// A run of tests that write, and have children who do.
+struct Run {
+    call: Pending,
+    /// Its tests go on until there is this file.
+    end: PathBuf,
+}
+
+impl Run {
+    fn start(number: usize, endpoint: &str, workspace: &Workspace<'_>, round: &Round<'_>) -> Result<Self> {
+        let end = workspace.path(&format!("end-of-tests-{number}"));
+        let mut call = workspace.xtask(&["run", "--endpoints", endpoint, "--"]);
+        call.arg(&round.programs().proof).args(["--xtask", "-", "writer", "--children", "2", "--until"]).arg(&end);
+        Ok(Self { call: workspace.start(call)?, end })
+    }
 }
 
 async fn count(connection: &Connection) -> Result<i64> {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::record;
 use crate::guard;
@@ -50,23 +50,37 @@ fn on(round: &mut Round<'_>, small: &Path) -> Result<Played> {
         round.tally.add("refused starts", 1);
     }
     workspace.check_truth()?;
-    written_until_full(&workspace)?;
+    let written = if call.status.success() { written_until_full(&workspace)? } else { 0 };
+    round.tally.add("acknowledged writes until it was full", written);
     fs::remove_file(&ballast)?;
-    let key = record::get(&workspace.up()?)?;
+    let up = workspace.up()?;
+    let key = record::get(&up)?;
     ensure!(!before || key.as_deref() == Some("dg=="), "the key is gone: {key:?}");
+    for number in 0..written {
+        let is = record::get_from(&up, &large_key(number))?;
+        ensure!(is.is_some_and(|value| value.len() == LARGE), "acknowledged write {number} of {written} is lost");
+    }
     workspace.down()?;
     Ok(Played::Through)
 }
 
-/// A server that is up may die of it; its key stays. (A write that fails is not acknowledged.)
-fn written_until_full(workspace: &Workspace<'_>) -> Result<()> {
+/// Base64 of 192 KiB: some hundred of them fill any disk of ours.
+const LARGE: usize = 256 << 10;
+
+/// A server that is up may die of it. Tells how many writes it acknowledged; one that fails is not.
+fn written_until_full(workspace: &Workspace<'_>) -> Result<u64> {
     let status = workspace.status()?;
-    for _ in 0..20 {
-        if workspace.servers().is_empty() || record::put(&status, "dg==").is_err() {
-            break;
-        }
-    }
-    workspace.check_truth()
+    let most = MEGABYTES * (1 << 20) / LARGE as u64;
+    let refused = (0..most).find(|number| {
+        workspace.servers().is_empty() || record::put_to(&status, &large_key(*number), &"A".repeat(LARGE)).is_err()
+    });
+    workspace.check_truth()?;
+    refused.context("a disk takes more than it has room for")
+}
+
+/// Four characters are a whole base64 text.
+fn large_key(number: u64) -> String {
+    format!("{number:04}")
 }
 
 fn mount(dir: &Path) -> Result<bool> {

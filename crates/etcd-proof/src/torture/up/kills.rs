@@ -4,13 +4,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::Signal;
 
 use super::record;
 use super::strike::Strike;
 use crate::torture::workspace::Workspace;
 use crate::torture::{Played, Round};
-use crate::wait;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Victim {
@@ -82,10 +80,7 @@ fn prepare(before: Before, workspace: &Workspace<'_>) -> Result<()> {
     record::put(&workspace.up()?, "dg==")?;
     match before {
         Before::Stopped => workspace.down()?,
-        Before::Crashed => {
-            workspace.signal_server(Signal::KILL)?;
-            wait::until("a killed server is gone", wait::PATIENCE, || Ok(workspace.servers().is_empty()))?;
-        }
+        Before::Crashed => workspace.kill_server()?,
         Before::Nothing | Before::Running => {}
     }
     Ok(())

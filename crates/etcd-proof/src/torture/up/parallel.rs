@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use etcd_local::Status;
-use rustix::process::Signal;
 use serde::Deserialize;
 
 use crate::torture::calls::Pending;
 use crate::torture::{Played, Round};
-use crate::wait;
 
 const CALLS: usize = 100;
 
@@ -25,13 +23,7 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     // Nothing, data, or a server that was killed.
     if round.dice.once_in(2) {
         workspace.up()?;
-        match round.dice.once_in(2) {
-            true => workspace.down()?,
-            false => {
-                workspace.signal_server(Signal::KILL)?;
-                wait::until("a killed server is gone", wait::PATIENCE, || Ok(workspace.servers().is_empty()))?;
-            }
-        }
+        if round.dice.once_in(2) { workspace.down()? } else { workspace.kill_server()? }
     }
     let start = |_| workspace.start(workspace.xtask(&["etcd-up", "--format", "json"]));
     let calls = (0..CALLS).map(start).collect::<Result<Vec<Pending>>>()?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::torture::calls::Pending;
 use crate::torture::dice::Dice;
@@ -35,9 +35,10 @@ impl Strike {
                 }
             }
             Self::AtChange(number) => {
-                let (mut last, mut seen) = (look(dirs), 0);
+                let (mut last, mut seen, began) = (look(dirs), 0, Instant::now());
                 // It looks as often as it can: what lies between two looks is one change.
                 while seen < *number && !call.is_over()? {
+                    ensure!(began.elapsed() < wait::PATIENCE, "the call hangs");
                     let now = look(dirs);
                     seen += u64::from(now != last);
                     last = now;

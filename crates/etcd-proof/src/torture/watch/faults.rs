@@ -136,7 +136,8 @@ fn strike(
             proxy.close();
             write(history, server, round)?;
             if fault == Fault::CompactedWhileAway {
-                round.runtime().block_on(compact(&server.connection))?;
+                let at = round.runtime().block_on(compact(&server.connection))?;
+                history.compacted.entry(server.cluster.clone()).or_default().push(at);
                 write(history, server, round)?;
             }
             proxy.open();
@@ -166,10 +167,11 @@ fn strike(
     Ok(())
 }
 
-async fn compact(connection: &Connection) -> Result<()> {
+/// Tells the revision up to which all is gone.
+async fn compact(connection: &Connection) -> Result<i64> {
     let revision = connection.all_keys().put("/compacted", "").await?.revision;
     connection.kv().compact(revision, None).await.context("cannot compact")?;
-    Ok(())
+    Ok(revision)
 }
 
 async fn contents(connection: &Connection) -> Result<BTreeMap<u64, String>> {

@@ -113,9 +113,10 @@ impl Follower {
         self.state.contains_key(&key)
     }
 
-    /// Every change that etcd acknowledged since the watch began was told, or lies in a gap that was told, or went with
-    /// its cluster, which was told; and what was told is what happened.
+    /// Every change that etcd acknowledged since the watch began was told, or lies in a gap that was told and that a
+    /// compaction made, or went with its cluster, which was told; and what was told is what happened.
     pub(super) fn missed_nothing(&self, history: &History, began: i64, first: &str) -> Result<()> {
+        self.gaps_have_reasons(history)?;
         for (cluster, changes) in &history.clusters {
             let nothing = Told::default();
             let told = self.told.get(cluster).unwrap_or(&nothing);
@@ -131,6 +132,19 @@ impl Follower {
                 let in_gap = told.gaps.iter().any(|(from, to)| (*from..=*to).contains(&revision));
                 let wiped = *cluster != self.cluster && revision > last;
                 ensure!(is_told || before || in_gap || wiped, "{change:?} of cluster {cluster} was never told of");
+            }
+        }
+        Ok(())
+    }
+
+    /// No gap is told where nothing had been compacted that the watch still wanted.
+    fn gaps_have_reasons(&self, history: &History) -> Result<()> {
+        for (cluster, told) in &self.told {
+            let compacted = history.compacted.get(cluster).map(Vec::as_slice).unwrap_or_default();
+            for (from, to) in &told.gaps {
+                // A watch that has not heard of anything since its last revision may name that one, too.
+                let is_so = compacted.iter().any(|at| *from <= at + 1);
+                ensure!(is_so, "a gap from {from} to {to} of cluster {cluster}, compacted at {compacted:?}");
             }
         }
         Ok(())
@@ -185,7 +199,11 @@ mod tests {
         let missing = put(1, 2, "x", false) + &put(1, 4, "z", false);
         assert!(Follower::of(&missing, "a").unwrap().missed_nothing(&happened, 0, "a").is_err());
         let gap = put(1, 2, "x", false) + "{\"type\":\"GAP\",\"from\":3,\"to\":3}\n" + &put(1, 4, "z", false);
-        Follower::of(&gap, "a").unwrap().missed_nothing(&happened, 0, "a").unwrap();
+        let gap = Follower::of(&gap, "a").unwrap();
+        assert!(gap.missed_nothing(&happened, 0, "a").is_err(), "a gap without a compaction");
+        let mut compacted = history(&[(2, 1, "x"), (3, 2, "y"), (4, 1, "z")]);
+        compacted.compacted.insert("a".to_owned(), vec![3]);
+        gap.missed_nothing(&compacted, 0, "a").unwrap();
         let wrong = all.replace(&STANDARD.encode("y"), &STANDARD.encode("n"));
         assert!(Follower::of(&wrong, "a").unwrap().missed_nothing(&happened, 0, "a").is_err());
     }

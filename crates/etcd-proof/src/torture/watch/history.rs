@@ -24,6 +24,8 @@ pub(super) struct Change {
 #[derive(Default)]
 pub(super) struct History {
     pub(super) clusters: BTreeMap<String, BTreeMap<Change, Option<String>>>,
+    /// Up to which revisions each of them was compacted: who was away has a reason for a gap.
+    pub(super) compacted: BTreeMap<String, Vec<i64>>,
     written: u64,
 }
 
