@@ -27,7 +27,7 @@ pub(super) fn check(endpoint: &str) -> Result<(), String> {
     if endpoint.contains('@') {
         return Err("an endpoint has a user in its URL: those have a setting of their own".to_owned());
     }
-    let refuse = |why: &str| Err(format!("`{endpoint}` is no endpoint: {why}"));
+    let refuse = |why: &str| Err(format!("`{}` is no endpoint: {why}", endpoint.escape_debug()));
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("http", endpoint));
     if !matches!(scheme, "http" | "https") {
         return refuse("it must begin with http:// or https://, or be host:port");
@@ -82,6 +82,9 @@ mod tests {
             let error = parse(&[endpoint.to_owned()]).unwrap_err();
             assert!(error.contains(why), "{endpoint}: {error}");
         }
+        // What fuzzing found: a message moves no terminal.
+        let error = parse(&["http://a\u{1a}:1".to_owned()]).unwrap_err();
+        assert!(error.starts_with("`http://a\\u{1a}:1` is no endpoint: "), "{error}");
         let error = parse(&["http://root:secret@a:1".to_owned()]).unwrap_err();
         assert!(error.contains("setting of their own") && !error.contains("secret"), "{error}");
     }
