@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use anyhow::{Context as _, Result, bail};
+use etcd_keys::Connection;
 use etcd_local::binary::Wanted;
 use etcd_local::{Builder, Env, Ephemeral, Settings};
 use etcd_xtask::{Context, on_demand};
@@ -14,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::dice::Dice;
 use super::workspace::Workspace;
-use super::{Part, Played, Tally};
+use super::{Part, Played, Tally, keyspace};
 use crate::{guard, processes, wait};
 
 /// The programs under torture, and what they run.
@@ -90,6 +91,14 @@ pub(super) fn nobody_in(dir: &Path) -> Result<()> {
     bail!("processes are left running: {}", left.join("; "))
 }
 
+/// A workspace whose calls are of one server.
+pub(super) struct Ground<'a> {
+    pub(super) workspace: Workspace<'a>,
+    pub(super) endpoint: String,
+    pub(super) connection: Connection,
+    _etcd: Ephemeral,
+}
+
 /// One round of a part.
 pub(super) struct Round<'a> {
     pub(super) dir: PathBuf,
@@ -115,10 +124,13 @@ impl<'a> Round<'a> {
         Workspace::new(self.dir.join(name), said, &self.arena.programs)
     }
 
-    /// A server without fsync that goes with the round.
-    pub(super) fn ephemeral(&self) -> Result<Ephemeral> {
+    /// A workspace, and a server without fsync that goes with the round.
+    pub(super) fn ground(&self) -> Result<Ground<'a>> {
         let env = self.arena.env.clone().with("TMPDIR", &self.dir).with_temp_dir(&self.dir);
         let wanted = Wanted::At(self.arena.programs.etcd.clone());
-        Ok(Builder::with_settings(env, &self.dir, Settings::default()).etcd(wanted).start_ephemeral()?)
+        let etcd = Builder::with_settings(env, &self.dir, Settings::default()).etcd(wanted).start_ephemeral()?;
+        let endpoint = etcd.endpoints().concat();
+        let connection = self.runtime().block_on(keyspace::connect(&endpoint))?;
+        Ok(Ground { workspace: self.workspace("w")?, endpoint, connection, _etcd: etcd })
     }
 }

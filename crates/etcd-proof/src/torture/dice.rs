@@ -43,6 +43,16 @@ impl Dice {
         Duration::from_micros(self.0.u64(..=milliseconds * 1000))
     }
 
+    /// Changes up to so many bytes.
+    pub(super) fn scratch(&mut self, bytes: &mut [u8], most: usize) {
+        for _ in 0..self.0.usize(1..=most) {
+            let at = self.0.usize(..bytes.len().max(1));
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = self.0.u8(..);
+            }
+        }
+    }
+
     pub(super) fn bytes(&mut self, length: usize) -> Vec<u8> {
         std::iter::repeat_with(|| self.0.u8(..)).take(length).collect()
     }

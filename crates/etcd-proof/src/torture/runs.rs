@@ -2,13 +2,13 @@
 
 mod canaries;
 mod killed;
-mod paused;
+mod stopped;
 
 use super::Part;
 
 pub(super) const PARTS: &[Part] = &[
     Part { name: "killed", rounds: 50, none: "keys left, 0 processes left, 0 canaries changed", play: killed::play },
-    Part { name: "stopped", rounds: 50, none: "live keys deleted", play: paused::play },
+    Part { name: "stopped", rounds: 50, none: "live keys deleted", play: stopped::play },
 ];
 
 /// Where runs are.

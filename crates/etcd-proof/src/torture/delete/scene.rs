@@ -4,14 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use etcd_keys::{Connection, KeyRange};
-use etcd_local::Ephemeral;
+use etcd_keys::KeyRange;
 use tokio::runtime::Runtime;
 
 use crate::torture::Round;
+use crate::torture::arena::Ground;
 use crate::torture::calls::{Call, Pending};
 use crate::torture::keyspace::{self, Contents};
-use crate::torture::workspace::Workspace;
 use crate::wait;
 
 pub(super) const PREFIX: &str = "/CloudChamber/v0.1/racks/";
@@ -25,36 +24,29 @@ const NEIGHBOURS: [&str; 5] = [
 ];
 
 pub(super) struct Scene<'a> {
-    pub(super) connection: Connection,
-    pub(super) workspace: Workspace<'a>,
+    pub(super) ground: Ground<'a>,
     runtime: &'a Runtime,
-    endpoint: String,
     neighbours: Contents,
-    _etcd: Ephemeral,
 }
 
 impl<'a> Scene<'a> {
     /// So many keys below the prefix.
     pub(super) fn new(round: &Round<'a>, keys: u64) -> Result<Self> {
-        let etcd = round.ephemeral()?;
-        let (endpoint, runtime) = (etcd.endpoints().concat(), round.runtime());
-        let connection = runtime.block_on(keyspace::connect(&endpoint))?;
+        let (ground, runtime) = (round.ground()?, round.runtime());
         let neighbours = NEIGHBOURS.iter().flat_map(|place| (0..40).map(move |n| format!("{place}{n}").into_bytes()));
-        runtime.block_on(keyspace::fill(&connection, neighbours))?;
-        runtime.block_on(keyspace::fill(&connection, (0..keys).map(|n| key(n).into_bytes())))?;
-        let workspace = round.workspace("w")?;
-        let (neighbours, _etcd) = (Contents::new(), etcd);
-        let mut scene = Self { connection, workspace, runtime, endpoint, neighbours, _etcd };
+        runtime.block_on(keyspace::fill(&ground.connection, neighbours))?;
+        runtime.block_on(keyspace::fill(&ground.connection, (0..keys).map(|n| key(n).into_bytes())))?;
+        let mut scene = Self { ground, runtime, neighbours: Contents::new() };
         scene.neighbours = scene.outside()?;
         Ok(scene)
     }
 
     pub(super) fn inside(&self) -> Result<Contents> {
-        self.runtime.block_on(keyspace::contents(&self.connection, KeyRange::prefix(PREFIX)))
+        self.runtime.block_on(keyspace::contents(&self.ground.connection, KeyRange::prefix(PREFIX)))
     }
 
     fn outside(&self) -> Result<Contents> {
-        let mut all = self.runtime.block_on(keyspace::contents(&self.connection, KeyRange::all()))?;
+        let mut all = self.runtime.block_on(keyspace::contents(&self.ground.connection, KeyRange::all()))?;
         all.retain(|key, _| !key.starts_with(PREFIX.as_bytes()));
         Ok(all)
     }
@@ -68,17 +60,19 @@ impl<'a> Scene<'a> {
     pub(super) fn del(&self, keys: usize) -> Result<Pending> {
         let count = keys.to_string();
         let args = ["del", PREFIX, "--prefix", "--yes", "--expect-count", &count, "--format", "json"];
-        self.workspace.start(self.workspace.console(&self.endpoint, &args))
+        let Ground { workspace, endpoint, .. } = &self.ground;
+        workspace.start(workspace.console(endpoint, &args))
     }
 
     pub(super) fn undo(&self, file: &std::path::Path) -> Result<Call> {
         let file = file.display().to_string();
-        self.workspace.start(self.workspace.console(&self.endpoint, &["undo", &file, "--format", "json"]))?.finish()
+        let Ground { workspace, endpoint, .. } = &self.ground;
+        workspace.start(workspace.console(endpoint, &["undo", &file, "--format", "json"]))?.finish()
     }
 
     /// The undo files, the newest first.
     pub(super) fn undo_files(&self) -> Result<Vec<PathBuf>> {
-        let dir = self.workspace.path(".etcd/undo");
+        let dir = self.ground.workspace.path(".etcd/undo");
         if !dir.exists() {
             return Ok(Vec::new());
         }
@@ -92,7 +86,7 @@ impl<'a> Scene<'a> {
     /// Waits until etcd has done what a killed client had asked for: nothing changes for a while.
     pub(super) fn settle(&self) -> Result<()> {
         let revision =
-            || -> Result<i64> { Ok(self.runtime.block_on(self.connection.all_keys().prefix("\0"))?.revision) };
+            || -> Result<i64> { Ok(self.runtime.block_on(self.ground.connection.all_keys().prefix("\0"))?.revision) };
         let (mut last, mut quiet) = (revision()?, 0);
         wait::until("nothing changes any more", wait::PATIENCE, || {
             wait::pause(std::time::Duration::from_millis(10));

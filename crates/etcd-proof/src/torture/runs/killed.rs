@@ -13,10 +13,10 @@ use rustix::process::Signal;
 use super::TEST_ROOT;
 use super::canaries::Canaries;
 use crate::processes::{self, Process};
+use crate::torture::arena::{self, Ground};
 use crate::torture::calls::Pending;
-use crate::torture::keyspace;
 use crate::torture::workspace::Workspace;
-use crate::torture::{Played, Round, arena};
+use crate::torture::{Played, Round};
 use crate::wait;
 
 const RUNS: usize = 4;
@@ -33,24 +33,21 @@ enum Victim {
 }
 
 pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
-    let etcd = round.ephemeral()?;
-    let endpoint = etcd.endpoints().concat();
-    let workspace = round.workspace("w")?;
+    let Ground { workspace, endpoint, connection, .. } = &round.ground()?;
     let runtime = round.runtime();
-    let connection = runtime.block_on(keyspace::connect(&endpoint))?;
-    let canaries = runtime.block_on(Canaries::set_out(&connection))?;
+    let canaries = runtime.block_on(Canaries::set_out(connection))?;
 
     // One that nobody kills; the first of them may have to build what it needs.
-    let line = ["run", "--endpoints", &endpoint, "--", "true"];
+    let line = ["run", "--endpoints", endpoint, "--", "true"];
     workspace.start(workspace.xtask(&line))?.finish_within(BUILD)?.ok()?;
-    let runs = (0..RUNS).map(|number| Run::start(number, &endpoint, &workspace, round)).collect::<Result<Vec<_>>>()?;
+    let runs = (0..RUNS).map(|number| Run::start(number, endpoint, workspace, round)).collect::<Result<Vec<_>>>()?;
     for Run { call: run, .. } in &runs {
         wait::until("a run has a keeper and tests", wait::PATIENCE, || {
-            let of_run = descendants(run.pid(), &workspace);
+            let of_run = descendants(run.pid(), workspace);
             Ok(of_run.iter().any(is_keeper) && of_run.iter().filter(|process| !is_keeper(process)).count() >= 3)
         })?;
     }
-    wait::until("tests write keys", wait::PATIENCE, || Ok(runtime.block_on(count(&connection))? > 20 * RUNS as i64))?;
+    wait::until("tests write keys", wait::PATIENCE, || Ok(runtime.block_on(count(connection))? > 20 * RUNS as i64))?;
     let mut told_to_end = Vec::new();
     for Run { call, end } in &runs {
         let victim = round.dice.pick([
@@ -62,7 +59,7 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
             Victim::All,
         ]);
         wait::pause(round.dice.moment(60));
-        kill(call.pid(), victim, &workspace)?;
+        kill(call.pid(), victim, workspace)?;
         round.tally.add("killed runs", 1);
         // A keeper that lost its runner sweeps, and tests that are left over end by themselves.
         if victim != Victim::Runner {
@@ -76,8 +73,8 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
         run.call.finish()?;
     }
     arena::nobody_in(&workspace.dir)?;
-    swept(&workspace, &endpoint, || runtime.block_on(count(&connection)))?;
-    runtime.block_on(canaries.are_well(&connection))?;
+    swept(workspace, endpoint, || runtime.block_on(count(connection)))?;
+    runtime.block_on(canaries.are_well(connection))?;
     Ok(Played::Through)
 }
 

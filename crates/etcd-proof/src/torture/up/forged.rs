@@ -147,14 +147,7 @@ fn damaged(dice: &mut Dice, text: &[u8]) -> Vec<u8> {
     let mut text = text.to_vec();
     match dice.pick([0, 1, 2]) {
         0 => text.truncate(dice.index(0..=text.len())),
-        1 => {
-            for _ in 0..dice.index(1..4) {
-                let at = dice.index(0..text.len().max(1));
-                if let Some(byte) = text.get_mut(at) {
-                    *byte = dice.bytes(1).first().copied().unwrap_or_default();
-                }
-            }
-        }
+        1 => dice.scratch(&mut text, 3),
         _ => text = noise(dice),
     }
     text

@@ -20,7 +20,7 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     scene.undo(&file)?.ok()?;
     let there = scene.inside()?;
     for _ in 0..FILES {
-        let path = scene.workspace.path("damaged.jsonl");
+        let path = scene.ground.workspace.path("damaged.jsonl");
         fs::write(&path, damaged(&mut round.dice, &whole))?;
         let undone = scene.undo(&path)?.ends_with(&[0, 1, 2, 4])?;
         round.tally.add(if undone.status.success() { "believed files" } else { "refused files" }, 1);
@@ -38,14 +38,7 @@ fn damaged(dice: &mut Dice, whole: &[u8]) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     match dice.pick([0, 1, 2, 3, 4]) {
         0 => bytes.truncate(dice.index(0..bytes.len())),
-        1 => {
-            for _ in 0..dice.index(1..6) {
-                let at = dice.index(0..bytes.len());
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte = dice.bytes(1).first().copied().unwrap_or_default();
-                }
-            }
-        }
+        1 => dice.scratch(&mut bytes, 5),
         // A line is missing, or there twice.
         2 | 3 => {
             let mut lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();

@@ -12,6 +12,7 @@ use etcd_keys::{Connection, KeyRange};
 use rustix::process::Signal;
 use serde::Deserialize;
 
+use crate::torture::arena::Ground;
 use crate::torture::calls::Pending;
 use crate::torture::keyspace::{self, Contents};
 use crate::torture::workspace::Workspace;
@@ -26,21 +27,18 @@ const TTL: Duration = Duration::from_secs(1);
 const WATCHED: Duration = Duration::from_secs(60);
 
 pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
-    let etcd = round.ephemeral()?;
-    let endpoint = etcd.endpoints().concat();
-    let workspace = round.workspace("w")?;
+    let Ground { workspace, endpoint, connection, .. } = &round.ground()?;
     let runtime = round.runtime();
-    let connection = runtime.block_on(keyspace::connect(&endpoint))?;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
-        let run = Run::start(&workspace, &endpoint)?;
+        let run = Run::start(workspace, endpoint)?;
         if round.dice.once_in(2) {
             fs::rename(&run.said.lock, run.said.lock.with_extension("elsewhere"))?;
         }
-        runtime.block_on(keyspace::fill(&connection, (0..50).map(|n| format!("{}{n}", run.said.prefix).into())))?;
+        runtime.block_on(keyspace::fill(connection, (0..50).map(|n| format!("{}{n}", run.said.prefix).into())))?;
         runs.push(run);
     }
-    let before = runs.iter().map(|run| runtime.block_on(run.keys(&connection))).collect::<Result<Vec<_>>>()?;
+    let before = runs.iter().map(|run| runtime.block_on(run.keys(connection))).collect::<Result<Vec<_>>>()?;
 
     let (dir, program) = (round.dir.clone(), round.programs().etcd.clone());
     let stop = |signal| {
@@ -48,7 +46,7 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
         ensure!(!servers.is_empty(), "there is no server that could be signalled");
         servers.into_iter().try_for_each(|pid| Ok(processes::signal(pid, &dir, signal)?))
     };
-    let sweep = || workspace.start(workspace.console(&endpoint, &["--timeout", "30", "test-clean"]));
+    let sweep = || workspace.start(workspace.console(endpoint, &["--timeout", "30", "test-clean"]));
     // Some are at it before, some come while it stands still: those may give up. Some come when it goes on.
     let mut sweepers = vec![sweep()?];
     stop(Signal::STOP)?;
@@ -68,7 +66,7 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
         sweeper.finish_within(WATCHED)?.ok()?;
     }
     for (run, before) in runs.iter().zip(&before) {
-        let now = runtime.block_on(run.keys(&connection))?;
+        let now = runtime.block_on(run.keys(connection))?;
         keyspace::same(&format!("the live run {}", run.said.run), before, &now)?;
         run.is_not_lost()?;
         round.tally.add("live runs", 1);

@@ -40,7 +40,7 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     let keys = round.dice.number(500..8_000);
     let scene = Scene::new(round, keys)?;
     let before = scene.inside()?;
-    let writer = Writer::start(&scene.connection, keys, round);
+    let writer = Writer::start(&scene.ground.connection, keys, round);
     let mut del = scene.del(before.len())?;
     let phase = round.dice.pick([Phase::Beginning, Phase::Noting, Phase::Deleting, Phase::Deleting]);
     wait::until("the phase to strike in", wait::PATIENCE, || Ok(del.is_over()? || phase.has_come(&scene)?))?;
