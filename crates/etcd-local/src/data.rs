@@ -83,6 +83,7 @@ impl DataDir {
     /// # Errors
     /// If it is not a directory of this user's that etcd could use.
     pub(crate) fn find(path: &Path) -> Result<Option<Self>, DataError> {
+        let path = &plain(path);
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -124,6 +125,7 @@ impl DataDir {
     }
 
     fn create(path: &Path, owner: &Path) -> Result<Self, DataError> {
+        let path = &plain(path);
         os::create_private_dir(path).map_err(cannot("create", path))?;
         let marker = Marker {
             schema: SCHEMA,
@@ -195,11 +197,18 @@ impl DataDir {
         if self.is_open()? {
             return Err(DataError::InUse(self.path));
         }
-        let mut away = self.path.as_os_str().to_owned();
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Err(cannot("rename", &self.path)(io::ErrorKind::InvalidInput.into()).into());
+        };
+        let mut away = name.to_owned();
         away.push(format!("{TRASH}{}", random::hex().map_err(DataError::Random)?));
-        let away = PathBuf::from(away);
-        Ok(fs::rename(&self.path, &away).map_err(cannot("rename", &self.path))?)
+        Ok(fs::rename(&self.path, parent.join(away)).map_err(cannot("rename", &self.path))?)
     }
+}
+
+/// Without a slash at the end, with which the system would follow a link, and refuse to rename.
+fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
 }
 
 fn minor(version: &Version) -> (u64, u64) {
@@ -290,7 +299,23 @@ mod tests {
             let link = dir.path().join("link");
             std::os::unix::fs::symlink(dir.path(), &link).unwrap();
             assert!(matches!(DataDir::find(&link), Err(DataError::Symlink(_))));
+            for end in ["", "."] {
+                assert!(matches!(DataDir::find(&link.join(end)), Err(DataError::Symlink(_))), "{end}");
+            }
         }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_is_no_part_of_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, owner) = (dir.path().join("data"), Path::new("/instance"));
+        let created = DataDir::find_or_create(&data.join(""), owner).unwrap();
+        assert!(!created.path.to_str().unwrap().ends_with('/'));
+        created.put_away(owner).unwrap();
+        DataDir::find_or_create(&data, owner).unwrap();
+        DataDir::find(&data.join("")).unwrap().unwrap().put_away(owner).unwrap();
+        assert!(!data.exists());
+        assert_eq!(Trash::left_beside(&data.join(""), owner).len(), 2);
     }
 
     #[test]

@@ -80,9 +80,12 @@ fn data_directories_that_cannot_be_one() {
     fs::create_dir(play.path("full")).unwrap();
     fs::write(play.path("full/thesis.txt"), "precious").unwrap();
     symlink(play.path("full"), play.path("link")).unwrap();
-    for (dir, word) in
-        [("file", "is not a directory"), ("full", "holds files that are not etcd's"), ("link", "is a symbolic link")]
-    {
+    for (dir, word) in [
+        ("file", "is not a directory"),
+        ("full", "holds files that are not etcd's"),
+        ("link", "is a symbolic link"),
+        ("link/", "is a symbolic link"),
+    ] {
         play.xtask(&["etcd-up", "--data-dir", dir]).fails(1, &[word, "--data-dir"]);
     }
     assert_eq!(fs::read_to_string(play.path("file")).unwrap(), "precious");
@@ -110,6 +113,16 @@ fn a_data_directory_with_spaces_and_other_letters() {
     assert!(play.path("Daten für Müller & Søn 数据/member").is_dir());
     play.xtask(&["etcd-reset", "--yes"]).ok();
     assert_eq!(get(&play.status()), None);
+}
+
+#[test]
+fn a_data_directory_with_a_slash_at_its_end() {
+    let play = Playground::new();
+    put(&play.up(&["--data-dir", "data/"]), "dg==");
+    let run = play.xtask(&["etcd-reset", "--yes", "--format", "json"]).ok();
+    assert_eq!(get(&run.status()), None);
+    let left: Vec<_> = fs::read_dir(play.dir.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("wiped")), "{left:?}");
 }
 
 #[test]
