@@ -58,6 +58,21 @@ fn a_reset_of_a_stopped_instance_leaves_it_stopped() {
 }
 
 #[test]
+fn a_reset_wipes_data_that_is_kept_elsewhere_also_when_the_state_was_deleted() {
+    let play = Playground::new();
+    play.configure("port = \"auto\"\ndata-dir = \"dev\"");
+    play.up(&[]);
+    play.xtask(&["etcd-down"]).ok();
+    fs::remove_dir_all(play.path(".etcd")).unwrap();
+    play.xtask(&["etcd-reset"]).fails(4, &["refused to delete", "dev"]);
+    assert!(play.path("dev/member").exists());
+    let run = play.xtask(&["etcd-reset", "--yes"]).ok();
+    assert!(run.stdout.contains("wiped dev"), "{run:?}");
+    assert!(!play.path("dev").exists());
+    assert!(play.xtask(&["etcd-reset", "--yes"]).ok().stdout.contains("has no data"));
+}
+
+#[test]
 fn instances_live_side_by_side() {
     let play = Playground::new();
     let (a, b) = (play.up(&["--instance", "a"]), play.up(&["--instance", "b", "--etcd", "3.5.27"]));

@@ -170,7 +170,7 @@ impl Instance {
         Ok(held)
     }
 
-    fn create_dir(&self) -> Result<(), StartError> {
+    pub(super) fn create_dir(&self) -> Result<(), StartError> {
         let home = instance::home(&self.builder.workspace);
         os::create_private_dir(&self.dir).map_err(cannot("create", &self.dir))?;
         let ignore = home.join(".gitignore");

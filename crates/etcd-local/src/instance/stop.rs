@@ -112,7 +112,11 @@ impl Instance {
     /// not start again.
     pub fn reset(&self) -> Result<Reset, ResetError> {
         if !self.dir.is_dir() {
-            return Ok(Reset { wiped: self.wipes()?, up: None });
+            // Data kept elsewhere is still ours when somebody has deleted this.
+            if self.wipes()?.is_none() {
+                return Ok(Reset { wiped: None, up: None });
+            }
+            self.create_dir()?;
         }
         let _operation = self.begin_operation().map_err(StopError::from)?;
         let before = self.wipes()?; // refuses before anything is stopped
