@@ -204,12 +204,25 @@ fn records_that_are_damaged_while_the_server_runs() {
         fs::write(&record, damage).unwrap();
         play.xtask(&["etcd-down"]).ok();
         assert!(play.processes().is_empty(), "{damage}");
-        up = play.up(&["--port", &crate::playground::port(&up).to_string()]);
+        up = play.up(&["--port", &crate::playground::port(&up).to_string(), "--peer-port", "auto"]);
     }
     let aside = fs::read_dir(play.path(".etcd/default")).unwrap().flatten();
     let aside: Vec<_> = aside.filter(|entry| entry.file_name().to_string_lossy().contains("damaged")).collect();
     assert!(!aside.is_empty(), "nothing that could not be read is deleted");
     assert!(play.xtask(&["doctor"]).stdout.contains("a damaged record was set aside"));
+}
+
+#[test]
+fn a_reset_asks_for_the_data_that_a_server_has_whose_record_is_lost() {
+    let play = Playground::new();
+    let up = play.up(&["--data-dir", "dev"]);
+    put(&up, "dg==");
+    fs::remove_file(play.path(".etcd/default/instance.json")).unwrap();
+    play.xtask(&["etcd-reset"]).fails(4, &["refused to delete", "dev"]);
+    assert_eq!(get(&up).as_deref(), Some("dg=="));
+    let run = play.xtask(&["etcd-reset", "--yes"]).ok();
+    assert!(run.stdout.contains("wiped dev"), "{run:?}");
+    assert_eq!((get(&play.status()), play.status().data_dir), (None, play.path("dev")));
 }
 
 #[test]
@@ -259,7 +272,7 @@ fn a_record_that_says_something_else_than_the_running_server() {
             (up.endpoints.clone(), up.data_dir.clone(), up.log.clone())
         );
         play.xtask(&["etcd-down"]).ok();
-        play.up(&["--port", &crate::playground::port(&up).to_string()]);
+        play.up(&["--port", &crate::playground::port(&up).to_string(), "--peer-port", "auto"]);
     }
 }
 

@@ -29,6 +29,23 @@ pub(super) enum Presence {
     Present(Server),
 }
 
+impl Presence {
+    /// The record of whatever was found.
+    pub(super) fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Absent { record, .. } | Self::Present(Server { record, .. }) => record.as_ref(),
+        }
+    }
+}
+
+/// What a look found that took no lock.
+pub(super) struct Seen {
+    /// As the running server says it; of a stopped one, as the file does.
+    pub(super) record: Option<Record>,
+    /// None: it is stopped.
+    pub(super) processes: Vec<Running>,
+}
+
 /// A live server.
 pub(super) struct Server {
     /// Absent: the record was lost, and the system does not show a process's arguments.
@@ -64,16 +81,25 @@ impl Instance {
     /// # Errors
     /// If the instance's directory may not be read.
     pub fn status(&self) -> Result<Status, ObserveError> {
+        Ok(self.status_of(&self.look()?))
+    }
+
+    pub(super) fn look(&self) -> Result<Seen, ObserveError> {
         let record = state::peek(&self.record_path());
         let held = lock::is_held(&self.member_lock()).map_err(cannot("look at", &self.member_lock()))?;
         let processes = if held { self.processes(record.as_ref())? } else { Vec::new() };
-        if processes.is_empty() {
-            return Ok(self.describe(record, &[], State::Stopped));
-        }
-        let record = self.record_of(&processes, record);
-        let probe = record.as_ref().map(probe);
-        let state = if matches!(probe, Some(Probe::Ready { .. })) { State::Ready } else { State::Starting };
-        Ok(self.describe(record, &processes, state))
+        let record = if processes.is_empty() { record } else { self.record_of(&processes, record) };
+        Ok(Seen { record, processes })
+    }
+
+    pub(super) fn status_of(&self, Seen { record, processes }: &Seen) -> Status {
+        let probe = || record.as_ref().map(probe);
+        let state = match processes.as_slice() {
+            [] => State::Stopped,
+            _ if matches!(probe(), Some(Probe::Ready { .. })) => State::Ready,
+            _ => State::Starting,
+        };
+        self.describe(record.clone(), processes, state)
     }
 
     pub(super) fn describe(&self, record: Option<Record>, processes: &[Running], state: State) -> Status {
@@ -123,7 +149,13 @@ impl Instance {
             if processes.is_empty() {
                 return Ok(None);
             }
-            let record = self.record_of(&processes, record.take());
+            let on_disk = record.take();
+            let record = self.record_of(&processes, on_disk.clone());
+            if record != on_disk {
+                processes.iter().take(1).for_each(|running| {
+                    self.builder.reporter.report(&Event::Adopted { pid: running.identity.pid });
+                });
+            }
             Ok(Some(Presence::Present(Server { record, processes })))
         })?;
         found.ok_or(ObserveError::UnknownHolder { lock: lock_path })
@@ -173,7 +205,6 @@ impl Instance {
     }
 
     fn recover(&self, identity: &Identity, args: Args) -> Option<Record> {
-        self.builder.reporter.report(&Event::Adopted { pid: identity.pid });
         let Args { member, data_dir, endpoint, peer_url } = args;
         let cluster_id = DataDir::find(&data_dir).ok().flatten().and_then(|data| data.marker?.cluster_id);
         let version = readiness::server_version(&endpoint).ok().and_then(|version| Version::parse(&version).ok());

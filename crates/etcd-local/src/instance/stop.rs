@@ -1,6 +1,6 @@
 //! `down` and `reset`: ending the server, and wiping exactly the data that is ours.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Instance;
@@ -85,22 +85,30 @@ impl Instance {
             return Ok(Down { stopped: Vec::new(), data_dir: self.data_dir() });
         }
         let _operation = self.begin_operation()?;
-        let (stopped, _lock, record) = self.stop()?;
-        let data_dir = record.map_or_else(|| self.data_dir(), |record| record.data_dir);
+        let (stopped, _lock, record) = self.stop(self.observe()?)?;
+        let data_dir = self.data_dir_of(record.as_ref());
         self.finish_wiping(&data_dir);
         Ok(Down { stopped, data_dir })
     }
 
-    /// What [`Instance::reset`] would wipe, if anything.
+    /// What [`Instance::reset`] would wipe, if anything: the data that the server has, or had last.
     ///
     /// # Errors
-    /// If it would refuse.
-    pub fn wipes(&self) -> Result<Option<PathBuf>, DataError> {
-        let record = crate::state::peek(&self.record_path());
-        let path = record.map_or_else(|| self.data_dir(), |record| record.data_dir);
-        match DataDir::find(&path)? {
-            Some(data) if !data.is_owned_by(&self.dir) => Err(DataError::NotOurs(path)),
-            found => Ok(found.map(|data| data.path)),
+    /// If it would refuse, or what is there cannot be found out.
+    pub fn wipes(&self) -> Result<Option<PathBuf>, ResetError> {
+        let seen = self.look().map_err(StopError::from)?;
+        Ok(self.own_data(&self.data_dir_of(seen.record.as_ref()))?.map(|data| data.path))
+    }
+
+    fn data_dir_of(&self, record: Option<&Record>) -> PathBuf {
+        record.map_or_else(|| self.data_dir(), |record| record.data_dir.clone())
+    }
+
+    /// What is in the directory, if it may be wiped.
+    fn own_data(&self, path: &Path) -> Result<Option<DataDir>, DataError> {
+        match DataDir::find(path)? {
+            Some(data) if !data.is_owned_by(&self.dir) => Err(DataError::NotOurs(data.path)),
+            found => Ok(found),
         }
     }
 
@@ -119,19 +127,25 @@ impl Instance {
             self.create_dir()?;
         }
         let _operation = self.begin_operation().map_err(StopError::from)?;
-        let before = self.wipes()?; // refuses before anything is stopped
-        let (stopped, lock, record) = self.stop()?;
-        let data_path = record.as_ref().map_or_else(|| self.data_dir(), |record| record.data_dir.clone());
-        if let Some(data) = DataDir::find(&data_path)? {
-            data.put_away(&self.dir)?;
-        }
+        let presence = self.observe().map_err(StopError::from)?;
+        let path = self.data_dir_of(presence.record());
+        self.own_data(&path)?; // refuses before anything is stopped
+        let (stopped, lock, record) = self.stop(presence)?;
+        let wiped = match self.own_data(&path)? {
+            Some(data) => {
+                let wiped = data.path.clone();
+                data.put_away(&self.dir)?;
+                Some(wiped)
+            }
+            None => None,
+        };
         let up = match (&record, stopped.is_empty()) {
             (Some(record), false) => Some(self.as_recorded(record).start_again(lock, record)?),
             _ => None,
         };
         // The slow part comes last: the new server serves already.
-        Trash::left_beside(&data_path, &self.dir).into_iter().try_for_each(Trash::delete)?;
-        Ok(Reset { wiped: before, up })
+        Trash::left_beside(&path, &self.dir).into_iter().try_for_each(Trash::delete)?;
+        Ok(Reset { wiped, up })
     }
 
     /// This instance with the ports that it ran with.
@@ -152,8 +166,8 @@ impl Instance {
     }
 
     /// Ends every process of the instance. The lock that is returned keeps another from starting.
-    fn stop(&self) -> Result<(Vec<u32>, Lock, Option<Record>), StopError> {
-        let Server { record, processes } = match self.observe()? {
+    fn stop(&self, found: Presence) -> Result<(Vec<u32>, Lock, Option<Record>), StopError> {
+        let Server { record, processes } = match found {
             Presence::Absent { lock, record } => {
                 let record = self.record_stopped(record)?;
                 return Ok((Vec::new(), lock, record));
