@@ -201,6 +201,9 @@ fn records_that_are_damaged_while_the_server_runs() {
             (again.pids, again.endpoints, again.cluster_id),
             (up.pids.clone(), up.endpoints.clone(), up.cluster_id)
         );
+        // Others read nothing but the file.
+        let rebuilt: etcd_local::Record = serde_json::from_slice(&fs::read(&record).unwrap()).expect(damage);
+        assert_eq!((&rebuilt.pids, &rebuilt.endpoints, rebuilt.cluster_id), (&up.pids, &up.endpoints, up.cluster_id));
         fs::write(&record, damage).unwrap();
         play.xtask(&["etcd-down"]).ok();
         assert!(play.processes().is_empty(), "{damage}");
@@ -210,6 +213,22 @@ fn records_that_are_damaged_while_the_server_runs() {
     let aside: Vec<_> = aside.filter(|entry| entry.file_name().to_string_lossy().contains("damaged")).collect();
     assert!(!aside.is_empty(), "nothing that could not be read is deleted");
     assert!(play.xtask(&["doctor"]).stdout.contains("a damaged record was set aside"));
+}
+
+#[test]
+fn an_up_with_other_settings_is_refused_also_when_the_record_is_damaged() {
+    let play = Playground::new();
+    let up = play.up(&[]);
+    let record = play.path(".etcd/default/instance.json");
+    let good = fs::read_to_string(&record).unwrap();
+    fs::write(&record, "").unwrap();
+    play.xtask(&["etcd-up", "--peer-port", "1"]).fails(1, &["already running with peer port", "not 1"]);
+    // A forged record does not change what is asked of the server.
+    let mut forged: serde_json::Value = serde_json::from_str(&good).unwrap();
+    forged["peer_url"] = serde_json::json!("http://127.0.0.1:1");
+    fs::write(&record, forged.to_string()).unwrap();
+    play.xtask(&["etcd-up", "--peer-port", "1"]).fails(1, &["already running with peer port", "not 1"]);
+    assert_eq!(play.status().pids, up.pids);
 }
 
 #[test]
@@ -271,6 +290,8 @@ fn a_record_that_says_something_else_than_the_running_server() {
             (again.endpoints, again.data_dir, again.log),
             (up.endpoints.clone(), up.data_dir.clone(), up.log.clone())
         );
+        let rebuilt: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+        assert_eq!(rebuilt[field], good[field]);
         play.xtask(&["etcd-down"]).ok();
         play.up(&["--port", &crate::playground::port(&up).to_string(), "--peer-port", "auto"]);
     }

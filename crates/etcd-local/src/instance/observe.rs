@@ -40,10 +40,26 @@ impl Presence {
 
 /// What a look found that took no lock.
 pub(super) struct Seen {
+    /// As the file says it.
+    on_disk: Option<Record>,
     /// As the running server says it; of a stopped one, as the file does.
     pub(super) record: Option<Record>,
     /// None: it is stopped.
     pub(super) processes: Vec<Running>,
+}
+
+impl Seen {
+    /// Whether the file leads everybody to the live server, also those who read nothing else.
+    pub(super) fn is_recorded(&self) -> bool {
+        let Some(record) = self.on_disk.as_ref().filter(|record| self.record.as_ref() == Some(record)) else {
+            return false;
+        };
+        let lives = |identity: &Identity| self.processes.iter().any(|running| running.identity == *identity);
+        let pids: Vec<u32> = self.processes.iter().map(|running| running.identity.pid).collect();
+        record.cluster_id.is_some()
+            && record.process.as_ref().is_some_and(|process| lives(process) && record.pids.contains(&process.pid))
+            && record.pids.iter().all(|pid| pids.contains(pid))
+    }
 }
 
 /// A live server.
@@ -85,14 +101,14 @@ impl Instance {
     }
 
     pub(super) fn look(&self) -> Result<Seen, ObserveError> {
-        let record = state::peek(&self.record_path());
+        let on_disk = state::peek(&self.record_path());
         let held = lock::is_held(&self.member_lock()).map_err(cannot("look at", &self.member_lock()))?;
-        let processes = if held { self.processes(record.as_ref())? } else { Vec::new() };
-        let record = if processes.is_empty() { record } else { self.record_of(&processes, record) };
-        Ok(Seen { record, processes })
+        let processes = if held { self.processes(on_disk.as_ref())? } else { Vec::new() };
+        let record = if processes.is_empty() { on_disk.clone() } else { self.record_of(&processes, on_disk.clone()) };
+        Ok(Seen { on_disk, record, processes })
     }
 
-    pub(super) fn status_of(&self, Seen { record, processes }: &Seen) -> Status {
+    pub(super) fn status_of(&self, Seen { record, processes, .. }: &Seen) -> Status {
         let probe = || record.as_ref().map(probe);
         let state = match processes.as_slice() {
             [] => State::Stopped,

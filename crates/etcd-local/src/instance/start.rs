@@ -116,10 +116,16 @@ impl Instance {
     /// If it does not end ready; a server that this call started is then stopped again.
     pub fn up(&self) -> Result<Up, StartError> {
         // The common case, a second `up`, needs neither a binary nor the right to change anything.
-        let found = self.status()?;
-        if found.state == State::Ready {
-            self.check_asked(&found)?;
-            return Ok(Up { status: found, started: false });
+        let seen = self.look()?;
+        let status = self.status_of(&seen);
+        if status.state == State::Ready {
+            self.check_asked(&status, seen.record.as_ref())?;
+            if seen.is_recorded() {
+                return Ok(Up { status, started: false });
+            }
+            if let Some(up) = self.adopt()? {
+                return Ok(up);
+            }
         }
         self.create_dir()?;
         let binary = self.builder.binaries().find(&self.builder.settings.wanted)?;
@@ -142,6 +148,15 @@ impl Instance {
                     return Ok(Up { status: started.status, started: true });
                 }
             }
+        }
+    }
+
+    /// Writes the record of a server anew that only we find without it; `None` if it has ended.
+    fn adopt(&self) -> Result<Option<Up>, StartError> {
+        let _operation = self.begin_operation()?;
+        match self.observe()? {
+            Presence::Present(server) => self.await_running(server),
+            Presence::Absent { .. } => Ok(None),
         }
     }
 
@@ -212,8 +227,8 @@ impl Instance {
             ..record
         };
         self.save(&record)?;
-        let status = self.describe(Some(record), &server.processes, State::Ready);
-        self.check_asked(&status)?;
+        let status = self.describe(Some(record.clone()), &server.processes, State::Ready);
+        self.check_asked(&status, Some(&record))?;
         Ok(Some(Up { status, started: false }))
     }
 
@@ -352,7 +367,7 @@ impl Instance {
     }
 
     /// A server that runs already must be the one that was plainly asked for.
-    fn check_asked(&self, status: &Status) -> Result<(), StartError> {
+    fn check_asked(&self, status: &Status, record: Option<&Record>) -> Result<(), StartError> {
         let asked = &self.builder.asked;
         let conflict = |what, running: String, asked: String| {
             Err(StartError::Conflict { instance: self.name.clone(), what, running, asked })
@@ -364,7 +379,7 @@ impl Instance {
             }
             _ => {}
         }
-        let peer = state::peek(&self.record_path()).and_then(|record| record.peer_url.rsplit_once(':')?.1.parse().ok());
+        let peer = record.and_then(|record| record.peer_url.rsplit_once(':')?.1.parse().ok());
         match (asked.peer_port, peer) {
             (Some(asked), Some(port)) if asked != port => {
                 return conflict("peer port", u16::to_string(&port), asked.to_string());
