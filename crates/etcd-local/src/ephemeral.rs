@@ -90,7 +90,9 @@ impl Ephemeral {
             };
             let mut launched = launch.spawn(lock)?;
             let pid = launched.child.running.identity.pid;
-            let janitor = Janitor::start(dir.path(), pid).map_err(cannot("start the janitor of", dir.path()))?;
+            let janitor = Janitor::start(dir.path(), pid)
+                .inspect_err(|_| drop(launched.child.running.kill()))
+                .map_err(cannot("start the janitor of", dir.path()))?;
             match launched.wait_ready(builder.patience) {
                 Ok(ready) => {
                     let binary = binary.path;

@@ -36,7 +36,7 @@ pub(crate) fn host_name() -> Option<String> {
     system::host_name()
 }
 
-/// A server that [`spawn_server`] started: `id`, and `wait` for its end.
+/// A server that [`spawn_server`] started: `id`, `wait` for its end, and `kill`.
 pub(crate) use system::Server;
 
 /// Starts the program of `command` with its arguments and variables, `lock` as its standard input and `log` as

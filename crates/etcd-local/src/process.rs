@@ -138,6 +138,10 @@ pub(crate) fn spawn(spawn: Spawn<'_>) -> io::Result<Spawned> {
         };
         // Opened before it is reaped, so that the pid is still the child's.
         let running = Running::with_pid(server.id());
+        if !matches!(running, Ok(Some(_))) {
+            // It has ended, or nobody could ever tell it from others, and stop it.
+            let _ = server.kill();
+        }
         // The receivers may be gone: the child is reaped all the same.
         let _ = started.send(running);
         if let Ok(status) = server.wait() {

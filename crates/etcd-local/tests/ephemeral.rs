@@ -14,15 +14,22 @@ use etcd_local::{Builder, Env, Ephemeral, Settings};
 const ROLE: &str = "EPHEMERAL_OWNER";
 
 fn start(temp: &Path) -> Ephemeral {
+    builder(temp).start_ephemeral().unwrap()
+}
+
+fn builder(temp: &Path) -> Builder {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
     let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache).with_temp_dir(temp);
-    Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default()).start_ephemeral().unwrap()
+    Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default())
 }
 
 /// Not a test: what the owner does when the tests below run this program again.
 #[test]
 fn the_owner() {
     let (Ok(role), Ok(temp)) = (std::env::var(ROLE), std::env::var("EPHEMERAL_TEMP")) else { return };
+    if role == "starves" {
+        return starve(Path::new(&temp));
+    }
     let etcd = start(Path::new(&temp));
     println!("owner of {} at {}", etcd.pid(), etcd.dir().display());
     if role == "panics" {
@@ -32,6 +39,26 @@ fn the_owner() {
         std::process::exit(3); // no destructor runs
     }
     let _ = std::io::stdin().read(&mut [0]);
+}
+
+/// With fewer and fewer files that may be open, a start fails here or there; wherever, it leaves nothing.
+fn starve(temp: &Path) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let plenty = getrlimit(Resource::Nofile);
+    let open = u64::try_from(fs::read_dir("/proc/self/fd").unwrap().count()).unwrap();
+    let builder = builder(temp);
+    let mut failed = std::collections::BTreeSet::new();
+    for spare in 0..24 {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(open + spare), maximum: plenty.maximum }).unwrap();
+        let result = builder.start_ephemeral();
+        setrlimit(Resource::Nofile, plenty.clone()).unwrap();
+        let Err(error) = result.map(drop) else { continue };
+        assert!(eventually(|| servers(temp) == 0), "a server is left by {error}");
+        assert_eq!(entries(temp), 0, "files are left by {error}");
+        failed.insert(error.to_string().split('`').next().unwrap_or_default().to_owned());
+    }
+    assert!(failed.contains("cannot start the janitor of "), "{failed:?}");
 }
 
 struct Owner {
@@ -71,6 +98,14 @@ fn entries(dir: &Path) -> usize {
     fs::read_dir(dir).unwrap().count()
 }
 
+/// How many servers have their data below `temp`.
+fn servers(temp: &Path) -> usize {
+    let mark = temp.to_str().unwrap();
+    let lines =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).contains(mark) && line.starts_with(b"/")).count()
+}
+
 #[test]
 fn it_is_gone_after_drop() {
     let temp = tempfile::tempdir().unwrap();
@@ -107,6 +142,15 @@ fn it_is_gone_however_its_owner_ends() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["the_owner", "--exact", "--nocapture"]).env(ROLE, "starves").env("EPHEMERAL_TEMP", temp.path());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn many_owners_killed_at_random_leave_nothing() {
     let temp = tempfile::tempdir().unwrap();
     for round in 0..8_u64 {
@@ -121,13 +165,7 @@ fn many_owners_killed_at_random_leave_nothing() {
     // What a janitor could not see, because it was not yet there, the next start sweeps.
     drop(start(temp.path()));
     let left = || fs::read_dir(temp.path()).unwrap().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
-    let mark = temp.path().to_str().unwrap().to_owned();
-    let servers = || {
-        let lines =
-            fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-        lines.filter(|line| String::from_utf8_lossy(line).contains(&mark) && line.starts_with(b"/")).count()
-    };
-    assert!(eventually(|| servers() == 0), "servers are left");
+    assert!(eventually(|| servers(temp.path()) == 0), "servers are left");
     assert!(
         eventually(|| left().is_empty() || {
             drop(start(temp.path()));

@@ -325,6 +325,25 @@ fn an_etcd_that_never_gets_ready_is_ended() {
     assert_eq!(play.status().state, State::Stopped);
 }
 
+/// As where `/proc` is not mounted: a server that nobody can tell from other processes cannot be stopped later.
+#[test]
+fn a_server_that_cannot_be_recognised_does_not_stay() {
+    let play = Playground::new();
+    let line = "umount -l /proc && exec \"$0\" etcd-up";
+    let command = play.command::<&str>(&[]);
+    let mut blind = std::process::Command::new("unshare");
+    blind.args(["--mount", "sh", "-c", line, env!("CARGO_BIN_EXE_xtask")]).current_dir(play.dir.path()).env_clear();
+    let vars = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    blind.envs(vars).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+    blind.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = finish(blind);
+    if run.stderr.contains("unshare") || run.stderr.contains("umount") {
+        return; // this user may not
+    }
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(eventually(|| play.processes().is_empty()), "{run:?} left {:#?}", play.processes());
+}
+
 #[test]
 fn a_foreground_server_ends_with_ctrl_c_and_with_its_killed_owner() {
     let play = Playground::new();
