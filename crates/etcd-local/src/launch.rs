@@ -1,12 +1,14 @@
 //! One launch of etcd: its flags, its ports, and the wait until it is proven ready. Used for persistent and
 //! ephemeral instances alike; knows nothing of records or of who owns what.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use semver::Version;
@@ -19,7 +21,7 @@ use crate::lock::Lock;
 use crate::log;
 use crate::process::{self, Child, Lifetime, Running, Spawn, Spawned};
 use crate::readiness::{self, Probe};
-use crate::wait::{Deadline, Pace};
+use crate::wait::{Deadline, until};
 
 /// etcd's defaults, 100 ms and 1 s, are for members in different places. A single one elects itself, so that
 /// waiting is all they do. Measured, fresh start and restart in ms: 10/100 68 and 73, 10/50 45 and 59, 5/25 38
@@ -161,29 +163,64 @@ impl Launched {
     }
 
     fn watch(&mut self, deadline: Deadline, patience: Duration) -> Result<Ready, LaunchError> {
-        let Origin { version, ports, log, .. } = &self.origin;
-        let (client, peer) = (ports.client_url(), ports.peer_url());
-        let mut pace = Pace::new();
+        /// How long the child's exit may go unnoticed. An answer is noticed at once.
+        const LOOK: Duration = Duration::from_millis(5);
+        let answers = self.ask(deadline)?;
+        let mut reason = "it has not answered".to_owned();
         loop {
-            let answer = readiness::probe(&client, &peer, self.expected);
+            let answer = answers.recv_timeout(LOOK.min(deadline.remaining()));
+            let is_over = answer == Err(RecvTimeoutError::Disconnected);
             // Looked at after the answer: only a child that lives now can have given it.
-            if let Some(status) = self.child.exited_within(pace.next(deadline)) {
+            if let Some(status) = self.exit() {
                 return Err(self.origin.exited(status));
             }
-            let reason = match answer {
-                Probe::Ready { cluster_id, version: answered } => {
+            let Origin { version, ports, log, log_from } = &self.origin;
+            match answer {
+                Ok(Probe::Ready { cluster_id, version: answered }) => {
                     let version = Version::parse(&answered).unwrap_or_else(|_| version.clone());
                     return Ok(Ready { cluster_id, version, took: self.spawned.elapsed() });
                 }
-                Probe::NotYet(_) if log::is_stillborn(log, self.origin.log_from) => {
+                Ok(Probe::NotYet(_)) if log::is_stillborn(log, *log_from) => {
                     return Err(LaunchError::Stillborn { log: log.clone() });
                 }
-                Probe::NotYet(reason) => reason,
-                Probe::Foreign(other) => format!("cluster {other}, which is not ours, answers on {peer}"),
-            };
-            if deadline.expired() {
+                Ok(Probe::NotYet(why)) => reason = why,
+                Ok(Probe::Foreign(other)) => {
+                    reason = format!("cluster {other}, which is not ours, answers on {}", ports.peer_url());
+                }
+                Err(_) => {}
+            }
+            if is_over || deadline.expired() {
                 return Err(LaunchError::NotReady { waited: patience, reason, log: log.clone() });
             }
+        }
+    }
+
+    /// Asks again and again, on a thread of its own: whoever has the port need not answer at all, and the child may end
+    /// meanwhile. It stops when nobody listens any more.
+    fn ask(&self, deadline: Deadline) -> Result<Receiver<Probe>, LaunchError> {
+        let (client, peer, expected) = (self.origin.ports.client_url(), self.origin.ports.peer_url(), self.expected);
+        let (answer, answers) = channel();
+        let ask = move || {
+            let _ = until(deadline, || {
+                let probe = readiness::probe(&client, &peer, expected);
+                let is_last = matches!(probe, Probe::Ready { .. });
+                let is_heard = answer.send(probe).is_ok();
+                Ok::<_, Infallible>((is_last || !is_heard).then_some(()))
+            });
+        };
+        match std::thread::Builder::new().name("etcd-probe".to_owned()).spawn(ask) {
+            Ok(_) => Ok(answers),
+            Err(source) => Err(LaunchError::Spawn { binary: self.child.running.identity.exe.clone(), source }),
+        }
+    }
+
+    /// How the child ended, if it has.
+    fn exit(&mut self) -> Option<ExitStatus> {
+        /// How long its reaper may take to hand over the status.
+        const REAPED: Duration = Duration::from_secs(10);
+        match self.child.running.has_ended() {
+            true => self.child.exited_within(REAPED),
+            false => None,
         }
     }
 }
@@ -228,7 +265,7 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// Its program.
     pub exe: Option<PathBuf>,
-    /// The version, if an etcd answers there.
+    /// The version, if an etcd answers there, and soon.
     pub etcd: Option<String>,
 }
 
@@ -239,7 +276,7 @@ impl Holder {
         let pid = crate::os::listener(addr);
         let running = pid.and_then(|pid| Running::with_pid(pid).ok().flatten());
         let exe = running.map(|running| running.identity.exe).filter(|exe| !exe.as_os_str().is_empty());
-        Self { pid, exe, etcd: readiness::server_version(&format!("http://{addr}")).ok() }
+        Self { pid, exe, etcd: readiness::server_version_soon(&format!("http://{addr}")) }
     }
 }
 

@@ -6,6 +6,8 @@
 //! before it serves the peer port, so that whoever then answers on the client port is the same member.
 
 use std::io::Read;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -54,6 +56,16 @@ pub(crate) fn server_version(client_url: &str) -> Result<String, String> {
     let response = get(&format!("{client_url}/version"))?;
     let version: Version = serde_json::from_slice(&response.body).map_err(|_| "`/version` is not etcd's")?;
     Ok(version.etcdserver)
+}
+
+/// The same, for a message that can do without: whoever is silent is not waited for.
+pub(crate) fn server_version_soon(client_url: &str) -> Option<String> {
+    const SOON: Duration = Duration::from_millis(500);
+    let url = client_url.to_owned();
+    let (answer, answered) = channel();
+    let ask = move || drop(answer.send(server_version(&url)));
+    std::thread::Builder::new().name("etcd-version".to_owned()).spawn(ask).ok()?;
+    answered.recv_timeout(SOON).ok()?.ok()
 }
 
 fn get(url: &str) -> Result<Answer, String> {

@@ -344,6 +344,39 @@ fn a_server_that_cannot_be_recognised_does_not_stay() {
     assert!(eventually(|| play.processes().is_empty()), "{run:?} left {:#?}", play.processes());
 }
 
+/// The port is taken between our look and etcd's, by somebody who accepts and never says a word.
+#[test]
+fn a_port_that_is_snatched_away_by_somebody_silent_is_noticed_at_once() {
+    use std::net::TcpListener;
+
+    let play = Playground::new();
+    let bin = play.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let complaint = r#"{"level":"fatal","msg":"discovery failed","error":"listen: bind: address already in use"}"#;
+    let (go, gone) = (play.path("go"), play.path("gone"));
+    let body = format!(
+        "touch '{}'; while [ ! -e '{}' ]; do sleep 0.01; done; sleep 0.1; echo '{complaint}' >&2; exit 1",
+        go.display(),
+        gone.display()
+    );
+    let fake = fake_etcd(&bin, &body);
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (client, peer) = (free(), free());
+    let ports = [client, peer].map(|port| port.to_string());
+    let args = ["etcd-up", "--etcd", fake.to_str().unwrap(), "--port", &ports[0], "--peer-port", &ports[1]];
+    let call = play.command(&args).spawn().unwrap();
+    assert!(eventually(|| go.exists()));
+    let silent = [client, peer].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
+    let began = std::time::Instant::now();
+    fs::write(&gone, "").unwrap();
+    let output = call.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains(&format!("client port {client} is taken by pid {}", std::process::id())), "{stderr}");
+    // Each question that was waited for would have taken two seconds.
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    drop(silent);
+}
+
 #[test]
 fn a_foreground_server_ends_with_ctrl_c_and_with_its_killed_owner() {
     let play = Playground::new();
