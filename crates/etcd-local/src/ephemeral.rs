@@ -1,6 +1,8 @@
 //! Ephemeral instances: a server and a temporary directory that go with their owner, whether it drops them,
 //! panics, or is killed. Nothing here is meant to survive anything.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use crate::file::{PathError, cannot};
 use crate::janitor::Janitor;
 use crate::launch::{self, Durability, Launch, LaunchError, Launched, Ports, Ready};
 use crate::lock::{self, Lock};
+use crate::log;
 use crate::os;
 use crate::process::Lifetime;
 
@@ -51,10 +54,42 @@ pub enum EphemeralError {
     Data(#[from] DataError),
     /// The launch failed.
     #[error(transparent)]
-    Launch(#[from] LaunchError),
+    Launch(#[from] FailedLaunch),
     /// The temporary directory cannot be set up.
     #[error(transparent)]
     Path(#[from] PathError),
+}
+
+/// A launch that failed, with the end of a log that is gone by now.
+#[derive(Debug)]
+pub struct FailedLaunch {
+    /// Why. A path in it to the log leads nowhere.
+    pub error: LaunchError,
+    /// The last lines of the server's log, each shortened; empty if it had said nothing.
+    pub log: String,
+}
+
+impl FailedLaunch {
+    fn reading(log: &Path) -> impl Fn(LaunchError) -> Self + '_ {
+        const LINES: usize = 20;
+        |error| Self { error, log: log::last_lines(log, LINES) }
+    }
+}
+
+impl fmt::Display for FailedLaunch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)?;
+        if !self.log.is_empty() {
+            f.write_str("; its log ended with")?;
+        }
+        self.log.lines().try_for_each(|line| write!(f, "\n    {line}"))
+    }
+}
+
+impl Error for FailedLaunch {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
 }
 
 impl Ephemeral {
@@ -68,10 +103,11 @@ impl Ephemeral {
         let owner = claim(dir.path()).map_err(cannot("lock", dir.path()))?;
         let mut data = DataDir::find_or_create(&dir.path().join("data"), dir.path())?;
         let log = dir.path().join("etcd.log");
+        let failed = FailedLaunch::reading(&log);
         let member_lock = dir.path().join(MEMBER_LOCK);
         let mut attempt = 1;
         loop {
-            let (client, peer) = launch::free_ports(builder.settings.host)?;
+            let (client, peer) = launch::free_ports(builder.settings.host).map_err(&failed)?;
             let ports = Ports { host: builder.settings.host, client, peer };
             data.claim(&ports.peer_url(), &binary.version)?;
             let lock = Lock::try_acquire(&member_lock)
@@ -88,7 +124,7 @@ impl Ephemeral {
                 log: &log,
                 env: &builder.env,
             };
-            let mut launched = launch.spawn(lock)?;
+            let mut launched = launch.spawn(lock).map_err(&failed)?;
             let pid = launched.child.running.identity.pid;
             let janitor = Janitor::start(dir.path(), pid)
                 .inspect_err(|_| drop(launched.child.running.kill()))
@@ -103,7 +139,7 @@ impl Ephemeral {
                     janitor.dismiss();
                     attempt += 1;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(failed(error).into()),
             }
         }
     }

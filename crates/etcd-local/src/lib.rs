@@ -58,7 +58,7 @@ pub use crate::builder::Builder;
 pub use crate::cluster::ClusterId;
 pub use crate::data::DataError;
 pub use crate::env::Env;
-pub use crate::ephemeral::{Ephemeral, EphemeralError};
+pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch};
 pub use crate::file::PathError;
 pub use crate::instance::{
     Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status, StopError, Up,

@@ -125,6 +125,14 @@ pub(crate) fn is_stillborn(path: &Path, from: u64) -> bool {
     false
 }
 
+/// The last lines, each no longer than a person reads; empty if there is no log.
+pub(crate) fn last_lines(path: &Path, lines: usize) -> String {
+    let mut text = Vec::new();
+    let read = Tail::open(path, lines).and_then(|mut tail| tail.read(&mut text));
+    drop(read);
+    String::from_utf8_lossy(&text).lines().map(shortened).collect::<Vec<_>>().join("\n")
+}
+
 /// Why the server ended, in its own words: the last complaint after `from`, else the last line.
 pub(crate) fn reason_of_exit(path: &Path, from: u64) -> Option<String> {
     let text = since(path, from)?;

@@ -52,7 +52,7 @@ fn starve(temp: &Path) {
     for spare in 0..24 {
         setrlimit(Resource::Nofile, Rlimit { current: Some(open + spare), maximum: plenty.maximum }).unwrap();
         let result = builder.start_ephemeral();
-        setrlimit(Resource::Nofile, plenty.clone()).unwrap();
+        setrlimit(Resource::Nofile, plenty).unwrap();
         let Err(error) = result.map(drop) else { continue };
         assert!(eventually(|| servers(temp) == 0), "a server is left by {error}");
         assert_eq!(entries(temp), 0, "files are left by {error}");

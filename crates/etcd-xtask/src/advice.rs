@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use etcd_local::binary::{FindError, InstallError};
 use etcd_local::{
-    DataError, EphemeralError, LaunchError, LockError, NameError, ObserveError, PortKind, ResetError, SettingsError,
-    StartError, StopError,
+    DataError, EphemeralError, FailedLaunch, LaunchError, LockError, NameError, ObserveError, PortKind, ResetError,
+    SettingsError, StartError, StopError,
 };
 
 use crate::exit::Exit;
@@ -98,8 +98,8 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
         Some(ResetError::Start(inner)) => inner,
         _ => match (error.downcast_ref::<StartError>(), error.downcast_ref::<EphemeralError>()) {
             (Some(StartError::Binary(inner)), _) | (_, Some(EphemeralError::Binary(inner))) => inner,
-            (Some(StartError::Data(inner)), _) | (_, Some(EphemeralError::Data(inner))) => inner,
-            (Some(StartError::Launch(inner)), _) | (_, Some(EphemeralError::Launch(inner))) => inner,
+            (Some(StartError::Data(inner)), _) => inner,
+            (Some(StartError::Launch(inner)), _) => inner,
             (Some(StartError::Lock(inner)), _) => inner,
             (Some(StartError::Observe(inner)), _) => inner,
             _ => match error.downcast_ref::<StopError>() {
@@ -116,6 +116,9 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
 fn of(error: &(dyn Error + 'static)) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<LaunchError>() {
         return Some(launch(error));
+    }
+    if let Some(error) = error.downcast_ref::<EphemeralError>() {
+        return ephemeral(error);
     }
     if let Some(error) = error.downcast_ref::<DataError>() {
         return Some(data(error));
@@ -158,6 +161,24 @@ fn launch(error: &LaunchError) -> Advice {
         }
         _ => Advice::hint("`cargo xtask doctor` checks this machine"),
     }
+}
+
+/// Its ports nobody chose, and its log and its directory are gone.
+fn ephemeral(error: &EphemeralError) -> Option<Advice> {
+    let hint = match error {
+        EphemeralError::Launch(FailedLaunch { error: LaunchError::PortTaken { .. }, .. }) => {
+            "all free ports that were tried were taken meanwhile; try again"
+        }
+        EphemeralError::Launch(FailedLaunch { error: LaunchError::Listen { .. }, .. }) => {
+            "ETCDNODEADDR must be an address of this machine, with free ports"
+        }
+        EphemeralError::Launch(_) => "`cargo xtask etcd-up` starts one whose log stays",
+        EphemeralError::Path(_) | EphemeralError::Data(_) => {
+            "TMPDIR (Windows: TEMP) must be a directory that can be written to, with some space left"
+        }
+        _ => return None,
+    };
+    Some(Advice::hint(hint))
 }
 
 fn data(error: &DataError) -> Advice {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::playground::{Playground, Run, build_console, etcd, eventually, finish};
+use crate::playground::{Playground, Run, build_console, etcd, eventually, fake_etcd, finish};
 
 /// What a command inside a run was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -193,6 +193,35 @@ fn where_no_port_is_free_nothing_is_started() {
     let run = finish(with_one_port(&play.command(&["run", "--ephemeral", "--", "true"])));
     run.fails(1, &["127.0.0.1"]);
     assert!(play.processes().is_empty() && fs::read_dir(play.path("tmp")).unwrap().count() == 0);
+}
+
+/// What an ephemeral server leaves behind when it never gets ready is one error.
+#[test]
+fn an_ephemeral_etcd_that_does_not_start_says_why() {
+    build_console();
+    let play = Playground::new();
+    let bin = play.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let run = |body: &str| {
+        let fake = fake_etcd(&bin, body);
+        play.xtask(&["run", "--etcd", fake.to_str().unwrap(), "--", "true"])
+    };
+    let spoken = run("for n in $(seq 30); do echo \"word $n\" >&2; done; exit 1");
+    let spoken = spoken.fails(1, &["word 11\n", "word 30\n", "`cargo xtask etcd-up` starts one whose log stays"]);
+    let taken = r#"{"level":"fatal","msg":"discovery failed","error":"listen: bind: address already in use"}"#;
+    let taken = run(&format!("echo '{taken}' >&2; exit 1")).fails(1, &["all free ports that were tried", "try again"]);
+    for run in [spoken, taken] {
+        for wrong in ["word 10\n", "etcd-logs", "--port auto", "log: "] {
+            assert!(!run.stderr.contains(wrong), "{wrong}: {run:#?}");
+        }
+    }
+    assert_eq!(fs::read_dir(play.path("tmp")).unwrap().count(), 0);
+    let play = Playground::new();
+    let play = {
+        let missing = play.path("missing");
+        play.with("TMPDIR", missing)
+    };
+    play.xtask(&["run", "--ephemeral", "--", "true"]).fails(1, &["cannot create a directory in", "missing", "TMPDIR"]);
 }
 
 #[test]
