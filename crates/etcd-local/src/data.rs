@@ -186,11 +186,11 @@ impl DataDir {
     }
 
     /// Takes the data away, in one step, to a name beside it that [`Trash`] knows; whoever looks afterwards
-    /// finds nothing.
+    /// finds nothing where it was, which is returned.
     ///
     /// # Errors
     /// If it is not `owner`'s, or open.
-    pub(crate) fn put_away(self, owner: &Path) -> Result<(), DataError> {
+    pub(crate) fn put_away(self, owner: &Path) -> Result<PathBuf, DataError> {
         if !self.is_owned_by(owner) {
             return Err(DataError::NotOurs(self.path));
         }
@@ -202,7 +202,8 @@ impl DataDir {
         };
         let mut away = name.to_owned();
         away.push(format!("{TRASH}{}", random::hex().map_err(DataError::Random)?));
-        Ok(fs::rename(&self.path, parent.join(away)).map_err(cannot("rename", &self.path))?)
+        fs::rename(&self.path, parent.join(away)).map_err(cannot("rename", &self.path))?;
+        Ok(self.path)
     }
 }
 

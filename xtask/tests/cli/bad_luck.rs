@@ -245,6 +245,28 @@ fn a_reset_asks_for_the_data_that_a_server_has_whose_record_is_lost() {
 }
 
 #[test]
+fn a_reset_that_finds_no_etcd_to_start_again_touches_nothing() {
+    let play = Playground::new();
+    let binary = play.path("etcd");
+    fs::copy(etcd("3.7.2"), &binary).unwrap();
+    let play = play.with("ETCDBINPATH", &binary);
+    let up = play.up(&[]);
+    put(&up, "dg==");
+    fs::remove_file(&binary).unwrap();
+    play.xtask(&["etcd-reset", "--yes"]).fails(1, &["names no etcd that works"]);
+    fake_etcd(play.dir.path(), "exit 1");
+    fs::write(&binary, "#!/bin/sh\nexit 1\n").unwrap();
+    play.xtask(&["etcd-reset", "--yes"]).fails(1, &["names no etcd that works"]);
+    assert_eq!((get(&up).as_deref(), play.status().pids), (Some("dg=="), up.pids.clone()));
+    // Another version there is taken, as `etcd-up` would.
+    fs::remove_file(&binary).unwrap();
+    fs::copy(etcd("3.5.27"), &binary).unwrap();
+    let reset = play.xtask(&["etcd-reset", "--yes", "--format", "json"]).ok().status();
+    assert_eq!((get(&reset), reset.version.unwrap().to_string()), (None, "3.5.27".to_owned()));
+    assert_eq!(reset.endpoints, up.endpoints);
+}
+
+#[test]
 fn a_record_that_names_somebody_elses_process() {
     let play = Playground::new();
     let up = play.up(&[]);

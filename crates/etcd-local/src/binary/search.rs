@@ -95,6 +95,17 @@ impl Binaries {
         }
     }
 
+    /// The etcd at `path`, if it still is this version. One from the cache must be what was installed, too, and is not
+    /// run to find out.
+    pub(crate) fn unchanged(&self, path: &Path, version: &Version) -> Option<Binary> {
+        let cached = self.installed().unwrap_or_default().into_iter().find(|installed| installed.path == path);
+        let (now, origin) = match cached {
+            Some(installed) => (installed.check().ok().map(|()| installed.version)?, Origin::Cache),
+            None => (version_of(path, &self.env).ok()?, Origin::Given),
+        };
+        now.cmp_precedence(version).is_eq().then(|| Binary { path: path.to_owned(), version: now, origin })
+    }
+
     fn substitute(&self, wanted: &Wanted, passed: Passed, error: InstallError) -> Result<Binary, FindError> {
         let usable = passed.binaries.iter().filter(|binary| binary.version >= OLDEST);
         // The first of several with the highest version: the order of the search.

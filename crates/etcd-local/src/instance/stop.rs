@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Instance;
 use super::observe::{ObserveError, Presence, Server};
 use super::start::{OPERATION_PATIENCE, StartError, Up};
-use crate::binary::{Binary, Origin};
+use crate::binary::Binary;
 use crate::data::{DataDir, DataError, Trash};
 use crate::lock::{Lock, LockError};
 use crate::process::Lifetime;
@@ -70,7 +70,7 @@ pub enum ResetError {
     /// The data is not ours, or is in use.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The data is gone, and the new server did not start.
+    /// No etcd was found to start again, and nothing was touched; or the data is gone, and the new server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
 }
@@ -116,32 +116,40 @@ impl Instance {
     /// it again if it was running, on the same ports and with a new cluster id.
     ///
     /// # Errors
-    /// If the data is not ours or the server does not stop, in which case nothing was wiped; or if it does
-    /// not start again.
+    /// If the data is not ours, no etcd is found to start again, or the server does not stop, in which cases
+    /// nothing was wiped; or if it does not start again.
     pub fn reset(&self) -> Result<Reset, ResetError> {
+        let seen = self.look().map_err(StopError::from)?;
+        let data = self.own_data(&self.data_dir_of(seen.record.as_ref()))?;
         if !self.dir.is_dir() {
             // Data kept elsewhere is still ours when somebody has deleted this.
-            if self.wipes()?.is_none() {
+            if data.is_none() {
                 return Ok(Reset { wiped: None, up: None });
             }
             self.create_dir()?;
         }
+        // Refused, or not found again, before anything is stopped; installed, before anybody has to wait.
+        let binary = match seen.processes.as_slice() {
+            [] => None,
+            _ => Some(self.binary_again(seen.record.as_ref())?),
+        };
         let _operation = self.begin_operation().map_err(StopError::from)?;
         let presence = self.observe().map_err(StopError::from)?;
         let path = self.data_dir_of(presence.record());
-        self.own_data(&path)?; // refuses before anything is stopped
-        let (stopped, lock, record) = self.stop(presence)?;
+        self.own_data(&path)?;
+        let binary = match (&presence, binary) {
+            (Presence::Absent { .. }, _) => None,
+            (Presence::Present(_), Some(binary)) => Some(binary),
+            (Presence::Present(server), None) => Some(self.binary_again(server.record.as_ref())?),
+        };
+        let (_, lock, record) = self.stop(presence)?;
         let wiped = match self.own_data(&path)? {
-            Some(data) => {
-                let wiped = data.path.clone();
-                data.put_away(&self.dir)?;
-                Some(wiped)
-            }
+            Some(data) => Some(data.put_away(&self.dir)?),
             None => None,
         };
-        let up = match (&record, stopped.is_empty()) {
-            (Some(record), false) => Some(self.as_recorded(record).start_again(lock, record)?),
-            _ => None,
+        let up = match binary {
+            Some(binary) => Some(self.start_again(&binary, lock, record.as_ref(), &path)?),
+            None => None,
         };
         // The slow part comes last: the new server serves already.
         Trash::left_beside(&path, &self.dir).into_iter().try_for_each(Trash::delete)?;
@@ -159,9 +167,22 @@ impl Instance {
         again
     }
 
-    fn start_again(&self, lock: Lock, record: &Record) -> Result<Up, StartError> {
-        let binary = Binary { path: record.binary.clone(), version: record.version.clone(), origin: Origin::Given };
-        let started = self.start(&binary, lock, Some(record), &record.data_dir, Lifetime::Detached)?;
+    /// The program that the record names, as long as it is the same, else one as `up` finds it.
+    fn binary_again(&self, record: Option<&Record>) -> Result<Binary, StartError> {
+        let (binaries, wanted) = (self.builder.binaries(), &self.builder.settings.wanted);
+        let same = record.and_then(|record| binaries.unchanged(&record.binary, &record.version));
+        Ok(same.map_or_else(|| binaries.find(wanted), Ok)?)
+    }
+
+    fn start_again(
+        &self,
+        binary: &Binary,
+        lock: Lock,
+        record: Option<&Record>,
+        data_path: &Path,
+    ) -> Result<Up, StartError> {
+        let again = record.map_or_else(|| self.clone(), |record| self.as_recorded(record));
+        let started = again.start(binary, lock, record, data_path, Lifetime::Detached)?;
         Ok(Up { status: started.status, started: true })
     }
 
