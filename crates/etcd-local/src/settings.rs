@@ -49,7 +49,7 @@ impl FromStr for Port {
 pub struct Settings {
     /// Which etcd to run.
     pub wanted: Wanted,
-    /// The address to listen on; loopback unless somebody plainly said otherwise.
+    /// The address to listen on, an IPv4 one; loopback unless somebody plainly said otherwise.
     pub host: IpAddr,
     /// The client port.
     pub port: Port,
@@ -196,11 +196,13 @@ fn from_env<T>(
     }
 }
 
-/// etcd listens on IP addresses and on `localhost`, nothing else.
+/// etcd listens on IP addresses and on `localhost`, nothing else; of IPv6 ones minreq, which asks whether it is ready,
+/// finds no host in the URL.
 fn host(text: &str) -> Result<IpAddr, String> {
-    match text {
-        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
-        _ => text.parse().map_err(|_| "it must be an IP address or `localhost`".to_owned()),
+    match (text, text.parse()) {
+        ("localhost", _) => Ok(Ipv4Addr::LOCALHOST.into()),
+        (_, Ok(IpAddr::V4(host))) => Ok(host.into()),
+        _ => Err("it must be an IPv4 address or `localhost`".to_owned()),
     }
 }
 
@@ -353,9 +355,13 @@ mod tests {
 
     #[test]
     fn a_bad_variable_is_named() {
-        for (name, value) in
-            [("ETCDPORTCLNT", "x"), ("ETCDPORTPEER", "0"), ("ETCDNODEADDR", "host"), ("ETCDINSTANCE", "a=b")]
-        {
+        for (name, value) in [
+            ("ETCDPORTCLNT", "x"),
+            ("ETCDPORTPEER", "0"),
+            ("ETCDNODEADDR", "host"),
+            ("ETCDNODEADDR", "::1"),
+            ("ETCDINSTANCE", "a=b"),
+        ] {
             let error = Settings::default().apply_env(&Env::empty("/").with(name, value)).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
