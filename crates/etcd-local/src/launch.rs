@@ -343,6 +343,12 @@ pub enum LaunchError {
         /// By whom.
         holder: Holder,
     },
+    /// Clients and other members cannot share one.
+    #[error("port {port} cannot be both the client port and the peer port")]
+    SamePort {
+        /// The port.
+        port: u16,
+    },
     /// The address is not one of this machine's, or the port is privileged.
     #[error("cannot listen on {addr}")]
     Listen {

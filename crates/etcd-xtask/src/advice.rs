@@ -149,6 +149,10 @@ fn launch(error: &LaunchError) -> Advice {
         LaunchError::PortTaken { kind: PortKind::Peer, .. } => {
             Advice::hint("`cargo xtask etcd-up --peer-port auto` picks a free one")
         }
+        LaunchError::SamePort { .. } => Advice::hint(
+            "`--peer-port` or ETCDPORTPEER, 2380 unless set, names another one; `--peer-port auto` picks a free one",
+        )
+        .with_exit(Exit::USAGE),
         LaunchError::Listen { .. } => {
             Advice::hint("`--port auto` picks a port that may be had; ETCDNODEADDR must be an address of this machine")
         }

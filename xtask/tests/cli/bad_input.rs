@@ -24,6 +24,19 @@ fn a_port_that_a_foreign_process_has() {
 }
 
 #[test]
+fn one_port_for_both() {
+    let play = Playground::new();
+    for line in [
+        &["etcd-up", "--port", "2380"][..],
+        &["etcd-up", "--port", "2380", "--foreground"],
+        &["etcd-up", "--port", "7", "--peer-port", "7"],
+    ] {
+        play.xtask(line).fails(2, &[line[2], "both the client port and the peer port", "--peer-port auto"]);
+    }
+    assert!(!play.path(".etcd").exists());
+}
+
+#[test]
 fn a_port_that_a_foreign_etcd_has() {
     let (foreign, play) = (Playground::new(), Playground::new());
     let theirs = foreign.up(&[]);
@@ -71,6 +84,8 @@ fn an_address_of_another_machine() {
     // TEST-NET-1, RFC 5737: nobody's.
     let play = Playground::new().with("ETCDNODEADDR", "192.0.2.1");
     play.xtask(&["etcd-up"]).fails(1, &["192.0.2.1", "ETCDNODEADDR"]);
+    let play = Playground::new().with("ETCDNODEADDR", "::1");
+    play.xtask(&["etcd-up"]).fails(2, &["`ETCDNODEADDR` is `::1`", "an IPv4 address or `localhost`"]);
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Instance {
                 return Ok(up);
             }
         }
+        self.check_ports()?;
         self.create_dir()?;
         let binary = self.builder.binaries().find(&self.builder.settings.wanted)?;
         let _operation = self.begin_operation()?;
@@ -165,6 +166,7 @@ impl Instance {
     /// # Errors
     /// If it does not become ready, or one runs already.
     pub fn up_in_foreground(&self) -> Result<Foreground, StartError> {
+        self.check_ports()?;
         self.create_dir()?;
         let binary = self.builder.binaries().find(&self.builder.settings.wanted)?;
         let _operation = self.begin_operation()?;
@@ -344,6 +346,14 @@ impl Instance {
             Port::Auto => Port::Auto,
             Port::Fixed(_) => Port::Fixed(crate::settings::DEFAULT_PEER_PORT),
         })
+    }
+
+    /// Two fixed ports must be two.
+    fn check_ports(&self) -> Result<(), LaunchError> {
+        match (self.builder.settings.port, self.peer_port()) {
+            (Port::Fixed(client), Port::Fixed(peer)) if client == peer => Err(LaunchError::SamePort { port: client }),
+            _ => Ok(()),
+        }
     }
 
     fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
