@@ -22,6 +22,7 @@ pub(crate) fn rotate(path: &Path) -> io::Result<()> {
 /// A reader of a log that starts near its end and can be asked again for what was added.
 #[derive(Debug)]
 pub struct Tail {
+    path: PathBuf,
     file: File,
 }
 
@@ -34,7 +35,7 @@ impl Tail {
         let mut file = File::open(path)?;
         let start = start_of_last_lines(&mut file, lines)?;
         file.seek(SeekFrom::Start(start))?;
-        Ok(Self { file })
+        Ok(Self { path: path.to_owned(), file })
     }
 
     /// Opens `path` at its end.
@@ -45,7 +46,7 @@ impl Tail {
         Self::open(path, 0)
     }
 
-    /// Copies what has been added since the last call.
+    /// Copies what has been added since the last call, also to the file that has taken the place of one that was renamed.
     ///
     /// # Errors
     /// If reading or writing fails.
@@ -54,6 +55,21 @@ impl Tail {
         if self.file.metadata()?.len() < self.file.stream_position()? {
             self.file.rewind()?;
         }
+        let added = io::copy(&mut self.file, to)?;
+        if added > 0 {
+            return Ok(added);
+        }
+        // A log only grows. Where the name leads to one of another length than ours has before and after, it is another.
+        let named = match self.path.metadata() {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let added = io::copy(&mut self.file, to)?;
+        if added > 0 || named == self.file.stream_position()? {
+            return Ok(added);
+        }
+        self.file = File::open(&self.path)?;
         io::copy(&mut self.file, to)
     }
 }
@@ -225,12 +241,32 @@ mod tests {
         std::fs::write(file.path(), "one\n").unwrap();
         let mut tail = Tail::at_end(file.path()).unwrap();
         let mut out = Vec::new();
-        std::fs::OpenOptions::new().append(true).open(file.path()).unwrap();
         std::fs::write(file.path(), "one\ntwo\n").unwrap();
         tail.read(&mut out).unwrap();
         std::fs::write(file.path(), "3\n").unwrap();
         tail.read(&mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "two\n3\n");
+    }
+
+    #[test]
+    fn a_log_that_was_renamed_is_read_to_its_end_and_then_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, older) = (dir.path().join("log"), dir.path().join("log.1"));
+        std::fs::write(&path, "one\n").unwrap();
+        let mut tail = Tail::open(&path, 1).unwrap();
+        let mut read = || {
+            let mut out = Vec::new();
+            tail.read(&mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(read(), "one\n");
+        std::fs::rename(&path, &older).unwrap();
+        assert_eq!(read(), "");
+        std::fs::write(&older, "one\ntwo\n").unwrap();
+        std::fs::write(&path, "3\n").unwrap();
+        assert_eq!((read(), read(), read()), ("two\n".to_owned(), "3\n".to_owned(), String::new()));
+        std::fs::write(&path, "3\n4\n").unwrap();
+        assert_eq!(read(), "4\n");
     }
 
     #[test]

@@ -151,6 +151,11 @@ fn logs_are_shown_and_followed() {
     assert!(seen.recv().unwrap().ends_with('\n'));
     play.xtask(&["etcd-down"]).ok();
     assert!(eventually(|| seen.try_iter().last().is_some_and(|text| text.contains("terminated"))));
+    // As the next start does with one that has grown large.
+    fs::rename(play.path(".etcd/default/etcd.log"), play.path(".etcd/default/etcd.log.1")).unwrap();
+    play.up(&[]);
+    let follows = |text: String| text.rsplit_once("terminated").is_some_and(|(_, new)| new.contains("ready to serve"));
+    assert!(eventually(|| seen.try_iter().last().is_some_and(follows)));
     let pid = rustix::process::Pid::from_child(&follow);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert!(follow.wait().unwrap().success(), "Ctrl-C ends it well");
