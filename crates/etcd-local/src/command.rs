@@ -1,4 +1,4 @@
-//! Short helper programs, run to their end: cargo, curl, go, lsof, `etcd --version`. Each has a deadline, bounded
+//! Short helper programs, run to their end: cargo, curl, go, `etcd --version`. Each has a deadline, bounded
 //! output and no stdin, and is killed together with its children when it overstays.
 //! Never runs a server, and never puts the environment into an error.
 

@@ -98,9 +98,11 @@ pub(crate) fn boot_id() -> String {
 /// macOS has no parent-death signal; the janitor of an ephemeral instance does this job.
 pub(crate) fn tie_to_owner(_: &mut Command) {}
 
+/// Only standard input counts (`-d 0`, and with `-a` both must hold): others who look have the file open, too.
 pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
     let me = std::process::id();
-    Some(lsof(Command::new("lsof").arg("-t").arg("--").arg(path))?.into_iter().filter(|pid| *pid != me).collect())
+    let pids = lsof(Command::new(LSOF).args(["-a", "-d", "0", "-t", "--"]).arg(path))?;
+    Some(pids.into_iter().filter(|pid| *pid != me).collect())
 }
 
 pub(crate) fn arguments(_: u32) -> Option<Vec<String>> {
@@ -109,11 +111,23 @@ pub(crate) fn arguments(_: u32) -> Option<Vec<String>> {
 
 pub(crate) fn listener(addr: SocketAddr) -> Option<u32> {
     let port = format!("-iTCP:{}", addr.port());
-    lsof(Command::new("lsof").args(["-nP", "-sTCP:LISTEN", "-t", &port]))?.first().copied()
+    lsof(Command::new(LSOF).args(["-nP", "-sTCP:LISTEN", "-t", &port]))?.first().copied()
 }
 
-/// `lsof` ships with macOS; it exits 1 when nobody matches.
+/// It ships with macOS, and PATH may lead elsewhere.
+const LSOF: &str = "/usr/sbin/lsof";
+
+/// It exits 1 when nobody matches. One that hangs, on a file system that does not answer, is ended.
 fn lsof(command: &mut Command) -> Option<Vec<u32>> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    Some(String::from_utf8_lossy(&output.stdout).lines().filter_map(|pid| pid.trim().parse().ok()).collect())
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+    // What it prints, some numbers, fits into the pipe.
+    let ended = until(Deadline::after(PATIENCE), || child.try_wait());
+    if !matches!(ended, Ok(Some(_))) {
+        let _ = child.kill();
+        let _ = child.wait();
+        return None;
+    }
+    let text = io::read_to_string(child.stdout.take()?).ok()?;
+    Some(text.lines().filter_map(|pid| pid.trim().parse().ok()).collect())
 }
