@@ -1,6 +1,6 @@
 //! A child that has the terminal: it runs to its end, Ctrl-C is its to handle first, and ours to see through.
 
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -51,6 +51,17 @@ pub fn out_of_reach(command: &mut Command) {
     /// `CREATE_NEW_PROCESS_GROUP` of winbase.h.
     const NEW_GROUP: u32 = 0x200;
     command.creation_flags(NEW_GROUP);
+}
+
+/// How a child ended, if it does so in time. It is reaped then.
+pub(crate) fn ended_within(patience: Duration, child: &mut Child) -> Option<ExitStatus> {
+    let began = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(None) if began.elapsed() < patience => std::thread::park_timeout(PACE),
+            ended => return ended.ok().flatten(),
+        }
+    }
 }
 
 /// Hears of Ctrl-C, SIGTERM and the like while children run; the second one ends this process at once.

@@ -192,11 +192,7 @@ impl Process {
     fn registered(&mut self) -> Result<Registered> {
         match self.lines.recv_timeout(REGISTER) {
             Ok(Said::Registered(run)) => Ok(run),
-            Err(RecvTimeoutError::Disconnected) => {
-                let status = self.child.wait().context("cannot wait for the keeper")?;
-                // It has said why on stderr.
-                Err(AlreadySaid(Exit::of_child(status)).into())
-            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.ended_early()),
             _ => {
                 let what = format!("no run could be registered within {} s", REGISTER.as_secs());
                 Err(Failure::of(what, "`cargo xtask etcd-status` shows the server, `etcd-logs` what it is busy with"))
@@ -204,14 +200,28 @@ impl Process {
         }
     }
 
+    /// Why a keeper said nothing. One that failed has told the user on stderr; what else ends, or closes its stdout and
+    /// goes on, is none.
+    fn ended_early(&mut self) -> anyhow::Error {
+        let how = match child::ended_within(FAREWELL, &mut self.child) {
+            Some(status) if status.code().is_some_and(|code| code != 0) => {
+                return AlreadySaid(Exit::of_child(status)).into();
+            }
+            Some(status) => format!("ended ({status})"),
+            None => {
+                drop(self.child.kill().and_then(|()| self.child.wait()));
+                "closed its output".to_owned()
+            }
+        };
+        let next = "`cargo xtask doctor` checks this machine; ETCD_CONSOLE, if set, must name this version's etcd-console";
+        Failure::of(format!("the keeper {how} before it registered a run"), next)
+    }
+
     /// Waits until a keeper that has said its last word is gone, for a moment at most.
     fn reap(&mut self) {
         drop(self.child.stdin.take());
         while self.lines.recv_timeout(FAREWELL).is_ok() {}
-        // What closed its stdout is as good as gone.
-        if self.lines.try_recv() == Err(TryRecvError::Disconnected) {
-            drop(self.child.wait());
-        }
+        child::ended_within(FAREWELL, &mut self.child);
     }
 
     fn say(&mut self, verdict: Verdict) {

@@ -172,6 +172,33 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
     assert!(!play.path(".etcd/.runs").exists());
 }
 
+/// A program in the place of etcd-console, which runs `body` where a keeper is wanted.
+fn with_keeper(play: Playground, body: &str) -> Playground {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let path = play.path("keeper");
+    fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    play.with("ETCD_CONSOLE", path)
+}
+
+#[test]
+fn what_ends_in_the_place_of_a_keeper_is_no_success() {
+    for (body, how) in [
+        ("exit 0", "ended (exit status: 0)"),
+        ("kill -9 $$", "ended (signal: 9"),
+        ("exec sleep 600 >&-", "closed its output"),
+    ] {
+        let play = with_keeper(Playground::new(), body);
+        let run = play.xtask(&["run", "--", "touch", "ran"]);
+        run.fails(1, &[&format!("the keeper {how}"), "before it registered a run", "ETCD_CONSOLE"]);
+        assert!(!play.path("ran").exists());
+    }
+    let play = with_keeper(Playground::new(), "echo 'error: so it is' >&2; exit 3");
+    let run = play.xtask(&["run", "--", "true"]);
+    assert!(run.code == Some(3) && run.stderr.matches("error: ").count() == 1, "it has said why: {run:#?}");
+}
+
 /// In a network of its own, whose only port for whoever asks for any is not enough for a server's two.
 #[test]
 fn where_no_port_is_free_nothing_is_started() {
