@@ -291,8 +291,9 @@ pub struct Doctor {
 /// Which etcd something runs against, and what stays of it
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Place {
-    #[command(flatten)]
-    pub(crate) which: Which,
+    /// Which of this workspace's instances [default: default]
+    #[arg(long, value_name = "NAME", conflicts_with = "endpoints")]
+    pub(crate) instance: Option<String>,
     /// Which etcd to start: a version, a requirement like ^3.6, or a path; implies --ephemeral
     #[arg(long, value_name = "VERSION|PATH")]
     pub(crate) etcd: Option<Wanted>,
@@ -301,7 +302,7 @@ pub(crate) struct Place {
     pub(crate) ephemeral: bool,
     /// A cluster elsewhere instead of a local etcd, as URL,URL
     ///
-    /// ETCD_ENDPOINTS does the same, unless --ephemeral or --etcd is given.
+    /// ETCD_ENDPOINTS does the same, unless --instance, --ephemeral or --etcd is given.
     #[arg(long, value_name = "URL,…", value_delimiter = ',', conflicts_with_all = ["ephemeral", "etcd"])]
     pub(crate) endpoints: Vec<String>,
     /// Leave the keys that it wrote, to look at; `test-clean` deletes them

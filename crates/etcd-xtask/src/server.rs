@@ -31,7 +31,8 @@ impl Server {
             if let Some(endpoints) = elsewhere(args, cx) {
                 return Ok(Self::Elsewhere { endpoints });
             }
-            if let Some(instance) = Self::running(&args.which, cx)? {
+            let instance = args.instance.clone().unwrap_or_else(|| Which::DEFAULT.to_owned());
+            if let Some(instance) = Self::running(&Which { instance }, cx)? {
                 return Ok(instance);
             }
         }
@@ -148,11 +149,11 @@ impl Server {
     }
 }
 
-/// A cluster that a flag or the environment names.
+/// A cluster that a flag or the environment names. A flag beats the environment, also one that names an instance.
 fn elsewhere(args: &Place, cx: &Context) -> Option<Vec<String>> {
     if !args.endpoints.is_empty() {
         return Some(args.endpoints.clone());
     }
-    let urls = cx.env.var("ETCD_ENDPOINTS")?;
+    let urls = cx.env.var("ETCD_ENDPOINTS").filter(|_| args.instance.is_none())?;
     Some(urls.split(',').map(|url| url.trim().to_owned()).collect())
 }

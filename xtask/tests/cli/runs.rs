@@ -164,7 +164,8 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
     play.xtask(&["run", "--keep", "--", "true"]).fails(3, &["no etcd is running that could keep the keys"]);
     let run = play.xtask(&["run", "--endpoints", "127.0.0.1:1", "--", "true"]);
     run.fails(3, &["no etcd answers", "127.0.0.1:1"]);
-    for line in [&["run"][..], &["run", "--keep", "--ephemeral", "--", "true"]] {
+    let both = ["run", "--instance", "a", "--endpoints", "127.0.0.1:1", "--", "true"];
+    for line in [&["run"][..], &["run", "--keep", "--ephemeral", "--", "true"], &both] {
         assert_eq!(play.xtask(line).code, Some(2));
     }
     play.configure("port = \"auto\"\ntest-root = \"..\"");
@@ -249,6 +250,19 @@ fn an_ephemeral_etcd_that_does_not_start_says_why() {
         play.with("TMPDIR", missing)
     };
     play.xtask(&["run", "--ephemeral", "--", "true"]).fails(1, &["cannot create a directory in", "missing", "TMPDIR"]);
+}
+
+/// As after `eval "$(cargo xtask env)"`.
+#[test]
+fn an_instance_that_a_flag_names_beats_the_environment() {
+    let play = Playground::new();
+    let (default, scratch) = (play.up(&[]), play.up(&["--instance", "scratch"]));
+    let play = play.with("ETCD_ENDPOINTS", &default.endpoints[0]);
+    for (args, status) in [(&[][..], &default), (&["--instance", "scratch"], &scratch)] {
+        let running = Running::start(&play, if args.is_empty() { "a" } else { "b" }, args);
+        assert_eq!(running.given.endpoints, status.endpoints[0]);
+        running.end(0).ok();
+    }
 }
 
 #[test]
