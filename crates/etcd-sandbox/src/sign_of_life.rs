@@ -32,16 +32,25 @@ impl SignOfLife {
                 () = keeper.lost() => {}
                 () = self.disturbed(&mut watch) => {}
             }
-            match self.renew().await {
-                Ok(Some(new)) => {
+            match self.renewed().await {
+                Some(new) => {
                     let old = std::mem::replace(&mut keeper, new);
                     // It may live after all; nothing is on it any more.
                     drop(old.lease().revoke().await);
                 }
-                Ok(None) => {
+                None => {
                     lost.send_replace(true);
                     return;
                 }
+            }
+        }
+    }
+
+    /// Tries until it is decided, however long etcd is away: nobody tells of the same disturbance again.
+    async fn renewed(&self) -> Option<Keeper> {
+        loop {
+            match self.renew().await {
+                Ok(decided) => return decided,
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
         }
@@ -60,6 +69,7 @@ impl SignOfLife {
         }
     }
 
+    /// Puts it there anew; `None`: the run is somebody else's.
     async fn renew(&self) -> Result<Option<Keeper>, etcd_keys::Error> {
         let lease = self.keys.grant(self.ttl).await?;
         let txn = Txn::new()

@@ -53,6 +53,25 @@ async fn sweep_all_the_time(registry: Registry, dir: std::path::PathBuf) {
     }
 }
 
+/// A full etcd takes deletions and renews leases, and refuses whatever puts the sign of life back.
+#[tokio::test]
+async fn a_sign_of_life_that_goes_while_none_can_be_given_comes_back() {
+    use etcd_sandbox::etcd_client::{AlarmAction, AlarmType, Client};
+
+    let server = Server::start();
+    let registry = server.registry().await;
+    let run = server.run(&registry, Plan::elsewhere, 0).await;
+    let mut client = Client::connect([server.endpoint()], None).await.unwrap();
+    client.alarm(AlarmAction::Activate, AlarmType::Nospace, None).await.unwrap();
+    registry.connection().all_keys().delete(format!("{}.alive", run.prefix())).await.unwrap();
+    // Time for more than one attempt.
+    tokio::time::sleep(TTL).await;
+    assert!(!entry(&registry, run.id()).await.alive);
+    client.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None).await.unwrap();
+    eventually("it is alive again", async || entry(&registry, run.id()).await.alive).await;
+    assert!(!run.sweep().await.unwrap().lost);
+}
+
 /// A server that was started again knows the leases; a run goes on.
 #[tokio::test]
 async fn a_run_outlives_a_restart_of_the_server() {
