@@ -278,12 +278,28 @@ pub(crate) fn on_path(env: &Env, name: &str) -> Option<PathBuf> {
     all_on_path(env, name).into_iter().next()
 }
 
-/// All programs of this name on the PATH of `env`, in its order.
-pub(crate) fn all_on_path(env: &Env, name: &str) -> Vec<PathBuf> {
+/// All programs of this name on the PATH of `env`, in its order; or the one that a path names.
+#[must_use]
+pub fn all_on_path(env: &Env, name: impl AsRef<OsStr>) -> Vec<PathBuf> {
     match which::which_in_all(name, env.var_os("PATH"), env.cwd()) {
         Ok(found) => found.collect(),
         Err(_) => Vec::new(),
     }
+}
+
+/// The first line that a helper program, by its name or path, prints in `dir`, as of its version. `None`: it is not
+/// there, it fails, or it was not done in time and was killed with its children.
+#[must_use]
+pub fn first_line(
+    program: impl AsRef<OsStr>,
+    args: &[&str],
+    dir: &Path,
+    env: &Env,
+    patience: Duration,
+) -> Option<String> {
+    let path = all_on_path(env, program).into_iter().next()?;
+    let said = Helper::at(path, env).args(args).dir(dir).run(patience).ok()?;
+    String::from_utf8_lossy(&said.stdout).lines().next().map(str::to_owned)
 }
 
 /// A URL, or any other text, without `user:password@`.

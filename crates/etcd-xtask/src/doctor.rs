@@ -1,19 +1,23 @@
 //! `doctor`: what a newcomer can trip over on this machine, each finding with what to do about it. Looks;
 //! the one thing that it changes is a missing protoc.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use etcd_local::binary::Tool;
 use etcd_local::{Builder, DEFAULT_PEER_PORT, Holder, Port, State, Status};
 use serde::Serialize;
-use xshell::{Shell, cmd};
 
 use crate::cli::{Doctor, Format};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output;
+use crate::{output, protoc};
+
+/// How long a program may take to say its version: rustup may fetch it first.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,7 +53,7 @@ impl Finding {
 
 pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
     let builder = cx.builder()?;
-    let mut findings = vec![toolchain(cx), linker(cx), runner(cx), protoc(cx)];
+    let mut findings = vec![toolchain(cx), linker(cx), runner(cx), compiler(cx)];
     findings.push(etcd(cx, &builder));
     findings.extend(cache(&builder));
     let statuses: Vec<Status> = builder.instances().iter().filter_map(|one| one.status().ok()).collect();
@@ -77,11 +81,8 @@ fn text(finding: &Finding) -> String {
 }
 
 /// The first line that a program says of its version.
-fn says(cx: &Context, program: &str, args: &[&str]) -> Option<String> {
-    let shell = Shell::new().ok()?;
-    shell.change_dir(&cx.workspace);
-    let said = cmd!(shell, "{program} {args...}").quiet().ignore_stderr().read().ok()?;
-    said.lines().next().map(str::to_owned)
+fn says(cx: &Context, program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
+    etcd_local::first_line(program, args, &cx.workspace, &cx.env, PATIENCE)
 }
 
 fn toolchain(cx: &Context) -> Finding {
@@ -115,18 +116,15 @@ fn runner(cx: &Context) -> Finding {
     }
 }
 
-fn protoc(cx: &Context) -> Finding {
+fn compiler(cx: &Context) -> Finding {
     // `protoc::provide` ran before us and has brought one if it could.
-    let door = cx.workspace.join("scripts").join("protoc");
-    let program = cx.env.path_var("PROTOC").unwrap_or(door);
-    match says(cx, &program.to_string_lossy(), &["--version"]) {
-        Some(said) => Finding::ok("protoc", said),
-        None => Finding::failure(
-            "protoc",
-            format!("`{}` does not run", program.display()),
-            "install protobuf's compiler, or set PROTOC to one",
-        ),
-    }
+    let found = protoc::found(cx);
+    let finding = match found.as_ref().map(|program| (program, says(cx, program, &["--version"]))) {
+        Some((_, Some(said))) => return Finding::ok("protoc", said),
+        Some((program, None)) => format!("`{}` does not run", program.display()),
+        None => "there is none, and none could be brought".to_owned(),
+    };
+    Finding::failure("protoc", finding, "install protobuf's compiler, or set PROTOC to one")
 }
 
 fn etcd(cx: &Context, builder: &Builder) -> Finding {

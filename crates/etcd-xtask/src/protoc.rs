@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use etcd_local::binary::is_whole_protoc;
+use etcd_local::{Env, all_on_path};
 
 use crate::context::Context;
 use crate::output;
@@ -33,7 +34,7 @@ pub(crate) fn provide(cx: &Context, effort: Effort) {
 }
 
 fn open_door(cx: &Context, effort: Effort) -> Result<()> {
-    let door = cx.workspace.join("scripts").join("protoc");
+    let door = door(&cx.workspace);
     if cfg!(windows) && door.is_file() {
         copy_of_us(&door.with_extension("exe"))?;
     }
@@ -43,7 +44,7 @@ fn open_door(cx: &Context, effort: Effort) -> Result<()> {
         Some(_) => return Ok(()),
         None => cx.env.clone(),
     };
-    if on_path(cx.env.var_os("PATH"), &door).is_some() {
+    if on_path(&cx.env, &door).is_some() {
         return Ok(());
     }
     let pointer = pointer(&cx.workspace);
@@ -63,14 +64,25 @@ fn open_door(cx: &Context, effort: Effort) -> Result<()> {
     Ok(())
 }
 
+fn door(workspace: &Path) -> PathBuf {
+    workspace.join("scripts").join("protoc")
+}
+
 fn pointer(workspace: &Path) -> PathBuf {
     etcd_local::home(workspace).join(".protoc")
 }
 
 /// The user's own protoc, which is not our door, and is whole.
-fn on_path(path: Option<&std::ffi::OsStr>, door: &Path) -> Option<PathBuf> {
-    let all = which::which_in_all("protoc", path, Path::new(".")).ok()?;
-    all.filter(|found| found.parent() != door.parent()).find(|found| is_whole_protoc(found))
+fn on_path(env: &Env, door: &Path) -> Option<PathBuf> {
+    let mut all = all_on_path(env, "protoc").into_iter().filter(|found| found.parent() != door.parent());
+    all.find(|found| is_whole_protoc(found))
+}
+
+/// The protoc that a build takes: the one that PROTOC names, else the user's own, else the one that was brought.
+pub(crate) fn found(cx: &Context) -> Option<PathBuf> {
+    // As it stands: it may be a name.
+    let named = cx.env.var_os("PROTOC").filter(|named| !named.is_empty()).map(PathBuf::from);
+    named.or_else(|| on_path(&cx.env, &door(&cx.workspace))).or_else(|| recorded(&cx.workspace))
 }
 
 fn copy_of_us(door: &Path) -> Result<()> {
@@ -82,10 +94,9 @@ fn copy_of_us(door: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Leads a call of cargo to the protoc that was brought, where nothing else does: in a workspace that has no door.
+/// Leads a call of cargo to a protoc, also in a workspace that has no door.
 pub(crate) fn lead(cargo: &mut Command, cx: &Context) {
-    let leads = cx.env.path_var("PROTOC").is_some() || on_path(cx.env.var_os("PATH"), Path::new("")).is_some();
-    if let Some(protoc) = recorded(&cx.workspace).filter(|_| !leads) {
+    if let Some(protoc) = found(cx) {
         cargo.env("PROTOC", protoc);
     }
 }
@@ -109,7 +120,7 @@ fn run_as_protoc() -> Option<i32> {
         return None;
     }
     let brought = || recorded(door.parent()?.parent()?);
-    let Some(protoc) = on_path(std::env::var_os("PATH").as_deref(), &door).or_else(brought) else {
+    let Some(protoc) = on_path(&Env::from_process().ok()?, &door).or_else(brought) else {
         output::say(format_args!("error: there is no protoc\nhint: `cargo xtask doctor` brings one"));
         return Some(1);
     };

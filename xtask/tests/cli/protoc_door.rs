@@ -76,6 +76,27 @@ fn any_command_brings_a_protoc_where_there_is_none() {
     assert!(finish(quiet(version)).ok().stdout.starts_with("libprotoc "));
 }
 
+/// A team's workspace has no door, and need not set PROTOC.
+#[test]
+fn doctor_finds_the_protoc_that_was_brought_where_there_is_no_door() {
+    let play = Playground::new();
+    program(&play.path("brought/protoc"), "libprotoc");
+    fs::create_dir(play.path(".etcd")).unwrap();
+    fs::write(play.path(".etcd/.protoc"), play.path("brought/protoc").to_str().unwrap()).unwrap();
+    let doctor = |protoc: Option<&Path>| {
+        let mut command = play.command(&["doctor"]);
+        match protoc {
+            Some(protoc) => command.env("PROTOC", protoc),
+            None => command.env_remove("PROTOC"),
+        };
+        finish(command)
+    };
+    let run = doctor(None);
+    assert!(run.stdout.contains("ok       protoc: libprotoc"), "{run:#?}");
+    let run = doctor(Some(&play.path("none")));
+    assert!(run.code == Some(1) && run.stdout.contains("FAILURE  protoc: ") && run.stdout.contains("/none`"), "{run:#?}");
+}
+
 fn home() -> PathBuf {
     PathBuf::from(std::env::var_os("HOME").unwrap())
 }
