@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
 /// The command, once it is known to be there: nothing is started for one that is not.
 fn command(words: &[OsString], cx: &Context) -> Result<Command> {
     let (program, args) = words.split_first().context("there is no command to run")?;
-    let Ok(path) = which::which_in(program, cx.env.var_os("PATH"), cx.env.cwd()) else {
+    let Some(path) = etcd_local::all_on_path(&cx.env, program).into_iter().next() else {
         let what = format!("there is no program `{}`", program.display());
         return Err(Failure::with_exit(
             Exit::USAGE,

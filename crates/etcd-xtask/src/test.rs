@@ -1,6 +1,5 @@
 //! `test`: the project's tests, built first, run against a real etcd, with nothing left behind.
 
-use std::ffi::OsStr;
 use std::process::Command;
 
 use anyhow::Result;
@@ -130,9 +129,9 @@ fn choose_runner(wanted: Runner, cx: &Context) -> Result<Chosen> {
 
 /// Whether cargo would find it: among what it has installed, and on PATH. Asking it takes ten times as long.
 fn has_nextest(cx: &Context) -> bool {
-    let installed = cx.env.path_var("CARGO_HOME").map(|home| home.join("bin").into_os_string());
-    let paths = [cx.env.var_os("PATH").map(OsStr::to_owned), installed];
-    paths.into_iter().flatten().any(|path| which::which_in("cargo-nextest", Some(path), cx.env.cwd()).is_ok())
+    let installed = cx.env.path_var("CARGO_HOME").map(|home| home.join("bin").join("cargo-nextest"));
+    let places = [Some("cargo-nextest".into()), installed];
+    places.into_iter().flatten().any(|place| !etcd_local::all_on_path(&cx.env, place).is_empty())
 }
 
 #[cfg(test)]
