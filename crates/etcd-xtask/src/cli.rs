@@ -101,9 +101,8 @@ impl Command {
                 Effort::LookOnly
             }
             Self::EtcdUp(EtcdUp { offline: true, .. })
-            | Self::EtcdInstall(EtcdInstall { offline: true, .. })
-            | Self::Test(Test { place: Place { offline: true, .. }, .. })
-            | Self::Run(Run { place: Place { offline: true, .. }, .. }) => Effort::Offline,
+            | Self::EtcdInstall(EtcdInstall { offline: true, .. }) => Effort::Offline,
+            Self::Test(Test { place, .. }) | Self::Run(Run { place, .. }) => place.effort(),
             _ => Effort::Full,
         }
     }
@@ -311,6 +310,13 @@ pub(crate) struct Place {
     /// Do not use the network
     #[arg(long)]
     pub(crate) offline: bool,
+}
+
+impl Place {
+    /// What may be done to have it.
+    pub(crate) fn effort(&self) -> Effort {
+        if self.offline { Effort::Offline } else { Effort::Full }
+    }
 }
 
 /// Build the project's tests and run them against a real etcd, in a run of their own

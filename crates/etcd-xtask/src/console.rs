@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::cli::Forwarded;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::on_demand::Manner;
 use crate::{child, on_demand, rebuild};
 
 /// The program's package.
@@ -19,7 +20,7 @@ pub(crate) fn run(name: &str, args: &Forwarded, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     // What moves keys by the million wants to be optimised; what looks after runs should be there at once.
     let program = match name {
-        "runs" | "test-clean" => on_demand::any_program(PACKAGE, cx)?,
+        "runs" | "test-clean" => on_demand::any_program(PACKAGE, Manner::PLAIN, cx)?,
         _ => on_demand::program(PACKAGE, cx)?,
     };
     let mut command = Command::new(program);

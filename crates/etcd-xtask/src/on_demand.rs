@@ -1,15 +1,23 @@
 //! Programs that are built when a command first needs them: they take long to build, and most commands do without.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
+use std::sync::mpsc::channel;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
+use serde::Deserialize;
 
-use crate::advice::Failure;
+use crate::advice::{AlreadySaid, Failure};
+use crate::child::Interrupts;
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::protoc::{self, Effort};
+
+/// How long what cargo has said may still be on its way when it has ended.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// How a program is built where it is built in a checkout; see its workspace's Cargo.toml for why.
 #[derive(Clone, Copy)]
@@ -18,6 +26,20 @@ enum Profile {
     Console,
     /// As the tests are built: what they have compiled is half of it.
     Dev,
+}
+
+/// How a program is had that may have to be built first.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner<'a> {
+    /// Whether the network may be used.
+    pub(crate) effort: Effort,
+    /// What hears of Ctrl-C, where something does: the build ends with it.
+    pub(crate) interrupts: Option<&'a Interrupts>,
+}
+
+impl Manner<'_> {
+    /// With the network, and ended by Ctrl-C together with us.
+    pub(crate) const PLAIN: Self = Self { effort: Effort::Full, interrupts: None };
 }
 
 /// The program of a package that lies beside this one, built if it is missing or older than what it is made of. One that
@@ -30,22 +52,23 @@ pub fn program(package: &str, cx: &Context) -> Result<PathBuf> {
         return Ok(program);
     }
     match Source::of(package) {
-        Source::Checkout(manifest) => Checkout::new(package, manifest, Profile::Console, cx)?.up_to_date(cx),
-        Source::Registry => installed(package, cx),
+        Source::Checkout(manifest) => {
+            Checkout::new(package, manifest, Profile::Console, cx)?.up_to_date(Manner::PLAIN, cx)
+        }
+        Source::Registry => installed(package, Manner::PLAIN, cx),
     }
 }
 
 /// As [`program`], for work that needs no speed: not optimised, if that one is not there already.
-pub(crate) fn any_program(package: &str, cx: &Context) -> Result<PathBuf> {
+pub(crate) fn any_program(package: &str, manner: Manner<'_>, cx: &Context) -> Result<PathBuf> {
     if let Some(program) = given(package, cx) {
         return Ok(program);
     }
-    let Source::Checkout(manifest) = Source::of(package) else { return installed(package, cx) };
-    let fast = Checkout::new(package, manifest.clone(), Profile::Console, cx)?;
-    if fast.is_fresh() {
-        return Ok(fast.program);
+    let Source::Checkout(manifest) = Source::of(package) else { return installed(package, manner, cx) };
+    if let Some(fast) = Checkout::new(package, manifest.clone(), Profile::Console, cx)?.fresh() {
+        return Ok(fast);
     }
-    Checkout::new(package, manifest, Profile::Dev, cx)?.up_to_date(cx)
+    Checkout::new(package, manifest, Profile::Dev, cx)?.up_to_date(manner, cx)
 }
 
 /// The program that the environment names, as `ETCD_CONSOLE` does for `etcd-console`: where nothing is to be built.
@@ -59,8 +82,8 @@ struct Checkout<'a> {
     manifest: PathBuf,
     profile: Profile,
     target: PathBuf,
-    program: PathBuf,
-    /// Says when it was built.
+    /// Its time says when the program was built, and what is in it, where: for another system than cargo's own that is
+    /// a directory deeper.
     stamp: PathBuf,
 }
 
@@ -71,43 +94,54 @@ impl<'a> Checkout<'a> {
             Profile::Console => "console",
             Profile::Dev => "debug",
         });
-        let program = dir.join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
         let stamp = dir.join(format!(".{package}-is-fresh"));
-        Ok(Self { package, manifest, profile, target, program, stamp })
+        Ok(Self { package, manifest, profile, target, stamp })
     }
 
-    fn is_fresh(&self) -> bool {
-        self.program.is_file() && is_fresh(&self.stamp, &self.program.with_extension("d"), &self.manifest)
+    /// The program that was built last.
+    fn built(&self) -> Option<PathBuf> {
+        Some(PathBuf::from(fs::read_to_string(&self.stamp).ok()?)).filter(|program| program.is_file())
     }
 
-    fn up_to_date(self, cx: &Context) -> Result<PathBuf> {
-        if self.is_fresh() {
-            return Ok(self.program);
+    /// The same, if nothing has changed since.
+    fn fresh(&self) -> Option<PathBuf> {
+        self.built().filter(|program| is_fresh(&self.stamp, &program.with_extension("d"), &self.manifest))
+    }
+
+    fn up_to_date(self, manner: Manner<'_>, cx: &Context) -> Result<PathBuf> {
+        if let Some(program) = self.fresh() {
+            return Ok(program);
         }
         let began = SystemTime::now();
-        let mut cargo = cargo(self.package, &self.program, cx);
-        cargo.args(["build", "--manifest-path"]).arg(&self.manifest).arg("--target-dir").arg(&self.target);
+        announce(self.package, self.built().is_none(), cx);
+        let mut cargo = cargo(manner, cx);
+        cargo.args(["build", "--message-format=json-render-diagnostics"]);
+        cargo.arg("--manifest-path").arg(&self.manifest).arg("--target-dir").arg(&self.target);
         if matches!(self.profile, Profile::Console) {
             cargo.args(["--profile", "console"]);
         }
-        built(self.package, &mut cargo)?;
+        let program = executable_of(self.package, cargo, manner)?;
         // What changes while cargo works is newer.
-        fs::write(&self.stamp, "")
-            .and_then(|()| fs::File::options().write(true).open(&self.stamp)?.set_modified(began))
-            .with_context(|| format!("cannot write `{}`", self.stamp.display()))?;
-        Ok(self.program)
+        let write = || {
+            fs::create_dir_all(self.stamp.parent().unwrap_or(&self.target))?;
+            fs::write(&self.stamp, program.as_os_str().as_encoded_bytes())?;
+            fs::File::options().write(true).open(&self.stamp)?.set_modified(began)
+        };
+        write().with_context(|| format!("cannot write `{}`", self.stamp.display()))?;
+        Ok(program)
     }
 }
 
 /// A program that is installed from the Cargo registry, in the version of this crate.
-fn installed(package: &str, cx: &Context) -> Result<PathBuf> {
+fn installed(package: &str, manner: Manner<'_>, cx: &Context) -> Result<PathBuf> {
     let target = target_dir(cx)?;
     let root = target.join(format!("{package}-{VERSION}"));
     let program = root.join("bin").join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
-        let mut cargo = cargo(package, &program, cx);
+        announce(package, true, cx);
+        let mut cargo = cargo(manner, cx);
         cargo.args(["install", package, "--locked", "--no-track", "--version", &format!("={VERSION}")]);
-        built(package, cargo.arg("--root").arg(root).arg("--target-dir").arg(&target))?;
+        build(package, cargo.arg("--root").arg(root).arg("--target-dir").arg(&target), manner)?;
     }
     Ok(program)
 }
@@ -130,36 +164,79 @@ impl Source {
     }
 }
 
-/// A call of cargo that builds a program. Cargo draws its bar where we would, and in quiet mode only when told to.
-fn cargo(package: &str, program: &Path, cx: &Context) -> Command {
-    if !program.is_file() {
+fn announce(package: &str, first: bool, cx: &Context) {
+    if first {
         cx.output.note(format_args!("building {package} for commands like this one; this happens once"));
     }
-    protoc::provide(cx, Effort::Full);
+}
+
+/// A call of cargo that builds a program. Cargo draws its bar where we would, and in quiet mode only when told to.
+fn cargo(manner: Manner<'_>, cx: &Context) -> Command {
+    protoc::provide(cx, manner.effort);
     let progress = format!("term.progress.when='{}'", if cx.output.shows_progress() { "always" } else { "never" });
     let mut cargo = Command::new("cargo");
     cargo.args(["--quiet", "--config", &progress, "--config", "term.progress.width=80"]).current_dir(&cx.workspace);
-    protoc::lead(&mut cargo, cx);
+    protoc::lead(&mut cargo, manner.effort, cx);
     cargo
 }
 
-fn built(package: &str, cargo: &mut Command) -> Result<()> {
-    if cargo.status().context("cannot run cargo")?.success() {
-        return Ok(());
-    }
-    Err(Failure::of(
-        format!("{package} could not be built"),
-        "`cargo xtask doctor` checks toolchain, linker and protoc",
-    ))
+/// Builds, and hears from cargo where the program is.
+fn executable_of(package: &str, mut cargo: Command, manner: Manner<'_>) -> Result<PathBuf> {
+    let (told, stdout) = std::io::pipe().context("cannot make a pipe")?;
+    let (sender, programs) = channel();
+    let name = package.to_owned();
+    std::thread::spawn(move || {
+        let lines = BufReader::new(told).lines().map_while(Result::ok);
+        lines.filter_map(|line| executable(&line, &name)).try_for_each(|program| sender.send(program))
+    });
+    build(package, cargo.stdout(stdout), manner)?;
+    // Our end of the pipe goes with it. Whatever a build left running may hold it open, too.
+    drop(cargo);
+    programs.recv_timeout(LAST_WORD).map_err(|_| failed(package))
 }
 
-/// Where cargo builds: this program lies in `<target>/<profile>/`.
+/// The program that cargo says it has built, if this line is about that.
+fn executable(line: &str, package: &str) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Artifact {
+        target: Target,
+        executable: PathBuf,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+    }
+    let artifact: Artifact = serde_json::from_str(line).ok()?;
+    (artifact.target.name == package).then_some(artifact.executable)
+}
+
+fn build(package: &str, cargo: &mut Command, manner: Manner<'_>) -> Result<()> {
+    let exit = match manner.interrupts {
+        Some(interrupts) => interrupts.run(cargo, || ())?,
+        None => Exit::of_child(cargo.status().context("cannot run cargo")?),
+    };
+    match exit {
+        Exit::SUCCESS => Ok(()),
+        Exit::INTERRUPTED if manner.interrupts.is_some() => Err(AlreadySaid(exit).into()),
+        _ => Err(failed(package)),
+    }
+}
+
+fn failed(package: &str) -> anyhow::Error {
+    let what = format!("{package} could not be built");
+    Failure::of(what, "`cargo xtask doctor` checks toolchain, linker and protoc")
+}
+
+/// Where cargo builds: this program lies in `<target>/<profile>/`, or in `<target>/<system>/<profile>/`.
 fn target_dir(cx: &Context) -> Result<PathBuf> {
     if let Some(dir) = cx.env.path_var("CARGO_TARGET_DIR") {
         return Ok(dir);
     }
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
-    Ok(exe.parent().and_then(Path::parent).unwrap_or(&cx.workspace).to_owned())
+    let above = || exe.ancestors().skip(2).take(2);
+    // Cargo tags what it makes itself.
+    let tagged = above().find(|dir| dir.join("CACHEDIR.TAG").is_file());
+    Ok(tagged.or_else(|| above().next()).unwrap_or(&cx.workspace).to_owned())
 }
 
 /// Whether nothing that the program is made of is newer than the last build. Asking cargo would take longer
@@ -196,6 +273,16 @@ mod tests {
         let text = "/t/etcd-console: /a b/src/main.rs /c.rs".replace("a b", "a\\ b");
         assert_eq!(sources(&text), [PathBuf::from("/a b/src/main.rs"), PathBuf::from("/c.rs")]);
         assert!(sources("").is_empty());
+    }
+
+    #[test]
+    fn cargo_says_where_the_program_is() {
+        let line = r#"{"reason":"compiler-artifact","target":{"name":"a","kind":["bin"]},"executable":"/t/x/a"}"#;
+        assert_eq!(executable(line, "a"), Some("/t/x/a".into()));
+        assert_eq!(executable(line, "b"), None);
+        for other in [r#"{"reason":"compiler-artifact","target":{"name":"a"},"executable":null}"#, "{}", "no JSON"] {
+            assert_eq!(executable(other, "a"), None);
+        }
     }
 
     #[test]

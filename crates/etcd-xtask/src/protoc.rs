@@ -94,8 +94,11 @@ fn copy_of_us(door: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Leads a call of cargo to a protoc, also in a workspace that has no door.
-pub(crate) fn lead(cargo: &mut Command, cx: &Context) {
+/// Leads a call of cargo to a protoc, also in a workspace that has no door, and keeps it off the network if need be.
+pub(crate) fn lead(cargo: &mut Command, effort: Effort, cx: &Context) {
+    if effort == Effort::Offline {
+        cargo.env("CARGO_NET_OFFLINE", "true");
+    }
     if let Some(protoc) = found(cx) {
         cargo.env("PROTOC", protoc);
     }

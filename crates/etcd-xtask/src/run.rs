@@ -15,6 +15,7 @@ use crate::cli::{Place, Run};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::keeper::{Ended, Keeper, Terms, Verdict, lock_dir};
+use crate::on_demand::Manner;
 use crate::server::Server;
 use crate::{console, on_demand, rebuild};
 
@@ -23,7 +24,7 @@ pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     let interrupts = Interrupts::listen()?;
     let mut command = command(&args.command, cx)?;
     let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
-    let mut scene = Scene::open(&args.place, words.join(" "), cx)?;
+    let mut scene = Scene::open(&args.place, words.join(" "), &interrupts, cx)?;
     let exit = scene.act(&mut command, &interrupts, cx);
     scene.close(exit, ["the command", "was"], cx)
 }
@@ -57,8 +58,9 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Chooses or starts an etcd, and registers a run for `command`.
-    pub(crate) fn open(args: &Place, command: String, cx: &Context) -> Result<Self> {
-        let program = on_demand::any_program(console::PACKAGE, cx)?;
+    pub(crate) fn open(args: &Place, command: String, interrupts: &Interrupts, cx: &Context) -> Result<Self> {
+        let manner = Manner { effort: args.effort(), interrupts: Some(interrupts) };
+        let program = on_demand::any_program(console::PACKAGE, manner, cx)?;
         let server = Server::choose(args, cx)?;
         let (endpoints, ephemeral) = (server.endpoints(), server.is_ephemeral());
         let terms = Terms { program, endpoints, lock_dir: lock_dir(&cx.workspace), command, ephemeral };

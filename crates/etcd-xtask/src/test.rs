@@ -20,14 +20,14 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     let built = Built::of(&args.args, cx);
     if !built.is_fresh() {
         for mut step in runner.steps(Phase::Build, &args.args) {
-            let exit = interrupts.run(in_workspace(&mut step, cx), || ())?;
+            let exit = interrupts.run(in_workspace(&mut step, args, cx), || ())?;
             if exit != Exit::SUCCESS {
                 return Ok(exit);
             }
         }
         built.remember();
     }
-    let mut scene = Scene::open(&args.place, command_line(&args.args), cx)?;
+    let mut scene = Scene::open(&args.place, command_line(&args.args), &interrupts, cx)?;
     let exit = tests(&mut scene, runner, args, &interrupts, cx);
     scene.close(exit, ["the tests", "were"], cx)
 }
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
 fn tests(scene: &mut Scene, runner: Chosen, args: &Test, interrupts: &Interrupts, cx: &Context) -> Result<Exit> {
     let mut exit = Exit::SUCCESS;
     for mut step in runner.steps(Phase::Run, &args.args) {
-        let status = scene.act(in_workspace(&mut step, cx), interrupts, cx)?;
+        let status = scene.act(in_workspace(&mut step, args, cx), interrupts, cx)?;
         if exit == Exit::SUCCESS || interrupts.any() {
             exit = status;
         }
@@ -47,8 +47,8 @@ fn tests(scene: &mut Scene, runner: Chosen, args: &Test, interrupts: &Interrupts
     Ok(exit)
 }
 
-fn in_workspace<'a>(step: &'a mut Command, cx: &Context) -> &'a mut Command {
-    protoc::lead(step, cx);
+fn in_workspace<'a>(step: &'a mut Command, args: &Test, cx: &Context) -> &'a mut Command {
+    protoc::lead(step, args.place.effort(), cx);
     step.current_dir(&cx.workspace)
 }
 

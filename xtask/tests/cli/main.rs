@@ -17,6 +17,7 @@ mod doors;
 mod house;
 mod keys;
 mod lifecycle;
+mod on_demand;
 mod playground;
 mod protoc_door;
 mod run_tests;

@@ -82,7 +82,7 @@ impl<'a> Running<'a> {
     }
 }
 
-fn finish_child(child: Child) -> Run {
+pub(crate) fn finish_child(child: Child) -> Run {
     let pid = Pid::from_child(&child);
     let (done, ended) = std::sync::mpsc::channel::<()>();
     let killer = std::thread::spawn(move || {

@@ -1,0 +1,80 @@
+//! Programs that are built when a command needs them, with a cargo that only says what it was asked: where the program
+//! is found, what an interrupt does to the build, and whether the network is left alone.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::playground::{PATIENCE, Playground, eventually};
+use crate::runs::finish_child;
+
+/// Where nothing is built yet, with `body` for a cargo; its calls are in `calls`, with what is said of the network.
+fn with_cargo(body: &str) -> Playground {
+    let play = Playground::new();
+    let bin = play.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let calls = play.path("calls");
+    let script = format!("#!/bin/sh\necho \"offline=$CARGO_NET_OFFLINE $*\" >> '{}'\n{body}\n", calls.display());
+    fs::write(bin.join("cargo"), script).unwrap();
+    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let target = play.path("target");
+    play.with("PATH", path).with("CARGO_TARGET_DIR", target)
+}
+
+fn calls(play: &Playground) -> Vec<String> {
+    let calls = fs::read_to_string(play.path("calls")).unwrap_or_default();
+    calls.lines().map(str::to_owned).collect()
+}
+
+/// As with `build.target`, or CARGO_BUILD_TARGET.
+#[test]
+fn a_program_is_where_cargo_says() {
+    let body = r#"
+dir=$CARGO_TARGET_DIR/some-system/debug
+mkdir -p "$dir"
+printf '#!/bin/sh\necho "built: $*"\n' > "$dir/etcd-console"
+chmod +x "$dir/etcd-console"
+echo "x: $MANIFEST" > "$dir/etcd-console.d"
+echo '{"reason":"compiler-artifact","target":{"name":"etcd-keys"},"executable":null}'
+echo "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"etcd-console\"},\"executable\":\"$dir/etcd-console\"}"
+"#;
+    let play = with_cargo(body).with("MANIFEST", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    for _ in 0..2 {
+        let run = play.xtask(&["runs"]).ok();
+        assert!(run.stdout.contains("built: ") && run.stdout.contains("runs"), "{run:#?}");
+    }
+    assert_eq!(calls(&play).len(), 1, "what is fresh is not built again");
+}
+
+#[test]
+fn a_build_that_builds_nothing_is_told() {
+    with_cargo("").xtask(&["runs"]).fails(1, &["etcd-console could not be built", "doctor"]);
+    with_cargo("exit 101").xtask(&["runs"]).fails(1, &["etcd-console could not be built", "doctor"]);
+}
+
+#[test]
+fn an_interrupt_ends_a_build() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let play = with_cargo("exec sleep 600");
+        let child = play.command(&["run", "--", "true"]).spawn().unwrap();
+        assert!(eventually(|| !calls(&play).is_empty()));
+        let began = Instant::now();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let run = finish_child(child);
+        assert_eq!((run.code, run.stderr.contains("error")), (Some(130), false), "{run:#?}");
+        assert!(began.elapsed() < PATIENCE);
+    }
+}
+
+#[test]
+fn offline_holds_for_builds_too() {
+    for (args, offline) in [(&["--offline"][..], "offline=true "), (&[], "offline= ")] {
+        let play = with_cargo("");
+        play.xtask(&[&["test", "--runner", "cargo"], args].concat()).fails(1, &["could not be built"]);
+        let calls = calls(&play);
+        assert!(calls.len() == 2 && calls.iter().all(|call| call.starts_with(offline)), "{calls:#?}");
+    }
+}
