@@ -28,7 +28,10 @@ pub(crate) fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error
 }
 
 /// Replaces `path` by `content`: written beside it, synced, renamed. A reader sees the old or the new one.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// What the system says; the old one is still there.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut scratch = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(dir)?;
     scratch.write_all(content)?;

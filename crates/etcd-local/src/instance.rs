@@ -16,11 +16,27 @@ pub use self::stop::{Down, Reset, ResetError, StopError};
 
 use crate::builder::Builder;
 use crate::cluster::ClusterId;
+use crate::file::{PathError, cannot};
+use crate::os;
 
 /// The directory of a workspace in which its instances live.
 #[must_use]
 pub fn home(workspace: &Path) -> PathBuf {
     workspace.join(".etcd")
+}
+
+/// Creates that directory, if it is not there: for this user only, and for git not to see.
+///
+/// # Errors
+/// If the system refuses.
+pub fn create_home(workspace: &Path) -> Result<PathBuf, PathError> {
+    let home = home(workspace);
+    os::create_private_dir(&home).map_err(cannot("create", &home))?;
+    let ignore = home.join(".gitignore");
+    if !ignore.exists() {
+        std::fs::write(&ignore, "*\n").map_err(cannot("write", &ignore))?;
+    }
+    Ok(home)
 }
 
 /// An instance's name is a directory's name on every system, and nothing that needs quoting.

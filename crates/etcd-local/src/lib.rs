@@ -60,10 +60,10 @@ pub use crate::command::{all_on_path, first_line};
 pub use crate::data::DataError;
 pub use crate::env::Env;
 pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch};
-pub use crate::file::PathError;
+pub use crate::file::{PathError, replace};
 pub use crate::instance::{
     Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status, StopError, Up,
-    home,
+    create_home, home,
 };
 pub use crate::launch::{Holder, LaunchError, PortKind};
 pub use crate::lock::LockError;

@@ -33,10 +33,11 @@ impl Built {
 
     /// To be called when they are built. If it fails, cargo is asked the next time.
     pub(crate) fn remember(&self) {
-        let write = || -> std::io::Result<()> {
-            fs::create_dir_all(self.stamp.parent().unwrap_or(&self.workspace))?;
+        let write = || -> anyhow::Result<()> {
+            etcd_local::create_home(&self.workspace)?;
             fs::write(&self.stamp, &self.args)?;
-            fs::File::options().write(true).open(&self.stamp)?.set_modified(self.now)
+            fs::File::options().write(true).open(&self.stamp)?.set_modified(self.now)?;
+            Ok(())
         };
         drop(write());
     }

@@ -18,6 +18,10 @@ pub(crate) const PACKAGE: &str = "etcd-console";
 /// Runs `etcd-console NAME ARGS…`.
 pub(crate) fn run(name: &str, args: &Forwarded, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
+    if name == "del" {
+        // Undo files go there.
+        etcd_local::create_home(&cx.workspace)?;
+    }
     // What moves keys by the million wants to be optimised; what looks after runs should be there at once.
     let program = match name {
         "runs" | "test-clean" => on_demand::any_program(PACKAGE, Manner::PLAIN, cx)?,

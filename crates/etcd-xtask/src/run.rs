@@ -62,6 +62,7 @@ impl Scene {
         let manner = Manner { effort: args.effort(), interrupts: Some(interrupts) };
         let program = on_demand::any_program(console::PACKAGE, manner, cx)?;
         let server = Server::choose(args, cx)?;
+        etcd_local::create_home(&cx.workspace)?;
         let (endpoints, ephemeral) = (server.endpoints(), server.is_ephemeral());
         let terms = Terms { program, endpoints, lock_dir: lock_dir(&cx.workspace), command, ephemeral };
         let keeper = Keeper::start(terms, cx)?;
@@ -140,7 +141,7 @@ fn explain(server: &Server, cx: &Context) {
             server.tail().trim_end()
         ));
     }
-    match server.lasting_log(&etcd_local::home(&cx.workspace)) {
+    match server.lasting_log(&cx.workspace) {
         Ok(Some(log)) => cx.output.note(format_args!("  log: {}", cx.shown(&log))),
         Ok(None) => {}
         Err(error) => cx.output.warn(format_args!("{error:#}")),

@@ -54,6 +54,10 @@ fn an_ephemeral_etcd_serves_and_is_gone() {
     assert!(run.stderr.contains("Doc-tests"), "{run:?}");
     assert!(play.processes().is_empty());
     assert_eq!(fs::read_dir(play.path("tmp")).unwrap().count(), 0, "nothing temporary stays");
+    // The first command here: git sees nothing of it, and nobody else does.
+    assert_eq!(fs::read_to_string(play.path(".etcd/.gitignore")).unwrap(), "*\n");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(play.path(".etcd")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[test]

@@ -188,13 +188,8 @@ impl Instance {
     }
 
     pub(super) fn create_dir(&self) -> Result<(), StartError> {
-        let home = instance::home(&self.builder.workspace);
-        os::create_private_dir(&self.dir).map_err(cannot("create", &self.dir))?;
-        let ignore = home.join(".gitignore");
-        if !ignore.exists() {
-            std::fs::write(&ignore, "*\n").map_err(cannot("write", &ignore))?;
-        }
-        Ok(())
+        instance::create_home(&self.builder.workspace)?;
+        Ok(os::create_private_dir(&self.dir).map_err(cannot("create", &self.dir))?)
     }
 
     /// A server that runs already: somebody else's start, or one whose launcher was killed. It may still be
