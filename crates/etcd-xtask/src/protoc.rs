@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use etcd_local::binary::is_whole_protoc;
-use etcd_local::{Env, all_on_path};
+use etcd_local::{Env, all_on_path, replace};
 
 use crate::context::Context;
 use crate::output;
@@ -48,18 +48,16 @@ fn open_door(cx: &Context, effort: Effort) -> Result<()> {
         return Ok(());
     }
     let pointer = pointer(&cx.workspace);
-    match fs::read_to_string(&pointer) {
-        Ok(path) if !path.is_empty() && Path::new(path.trim_end()).is_file() => return Ok(()),
-        // Empty: there was none to be had.
-        Ok(path) if path.is_empty() && effort == Effort::LookOnly => return Ok(()),
-        _ => {}
+    // Empty: there was none to be had.
+    let in_vain = fs::read(&pointer).is_ok_and(|path| path.is_empty());
+    if recorded(&cx.workspace).is_some() || (in_vain && effort == Effort::LookOnly) {
+        return Ok(());
     }
-    let home = etcd_local::home(&cx.workspace);
-    fs::create_dir_all(&home).with_context(|| format!("cannot create `{}`", home.display()))?;
+    etcd_local::create_home(&cx.workspace)?;
     let binaries = cx.builder()?.offline(effort == Effort::Offline).environment(env).binaries();
     let protoc = binaries.protoc();
-    let path = protoc.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-    fs::write(&pointer, path).with_context(|| format!("cannot write `{}`", pointer.display()))?;
+    let path = protoc.as_ref().map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default();
+    replace(&pointer, path).with_context(|| format!("cannot write `{}`", pointer.display()))?;
     protoc?;
     Ok(())
 }
@@ -90,8 +88,9 @@ fn copy_of_us(door: &Path) -> Result<()> {
         return Ok(());
     }
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
-    fs::copy(&exe, door).with_context(|| format!("cannot write `{}`", door.display()))?;
-    Ok(())
+    fs::read(&exe)
+        .and_then(|program| replace(door, &program))
+        .with_context(|| format!("cannot write `{}`", door.display()))
 }
 
 /// Leads a call of cargo to a protoc, also in a workspace that has no door, and keeps it off the network if need be.
@@ -106,8 +105,20 @@ pub(crate) fn lead(cargo: &mut Command, effort: Effort, cx: &Context) {
 
 /// The protoc that was brought.
 fn recorded(workspace: &Path) -> Option<PathBuf> {
-    let path = PathBuf::from(fs::read_to_string(pointer(workspace)).ok()?.trim_end());
+    let path = path_of(fs::read(pointer(workspace)).ok()?.trim_ascii_end())?;
     path.is_file().then_some(path)
+}
+
+/// A path need not be text.
+#[cfg(unix)]
+fn path_of(bytes: &[u8]) -> Option<PathBuf> {
+    Some(std::os::unix::ffi::OsStrExt::from_bytes(bytes)).map(|path: &std::ffi::OsStr| path.into())
+}
+
+/// A path that is no text is brought anew each time.
+#[cfg(windows)]
+fn path_of(bytes: &[u8]) -> Option<PathBuf> {
+    std::str::from_utf8(bytes).ok().map(PathBuf::from)
 }
 
 /// If this program runs under the name `protoc`, it is the door, and this does not return.
@@ -135,4 +146,22 @@ fn run_as_protoc() -> Option<i32> {
             1
         }
     })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protoc_may_be_where_no_text_leads() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let protoc = dir.path().join(std::ffi::OsStr::from_bytes(b"b\xff/protoc"));
+        fs::create_dir_all(protoc.parent().unwrap()).unwrap();
+        fs::write(&protoc, "").unwrap();
+        etcd_local::create_home(dir.path()).unwrap();
+        replace(&pointer(dir.path()), protoc.as_os_str().as_encoded_bytes()).unwrap();
+        assert_eq!(recorded(dir.path()), Some(protoc));
+    }
 }

@@ -68,7 +68,12 @@ fn any_command_brings_a_protoc_where_there_is_none() {
     if Path::new("/usr/include/google/protobuf/descriptor.proto").exists() {
         return; // this machine may have a protoc of its own, and it wins
     }
+    // One that is not there any more; who has it open goes on reading it.
+    fs::create_dir(play.path(".etcd")).unwrap();
+    fs::write(play.path(".etcd/.protoc"), "/nonexistent/protoc").unwrap();
+    fs::hard_link(play.path(".etcd/.protoc"), play.path("before")).unwrap();
     play.xtask(&["etcd-status"]);
+    assert_eq!(fs::read_to_string(play.path("before")).unwrap(), "/nonexistent/protoc", "replaced, not written over");
     let run = knock(&door, "/usr/bin:/bin");
     assert!(run.stderr.contains("--a b"), "a real protoc complains of its arguments: {run:?}");
     let mut version = Command::new(&door);
