@@ -1,5 +1,6 @@
 //! `etcdctl`: a real one, pointed at the instance.
 
+use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::Result;
@@ -19,11 +20,31 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
             "`cargo xtask etcd-install --from release` brings one where its archive is pinned; so do your system's packages",
         ));
     };
-    if status.state == State::Stopped && cx.env.var("ETCDCTL_ENDPOINTS").is_none() {
+    let mut command = Command::new(etcdctl);
+    command.args(&args.args);
+    if names_endpoints(&args.args) {
+        // A flag beats the environment; etcdctl takes no both.
+        command.env_remove("ETCDCTL_ENDPOINTS").env("ETCDCTL_API", "3");
+        return child::become_program(&mut command);
+    }
+    let is_stopped = status.state == State::Stopped;
+    if is_stopped && cx.env.var("ETCDCTL_ENDPOINTS").is_none() && !is_about_itself(&args.args) {
         return Err(env_vars::not_running(&status.instance));
     }
-    let vars = env_vars::of_server(&status.endpoints);
+    let vars = env_vars::of_server(if is_stopped { &[] } else { &status.endpoints });
     // Endpoints that the caller set are the caller's wish.
-    let vars = vars.into_iter().filter(|(name, _)| cx.env.var(name).is_none());
-    child::become_program(Command::new(etcdctl).args(&args.args).envs(vars))
+    let vars = vars.into_iter().filter(|(name, value)| cx.env.var(name).is_none() && !value.is_empty());
+    child::become_program(command.envs(vars))
+}
+
+/// Whether the caller says which cluster is meant.
+fn names_endpoints(args: &[OsString]) -> bool {
+    let flags = args.iter().map(|arg| arg.as_encoded_bytes()).take_while(|arg| arg != b"--");
+    flags.into_iter().any(|arg| arg == b"--endpoints" || arg.starts_with(b"--endpoints="))
+}
+
+/// Whether etcdctl answers without a server.
+fn is_about_itself(args: &[OsString]) -> bool {
+    let Some(first) = args.first() else { return true };
+    ["version", "help", "completion", "-h", "--help"].iter().any(|word| first == word)
 }

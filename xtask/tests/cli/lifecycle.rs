@@ -190,7 +190,20 @@ fn etcdctl_is_a_real_one_pointed_at_the_instance() {
     fs::set_permissions(bin.join("etcdctl"), fs::Permissions::from_mode(0o755)).unwrap();
     let play = play.with("PATH", &bin);
     play.xtask(&["etcdctl", "--", "get", "x"]).fails(3, &["is not running"]);
+    // What needs no server, or one elsewhere, needs none here.
+    for args in
+        [&["version"][..], &["help"], &[], &["get", "x", "--endpoints", "http://a:1"], &["--endpoints=a", "get"]]
+    {
+        let run = play.xtask(&[&["etcdctl", "--"], args].concat());
+        assert_eq!((run.code, run.stdout.trim()), (Some(7), format!("3  {}", args.join(" ")).trim()), "{run:?}");
+    }
     let up = play.up(&[]);
+    let mut elsewhere = play.command(&["etcdctl", "--", "--endpoints=http://a:1", "get", "x"]);
+    let run = crate::playground::finish({
+        elsewhere.env("ETCDCTL_ENDPOINTS", "http://b:1");
+        elsewhere
+    });
+    assert_eq!(run.stdout.trim(), "3  --endpoints=http://a:1 get x", "etcdctl takes no flag beside a variable");
     let run = play.xtask(&["etcdctl", "--", "get", "x"]);
     assert_eq!(run.code, Some(7), "{run:?}");
     assert_eq!(run.stdout.trim(), format!("3 {} get x", up.endpoints[0]));
