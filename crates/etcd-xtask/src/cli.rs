@@ -100,8 +100,9 @@ impl Command {
             Self::EtcdDown(_) | Self::EtcdStatus(_) | Self::EtcdLogs(_) | Self::Etcdctl(_) | Self::Env(_) => {
                 Effort::LookOnly
             }
-            Self::EtcdUp(EtcdUp { offline: true, .. })
-            | Self::EtcdInstall(EtcdInstall { offline: true, .. }) => Effort::Offline,
+            Self::EtcdUp(EtcdUp { offline: true, .. }) | Self::EtcdInstall(EtcdInstall { offline: true, .. }) => {
+                Effort::Offline
+            }
             Self::Test(Test { place, .. }) | Self::Run(Run { place, .. }) => place.effort(),
             _ => Effort::Full,
         }

@@ -213,7 +213,8 @@ impl Process {
                 "closed its output".to_owned()
             }
         };
-        let next = "`cargo xtask doctor` checks this machine; ETCD_CONSOLE, if set, must name this version's etcd-console";
+        let next =
+            "`cargo xtask doctor` checks this machine; ETCD_CONSOLE, if set, must name this version's etcd-console";
         Failure::of(format!("the keeper {how} before it registered a run"), next)
     }
 

@@ -83,6 +83,12 @@ impl Chosen {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let all: &[&str] = if args.is_empty() { &["--workspace"] } else { &[] };
         match (self, phase) {
+            // Cargo builds documentation tests one by one, as it runs them.
+            (Self::CargoTest, Phase::Build)
+                if args.iter().take_while(|arg| **arg != "--").any(|arg| *arg == "--doc") =>
+            {
+                Vec::new()
+            }
             (Self::CargoTest, Phase::Build) => vec![cargo(&[&["test", "--no-run"], all, &args])],
             (Self::CargoTest, Phase::Run) => vec![cargo(&[&["test"], all, &args])],
             (Self::Nextest, Phase::Build) => vec![cargo(&[&["nextest", "run", "--no-run"], &of_builds(&args)])],
@@ -150,6 +156,14 @@ mod tests {
         assert_eq!(lines(Chosen::Nextest, Phase::Run, &[]), ["nextest run", "test --workspace --doc"]);
         assert_eq!(lines(Chosen::CargoTest, Phase::Build, &[]), ["test --no-run --workspace"]);
         assert_eq!(lines(Chosen::CargoTest, Phase::Run, &[]), ["test --workspace"]);
+    }
+
+    #[test]
+    fn documentation_tests_alone_are_only_run() {
+        let args = ["-p", "a", "--doc"];
+        assert!(lines(Chosen::CargoTest, Phase::Build, &args).is_empty());
+        assert_eq!(lines(Chosen::CargoTest, Phase::Run, &args), ["test -p a --doc"]);
+        assert_eq!(lines(Chosen::CargoTest, Phase::Build, &["--", "--doc"]), ["test --no-run -- --doc"]);
     }
 
     #[test]

@@ -99,7 +99,10 @@ fn doctor_finds_the_protoc_that_was_brought_where_there_is_no_door() {
     let run = doctor(None);
     assert!(run.stdout.contains("ok       protoc: libprotoc"), "{run:#?}");
     let run = doctor(Some(&play.path("none")));
-    assert!(run.code == Some(1) && run.stdout.contains("FAILURE  protoc: ") && run.stdout.contains("/none`"), "{run:#?}");
+    assert!(
+        run.code == Some(1) && run.stdout.contains("FAILURE  protoc: ") && run.stdout.contains("/none`"),
+        "{run:#?}"
+    );
 }
 
 fn home() -> PathBuf {

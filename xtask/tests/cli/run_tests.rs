@@ -94,6 +94,8 @@ fn arguments_are_passed_on_and_a_cluster_elsewhere_is_used() {
     assert!(!run.stderr.contains("Doc-tests"), "{run:?}");
     assert_eq!(seen(&play), there);
     fs::remove_file(play.path("seen")).unwrap();
+    let run = test(&play, &["--runner", "cargo", "--endpoints", &there, "--", "--doc"]).ok();
+    assert!(run.stderr.contains("Doc-tests"), "{run:?}");
     let play = play.with("ETCD_ENDPOINTS", &there);
     test(&play, &["--runner", "cargo"]).ok();
     assert_eq!(seen(&play), there);
