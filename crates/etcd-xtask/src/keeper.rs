@@ -88,6 +88,9 @@ pub(crate) struct Keeper {
     /// Ours; the keeper has it, too, and so has each test. As long as one of us lives, nobody takes the run for dead.
     lock: Option<std::fs::File>,
     lives: u32,
+    /// Why the last one could not be started.
+    trouble: Option<String>,
+    given_up: bool,
     lost: bool,
 }
 
@@ -99,7 +102,17 @@ impl Keeper {
         let run = process.registered()?;
         let lock = std::fs::File::open(&run.lock).with_context(|| format!("cannot open `{}`", run.lock.display()))?;
         lock.try_lock_shared().with_context(|| format!("cannot hold `{}`", run.lock.display()))?;
-        Ok(Self { terms, settings, process, run, lock: Some(lock), lives: LIVES, lost: false })
+        Ok(Self {
+            terms,
+            settings,
+            process,
+            run,
+            lock: Some(lock),
+            lives: LIVES,
+            trouble: None,
+            given_up: false,
+            lost: false,
+        })
     }
 
     /// The run.
@@ -116,13 +129,26 @@ impl Keeper {
                 cx.output.warn("somebody has removed this run: its tests cannot rely on their keys any more");
             }
             Ok(_) | Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => {
-                let may = self.lives > 0 && !self.lost && self.process.began.elapsed() > RETRY;
-                if may && let Ok(process) = Process::start(&self.terms, &self.settings, Some(&self.run.run)) {
-                    self.lives -= 1;
-                    self.process = process;
-                }
+            Err(TryRecvError::Disconnected) if !self.lost && self.process.began.elapsed() > RETRY => self.replace(cx),
+            Err(TryRecvError::Disconnected) => {}
+        }
+    }
+
+    /// A new keeper for one that died, unless it dies each time: that is told, once.
+    fn replace(&mut self, cx: &Context) {
+        if self.lives == 0 {
+            if !std::mem::replace(&mut self.given_up, true) {
+                let why = self.trouble.as_deref().unwrap_or("it ends each time");
+                cx.output.warn(format_args!(
+                    "this run has no keeper any more ({why}): who cleans on another machine may take it for dead"
+                ));
             }
+            return;
+        }
+        self.lives -= 1;
+        match Process::start(&self.terms, &self.settings, Some(&self.run.run)) {
+            Ok(process) => (self.process, self.trouble) = (process, None),
+            Err(error) => (self.process.began, self.trouble) = (Instant::now(), Some(format!("{error:#}"))),
         }
     }
 

@@ -97,8 +97,8 @@ impl Scene {
         let mut line = format!("{what} {verdict} in {took:.1} s; run {}", run.run);
         match &ended {
             Ok(ended) => line.push_str(&told(*ended, keep)),
-            // Its keys went with it.
-            Err(_) if server.is_ephemeral() && server.ailment(cx).is_some() => {}
+            // Its keys go with it.
+            Err(_) if server.is_ephemeral() => {}
             Err(_) => line.push_str("; its keys are still there"),
         }
         cx.output.note(&line);
@@ -113,8 +113,17 @@ impl Scene {
                 "somebody removed this run while it was under way: what it found cannot be relied upon",
                 "run it again; `cargo xtask test-clean --all` is what removes live runs",
             )),
-            Err(error) if exit == Exit::SUCCESS && !server.is_ephemeral() => Err(error),
-            _ => Ok(exit),
+            Err(_) if server.is_ephemeral() => Ok(exit),
+            Err(error) if exit == Exit::SUCCESS => Err(error),
+            // The command's own failure comes first.
+            Err(error) => {
+                let flag = server.flag();
+                let next =
+                    format_args!("hint: `cargo xtask test-clean{flag}` deletes the run's keys once etcd answers");
+                cx.output.warn(format_args!("{error:#}\n{next}"));
+                Ok(exit)
+            }
+            Ok(_) => Ok(exit),
         }
     }
 }

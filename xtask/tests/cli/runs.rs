@@ -200,6 +200,45 @@ fn what_ends_in_the_place_of_a_keeper_is_no_success() {
     assert!(run.code == Some(3) && run.stderr.matches("error: ").count() == 1, "it has said why: {run:#?}");
 }
 
+/// A keeper that registers a run, though in no etcd, and then runs `body`.
+fn registers_and(play: Playground, body: &str) -> Playground {
+    let lock = play.path("lock");
+    fs::write(&lock, "").unwrap();
+    let said = serde_json::json!({"registered": {"run": "r", "prefix": "/r/", "lock": lock, "variables": []}});
+    with_keeper(play, &format!("case \"$*\" in *--adopt*) exit 1; esac\necho '{said}'\n{body}"))
+}
+
+#[test]
+fn a_run_that_cannot_be_swept_is_told_with_what_to_do() {
+    const WORDS: &str = "the run could not be swept";
+    let play = registers_and(Playground::new(), "read word; exit 1");
+    for (ephemeral, code) in [(true, 0), (true, 7), (false, 7)] {
+        if !ephemeral {
+            play.up(&[]);
+        }
+        let run = play.xtask(&["run", "--", "sh", "-c", &format!("exit {code}")]);
+        assert_eq!(run.code, Some(code), "{run:#?}");
+        let still = run.stderr.contains("its keys are still there");
+        let told = run.stderr.contains(WORDS) && run.stderr.contains("hint: `cargo xtask test-clean`");
+        assert_eq!((still, told), (!ephemeral, !ephemeral), "{run:#?}");
+    }
+    play.xtask(&["run", "--", "true"]).fails(1, &[WORDS, "test-clean"]);
+}
+
+#[test]
+fn a_keeper_that_is_not_replaced_any_more_is_told_once() {
+    for (body, why) in [("exit 1", "it ends each time"), ("rm \"$0\"; exit 1", "cannot start the keeper")] {
+        let play = registers_and(Playground::new(), body);
+        let said = play.path("said");
+        let waits = "until grep -q 'has no keeper' said; do sleep 0.05; done; sleep 0.2";
+        let mut command = play.command(&["run", "--", "sh", "-c", waits]);
+        let mut child = command.stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
+        assert!(eventually(|| child.try_wait().unwrap().is_some()));
+        let said = fs::read_to_string(said).unwrap();
+        assert!(said.matches("has no keeper").count() == 1 && said.contains(why), "{said}");
+    }
+}
+
 /// In a network of its own, whose only port for whoever asks for any is not enough for a server's two.
 #[test]
 fn where_no_port_is_free_nothing_is_started() {
