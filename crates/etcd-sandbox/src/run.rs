@@ -26,6 +26,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// How often an owner claims its run from other cleaners.
 const CLAIMS: u32 = 3;
 
+/// Why a place for locks is refused: the record names it, and others look for it.
+const NO_TEXT: &str = "its path is not UTF-8";
+
 /// A run that this process has registered and keeps alive.
 #[derive(Debug)]
 pub struct Run {
@@ -61,6 +64,7 @@ impl Run {
         let (endpoints, test_root) = (registry.connection().endpoint(), registry.roots().test_root());
         // Others look for it from elsewhere.
         let lock = std::path::absolute(&plan.lock_dir)
+            .and_then(|dir| if dir.to_str().is_some() { Ok(dir) } else { Err(std::io::Error::other(NO_TEXT)) })
             .and_then(|dir| Shared::create(&dir, &id, endpoints, test_root))
             .map_err(Error::system(format!("make the run's lock in `{}`", plan.lock_dir.display())))?;
         let record = plan.into_record(lock.path().to_owned());
@@ -100,9 +104,10 @@ impl Run {
         let ttl = Duration::from_secs(record.ttl);
         let lease = keys.grant(ttl).await?;
         let key = registry.record_key(&id);
+        let value = record.to_bytes().map_err(|error| Error::system("record the run")(error.into()))?;
         let txn = Txn::new()
             .when(Compare::mod_revision(key.as_str(), CompareOp::Equal, before.unwrap_or(0)))
-            .then(Put::new(key, record.to_bytes()))
+            .then(Put::new(key, value))
             .then(Put::new(registry.alive_key(&id), "").lease(lease.id()))
             .then(Put::new(registry.index_key(&id), ""));
         let answer = keys.send(txn).await?;

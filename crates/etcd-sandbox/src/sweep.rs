@@ -113,8 +113,11 @@ impl Registry {
         };
         let key = self.record_key(&run.id);
         let alive = self.alive_key(&run.id);
+        let value = record
+            .to_bytes()
+            .map_err(|error| self.connection().error(Operation::Commit, Kind::Invalid(error.to_string())))?;
         let unchanged = Compare::mod_revision(key.as_str(), etcd_client::CompareOp::Equal, run.revision);
-        let mut txn = Txn::new().when(unchanged).then(Put::new(key, record.to_bytes()));
+        let mut txn = Txn::new().when(unchanged).then(Put::new(key, value));
         txn = match unless {
             Unless::Alive => txn.when(Compare::absent(alive)),
             Unless::Never => txn.then(Delete::new(alive)),

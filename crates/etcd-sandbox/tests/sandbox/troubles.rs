@@ -102,6 +102,23 @@ async fn a_test_root_that_is_none_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test]
+async fn a_workspace_whose_path_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let server = Server::start();
+    let dir = server.dir.path().join(std::ffi::OsStr::from_bytes(b"W\xfcrfel"));
+    std::fs::create_dir_all(dir.join(".etcd")).unwrap();
+    std::fs::write(dir.join("Cargo.toml"), "[workspace]\n").unwrap();
+    let mut command = server.subject(&["forms::plain"]);
+    command.env("CARGO_MANIFEST_DIR", &dir);
+    let run = finished(command).await;
+    assert_eq!(run.code, Some(101), "{}", run.out);
+    run.says(&["cannot make the run's lock in", "W\u{fffd}rfel/.etcd/.runs", "not UTF-8"]);
+    assert!(!dir.join(".etcd/.runs").exists());
+    assert_eq!(count(&server.registry().await, "").await, 0);
+}
+
+#[tokio::test]
 async fn a_place_for_locks_that_cannot_be_used_is_named() {
     let server = Server::start();
     std::fs::write(server.lock_dir(), "no directory").unwrap();
