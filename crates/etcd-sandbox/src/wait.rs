@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use etcd_keys::kv::Get;
 use etcd_keys::text::Escaped;
 use etcd_keys::watch::Notice;
-use etcd_keys::{KeyRange, KeyValue, Keys};
+use etcd_keys::{KeyRange, KeyValue, Keys, Kind};
 
 use crate::error::Error;
 
@@ -40,6 +41,18 @@ impl fmt::Debug for Waited {
 
 impl std::error::Error for Waited {}
 
+/// A key as an event left it. Not from the event: leases, versions and what else a key has are the server's to tell. What
+/// is compacted since, or was lost with its server, is not there: then as it is now.
+async fn as_of(keys: &Keys, key: &[u8], revision: i64) -> Result<Option<KeyValue>, Error> {
+    match keys.send(Get::new(key).revision(revision)).await {
+        Ok(mut then) => Ok(then.kvs.pop()),
+        Err(error) if matches!(error.kind, Kind::Compacted { .. } | Kind::FutureRevision { .. }) => {
+            Ok(keys.get(key).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Waits until a key, or its absence, satisfies; tells what was waited for, in words, if it does not.
 pub(crate) async fn until(
     keys: &Keys,
@@ -56,8 +69,7 @@ pub(crate) async fn until(
             match watch.next().await? {
                 Notice::Key(kv) => last = Some(kv),
                 Notice::Event(event) if event.created == 0 => last = None,
-                // Not from the event: leases, versions and what else a key has are the server's to tell.
-                Notice::Event(_) => last = keys.get(key).await?,
+                Notice::Event(event) => last = as_of(keys, key, event.revision).await?,
                 Notice::Listed { .. } => listed = true,
                 _ => {
                     last = None;

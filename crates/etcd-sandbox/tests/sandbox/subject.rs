@@ -109,6 +109,25 @@ mod helpers {
         Ok(())
     }
 
+    /// On one thread, which the writer stops: what waits hears of both values at once.
+    #[tokio::test]
+    #[ignore = "a subject"]
+    async fn waiting_for_what_does_not_last() -> Result<(), Error> {
+        let sandbox = Sandbox::open("waiting_for_what_does_not_last").await?;
+        sandbox.put("state", "new").await?;
+        let waits = sandbox.clone();
+        let waiting = tokio::spawn(async move { waits.wait_for("state", "starting").await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let writes = sandbox.clone();
+        let writing = std::thread::spawn(move || {
+            writes.block_on(writes.put("state", "starting"))?;
+            writes.block_on(writes.put("state", "ready"))
+        });
+        writing.join().unwrap()?;
+        assert_eq!(waiting.await.unwrap()?.value, b"starting");
+        Ok(())
+    }
+
     #[etcd_sandbox::test]
     #[ignore = "a subject"]
     async fn expecting(sandbox: Sandbox) -> Result<(), Error> {
