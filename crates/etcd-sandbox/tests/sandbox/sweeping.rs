@@ -163,6 +163,26 @@ async fn a_sweep_ends_though_somebody_goes_on_writing() {
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
 }
 
+/// Another takes our run over while we sweep it: we go on after it, and are not told that we lost it.
+#[tokio::test]
+async fn an_owner_sweeps_though_another_claims_its_run_in_the_middle() {
+    let server = Server::start();
+    let registry = server.registry().await;
+    let run = server.run(&registry, |plan| plan, 30_000).await;
+    let (id, prefix, lock) = (run.id().clone(), run.prefix(), run.lock().to_owned());
+    let sweeping = tokio::spawn(run.sweep());
+    eventually("it has begun", async || count(&registry, &prefix).await < 30_000).await;
+    let record = format!("{prefix}.run");
+    let keys = registry.connection().all_keys();
+    let ours = keys.get(record.as_str()).await.unwrap().expect("it was too quick to be taken over");
+    keys.put(record, ours.value).await.unwrap();
+    let ended = sweeping.await.unwrap().unwrap();
+    assert!(!ended.lost && !ended.stragglers && ended.keys <= 30_000, "{ended:?}");
+    assert!(registry.entry(&id).await.unwrap().is_none());
+    assert_eq!(count(&registry, TEST_ROOT).await, 0);
+    assert!(!lock.exists());
+}
+
 /// Our own sweep while other cleaners come by: we are not told that we lost our run.
 #[tokio::test]
 async fn an_owner_sweeps_though_others_clean_at_the_same_time() {
