@@ -38,6 +38,7 @@ pub(crate) struct Shared {
 pub(crate) struct Alone {
     file: File,
     path: PathBuf,
+    whose: Whose,
 }
 
 /// What trying to get a lock alone tells.
@@ -73,26 +74,30 @@ impl Shared {
         create_private_dir(dir)?;
         let whose = Whose { run: run.to_string(), endpoints: endpoints.to_owned(), test_root: test_root.to_owned() };
         let (text, path) = (serde_json::to_vec(&whose)?, path_of(dir, run));
-        let mut attempt = 1;
-        loop {
+        let make = || {
             let mut scratch = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(dir)?;
             scratch.write_all(&text)?;
             scratch.as_file().lock_shared()?;
-            match scratch.persist_noclobber(&path) {
-                Ok(file) => return Ok(Self { _file: file, path }),
-                Err(failed) if failed.error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
-                Err(failed) => return Err(failed.error),
+            scratch.persist_noclobber(&path).map_err(|failed| failed.error)
+        };
+        let mut made = make();
+        // On Windows a cleaner who is just looking refuses whatever we do to the file.
+        for _ in 1..ATTEMPTS {
+            if made.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+                break;
             }
+            made = make();
         }
+        Ok(Self { _file: made?, path })
     }
 
     /// Joins those who hold the lock that a record names, if it is that run's: the path may be anything.
     pub(crate) fn join(path: &Path, run: &RunId) -> Joined {
-        let Some((file, _)) = open_lock_of(path, run) else { return Joined::NoLock };
+        let Some(file) = open_named_for(path, run) else { return Joined::NoLock };
         match file.try_lock_shared() {
-            Ok(()) => Joined::Held(Self { _file: file, path: path.to_owned() }),
+            Ok(()) if whose(&file, run).is_some() => Joined::Held(Self { _file: file, path: path.to_owned() }),
             Err(TryLockError::WouldBlock) => Joined::Swept,
-            Err(TryLockError::Error(_)) => Joined::NoLock,
+            Ok(()) | Err(TryLockError::Error(_)) => Joined::NoLock,
         }
     }
 
@@ -103,11 +108,14 @@ impl Shared {
 
 impl Alone {
     /// Tries to get the lock that a record names. Its path may be anything that somebody wrote into etcd: only a
-    /// plain file of the right name that says the right thing is ever locked, let alone removed.
+    /// plain file of the right name is ever locked, and only one that says the right thing is kept so, let alone removed.
     pub(crate) fn attempt(path: &Path, run: &RunId) -> Tried {
-        let Some((file, _)) = open_lock_of(path, run) else { return Tried::Unknown };
+        let Some(file) = open_named_for(path, run) else { return Tried::Unknown };
         match file.try_lock() {
-            Ok(()) => Tried::Free(Self { file, path: path.to_owned() }),
+            Ok(()) => match whose(&file, run) {
+                Some(whose) => Tried::Free(Self { file, path: path.to_owned(), whose }),
+                None => Tried::Unknown,
+            },
             Err(TryLockError::WouldBlock) => Tried::Held,
             // A file system without locks, or one that grants them only to writers.
             Err(TryLockError::Error(_)) => Tried::Unknown,
@@ -122,18 +130,22 @@ impl Alone {
     }
 }
 
-/// Opens a file that is this run's lock by its name and by what it says; `None` for anything else.
-fn open_lock_of(path: &Path, run: &RunId) -> Option<(File, Whose)> {
+/// Opens a file that is this run's lock by its name; `None` for anything else.
+fn open_named_for(path: &Path, run: &RunId) -> Option<File> {
     let is_named_so = path.is_absolute() && path.parent().is_some_and(|dir| path_of(dir, run) == path);
     // Looked at before it is opened: opening a pipe would wait for its other end.
     if !is_named_so || !fs::symlink_metadata(path).ok()?.is_file() {
         return None;
     }
-    let file = OpenOptions::new().read(true).open(path).ok()?;
+    OpenOptions::new().read(true).open(path).ok()
+}
+
+/// What a lock says, if it is this run's. To be read by who holds it: on Windows nobody else can.
+fn whose(file: &File, run: &RunId) -> Option<Whose> {
     let mut text = Vec::new();
-    (&file).take(LARGEST).read_to_end(&mut text).ok()?;
+    file.take(LARGEST).read_to_end(&mut text).ok()?;
     let whose: Whose = serde_json::from_slice(&text).ok()?;
-    (whose.run == run.as_str()).then_some((file, whose))
+    (whose.run == run.as_str()).then_some(whose)
 }
 
 /// The locks in a directory that nobody holds, the newest run first. Each is held only while it is looked at.
@@ -152,9 +164,8 @@ pub(crate) fn free_in(dir: &Path) -> impl Iterator<Item = (RunId, Whose, Alone)>
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     runs.into_iter().filter_map(move |run| {
         let path = path_of(&dir, &run);
-        let (_, whose) = open_lock_of(&path, &run)?;
         match Alone::attempt(&path, &run) {
-            Tried::Free(alone) => Some((run, whose, alone)),
+            Tried::Free(alone) => Some((run, alone.whose.clone(), alone)),
             Tried::Held | Tried::Unknown => None,
         }
     })
@@ -207,6 +218,23 @@ mod tests {
         assert!(matches!(Shared::join(&path, &run), Joined::Swept), "nobody joins a run that is being swept");
         alone.remove();
         assert!(!path.exists() && matches!(Alone::attempt(&path, &run), Tried::Unknown));
+    }
+
+    /// On Windows what is held alone cannot be read by anybody else.
+    #[test]
+    fn who_holds_a_lock_comes_before_what_it_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunId::fresh().unwrap();
+        let path = path_of(dir.path(), &run);
+        fs::write(&path, "not to be read").unwrap();
+        let holder = File::open(&path).unwrap();
+        holder.lock().unwrap();
+        assert!(matches!(Alone::attempt(&path, &run), Tried::Held));
+        assert!(matches!(Shared::join(&path, &run), Joined::Swept));
+        drop(holder);
+        assert!(matches!(Alone::attempt(&path, &run), Tried::Unknown));
+        assert!(matches!(Shared::join(&path, &run), Joined::NoLock));
+        assert!(path.exists());
     }
 
     #[test]
