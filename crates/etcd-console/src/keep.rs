@@ -75,9 +75,22 @@ fn outlive_signals() -> Result<()> {
             drop(signal(kind).context("cannot catch signals")?);
         }
     }
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     {
-        tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close};
+        let failed = "cannot catch signals";
+        let mut interrupt = ctrl_c().context(failed)?;
+        let (mut stop, mut close) = (ctrl_break().context(failed)?, ctrl_close().context(failed)?);
+        // They are caught as long as somebody listens.
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = stop.recv() => {}
+                    _ = close.recv() => {}
+                }
+            }
+        });
     }
     Ok(())
 }
