@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use etcd_local::{Builder, Env, Instance};
 
+use crate::advice::Failure;
 use crate::cli::{Global, Which};
+use crate::exit::Exit;
 use crate::output::Output;
 
 /// The environment, the workspace, and the user.
@@ -61,5 +63,6 @@ fn find_workspace(env: &Env) -> Result<PathBuf> {
             return Ok(dir.to_owned());
         }
     }
-    bail!("no workspace's `Cargo.toml` in `{}` or above", start.display())
+    let what = format!("no workspace's `Cargo.toml` in `{}` or above", start.display());
+    Err(Failure::with_exit(Exit::USAGE, what, "run it in the workspace: `cargo xtask` anywhere below its Cargo.toml"))
 }

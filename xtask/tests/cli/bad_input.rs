@@ -80,6 +80,14 @@ fn settings_that_cannot_be() {
 }
 
 #[test]
+fn no_workspace_anywhere() {
+    let play = Playground::new();
+    fs::remove_file(play.path("Cargo.toml")).unwrap();
+    play.xtask(&["etcd-status"]).fails(2, &["no workspace's `Cargo.toml` in", "run it in the workspace"]);
+    play.configure("port = \"auto\"");
+}
+
+#[test]
 fn an_address_of_another_machine() {
     // TEST-NET-1, RFC 5737: nobody's.
     let play = Playground::new().with("ETCDNODEADDR", "192.0.2.1");
