@@ -34,7 +34,7 @@ pub(crate) fn run(args: &EtcdReset, cx: &Context) -> Result<Exit> {
         _ => {}
     }
     if let Some(up) = &up {
-        etcd_up::answer(up, args.answer.format, cx)?;
+        etcd_up::answer(up, Some(wiped.as_deref()), args.answer.format, cx)?;
     }
     Ok(Exit::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! `etcd-up`: the instance runs and is ready.
 
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -31,21 +32,23 @@ pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     if args.foreground {
         return foreground(&instance, args, cx);
     }
-    answer(&instance.up()?, args.answer.format, cx)?;
+    answer(&instance.up()?, None, args.answer.format, cx)?;
     Ok(Exit::SUCCESS)
 }
 
-/// The answer to `etcd-up` and, after a restart, to `etcd-reset`.
-pub(crate) fn answer(up: &Up, format: Format, cx: &Context) -> Result<()> {
+/// The answer to `etcd-up` and, after a restart, to `etcd-reset`, with what that has wiped, if anything.
+pub(crate) fn answer(up: &Up, wiped: Option<Option<&Path>>, format: Format, cx: &Context) -> Result<()> {
     #[derive(Serialize)]
     struct Answer<'a> {
         #[serde(flatten)]
         status: &'a Status,
         started: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wiped: Option<Option<&'a Path>>,
     }
 
     match format {
-        Format::Json => output::json(&Answer { status: &up.status, started: up.started }),
+        Format::Json => output::json(&Answer { status: &up.status, started: up.started, wiped }),
         Format::Text => output::answer_text(&text(up, cx)),
     }
 }
@@ -75,7 +78,7 @@ fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> 
     ctrlc::set_handler(move || interrupt.send(()).unwrap_or_default()).context("cannot watch for Ctrl-C")?;
     let before = Tail::at_end(&instance.log()).ok();
     let mut server = instance.up_in_foreground()?;
-    answer(&Up { status: server.status.clone(), started: true }, args.answer.format, cx)?;
+    answer(&Up { status: server.status.clone(), started: true }, None, args.answer.format, cx)?;
     let mut tail = match before {
         Some(tail) => tail,
         None => Tail::open(&instance.log(), usize::MAX)?,

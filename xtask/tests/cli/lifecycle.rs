@@ -22,7 +22,10 @@ fn data_survives_a_stop_and_ends_with_a_reset() {
     assert_eq!(second.cluster_id, first.cluster_id);
     assert_eq!(second.endpoints, first.endpoints, "an automatic port is kept while it is free");
 
-    let reset = play.xtask(&["etcd-reset", "--yes", "--format", "json"]).ok().status();
+    let run = play.xtask(&["etcd-reset", "--yes", "--format", "json"]).ok();
+    let wiped: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(wiped["wiped"].as_str().map(std::path::Path::new), Some(first.data_dir.as_path()), "{run:?}");
+    let reset = run.status();
     assert_eq!(get(&reset), None);
     assert_ne!(reset.cluster_id, first.cluster_id, "watchers of the old data must notice");
     assert_eq!(reset.endpoints, first.endpoints);
