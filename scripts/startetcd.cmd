@@ -7,7 +7,15 @@ set "first=%~1"
 set "cargo=cargo --config term.progress.when='always' --config term.progress.width=80 run --quiet --manifest-path "%~dp0..\Cargo.toml" --package xtask --"
 if not defined first goto options
 if "%first:~0,1%"=="-" goto options
-%cargo% etcd-up --data-dir "%~1" %2 %3 %4 %5 %6 %7 %8 %9
+set "data=%~1"
+set rest=
+:more
+shift
+if "%~1"=="" goto start
+set rest=%rest% %1
+goto more
+:start
+%cargo% etcd-up --data-dir "%data%" %rest%
 exit /b %errorlevel%
 :options
 %cargo% etcd-up %*
