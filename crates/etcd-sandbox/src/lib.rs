@@ -133,7 +133,7 @@ pub use crate::judge::{Death, Life, Standing};
 pub use crate::plan::Plan;
 #[cfg(feature = "private")]
 pub use crate::private::Server;
-pub use crate::record::{Found, Record, SCHEMA, State};
+pub use crate::record::{Found, Record, State};
 pub use crate::registry::{Entry, Listing, Registry, Unregistered};
 pub use crate::roots::{Roots, RootsError};
 pub use crate::run::{Ended, Run};
@@ -141,6 +141,5 @@ pub use crate::run_id::{NoRunId, RunId};
 pub use crate::sandbox::Sandbox;
 pub use crate::sweep::Swept;
 pub use crate::wait::Waited;
-pub use crate::workspace::Workspace;
 pub use etcd_client;
 pub use etcd_keys;

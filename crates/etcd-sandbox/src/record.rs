@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::{self, Host};
 
 /// The version of the record's form.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// How long a run counts as alive after its keeper was last heard of. Ten of these are waited for a run of
 /// another host.
@@ -20,7 +20,7 @@ const LONGEST_TTL: u64 = 60;
 /// What `.run` says, in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`SCHEMA`]; a reader that knows only smaller numbers leaves the run alone.
+    /// 1; a reader that knows only smaller numbers leaves the run alone.
     pub schema: u32,
     /// How far the run is.
     pub state: State,

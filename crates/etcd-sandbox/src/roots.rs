@@ -83,8 +83,7 @@ impl Roots {
     }
 
     /// The run whose prefix this is.
-    #[must_use]
-    pub fn run_of(&self, prefix: &str) -> Option<RunId> {
+    pub(crate) fn run_of(&self, prefix: &str) -> Option<RunId> {
         prefix.strip_prefix(&self.test_root)?.strip_suffix('/')?.parse().ok()
     }
 }

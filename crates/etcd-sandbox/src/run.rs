@@ -150,8 +150,7 @@ impl Run {
     }
 
     /// The revision at which it was registered.
-    #[must_use]
-    pub fn revision(&self) -> i64 {
+    pub(crate) fn revision(&self) -> i64 {
         self.revision
     }
 

@@ -14,7 +14,7 @@ const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
 
 /// The workspace that this process belongs to, or none.
 #[derive(Clone, Debug, Default)]
-pub struct Workspace {
+pub(crate) struct Workspace {
     dir: Option<PathBuf>,
 }
 
@@ -54,7 +54,7 @@ struct Instance {
 impl Workspace {
     /// The nearest workspace upwards of where cargo says that the package is, or else of the current directory.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let start = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let start = start.or_else(|| std::env::current_dir().ok());
         start.map_or_else(Self::default, |start| Self::above(&start))
@@ -62,7 +62,7 @@ impl Workspace {
 
     /// The nearest workspace upwards of a directory.
     #[must_use]
-    pub fn above(start: &Path) -> Self {
+    pub(crate) fn above(start: &Path) -> Self {
         let is_workspace = |dir: &&Path| {
             fs::read_to_string(dir.join("Cargo.toml"))
                 .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("[workspace")))
@@ -72,7 +72,7 @@ impl Workspace {
 
     /// Its directory; `None`: there is no workspace.
     #[must_use]
-    pub fn dir(&self) -> Option<&Path> {
+    pub(crate) fn dir(&self) -> Option<&Path> {
         self.dir.as_deref()
     }
 
@@ -80,7 +80,7 @@ impl Workspace {
     ///
     /// # Errors
     /// If the manifest cannot be read, or names roots that cannot be.
-    pub fn roots(&self) -> Result<Roots, Error> {
+    pub(crate) fn roots(&self) -> Result<Roots, Error> {
         let places = self.places()?;
         let root = places.root.as_deref().unwrap_or("/CloudChamber/v0.1");
         Ok(Roots::new(root, places.test_root.as_deref().unwrap_or("Test"), &places.protected)?)
@@ -97,7 +97,7 @@ impl Workspace {
 
     /// `ETCD_ENDPOINTS`, else the running instance `default`, else etcd's own default.
     #[must_use]
-    pub fn endpoints(&self) -> Vec<String> {
+    pub(crate) fn endpoints(&self) -> Vec<String> {
         if let Some(urls) = variable("ETCD_ENDPOINTS") {
             return urls.split(',').map(|url| url.trim().to_owned()).collect();
         }
@@ -111,7 +111,7 @@ impl Workspace {
     /// Where the locks of runs are: with the workspace's instances, where there are any, under a name that no instance
     /// has; else among temporary files, each user's apart.
     #[must_use]
-    pub fn lock_dir(&self) -> PathBuf {
+    pub(crate) fn lock_dir(&self) -> PathBuf {
         let home = self.dir.as_ref().map(|dir| dir.join(".etcd")).filter(|home| home.is_dir());
         home.map_or_else(temporary, |home| home.join(".runs"))
     }
