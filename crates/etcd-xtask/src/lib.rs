@@ -117,7 +117,7 @@ impl Command {
     /// # Errors
     /// What [`in_workspace`] prints.
     pub fn run<C: CommandFactory>(&self, cx: &Context) -> Result<Exit> {
-        rebuild::clean_up(cx);
+        rebuild::clean_up();
         if !matches!(self, Self::Completions(_)) {
             protoc::provide(cx, self.effort());
         }

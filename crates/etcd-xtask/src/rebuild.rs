@@ -22,7 +22,7 @@ pub(crate) fn make_way(cx: &Context) {
 }
 
 /// Deletes what ended commands left; files that still run refuse, and stay.
-pub(crate) fn clean_up(_: &Context) {
+pub(crate) fn clean_up() {
     if !cfg!(windows) {
         return;
     }

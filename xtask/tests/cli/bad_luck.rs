@@ -25,6 +25,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // /proc
 fn fifty_ups_at_once_start_one_server() {
     let play = Playground::new();
     let calls: Vec<_> = (0..50).map(|_| play.command(&["etcd-up", "--format", "json"]).spawn().unwrap()).collect();
@@ -42,6 +43,7 @@ fn fifty_ups_at_once_start_one_server() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // /proc
 fn a_reset_during_an_up_and_downs_among_them() {
     let play = Playground::new();
     play.up(&[]);
@@ -125,6 +127,7 @@ fn a_reset_that_is_killed_leaves_no_half_wiped_data_behind() {
 
 /// As etcd does when it was killed between making its log and committing to it that it is a member.
 #[test]
+#[cfg(target_os = "linux")] // /proc
 fn data_that_etcd_was_killed_over_while_it_made_it_is_made_anew() {
     let play = Playground::new();
     let bin = play.path("bin");
@@ -433,7 +436,10 @@ fn output_into_a_closed_pipe_is_no_error() {
     let mut shell = std::process::Command::new("sh");
     let exe = env!("CARGO_BIN_EXE_xtask");
     shell.arg("-c").arg(format!("for n in 1 2 3 4 5 6 7 8 9; do '{exe}' etcd-logs; done | head -n 1"));
-    shell.current_dir(play.dir.path()).env("CARGO_MANIFEST_DIR", play.dir.path()).env("PROTOC", "/bin/true");
+    shell
+        .current_dir(play.dir.path())
+        .env("CARGO_MANIFEST_DIR", play.dir.path())
+        .env("PROTOC", crate::playground::TRUE);
     let run = finish(crate::bad_input::quiet(shell)).ok();
     assert_eq!(run.stdout.lines().count(), 1);
     assert!(run.stderr.is_empty(), "{run:?}");
@@ -445,7 +451,10 @@ fn the_answer_can_be_captured_while_the_server_lives_on() {
     let play = Playground::new();
     let mut shell = std::process::Command::new("sh");
     shell.arg("-c").arg(format!("echo \"$('{}' etcd-up 2>&1)\"", env!("CARGO_BIN_EXE_xtask")));
-    shell.current_dir(play.dir.path()).env("CARGO_MANIFEST_DIR", play.dir.path()).env("PROTOC", "/bin/true");
+    shell
+        .current_dir(play.dir.path())
+        .env("CARGO_MANIFEST_DIR", play.dir.path())
+        .env("PROTOC", crate::playground::TRUE);
     shell.env("ETCD_LOCAL_CACHE", crate::playground::shared_cache());
     assert!(finish(crate::bad_input::quiet(shell)).ok().stdout.contains("is ready"));
 }

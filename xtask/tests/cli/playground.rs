@@ -14,6 +14,9 @@ use etcd_local::{Env, Status};
 /// Longer than anything here takes, on a machine that does ten other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
+/// A program that does nothing, well.
+pub(crate) const TRUE: &str = if cfg!(target_os = "linux") { "/bin/true" } else { "/usr/bin/true" };
+
 pub(crate) struct Playground {
     pub(crate) dir: tempfile::TempDir,
     vars: Vec<(String, String)>,
@@ -109,7 +112,7 @@ impl Playground {
         }
         command.env("TMPDIR", self.path("tmp")).env("ETCD_LOCAL_CACHE", shared_cache());
         // As in a workspace that has one: nothing is fetched, and what others build is not built anew.
-        command.env("PROTOC", std::env::var_os("PROTOC").unwrap_or_else(|| "/bin/true".into()));
+        command.env("PROTOC", std::env::var_os("PROTOC").unwrap_or_else(|| TRUE.into()));
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -131,7 +134,7 @@ impl Playground {
         self.xtask(&["etcd-status", "--format", "json"]).status()
     }
 
-    /// Every process, zombies aside, that this workspace's directory is an argument of.
+    /// Every process, zombies aside, that this workspace's directory is an argument of; none where there is no /proc.
     pub(crate) fn processes(&self) -> Vec<String> {
         let mark = self.dir.path().to_str().unwrap();
         let alive = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).is_ok();

@@ -75,6 +75,7 @@ impl<'a> Running<'a> {
     }
 
     /// The keeper's pid.
+    #[cfg(target_os = "linux")] // /proc
     fn keeper(&self) -> Option<Pid> {
         let lines = self.play.processes();
         let line = lines.iter().find(|line| line.contains(" keep ") && line.contains("etcd-console"))?;
@@ -241,6 +242,7 @@ fn a_keeper_that_is_not_replaced_any_more_is_told_once() {
 
 /// In a network of its own, whose only port for whoever asks for any is not enough for a server's two.
 #[test]
+#[cfg(target_os = "linux")] // /proc
 fn where_no_port_is_free_nothing_is_started() {
     const ONE_PORT: &str = "echo 40000 40000 > /proc/sys/net/ipv4/ip_local_port_range || exit 77; exec \"$@\"";
     let with_one_port = |inner: &Command| {
@@ -356,6 +358,7 @@ fn an_interrupt_ends_the_command_and_sweeps() {
 
 /// The second one does not wait for a command that will not end; the keeper sweeps alone.
 #[test]
+#[cfg(target_os = "linux")] // /proc
 fn a_second_interrupt_ends_us_at_once() {
     let play = Playground::new();
     play.up(&[]);
@@ -380,6 +383,7 @@ fn a_second_interrupt_ends_us_at_once() {
 }
 
 /// Whether a process has seen the signal that it was sent: it is not pending any more.
+#[cfg(target_os = "linux")] // /proc
 fn interrupted(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
     let pending = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim() == "0000000000000000";
@@ -387,6 +391,7 @@ fn interrupted(pid: Pid) -> bool {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // /proc
 fn a_killed_runner_is_swept_by_its_keeper() {
     let play = Playground::new();
     play.up(&[]);
@@ -402,6 +407,7 @@ fn a_killed_runner_is_swept_by_its_keeper() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // /proc
 fn a_killed_runner_with_its_keeper_is_swept_by_the_next_who_cleans() {
     let play = Playground::new();
     play.up(&[]);
@@ -425,6 +431,7 @@ fn a_killed_runner_with_its_keeper_is_swept_by_the_next_who_cleans() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // /proc
 fn a_killed_keeper_is_replaced() {
     let play = Playground::new();
     play.up(&[]);
@@ -451,6 +458,7 @@ fn a_killed_runner_takes_its_ephemeral_etcd_with_it() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // /proc
 fn an_etcd_that_dies_is_told_with_the_end_of_its_log() {
     let play = Playground::new();
     let running = Running::start(&play, "a", &[]);

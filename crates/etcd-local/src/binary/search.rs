@@ -160,7 +160,7 @@ impl Binaries {
     /// The programs of this name in `$GOPATH/bin` and on PATH, each once.
     fn on_machine(&self, tool: Tool) -> Vec<(PathBuf, Origin)> {
         let in_gopath = self.go_bin().map(|dir| dir.join(program(&tool.to_string()))).filter(|path| path.is_file());
-        let on_path = all_on_path(&self.env, &tool.to_string());
+        let on_path = all_on_path(&self.env, tool.to_string());
         let mut found: Vec<(PathBuf, Origin)> = Vec::new();
         let all = in_gopath.into_iter().map(|path| (path, Origin::GoPath));
         for (path, origin) in all.chain(on_path.into_iter().map(|path| (path, Origin::Path))) {
