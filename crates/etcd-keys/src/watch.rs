@@ -53,8 +53,8 @@ use crate::range::KeyRange;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Batch {
-    /// Keys as they stand; [`Batch::Listed`] follows the last ones. Of a listing that had to begin anew, keys
-    /// may come twice, the newer ones later.
+    /// Keys as they stand; [`Batch::Listed`] follows the last ones, or a [`Batch::Gap`] if their revision is compacted
+    /// away before that.
     Keys(Page),
     /// The state at `revision` has been told; what follows happened later.
     Listed {

@@ -93,7 +93,8 @@ enum Why {
 enum Telling {
     Nothing,
     Keys,
-    Difference,
+    /// From what was known before this revision.
+    Difference(i64),
 }
 
 impl Engine {
@@ -217,7 +218,7 @@ impl Engine {
         self.cluster_id = Some(cluster_id);
         let telling = self.announce(&mut listing, Identity { cluster_id, revision });
         let Some(page) = page else {
-            if telling == Telling::Difference {
+            if let Telling::Difference(_) = telling {
                 let mut events = Vec::new();
                 self.known.pass_rest(&listing.from, revision, &mut events);
                 self.tell(events);
@@ -227,21 +228,36 @@ impl Engine {
         };
         listing.keys += page.entries().len() as u64;
         self.tell_page(telling, page, &mut listing.from);
-        self.phase = Phase::Listing(listing);
+        match telling {
+            // From here on nobody knows what is gone: all keys have to follow after all.
+            Telling::Difference(from) if self.known.is_overflowed() => self.gap(from),
+            _ => self.phase = Phase::Listing(listing),
+        }
         Ok(())
     }
 
-    /// A listing that failed goes on where it was, or from the start if its revision is gone.
+    /// A listing that failed goes on where it was. Is its revision compacted away, it begins anew, with a gap if
+    /// something was told already, or events were to follow from a certain revision on.
     fn relist(&mut self, listing: Box<Listing>, error: Error) -> Result<(), Error> {
         let is_another = self.cluster_id.is_some() && matches!(error.kind, Kind::FutureRevision(_) | Kind::Etcd { .. });
-        match (&error.kind, listing.why) {
-            (Kind::Compacted { .. }, Why::Said(Telling::Nothing) | Why::Quiet) => {
-                self.known.clear();
-                self.list_from(Why::Quiet, None);
-                Ok(())
-            }
-            (Kind::Compacted { .. }, why) => {
-                self.list_from(why, None);
+        match &error.kind {
+            Kind::Compacted { .. } => {
+                let lost = match listing.why {
+                    Why::Said(Telling::Keys | Telling::Difference(_)) => {
+                        listing.pages.seen().map(|(revision, _)| revision + 1)
+                    }
+                    Why::Snapshot | Why::Quiet | Why::Said(Telling::Nothing) => {
+                        // Remembered, but not told.
+                        self.known.clear();
+                        self.options.from
+                    }
+                    Why::Gap(_) | Why::Reset(_) => None,
+                };
+                match (lost, listing.why) {
+                    (Some(from), _) => self.gap(from),
+                    (None, Why::Said(Telling::Nothing)) => self.list_from(Why::Quiet, None),
+                    (None, why) => self.list_from(why, None),
+                }
                 Ok(())
             }
             _ if is_another => {
@@ -267,7 +283,7 @@ impl Engine {
                 if !remembers {
                     self.known.clear();
                 }
-                if remembers { Telling::Difference } else { Telling::Keys }
+                if remembers { Telling::Difference(from) } else { Telling::Keys }
             }
             Why::Reset(was) => {
                 self.ready.push_back(Batch::Reset { was, now: here.cluster_id, revision: here.revision });
@@ -279,7 +295,7 @@ impl Engine {
     }
 
     fn tell_page(&mut self, telling: Telling, page: Page, from: &mut Vec<u8>) {
-        if telling == Telling::Difference {
+        if let Telling::Difference(_) = telling {
             let mut events = Vec::new();
             for entry in page.entries() {
                 self.known.pass(from, entry.key(), page.revision(), &mut events);

@@ -47,7 +47,10 @@ impl Follower {
                     Kind::Delete => assert!(self.state.remove(&event.key).is_some(), "{:?}", event.key),
                 }
             }
-            Notice::Gap { from, to } => self.gaps.push((from, to)),
+            Notice::Gap { from, to } => {
+                self.gaps.push((from, to));
+                self.listing.clear();
+            }
             Notice::Reset { .. } => {
                 self.resets += 1;
                 self.state.clear();

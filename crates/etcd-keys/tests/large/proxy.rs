@@ -15,6 +15,8 @@ struct Shared {
     target: String,
     closed: AtomicBool,
     held: AtomicBool,
+    /// Bytes of answers until requests are held back; 0: that is not planned.
+    hold_after: AtomicUsize,
     cuts: AtomicUsize,
     /// Bytes of answers until the next cut are below this, mostly by far; 0: none is to come.
     most: AtomicUsize,
@@ -31,6 +33,7 @@ impl Proxy {
             target,
             closed: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            hold_after: AtomicUsize::new(0),
             cuts: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
             random: Mutex::new(0x9e37_79b9_7f4a_7c15),
@@ -68,6 +71,15 @@ impl Proxy {
     /// Holds back requests, until [`Proxy::release`].
     pub(crate) fn hold(&self) {
         self.shared.held.store(true, Ordering::SeqCst);
+    }
+
+    /// The same once so many bytes of answers have passed.
+    pub(crate) fn hold_after(&self, bytes: usize) {
+        self.shared.hold_after.store(bytes, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.shared.held.load(Ordering::SeqCst)
     }
 
     pub(crate) fn release(&self) {
@@ -111,6 +123,9 @@ impl Shared {
             while !answers && self.held.load(Ordering::SeqCst) {
                 std::thread::park_timeout(std::time::Duration::from_millis(1));
             }
+            if answers {
+                self.plan_to_hold(send);
+            }
             if to.write_all(&buffer[..send]).is_err() {
                 break;
             }
@@ -121,6 +136,14 @@ impl Shared {
         }
         for stream in [from, to] {
             let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn plan_to_hold(&self, passing: usize) {
+        let left = self.hold_after.load(Ordering::SeqCst);
+        self.hold_after.store(left.saturating_sub(passing), Ordering::SeqCst);
+        if left > 0 && left <= passing {
+            self.held.store(true, Ordering::SeqCst);
         }
     }
 

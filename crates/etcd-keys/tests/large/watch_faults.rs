@@ -48,6 +48,90 @@ async fn after_a_compaction_the_gap_is_told_and_the_difference() {
     }
 }
 
+/// The first page comes from before the compaction, the next one cannot be had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_under_the_first_listing_is_a_gap_and_deletions_are_told() {
+    for (etcd, track) in every().flat_map(|etcd| [(etcd, true), (etcd, false)]) {
+        let server = etcd.alone();
+        let connection = connect(&server.endpoints()[0]).await;
+        fill(&connection, "/a/", 3_000, 10).await;
+        let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
+        let mut watch = if track { watch.track() } else { watch };
+        let mut follower = Follower::default();
+        while follower.state.len() < 200 {
+            follower.hear(soon(watch.next()).await.unwrap());
+        }
+        let gone = Some(DeleteOptions::new().with_prefix());
+        let from = connection.kv().delete("/a/0000", gone).await.unwrap().header().unwrap().revision();
+        let to = compact(&connection).await;
+        follower.until_listed(&mut watch).await;
+        assert_eq!((follower.gaps.as_slice(), follower.resets), (&[(from, to)][..], 0), "{etcd:?}");
+        follower.agrees_with(&contents(&connection, "/a/").await);
+        put(&connection, format!("/a/{END}"), "").await;
+        follower.until_end(&mut watch).await;
+        follower.agrees_with(&contents(&connection, "/a/").await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_asked_for_that_are_compacted_under_a_quiet_listing_are_a_gap() {
+    for etcd in every() {
+        let server = etcd.alone();
+        let direct = connect(&server.endpoints()[0]).await;
+        fill(&direct, "/a/", 9_000, 10).await;
+        let from = put(&direct, "/a/000001", "the first event").await;
+        let proxy = Proxy::start(&server.endpoints()[0]);
+        let connection = connect(&proxy.endpoint()).await;
+        let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).from_revision(from).track();
+        let mut follower = Follower::default();
+        // In the middle of the first page.
+        proxy.hold_after(50_000);
+        let compacted = async {
+            while !proxy.is_held() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            put(&direct, "/a/000002", "x").await;
+            let to = compact(&direct).await;
+            proxy.release();
+            to
+        };
+        let (to, ()) = tokio::join!(compacted, follower.until_listed(&mut watch));
+        assert_eq!(follower.gaps, [(from, to)], "{etcd:?}");
+        follower.agrees_with(&contents(&direct, "/a/").await);
+    }
+}
+
+/// Of keys this large some hundred are too many to remember.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_become_too_many_to_remember_under_a_difference_are_all_told() {
+    let server = Etcd::V3_7.alone();
+    let direct = connect(&server.endpoints()[0]).await;
+    let proxy = Proxy::start(&server.endpoints()[0]);
+    let connection = connect(&proxy.endpoint()).await;
+    let large = |name: char, n: u32| [format!("/a/{name}{n:02}").into_bytes(), vec![b'k'; 1_400_000]].concat();
+    for n in 0..60 {
+        put(&direct, large('l', n), "").await;
+    }
+    fill(&direct, "/a/z", 100, 10).await;
+    let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot().track();
+    let mut follower = Follower::default();
+    follower.until_listed(&mut watch).await;
+    let last = put(&direct, "/a/z", "").await;
+    while follower.events.is_empty() {
+        follower.hear(soon(watch.next()).await.unwrap());
+    }
+    proxy.close();
+    for n in 0..50 {
+        put(&direct, large('m', n), "").await;
+    }
+    direct.kv().delete("/a/z0000", Some(DeleteOptions::new().with_prefix())).await.unwrap();
+    let to = compact(&direct).await;
+    proxy.open();
+    follower.until_listed(&mut watch).await;
+    assert!(follower.gaps.len() == 2 && follower.gaps.iter().all(|gap| gap.0 >= last && gap.1 == to));
+    follower.agrees_with(&contents(&direct, "/a/").await);
+}
+
 /// What is not asked for piles up in the server until it is compacted away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_nobody_asked_for_a_while_misses_nothing_silently() {
