@@ -20,7 +20,7 @@ use crate::connect::Connection;
 use crate::error::{Error, Operation};
 use crate::kv::Compare;
 use crate::namespace::Namespace;
-use crate::retry::{Backoff, PATIENCE};
+use crate::retry::{PATIENCE, Retry};
 
 /// How far a deletion is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,29 +126,30 @@ impl Deletion {
     }
 
     async fn delete(&self, chunk: &Chunk<'_>) -> Result<Outcome, Error> {
-        let mut backoff = None;
+        let mut retry = Retry::new(PATIENCE);
         loop {
-            let error = match chunk.delete(&self.connection, self.preview.range()).await {
-                Ok(outcome) if outcome.cluster_id == self.preview.cluster_id() => return Ok(outcome),
-                // There was nothing to delete: all of it is newer than the preview.
-                Ok(outcome) if outcome.revision == 0 => return Ok(outcome),
-                Ok(outcome) => return Err(self.wrong_cluster(outcome.cluster_id)),
-                Err(error) => error,
+            let doubtful = retry.has_failed();
+            let attempt = async {
+                // The answer may come from another server, one that knows nothing of the preview.
+                if doubtful {
+                    self.prove_same_cluster().await?;
+                }
+                chunk.delete(&self.connection, self.preview.range()).await
             };
-            let backoff = backoff.get_or_insert_with(|| Backoff::new(Some(PATIENCE)));
-            if !error.kind.is_transient() || !backoff.pause().await {
-                return Err(error);
-            }
-            // The next answer may come from another server, one that knows nothing of the preview.
-            match self.prove_same_cluster().await {
-                Err(error) if !error.kind.is_transient() => return Err(error),
-                _ => {}
+            match retry.attempt(attempt).await? {
+                Some(outcome) if outcome.cluster_id == self.preview.cluster_id() => return Ok(outcome),
+                // There was nothing to delete: all of it is newer than the preview.
+                Some(outcome) if outcome.revision == 0 => return Ok(outcome),
+                Some(outcome) => return Err(self.wrong_cluster(outcome.cluster_id)),
+                None => {}
             }
         }
     }
 
     async fn prove_same_cluster(&self) -> Result<(), Error> {
-        let cluster_id = cluster_id(&self.connection, self.preview.range()).await?;
+        let operation = Operation::Delete(self.preview.range().clone());
+        let answer = cluster_id(&self.connection, self.preview.range()).await;
+        let cluster_id = answer.map_err(|error| Error { operation, ..error })?;
         if cluster_id == self.preview.cluster_id() { Ok(()) } else { Err(self.wrong_cluster(cluster_id)) }
     }
 

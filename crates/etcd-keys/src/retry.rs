@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::error::Error;
+
 /// How long an operation of several requests waits for a server that went away while it was under way.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,6 +27,14 @@ impl Backoff {
         Self { deadline: patience.map(|patience| Instant::now() + patience), pause: FIRST }
     }
 
+    /// What an attempt comes to; `None`: the deadline came first.
+    async fn within<T>(&self, attempt: impl Future<Output = T>) -> Option<T> {
+        match self.deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, attempt).await.ok(),
+            None => Some(attempt.await),
+        }
+    }
+
     /// Waits before the next attempt; `false`, at once: there is no time left for one.
     pub(crate) async fn pause(&mut self) -> bool {
         let until = Instant::now() + self.pause;
@@ -37,11 +47,67 @@ impl Backoff {
     }
 }
 
+/// Attempts for want of a server. The first one takes as long as it takes; from its failure on there is so much time
+/// for all of the others.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    patience: Duration,
+    failed: Option<(Backoff, Error)>,
+}
+
+impl Retry {
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self { patience, failed: None }
+    }
+
+    /// Whether an attempt has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// Makes an attempt, and waits if it failed; `None`: it is time for the next one.
+    ///
+    /// # Errors
+    /// The attempt's, if it is not for want of a server; else the last one's, when time is up.
+    pub(crate) async fn attempt<T>(
+        &mut self,
+        attempt: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, Error> {
+        let outcome = match self.failed.take() {
+            None => attempt.await,
+            Some((backoff, error)) => match backoff.within(attempt).await {
+                None => return Err(error),
+                Some(outcome) => {
+                    self.failed = Some((backoff, error));
+                    outcome
+                }
+            },
+        };
+        match outcome {
+            Err(error) if error.kind.is_transient() => {
+                let begin = || Backoff::new(Some(self.patience));
+                let mut backoff = self.failed.take().map_or_else(begin, |(backoff, _)| backoff);
+                if !backoff.pause().await {
+                    return Err(error);
+                }
+                self.failed = Some((backoff, error));
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Kind, Operation};
 
-    #[tokio::test]
+    fn failure(kind: Kind) -> Error {
+        Error { operation: Operation::Connect, endpoint: "e".into(), kind, source: None }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn attempts_end_at_the_deadline() {
         let began = Instant::now();
         let mut backoff = Backoff::new(Some(Duration::from_millis(200)));
@@ -49,6 +115,36 @@ mod tests {
         while backoff.pause().await {
             attempts += 1;
         }
-        assert!((1..=3).contains(&attempts) && began.elapsed() < Duration::from_secs(5));
+        assert!(attempts == 3 && began.elapsed() == Duration::from_millis(175), "{attempts}, {:?}", began.elapsed());
+    }
+
+    /// A server that is stopped: each attempt would wait for its answer for 10 s.
+    #[tokio::test(start_paused = true)]
+    async fn attempts_that_hang_end_at_the_deadline_too() {
+        let began = Instant::now();
+        let mut retry = Retry::new(PATIENCE);
+        let hangs = async || {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Err::<(), _>(failure(Kind::TimedOut))
+        };
+        let error = loop {
+            match retry.attempt(hangs()).await {
+                Ok(done) => assert_eq!(done, None),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((error.kind, began.elapsed()), (Kind::TimedOut, Duration::from_secs(15)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_succeeds_or_fails_for_good_is_not_waited_for() {
+        let began = Instant::now();
+        let mut retry = Retry::new(PATIENCE);
+        assert_eq!(retry.attempt(async { Ok(1) }).await.unwrap(), Some(1));
+        assert!(retry.attempt(async { Err::<(), _>(failure(Kind::NoSpace)) }).await.is_err());
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(retry.attempt(async { Err::<(), _>(failure(Kind::Unreachable)) }).await.unwrap(), None);
+        assert!(retry.has_failed() && began.elapsed() == FIRST);
+        assert_eq!(retry.attempt(async { Ok(2) }).await.unwrap(), Some(2));
     }
 }

@@ -12,7 +12,7 @@ use crate::compaction::{another_cluster, with_revisions};
 use crate::connect::Connection;
 use crate::error::{Error, Kind, Operation};
 use crate::range::{KeyRange, successor};
-use crate::retry::{Backoff, PATIENCE};
+use crate::retry::{PATIENCE, Retry};
 
 /// The largest page that is accepted, in bytes; larger ones are refused before they are read, and asked for
 /// again in smaller pieces. Four times what pages aim at: values may be of very different sizes.
@@ -78,28 +78,19 @@ impl Reader {
     }
 
     pub(super) async fn next_page(&mut self) -> Result<Option<Page>, Error> {
-        let mut backoff = None;
-        loop {
-            if self.from.is_none() || self.wanted == 0 {
-                return Ok(None);
-            }
-            let error = match self.step().await {
-                Ok(Some(answer)) => match self.accept(answer) {
-                    Ok(Some(page)) => return Ok(Some(page)),
-                    Ok(None) => continue,
-                    Err(kind) => return Err(self.error(kind)),
-                },
-                Ok(None) => continue,
-                Err(error) => error,
+        let mut retry = Retry::new(self.patience);
+        while self.from.is_some() && self.wanted > 0 {
+            let answer = match retry.attempt(self.step()).await {
+                Ok(answer) => answer.flatten(),
+                Err(error) => return Err(with_revisions(&self.connection, self.revision, error).await),
             };
-            if !error.kind.is_transient() {
-                return Err(with_revisions(&self.connection, self.revision, error).await);
-            }
-            let backoff = backoff.get_or_insert_with(|| Backoff::new(Some(self.patience)));
-            if !backoff.pause().await {
-                return Err(error);
+            if let Some(answer) = answer
+                && let Some(page) = self.accept(answer).map_err(|kind| self.error(kind))?
+            {
+                return Ok(Some(page));
             }
         }
+        Ok(None)
     }
 
     /// One request or message; `None`: something was learned, and another step is to follow.

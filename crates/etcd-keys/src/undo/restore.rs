@@ -14,7 +14,7 @@ use super::format::{self, Entry, Header, Line};
 use crate::connect::Connection;
 use crate::error::{Error, Kind, Operation};
 use crate::range::KeyRange;
-use crate::retry::{Backoff, PATIENCE};
+use crate::retry::{PATIENCE, Retry};
 
 /// Keys in one transaction. etcd allows 128 operations.
 const MOST_KEYS: usize = 100;
@@ -221,16 +221,14 @@ impl Restore {
 
     /// `None`: it was done; else what is there, key by key. A server that goes away is waited for, 5 s.
     async fn transact(&self, txn: Txn) -> Result<Option<Vec<Option<KeyValue>>>, Error> {
-        let mut backoff = None;
+        let mut retry = Retry::new(PATIENCE);
         loop {
-            let error = match self.connection.call(|| Operation::Commit, self.connection.kv().txn(txn.clone())).await {
-                Ok(answer) if answer.succeeded() => return Ok(None),
-                Ok(answer) => return Ok(Some(answer.op_responses().into_iter().map(found).collect())),
-                Err(error) => error,
-            };
-            let backoff = backoff.get_or_insert_with(|| Backoff::new(Some(PATIENCE)));
-            if !error.kind.is_transient() || !backoff.pause().await {
-                return Err(error);
+            let mut kv = self.connection.kv();
+            let call = self.connection.call(|| Operation::Commit, kv.txn(txn.clone()));
+            match retry.attempt(call).await? {
+                Some(answer) if answer.succeeded() => return Ok(None),
+                Some(answer) => return Ok(Some(answer.op_responses().into_iter().map(found).collect())),
+                None => {}
             }
         }
     }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use etcd_keys::delete::{Deletion, Preview, Progress};
 use etcd_keys::{Connection, KeyRange};
+use tokio::sync::Notify;
 
+use crate::proxy::Proxy;
 use crate::server::{Etcd, connect, contents, every, fill, put, soon};
 
 async fn preview(connection: &Connection, prefix: &str) -> Preview {
@@ -128,6 +131,39 @@ async fn a_server_that_is_killed_and_comes_back_is_deleted_from() {
     assert!(done.total == 20_000 && done.deleted + done.kept == 20_000, "{done:?}");
     assert!(contents(&connection, "/a/").await.is_empty());
     drop(server);
+}
+
+/// Two clusters with the same keys at the same revisions. The proof that it is the same cluster fails at first, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
+    for refusals in 4..8 {
+        let servers = [Etcd::V3_7.alone(), Etcd::V3_7.alone()].map(|server| (server.endpoints()[0].clone(), server));
+        let [first, second] = [&servers[0].0, &servers[1].0];
+        for endpoint in [first, second] {
+            fill(&connect(endpoint).await, "/a/", 5_000, 20).await;
+        }
+        let proxy = Proxy::start(first);
+        let connection = connect(&proxy.endpoint()).await;
+        let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
+        let held = Notify::new();
+        let run = deletion.run(|progress| {
+            if progress.deleted > 1_000 {
+                proxy.hold();
+                held.notify_one();
+            }
+        });
+        let moved = async {
+            held.notified().await;
+            // The next chunk is on its way by now, or soon will be.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            proxy.move_to(second, refusals);
+            proxy.release();
+        };
+        let (done, ()) = soon(async { tokio::join!(run, moved) }).await;
+        let error = done.unwrap_err();
+        assert!(error.to_string().contains("it was reset"), "{error}");
+        assert_eq!(contents(&connect(second).await, "/a/").await.len(), 5_000, "after {refusals} refusals");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,9 @@ pub(crate) struct Proxy {
 }
 
 struct Shared {
-    target: String,
+    target: Mutex<String>,
+    /// Connections that are still to be refused.
+    refusals: AtomicUsize,
     closed: AtomicBool,
     held: AtomicBool,
     /// Bytes of answers until requests are held back; 0: that is not planned.
@@ -26,11 +28,11 @@ struct Shared {
 
 impl Proxy {
     pub(crate) fn start(endpoint: &str) -> Self {
-        let target = endpoint.strip_prefix("http://").unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            target,
+            target: Mutex::new(host(endpoint)),
+            refusals: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             held: AtomicBool::new(false),
             hold_after: AtomicUsize::new(0),
@@ -86,14 +88,30 @@ impl Proxy {
         self.shared.held.store(false, Ordering::SeqCst);
     }
 
+    /// Cuts all connections, refuses the next ones, and leads to another server then.
+    pub(crate) fn move_to(&self, endpoint: &str, refusals: usize) {
+        *self.shared.target.lock().unwrap() = host(endpoint);
+        self.shared.refusals.store(refusals, Ordering::SeqCst);
+        self.shared.cut();
+    }
+
     pub(crate) fn cuts(&self) -> usize {
         self.shared.cuts.load(Ordering::SeqCst)
     }
 }
 
+fn host(endpoint: &str) -> String {
+    endpoint.strip_prefix("http://").unwrap().to_owned()
+}
+
 impl Shared {
     fn serve(self: &Arc<Self>, client: TcpStream) {
-        let Ok(server) = TcpStream::connect(&self.target) else { return };
+        let refuse = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if refuse.is_ok() {
+            return;
+        }
+        let target = self.target.lock().unwrap().clone();
+        let Ok(server) = TcpStream::connect(target) else { return };
         if self.closed.load(Ordering::SeqCst) {
             return;
         }
