@@ -4,6 +4,9 @@
 //! One `DeleteRange` of 1M keys stalls every other client for seconds. Chunks found by limited ranges are
 //! quadratic. So: one pass over the keys in large pages marks boundaries, then each chunk is an explicit
 //! range `[from, to)`, deleted in one transaction if nothing in it has changed since the preview.
+//!
+//! Between two chunks the server may be reset, and the connection move to the new one without a word. No transaction
+//! can compare a cluster's id, but the revision of a chunk's first key it can: it has to be the preview's.
 
 mod chunk;
 mod pace;
@@ -120,9 +123,10 @@ impl Deletion {
 
     /// The next chunk and how many steps between boundaries it takes.
     fn chunk(&self) -> Option<(Chunk<'_>, usize)> {
-        let (range, steps) = self.preview.chunk(self.next, self.pace.steps())?;
+        let part = self.preview.part(self.next, self.pace.steps())?;
         let (only_while, pieces) = (self.only_while.as_slice(), self.pace.pieces());
-        Some((Chunk { range, only_while, preview: self.preview.revision(), pieces }, steps))
+        let steps = part.steps;
+        Some((Chunk { part, only_while, preview: &self.preview, pieces }, steps))
     }
 
     async fn delete(&self, chunk: &Chunk<'_>) -> Result<Outcome, Error> {
@@ -134,7 +138,7 @@ impl Deletion {
                 if doubtful {
                     self.prove_same_cluster().await?;
                 }
-                chunk.delete(&self.connection, self.preview.range()).await
+                chunk.delete(&self.connection).await
             };
             match retry.attempt(attempt).await? {
                 Some(outcome) if outcome.cluster_id == self.preview.cluster_id() => return Ok(outcome),

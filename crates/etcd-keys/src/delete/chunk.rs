@@ -3,6 +3,8 @@
 
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse};
 
+use super::preview::{Part, Preview};
+use crate::compaction::another_cluster;
 use crate::connect::Connection;
 use crate::error::{Error, Kind, Operation};
 use crate::pages::Pages;
@@ -13,11 +15,11 @@ const MOST_RANGES: usize = 100;
 
 /// A part of the deletion.
 pub(super) struct Chunk<'a> {
-    pub(super) range: KeyRange,
+    pub(super) part: Part,
     /// What must hold besides.
     pub(super) only_while: &'a [Compare],
     /// Keys with a later modification stay.
-    pub(super) preview: i64,
+    pub(super) preview: &'a Preview,
     /// In how many transactions at least.
     pub(super) pieces: usize,
 }
@@ -31,13 +33,21 @@ pub(super) struct Outcome {
 }
 
 /// `[from, to)`.
-type Span = (Vec<u8>, Vec<u8>);
+#[derive(Clone, Debug)]
+struct Span {
+    from: Vec<u8>,
+    to: Vec<u8>,
+    /// The mod revision of the first key, which is `from`.
+    mod_revision: i64,
+}
 
 impl Chunk<'_> {
     /// Deletes what is not newer than the preview. Doing it again does no harm.
-    pub(super) async fn delete(&self, connection: &Connection, whole: &KeyRange) -> Result<Outcome, Error> {
-        let operation = || Operation::Delete(whole.clone());
-        let span = (self.range.start().to_vec(), self.range.end().unwrap_or_default());
+    pub(super) async fn delete(&self, connection: &Connection) -> Result<Outcome, Error> {
+        let operation = || Operation::Delete(self.preview.range().clone());
+        let Part { range, mod_revision, .. } = &self.part;
+        let (from, to) = (range.start().to_vec(), range.end().unwrap_or_default());
+        let span = Span { from, to, mod_revision: *mod_revision };
         let mut outcome = Outcome::default();
         // A stack, so that what is left of a chunk that was cut up comes first.
         let cut = async |span, pieces| {
@@ -57,7 +67,7 @@ impl Chunk<'_> {
             } else if answers.iter().any(says_not_met) {
                 return Err(connection.error(operation(), Kind::NotMet));
             } else if let Some(span) = hull(&spans) {
-                // Something in it is newer. In halves, so that whoever keeps writing among these keys cannot
+                // Something in it is newer, or its first key is gone. In halves, so that whoever keeps writing among these keys cannot
                 // hold us up for ever: at one key there is no doubt left.
                 todo.extend(cut(span, 2).await?);
             }
@@ -66,14 +76,19 @@ impl Chunk<'_> {
     }
 
     fn transaction(&self, spans: &[Span]) -> Txn {
-        let unchanged = |(from, to): &Span| {
-            Compare::mod_revision(from.clone(), CompareOp::Less, self.preview + 1).with_range(to.clone())
+        let unchanged = |Span { from, to, .. }: &Span| {
+            Compare::mod_revision(from.clone(), CompareOp::Less, self.preview.revision() + 1).with_range(to.clone())
         };
-        let delete = |(from, to): &Span| TxnOp::delete(from.clone(), Some(DeleteOptions::new().with_range(to.clone())));
+        let delete = |Span { from, to, .. }: &Span| {
+            TxnOp::delete(from.clone(), Some(DeleteOptions::new().with_range(to.clone())))
+        };
         let (mut when, then): (Vec<_>, Vec<_>) = spans.iter().map(|span| (unchanged(span), delete(span))).unzip();
         // If it fails, the inner one tells which of the two it was.
         let or_else = (!self.only_while.is_empty()).then(|| TxnOp::txn(Txn::new().when(self.only_while)));
         when.extend_from_slice(self.only_while);
+        // Another cluster hardly has this very key at this very revision.
+        let same = |first: &Span| Compare::mod_revision(first.from.clone(), CompareOp::Equal, first.mod_revision);
+        when.extend(spans.first().map(same));
         Txn::new().when(when).and_then(then).or_else(or_else.into_iter().collect::<Vec<_>>())
     }
 
@@ -81,17 +96,24 @@ impl Chunk<'_> {
     /// about as many keys each, the first one last.
     async fn cut(&self, connection: &Connection, span: Span, pieces: usize) -> Result<Vec<Vec<Span>>, Error> {
         let mut keys = Vec::new();
-        let mut pages = Pages::new(connection, KeyRange::between(span.0, span.1)).keys_only().impatient();
+        let mut pages = Pages::new(connection, KeyRange::between(span.from, span.to)).keys_only().impatient();
         while let Some(page) = pages.next_page().await? {
             keys.extend(page.into_entries().into_iter().map(|entry| {
-                let old = entry.mod_revision() <= self.preview;
-                (entry.into_key_value().0, old)
+                let mod_revision = entry.mod_revision();
+                (entry.into_key_value().0, mod_revision)
             }));
         }
-        let old = keys.iter().filter(|(_, old)| *old).count();
+        if let Some((_, now)) = pages.seen()
+            && now != self.preview.cluster_id()
+        {
+            let kind = another_cluster(self.preview.cluster_id(), now);
+            return Err(connection.error(Operation::Delete(self.preview.range().clone()), kind));
+        }
+        let is_old = |mod_revision: i64| mod_revision <= self.preview.revision();
+        let old = keys.iter().filter(|(_, mod_revision)| is_old(*mod_revision)).count();
         let mut cut = Cut { most: old.div_ceil(pieces.max(1)).max(1), ..Cut::default() };
-        for (key, old) in keys {
-            cut.add(key, old);
+        for (key, mod_revision) in keys {
+            cut.add(key, Some(mod_revision).filter(|mod_revision| is_old(*mod_revision)));
         }
         Ok(cut.into_transactions())
     }
@@ -108,15 +130,16 @@ struct Cut {
 }
 
 impl Cut {
-    fn add(&mut self, key: Vec<u8>, old: bool) {
-        if !old {
+    /// An old key with its mod revision, or a new one.
+    fn add(&mut self, key: Vec<u8>, old: Option<i64>) {
+        let Some(mod_revision) = old else {
             self.end_run();
             return;
-        }
+        };
         let to = successor(&key);
         match &mut self.run {
-            Some((_, end)) => *end = to,
-            None => self.run = Some((key, to)),
+            Some(run) => run.to = to,
+            None => self.run = Some(Span { from: key, to, mod_revision }),
         }
         self.keys += 1;
         if self.keys >= self.most {
@@ -149,8 +172,7 @@ impl Cut {
 
 /// From the first span's start to the last one's end.
 fn hull(spans: &[Span]) -> Option<Span> {
-    let ((from, _), (_, to)) = (spans.first()?, spans.last()?);
-    Some((from.clone(), to.clone()))
+    Some(Span { to: spans.last()?.to.clone(), ..spans.first()?.clone() })
 }
 
 fn says_not_met(answer: &TxnOpResponse) -> bool {
@@ -171,9 +193,10 @@ mod tests {
     fn cut(keys: &str, most: usize) -> Vec<Vec<String>> {
         let mut cut = Cut { most, ..Cut::default() };
         for key in keys.bytes() {
-            cut.add(vec![key], key.is_ascii_lowercase());
+            cut.add(vec![key], key.is_ascii_lowercase().then_some(7));
         }
-        let text = |(from, to): &Span| String::from_utf8([&from[..], b"-", &to[..to.len() - 1]].concat()).unwrap();
+        let text =
+            |Span { from, to, .. }: &Span| String::from_utf8([&from[..], b"-", &to[..to.len() - 1]].concat()).unwrap();
         cut.into_transactions().iter().map(|spans| spans.iter().map(text).collect()).collect()
     }
 
@@ -189,7 +212,7 @@ mod tests {
     fn a_transaction_has_no_more_ranges_than_etcd_allows() {
         let mut cut = Cut { most: 10_000, ..Cut::default() };
         for n in 0..1000_u32 {
-            cut.add(n.to_be_bytes().to_vec(), n.is_multiple_of(2));
+            cut.add(n.to_be_bytes().to_vec(), n.is_multiple_of(2).then_some(7));
         }
         let transactions = cut.into_transactions();
         assert!(transactions.iter().all(|spans| spans.len() <= MOST_RANGES) && transactions.len() == 5);

@@ -22,7 +22,23 @@ pub struct Preview {
     first: Vec<Vec<u8>>,
     last: Vec<Vec<u8>>,
     /// Every [`STEP`]th key from the first on, then the key right after the last one.
-    boundaries: Vec<Vec<u8>>,
+    boundaries: Vec<Boundary>,
+}
+
+#[derive(Clone, Debug)]
+struct Boundary {
+    key: Vec<u8>,
+    /// The key's; of what comes after the last one, 0.
+    mod_revision: i64,
+}
+
+/// What one chunk is to take.
+pub(super) struct Part {
+    pub(super) range: KeyRange,
+    /// The mod revision that its first key has.
+    pub(super) mod_revision: i64,
+    /// How many steps it takes.
+    pub(super) steps: usize,
 }
 
 impl Preview {
@@ -51,16 +67,17 @@ impl Preview {
             // An empty range is not asked for; its cluster still is to be named.
             None => preview.cluster_id = cluster_id(connection, &preview.range).await?,
         }
-        preview.boundaries.extend(preview.last.last().map(|last| successor(last)));
+        let after = preview.last.last().map(|last| Boundary { key: successor(last), mod_revision: 0 });
+        preview.boundaries.extend(after);
         Ok(preview)
     }
 
     fn add(&mut self, entries: &[KeyValue]) {
         let keys = || entries.iter().map(KeyValue::key);
         self.first.extend(keys().take(SHOWN.saturating_sub(self.first.len())).map(<[u8]>::to_vec));
-        for key in keys() {
+        for entry in entries {
             if self.count.is_multiple_of(STEP) {
-                self.boundaries.push(key.to_vec());
+                self.boundaries.push(Boundary { key: entry.key().to_vec(), mod_revision: entry.mod_revision() });
             }
             self.count += 1;
         }
@@ -110,12 +127,13 @@ impl Preview {
         &self.last
     }
 
-    /// The range from a boundary over so many steps, and how many there were; `None` after the last.
-    pub(super) fn chunk(&self, from: usize, steps: usize) -> Option<(KeyRange, usize)> {
+    /// From a boundary over so many steps, at most; `None` after the last.
+    pub(super) fn part(&self, from: usize, steps: usize) -> Option<Part> {
         let last = self.boundaries.len().checked_sub(1).filter(|last| from < *last)?;
         let to = from.saturating_add(steps).min(last);
-        let range = KeyRange::between(self.boundaries.get(from)?.clone(), self.boundaries.get(to)?.clone());
-        Some((range, to - from))
+        let (first, after) = (self.boundaries.get(from)?, self.boundaries.get(to)?);
+        let range = KeyRange::between(first.key.clone(), after.key.clone());
+        Some(Part { range, mod_revision: first.mod_revision, steps: to - from })
     }
 
     /// How many keys there were before a boundary.

@@ -166,6 +166,34 @@ async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
     }
 }
 
+/// The connection moves to the new server without a word: nothing was under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_reset_between_two_chunks_keeps_its_new_keys() {
+    let server = Etcd::V3_7.persistent();
+    let endpoint = server.endpoint();
+    let connection = connect(&endpoint).await;
+    fill(&connection, "/a/", 5_000, 20).await;
+    let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
+    let anew = || {
+        server.reset();
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let connection = connect(&endpoint).await;
+            put(&connection, "/other", "").await;
+            fill(&connection, "/a/", 4_000, 20).await;
+        });
+    };
+    let mut once = Some(anew);
+    let error = soon(deletion.run(|_| {
+        if let Some(anew) = once.take() {
+            std::thread::scope(|scope| scope.spawn(anew).join().unwrap());
+        }
+    }))
+    .await
+    .unwrap_err();
+    assert!(error.to_string().contains("it was reset"), "{error}");
+    assert_eq!(contents(&connect(&endpoint).await, "/a/").await.len(), 4_000);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_of_another_cluster_deletes_nothing() {
     let server = Etcd::V3_7.persistent();
