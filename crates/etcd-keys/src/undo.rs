@@ -2,10 +2,11 @@
 //! Never overwrites a file, and never a key that was changed since unless told so.
 //!
 //! One JSON object a line, bytes as base64: a header (`schema`, `endpoint`, `cluster_id`, `revision`, `range`,
-//! `keys`), a line for each key (`k`, `v`, `m` its mod revision, `l` its lease if it had one), and a footer
-//! (`end`), without which the file is known to be cut off.
+//! `keys`, and `start` and `end` of the range), a line for each key (`k`, `v`, `m` its mod revision, `l` its lease if it had one) in order, and a
+//! footer (`end`), without which the file is known to be cut off.
 
 mod format;
+mod lines;
 mod restore;
 
 use std::fs::{File, OpenOptions};

@@ -6,6 +6,7 @@ use etcd_client::KeyValue;
 use serde::{Deserialize, Serialize};
 
 use crate::delete::Preview;
+use crate::range::KeyRange;
 
 /// The schema that is written, and the newest that is read.
 const SCHEMA: u32 = 1;
@@ -25,6 +26,12 @@ pub struct Header {
     pub range: String,
     /// How many keys there are.
     pub keys: u64,
+    /// The first key of the range, as base64; `None`: the file is of a version that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// The first key after the range; `None`: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
 }
 
 impl Header {
@@ -36,6 +43,8 @@ impl Header {
             revision: preview.revision(),
             range: preview.range().to_string(),
             keys: preview.count(),
+            start: Some(STANDARD.encode(preview.range().start())),
+            end: preview.range().end().map(|end| STANDARD.encode(end)),
         }
     }
 
@@ -52,6 +61,16 @@ impl Header {
             SCHEMA => Ok(header),
             newer => Err(format!("schema {newer} is unknown; this is schema {SCHEMA}")),
         }
+    }
+
+    /// The keys that may be in the file, where it says so.
+    pub(super) fn key_range(&self) -> Result<Option<KeyRange>, String> {
+        let key = |text: &String| STANDARD.decode(text).map_err(|error| format!("its range is none: {error}"));
+        let Some(start) = self.start.as_ref().map(key).transpose()? else { return Ok(None) };
+        Ok(Some(match self.end.as_ref().map(key).transpose()? {
+            Some(end) => KeyRange::between(start, end),
+            None => KeyRange::from(start),
+        }))
     }
 
     pub(super) fn cluster(&self) -> Result<u64, String> {
@@ -74,6 +93,8 @@ pub(super) struct Entry {
     pub(super) value: Vec<u8>,
     pub(super) mod_revision: i64,
     pub(super) lease: i64,
+    /// Where it stands in its file.
+    pub(super) line: u64,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +136,7 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
     match (raw.k, raw.v, raw.end) {
         (None, None, Some(keys)) => Ok(Line::End(keys)),
         (Some(k), Some(v), None) => {
-            Ok(Line::Entry(Entry { key: bytes(k)?, value: bytes(v)?, mod_revision: raw.m, lease: raw.l }))
+            Ok(Line::Entry(Entry { key: bytes(k)?, value: bytes(v)?, mod_revision: raw.m, lease: raw.l, line: 0 }))
         }
         _ => Err("it is neither a key nor the end".to_owned()),
     }

@@ -2,15 +2,16 @@
 //! where there is none. What a deletion that was killed takes meanwhile comes back, too. Doing it again changes
 //! nothing.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 
 use super::UndoError;
-use super::format::{self, Entry, Header, Line};
+use super::format::{Entry, Header, Line};
+use super::lines::{Lines, check};
 use crate::connect::Connection;
 use crate::error::{Error, Kind, Operation};
 use crate::range::KeyRange;
@@ -24,6 +25,8 @@ const MOST_BYTES: usize = 1 << 20;
 const NAMED: usize = 1000;
 /// How long the last chunk of a deletion that was killed may be on its way to the server, where others overtake it.
 const STRAGGLER: Duration = Duration::from_millis(500);
+/// How often is looked for it. It is one transaction, but may come while it is looked for.
+const LOOKS: usize = 2;
 
 /// Puts back what an undo file holds.
 #[derive(Clone)]
@@ -94,14 +97,17 @@ impl Restore {
         let (header, total) = checked.map_err(|error| self.unreadable(io::Error::other(error)))??;
         self.check_cluster(&header).await?;
         let mut done = Restored { total, ..Restored::default() };
-        let mut untouched = self.pass(&mut done, &mut heard).await?;
-        // A deletion that was killed may have a chunk on its way. What it still found to delete is looked at
-        // again, until nothing is missing any more.
+        let mut untouched = self.pass(None, &mut done, &mut heard).await?;
+        // A deletion that was killed may have a chunk on its way. What it would still find to delete is looked at
+        // again, and nothing else: what others delete from now on is deleted.
         let again = Self { overwrite: false, ..self.clone() };
-        while untouched > 0 {
+        for _ in 0..LOOKS {
+            if untouched.is_empty() {
+                break;
+            }
             tokio::time::sleep(STRAGGLER).await;
             let mut late = Restored { total, ..Restored::default() };
-            untouched = again.pass(&mut late, &mut |_| ()).await?;
+            untouched = again.pass(Some(&untouched), &mut late, &mut |_| ()).await?;
             if late.restored == 0 {
                 break;
             }
@@ -113,25 +119,33 @@ impl Restore {
         Ok(done)
     }
 
-    /// Puts back what is missing; answers how many keys are as the deletion left them, neither deleted nor written
-    /// since, so that it would take them.
-    async fn pass(&self, done: &mut Restored, heard: &mut impl FnMut(&Restored)) -> Result<u64, UndoError> {
+    /// Puts back what is missing, of all keys or of some; answers which keys are as the deletion left them, neither
+    /// deleted nor written since, so that it would take them.
+    async fn pass(
+        &self,
+        among: Option<&Untouched>,
+        done: &mut Restored,
+        heard: &mut impl FnMut(&Restored),
+    ) -> Result<Untouched, UndoError> {
         let mut lines = Lines::open(&self.path)?;
         lines.next()?;
-        let (mut batch, mut bytes, mut untouched) = (Vec::new(), 0, 0);
+        let (mut batch, mut bytes, mut untouched) = (Vec::new(), 0, Untouched::default());
         while let Some(Line::Entry(entry)) = lines.entry()? {
+            if among.is_some_and(|among| !among.contains(entry.line)) {
+                continue;
+            }
             let size = entry.key.len() * 3 + entry.value.len() + 64;
             if batch.len() >= MOST_KEYS || bytes + size > MOST_BYTES {
-                untouched += self.put_back(std::mem::take(&mut batch), done).await?;
+                self.put_back(std::mem::take(&mut batch), done, &mut untouched).await?;
                 heard(done);
                 bytes = 0;
             }
             bytes += size;
             batch.push(entry);
         }
-        untouched += self.put_back(batch, done).await?;
+        self.put_back(batch, done, &mut untouched).await?;
         heard(done);
-        Ok(untouched)
+        Ok(untouched.in_order())
     }
 
     fn unreadable(&self, source: io::Error) -> UndoError {
@@ -148,40 +162,59 @@ impl Restore {
         Err(UndoError::AnotherCluster { path: self.path.clone(), file, here })
     }
 
-    /// Puts back those that are not there; those that are, are looked at. Answers how many are untouched.
-    async fn put_back(&self, mut batch: Vec<Entry>, done: &mut Restored) -> Result<u64, UndoError> {
-        let mut untouched = 0;
-        while !batch.is_empty() {
+    /// Puts back those that are not there; those that are, are looked at. What is too much for the server at once goes
+    /// in halves.
+    async fn put_back(
+        &self,
+        batch: Vec<Entry>,
+        done: &mut Restored,
+        untouched: &mut Untouched,
+    ) -> Result<(), UndoError> {
+        let mut todo = vec![batch];
+        while let Some(mut batch) = todo.pop() {
+            if batch.is_empty() {
+                continue;
+            }
             let answers = match self.transact(absent(&batch)).await {
                 Err(error) if matches!(error.kind, Kind::TooLarge(_)) => {
-                    return Ok(untouched + self.put_large(batch, done).await?);
+                    if batch.len() > 1 {
+                        todo.push(batch.split_off(batch.len() / 2));
+                        todo.push(batch);
+                    } else if let Some(entry) = batch.pop() {
+                        self.put_alone(entry, done, untouched).await?;
+                    }
+                    continue;
                 }
-                answer => answer?,
+                answers => answers?,
             };
             let Some(answers) = answers else {
-                done.restored += batch.len() as u64;
-                done.without_lease += batch.iter().filter(|entry| entry.lease != 0).count() as u64;
-                break;
+                batch.iter().for_each(|entry| done.put_back(entry));
+                continue;
             };
             let mut missing = Vec::new();
             for (entry, there) in batch.into_iter().zip(answers) {
                 match there {
                     None => missing.push(entry),
-                    Some(there) => untouched += self.meet(entry, &there, done).await?,
+                    Some(there) => self.meet(entry, &there, done, untouched).await?,
                 }
             }
-            batch = missing;
+            todo.push(missing);
         }
-        Ok(untouched)
+        Ok(())
     }
 
-    /// A key that is there already; answers 1 if it is untouched.
-    async fn meet(&self, entry: Entry, there: &KeyValue, done: &mut Restored) -> Result<u64, UndoError> {
+    /// A key that is there already.
+    async fn meet(
+        &self,
+        entry: Entry,
+        there: &KeyValue,
+        done: &mut Restored,
+        untouched: &mut Untouched,
+    ) -> Result<(), UndoError> {
         if there.mod_revision() == entry.mod_revision {
             done.unchanged += 1;
-            return Ok(1);
-        }
-        if there.value() == entry.value {
+            untouched.add(entry.line);
+        } else if there.value() == entry.value {
             done.unchanged += 1;
         } else if self.overwrite {
             self.put(entry).await?;
@@ -192,24 +225,33 @@ impl Restore {
                 done.conflicts.push(Conflict { key: entry.key, mod_revision: there.mod_revision() });
             }
         }
-        Ok(0)
+        Ok(())
     }
 
-    /// Values so close to the server's limit that a transaction has no room for them: a look, then a plain put.
-    async fn put_large(&self, batch: Vec<Entry>, done: &mut Restored) -> Result<u64, UndoError> {
-        let mut untouched = 0;
-        for entry in batch {
+    /// One so close to the server's limit that the transaction has no room for reading what is there instead.
+    async fn put_alone(&self, entry: Entry, done: &mut Restored, untouched: &mut Untouched) -> Result<(), UndoError> {
+        loop {
+            let put = TxnOp::put(entry.key.clone(), entry.value.clone(), None);
+            let is_guarded = match self.transact(Txn::new().when([is_absent(&entry)]).and_then([put])).await {
+                Ok(None) => break,
+                Ok(Some(_)) => true,
+                // Not even for its name once more: then a look before the plain put has to do.
+                Err(error) if matches!(error.kind, Kind::TooLarge(_)) => false,
+                Err(error) => return Err(error.into()),
+            };
             let read = || Operation::Read(KeyRange::key(entry.key.clone()));
             let answer = self.connection.call(read, self.connection.kv().get(entry.key.clone(), None)).await?;
-            if let Some(there) = answer.kvs().first() {
-                untouched += self.meet(entry, there, done).await?;
-            } else {
-                done.without_lease += u64::from(entry.lease != 0);
-                self.put(entry).await?;
-                done.restored += 1;
+            match answer.kvs().first() {
+                Some(there) => return self.meet(entry, there, done, untouched).await,
+                None if is_guarded => {}
+                None => {
+                    self.put(entry.clone()).await?;
+                    break;
+                }
             }
         }
-        Ok(untouched)
+        done.put_back(&entry);
+        Ok(())
     }
 
     async fn put(&self, entry: Entry) -> Result<(), UndoError> {
@@ -234,13 +276,51 @@ impl Restore {
     }
 }
 
+impl Restored {
+    fn put_back(&mut self, entry: &Entry) {
+        self.restored += 1;
+        self.without_lease += u64::from(entry.lease != 0);
+    }
+}
+
+/// Keys that are as the deletion left them, by their lines: in ranges, as a deletion leaves them.
+#[derive(Default)]
+struct Untouched(Vec<Range<u64>>);
+
+impl Untouched {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, line: u64) {
+        match self.0.last_mut() {
+            Some(last) if last.end == line => last.end += 1,
+            _ => self.0.push(line..line + 1),
+        }
+    }
+
+    /// Lines of one batch may come out of order.
+    fn in_order(mut self) -> Self {
+        self.0.sort_unstable_by_key(|lines| lines.start);
+        self
+    }
+
+    fn contains(&self, line: u64) -> bool {
+        let after = self.0.partition_point(|lines| lines.start <= line);
+        after.checked_sub(1).and_then(|at| self.0.get(at)).is_some_and(|lines| lines.contains(&line))
+    }
+}
+
+fn is_absent(entry: &Entry) -> Compare {
+    Compare::create_revision(entry.key.clone(), CompareOp::Equal, 0)
+}
+
 /// Puts all if none is there, else gets all.
 fn absent(batch: &[Entry]) -> Txn {
-    let when = |entry: &Entry| Compare::create_revision(entry.key.clone(), CompareOp::Equal, 0);
     let put = |entry: &Entry| TxnOp::put(entry.key.clone(), entry.value.clone(), None);
     let get = |entry: &Entry| TxnOp::get(entry.key.clone(), Some(GetOptions::new()));
     Txn::new()
-        .when(batch.iter().map(when).collect::<Vec<_>>())
+        .when(batch.iter().map(is_absent).collect::<Vec<_>>())
         .and_then(batch.iter().map(put).collect::<Vec<_>>())
         .or_else(batch.iter().map(get).collect::<Vec<_>>())
 }
@@ -249,72 +329,5 @@ fn found(answer: TxnOpResponse) -> Option<KeyValue> {
     match answer {
         TxnOpResponse::Get(mut answer) => answer.take_kvs().into_iter().next(),
         _ => None,
-    }
-}
-
-/// Reads a file from end to end; answers its header and how many keys it has.
-fn check(path: &Path) -> Result<(Header, u64), UndoError> {
-    let mut lines = Lines::open(path)?;
-    let header = match lines.next()? {
-        Some(line) => Header::parse(line),
-        None => Err("the file is empty".to_owned()),
-    };
-    let header = header.map_err(|reason| lines.damaged(reason))?;
-    let mut keys = 0;
-    loop {
-        match lines.entry()? {
-            Some(Line::Entry(_)) => keys += 1,
-            Some(Line::End(said)) if said == keys && keys == header.keys => break,
-            Some(Line::End(said)) => {
-                let reason = format!("it has {keys} keys, but should have {} ({said} at its end)", header.keys);
-                return Err(lines.damaged(reason));
-            }
-            None => return Err(lines.damaged("the file is cut off here: its last line is missing".to_owned())),
-        }
-    }
-    match lines.next()? {
-        None => Ok((header, keys)),
-        Some(_) => Err(lines.damaged("there is more after the end".to_owned())),
-    }
-}
-
-/// A file's lines, one at a time.
-struct Lines {
-    path: PathBuf,
-    file: BufReader<File>,
-    line: String,
-    number: u64,
-}
-
-impl Lines {
-    fn open(path: &Path) -> Result<Self, UndoError> {
-        let file =
-            File::open(path).map_err(|source| UndoError::File { what: "read", path: path.to_owned(), source })?;
-        Ok(Self {
-            path: path.to_owned(),
-            file: BufReader::with_capacity(1 << 18, file),
-            line: String::new(),
-            number: 0,
-        })
-    }
-
-    fn next(&mut self) -> Result<Option<&str>, UndoError> {
-        self.line.clear();
-        self.number += 1;
-        match self.file.read_line(&mut self.line) {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some(self.line.trim_end())),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(self.damaged("it is no text".to_owned())),
-            Err(source) => Err(UndoError::File { what: "read", path: self.path.clone(), source }),
-        }
-    }
-
-    fn entry(&mut self) -> Result<Option<Line>, UndoError> {
-        let parsed = self.next()?.map(format::parse).transpose();
-        parsed.map_err(|reason| self.damaged(reason))
-    }
-
-    fn damaged(&self, reason: String) -> UndoError {
-        UndoError::Damaged { path: self.path.clone(), line: self.number, reason }
     }
 }

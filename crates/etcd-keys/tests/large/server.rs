@@ -61,6 +61,11 @@ impl Etcd {
         self.builder(Path::new(env!("CARGO_MANIFEST_DIR"))).start_ephemeral().unwrap()
     }
 
+    /// The same, with an argument.
+    pub(crate) fn alone_with(self, arg: &str) -> Ephemeral {
+        self.builder(Path::new(env!("CARGO_MANIFEST_DIR"))).arg(arg).start_ephemeral().unwrap()
+    }
+
     pub(crate) fn persistent(self) -> Persistent {
         let dir = tempfile::tempdir().unwrap();
         let instance = self.builder(dir.path()).port(Port::Auto).peer_port(Port::Auto).instance("test").unwrap();

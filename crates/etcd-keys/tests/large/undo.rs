@@ -9,7 +9,7 @@ use etcd_keys::undo::{self, Conflict, Restore, Restored, UndoError};
 use etcd_keys::{Connection, KeyRange};
 
 use crate::proxy::Proxy;
-use crate::server::{Contents, Etcd, connect, contents, every, fill, put};
+use crate::server::{Contents, Etcd, connect, contents, every, fill, put, soon};
 
 /// etcd's limit for a request is 1.5 MiB; what a put needs beside its value is a few bytes and its key.
 const LARGEST: usize = (3 << 19) - 64;
@@ -128,6 +128,49 @@ async fn a_killed_deletion_is_undone_with_the_chunk_that_was_on_its_way() {
     }
 }
 
+/// One key is as the deletion left it, and may have a deletion on its way; the other one is deleted by somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_delete_meanwhile_stays_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("undo");
+    let connection = Etcd::V3_7.connection().await;
+    fill(&connection, "/others/", 2, 8).await;
+    let preview = Preview::of(&connection, KeyRange::prefix("/others/")).await.unwrap();
+    undo::write(&connection, &preview, &file, |_| ()).await.unwrap();
+    connection.kv().delete("/others/000000", None).await.unwrap();
+    let others = async {
+        loop {
+            connection.kv().delete("/others/000000", None).await.unwrap();
+        }
+    };
+    let restore = Restore::new(&connection, &file);
+    let done = tokio::select! {
+        done = soon(restore.run(|_| ())) => done.unwrap(),
+        () = others => panic!(),
+    };
+    assert_eq!(done, Restored { total: 2, restored: 1, unchanged: 1, ..Restored::default() });
+    connection.kv().delete("/others/000000", None).await.unwrap();
+    assert_eq!(contents(&connection, "/others/").await.len(), 1);
+}
+
+/// What is too much for one transaction goes in smaller ones, each of which looks whether the key is absent.
+#[tokio::test]
+async fn a_server_with_small_transactions_is_no_reason_to_overwrite() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("undo");
+    let server = Etcd::V3_7.alone_with("--max-txn-ops=64");
+    let connection = connect(&server.endpoints()[0]).await;
+    for n in 0..1_000 {
+        put(&connection, format!("/small/{n:04}"), "v").await;
+    }
+    delete(&connection, "/small/", &file).await;
+    let before = put(&connection, "/small/0123", "mine").await;
+    let done = Restore::new(&connection, &file).run(|_| ()).await.unwrap();
+    assert_eq!((done.restored, done.conflicting), (999, 1));
+    let revisions = put(&connection, "/small/0123", "").await - before;
+    assert!(revisions < 40, "{revisions} for 999 keys: they went one by one, without looking");
+}
+
 #[tokio::test]
 async fn a_damaged_file_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -138,6 +181,11 @@ async fn a_damaged_file_changes_nothing() {
     let whole = std::fs::read(&file).unwrap();
     let lines: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
     let cut = |bytes: usize| whole[..bytes].to_vec();
+    let text = String::from_utf8(whole.clone()).unwrap();
+    // `/damaged/` and `/damaged0`.
+    let range = r#""start":"L2RhbWFnZWQv","end":"L2RhbWFnZWQw""#.to_owned();
+    assert!(text.lines().next().unwrap().contains(&range), "{text}");
+    let elsewhere = "{\"k\":\"L2RhbWFnZWQw\",\"v\":\"\",\"m\":1}\n";
     let damaged = [
         vec![],
         cut(10),
@@ -150,6 +198,12 @@ async fn a_damaged_file_changes_nothing() {
         [lines[0], lines[1], lines[51]].concat(),
         lines[1..].concat(),
         whole.iter().map(|byte| if *byte == b'k' { 0xff } else { *byte }).collect(),
+        // As many keys as there should be: one twice, two in the wrong order, one from elsewhere, and none of the range.
+        [&lines[..2], &lines[1..2], &lines[3..]].concat().concat(),
+        [&lines[..1], &lines[2..3], &lines[1..2], &lines[3..]].concat().concat(),
+        [&lines[..50], &[elsewhere.as_bytes()], &lines[51..]].concat().concat(),
+        text.replacen(&range, r#""start":"L2E=","end":"L2I=""#, 1).into_bytes(),
+        text.replacen(&range, r#""start":"L2E=","end":"L2""#, 1).into_bytes(),
     ];
     for (n, bytes) in damaged.into_iter().enumerate() {
         std::fs::write(&file, bytes).unwrap();
@@ -157,6 +211,9 @@ async fn a_damaged_file_changes_nothing() {
         assert!(matches!(error, UndoError::Damaged { .. }), "{n}: {error}");
         assert!(contents(&connection, "/damaged/").await.is_empty(), "{n}: {error}");
     }
+    // Files of the past do not say their range.
+    std::fs::write(&file, text.replacen(&format!(",{range}"), "", 1)).unwrap();
+    assert_eq!(Restore::new(&connection, &file).run(|_| ()).await.unwrap().restored, 50);
     let missing = Restore::new(&connection, dir.path().join("none")).run(|_| ()).await.unwrap_err();
     assert!(missing.to_string().starts_with("cannot read the undo file `"), "{missing}");
 }
