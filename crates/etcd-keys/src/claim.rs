@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::client::Keys;
@@ -111,9 +112,24 @@ impl Claim {
     }
 
     /// Gives the claim up. The next in line has it when this returns.
+    /// Whoever stops waiting for that gives it up all the same.
     pub(crate) async fn release(mut self) -> Result<(), Error> {
+        match self.give_up().await {
+            Ok(given_up) => given_up,
+            Err(_) => {
+                let operation = Operation::Delete(KeyRange::key(self.key.clone()));
+                Err(self.keys.connection().error(operation, Kind::Unreachable))
+            }
+        }
+    }
+
+    /// A task that does so, and that nobody can stop.
+    fn give_up(&mut self) -> JoinHandle<Result<(), Error>> {
         self.open = false;
-        give_up(&self.keys, &self.lease, self.keeper.take(), self.key()).await
+        let (keys, lease, keeper, key) =
+            (self.keys.clone(), self.lease.clone(), self.keeper.take(), self.key().to_vec());
+        let runtime = self.keys.connection().runtime();
+        runtime.spawn(async move { give_up(&keys, &lease, keeper, &key).await })
     }
 }
 
@@ -132,11 +148,8 @@ async fn give_up(keys: &Keys, lease: &Lease, keeper: Option<Keeper>, key: &[u8])
 impl Drop for Claim {
     fn drop(&mut self) {
         if self.open {
-            let (keys, lease, keeper, key) =
-                (self.keys.clone(), self.lease.clone(), self.keeper.take(), self.key().to_vec());
             // If it fails, the lease runs out.
-            let runtime = self.keys.connection().runtime().clone();
-            runtime.spawn(async move { give_up(&keys, &lease, keeper, &key).await });
+            drop(self.give_up());
         }
     }
 }
