@@ -29,6 +29,8 @@ type Answer = Result<Response<Body>, BoxError>;
 /// Endpoints that can be handed over before the first call takes them; etcd-client waits for room.
 const ENDPOINTS: usize = 1024;
 
+const ENDED: &str = "the runtime that the connection was opened on has ended";
+
 /// Makes etcd-client's channel.
 pub(super) struct Failover {
     /// Where connections live.
@@ -63,25 +65,36 @@ struct State {
 }
 
 impl Members {
-    /// The open connection, or a new one to the first endpoint that lets us in.
+    /// The open connection, or a new one.
     async fn channel(&self) -> Result<(u64, Channel), BoxError> {
+        let open = self.state.lock().await.open();
+        match open {
+            Some(open) => Ok(open),
+            // Who asked may have no time for all endpoints, and would begin with the same one the next time.
+            None => match self.runtime.spawn(self.clone().connect()).await {
+                Ok(channel) => channel,
+                Err(_) => Err(ENDED.into()),
+            },
+        }
+    }
+
+    /// A connection to the first endpoint that lets us in, unless somebody else was quicker.
+    async fn connect(self) -> Result<(u64, Channel), BoxError> {
         let mut state = self.state.lock().await;
-        state.take_changes();
-        if let Some(channel) = &state.open {
-            return Ok((state.generation, channel.clone()));
+        if let Some(open) = state.open() {
+            return Ok(open);
         }
         let mut failure: BoxError = "there is no endpoint".into();
         for _ in 0..state.endpoints.len() {
             let Some((_, endpoint)) = state.endpoints.get(state.current) else { break };
             let endpoint = endpoint.clone();
-            match self.runtime.spawn(async move { endpoint.connect().await }).await {
-                Ok(Ok(channel)) => {
+            match endpoint.connect().await {
+                Ok(channel) => {
                     state.generation += 1;
                     state.open = Some(channel.clone());
                     return Ok((state.generation, channel));
                 }
-                Ok(Err(error)) => failure = error.into(),
-                Err(_) => return Err("the runtime that the connection was opened on has ended".into()),
+                Err(error) => failure = error.into(),
             }
             state.advance();
         }
@@ -112,6 +125,12 @@ impl Members {
 }
 
 impl State {
+    /// The open connection, of the endpoints as they are now.
+    fn open(&mut self) -> Option<(u64, Channel)> {
+        self.take_changes();
+        self.open.clone().map(|channel| (self.generation, channel))
+    }
+
     fn take_changes(&mut self) {
         while let Ok(change) = self.changes.try_recv() {
             match change {

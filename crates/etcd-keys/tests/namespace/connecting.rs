@@ -142,6 +142,37 @@ fn a_write_that_was_not_sent_goes_to_the_next_endpoint() {
     assert_eq!(once(keys.get("a")).unwrap().unwrap().version, 1);
 }
 
+/// Takes no connection, and refuses none either: its queue is full. It is as long as what is returned lives.
+#[cfg(target_os = "linux")]
+fn full() -> (Vec<TcpStream>, tokio::net::TcpListener, String) {
+    let _entered = runtime().enter();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&addr, Duration::from_millis(200)).ok());
+    (waiting.collect(), listener, format!("http://{addr}"))
+}
+
+/// It takes longer than an answer may take to find out that one does not let us in; the next call goes on there.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_endpoint_that_hangs_does_not_keep_calls_from_the_next_one() {
+    let [(_queue, _listener, hangs), (_other_queue, _other_listener, hangs_too)] = [full(), full()];
+    let servers = [builder().start_ephemeral().unwrap(), builder().start_ephemeral().unwrap()];
+    let [first, second] = [&servers[0], &servers[1]].map(|etcd| etcd.endpoints()[0].clone());
+    let connect = Connect::new([first, hangs, second, hangs_too]).runtime(runtime().clone());
+    let connect = connect.connect_timeout(Duration::from_secs(4)).request_timeout(Duration::from_millis(300));
+    let connection = once(connect.connect()).unwrap();
+    let used = cluster_id(&connection);
+    let (used, _others): (Vec<_>, Vec<_>) = servers.into_iter().partition(|etcd| etcd.cluster_id().to_string() == used);
+    drop(used);
+    let began = Instant::now();
+    while let Err(error) = once(connection.all_keys().get("a")) {
+        assert!(began.elapsed() < Duration::from_secs(10), "{error}");
+    }
+}
+
 /// Hands everything on to an etcd, until a request has the key `marker`: then it hangs up on both. Counts them.
 fn hanging_up(etcd: &str, seen: &Arc<AtomicUsize>) -> String {
     let (listener, url) = bound();
