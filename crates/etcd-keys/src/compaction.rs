@@ -33,11 +33,3 @@ pub(crate) async fn with_revisions(connection: &Connection, asked: i64, mut erro
     }
     error
 }
-
-/// The error of a server that is not the one that an operation began with.
-pub(crate) fn another_cluster(before: u64, now: u64) -> Kind {
-    Kind::Etcd {
-        code: "another cluster".to_owned(),
-        message: format!("cluster {before:016x} answered before, cluster {now:016x} does now: it was reset"),
-    }
-}

@@ -315,6 +315,17 @@ impl Connection {
         }
     }
 
+    /// For tests that make no call.
+    #[cfg(test)]
+    pub(crate) async fn to_nobody() -> Self {
+        let (endpoint, runtime) = ("http://127.0.0.1:1", Handle::current());
+        let nobody = Failover { runtime: runtime.clone() };
+        let client = Client::connect_with_balanced_channel([endpoint], None, nobody).await;
+        let request_timeout = Duration::ZERO;
+        let shared = Shared { client: client.unwrap(), endpoint: endpoint.into(), request_timeout, runtime };
+        Self { shared: Arc::new(shared) }
+    }
+
     /// An error of this connection.
     #[must_use]
     pub fn error(&self, operation: Operation, kind: Kind) -> Error {

@@ -18,9 +18,8 @@ use self::chunk::{Chunk, Outcome};
 use self::pace::Pace;
 pub use self::preview::Preview;
 pub(crate) use self::preview::cluster_id;
-use crate::compaction::another_cluster;
 use crate::connect::Connection;
-use crate::error::{Error, Operation};
+use crate::error::{Error, Kind, Operation};
 use crate::kv::Compare;
 use crate::namespace::Namespace;
 use crate::retry::{PATIENCE, Retry};
@@ -73,7 +72,7 @@ impl Deletion {
     /// Deletes only as long as all of this holds: each transaction compares it anew. Keys are named in full.
     ///
     /// # Errors
-    /// [`Kind::Invalid`](crate::Kind::Invalid) for the empty key.
+    /// [`Kind::Invalid`] for the empty key.
     pub fn only_while(mut self, holds: impl IntoIterator<Item = Compare>) -> Result<Self, Error> {
         let all_keys = Namespace::new("");
         let compares = holds.into_iter().map(|compare| compare.into_etcd(&all_keys)).collect::<Result<Vec<_>, _>>();
@@ -103,8 +102,7 @@ impl Deletion {
     /// Deletes what is left, and tells `heard` after every chunk. A server that goes away is waited for, 5 s.
     ///
     /// # Errors
-    /// Whatever a write says, that another cluster answers than the one that was previewed, and
-    /// [`Kind::NotMet`](crate::Kind::NotMet).
+    /// Whatever a write says, [`Kind::AnotherCluster`] than the one that was previewed, and [`Kind::NotMet`].
     /// [`Deletion::progress`] tells how far it came; the rest is untouched.
     pub async fn run(&mut self, mut heard: impl FnMut(Progress)) -> Result<Progress, Error> {
         self.prove_same_cluster().await?;
@@ -158,7 +156,7 @@ impl Deletion {
     }
 
     fn wrong_cluster(&self, cluster_id: u64) -> Error {
-        let kind = another_cluster(self.preview.cluster_id(), cluster_id);
+        let kind = Kind::AnotherCluster { before: self.preview.cluster_id(), now: cluster_id };
         self.connection.error(Operation::Delete(self.preview.range().clone()), kind)
     }
 }

@@ -127,6 +127,14 @@ pub enum Kind {
     /// What was to hold all the while does not any more; see [`Deletion::only_while`](crate::delete::Deletion::only_while).
     #[error("what it depended on has changed")]
     NotMet,
+    /// Another cluster answers than the one that the operation began with.
+    #[error("cluster {before:016x} answered before, cluster {now:016x} does now: it was reset")]
+    AnotherCluster {
+        /// The id of the one before.
+        before: u64,
+        /// The id of the one that answers.
+        now: u64,
+    },
     /// An empty key, or a request that etcd finds malformed.
     #[error("invalid request: {0}")]
     Invalid(String),

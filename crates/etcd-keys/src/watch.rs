@@ -206,6 +206,7 @@ impl Watch {
     /// The next notice. It does not end.
     ///
     /// # Errors
+    /// [`Invalid`](crate::Kind::Invalid) for a range that no key can be in;
     /// [`FutureRevision`](crate::Kind::FutureRevision) if it was to begin after the newest revision;
     /// [`Denied`](crate::Kind::Denied); and whatever is the matter when the server was gone for longer than
     /// the watch's patience. Asking again tries again, and misses nothing.

@@ -4,7 +4,6 @@
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse};
 
 use super::preview::{Part, Preview};
-use crate::compaction::another_cluster;
 use crate::connect::Connection;
 use crate::error::{Error, Kind, Operation};
 use crate::pages::Pages;
@@ -106,7 +105,7 @@ impl Chunk<'_> {
         if let Some((_, now)) = pages.seen()
             && now != self.preview.cluster_id()
         {
-            let kind = another_cluster(self.preview.cluster_id(), now);
+            let kind = Kind::AnotherCluster { before: self.preview.cluster_id(), now };
             return Err(connection.error(Operation::Delete(self.preview.range().clone()), kind));
         }
         let is_old = |mod_revision: i64| mod_revision <= self.preview.revision();

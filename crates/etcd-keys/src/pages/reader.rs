@@ -8,7 +8,7 @@ use etcd_client::{GetOptions, GetResponse, GetStreamResponse, KeyValue, KvClient
 use tonic::Code;
 
 use super::{Page, PageSize};
-use crate::compaction::{another_cluster, with_revisions};
+use crate::compaction::with_revisions;
 use crate::connect::Connection;
 use crate::error::{Error, Kind, Operation};
 use crate::range::{KeyRange, successor};
@@ -180,7 +180,7 @@ impl Reader {
         if let Some((revision, now)) = header {
             let before = *self.cluster_id.get_or_insert(now);
             if before != now {
-                return Err(another_cluster(before, now));
+                return Err(Kind::AnotherCluster { before, now });
             }
             if self.revision == 0 {
                 self.revision = revision;

@@ -147,6 +147,10 @@ impl Engine {
     async fn start(&mut self) -> Result<(), Error> {
         // Until something is known, a failure begins here again.
         self.phase = Phase::Start;
+        if self.range.is_empty() {
+            let why = format!("no key can be in {}, so that nothing would ever happen", self.range);
+            return Err(self.error(Kind::Invalid(why)));
+        }
         let before = self.options.from.map(|from| from - 1);
         if let Some(revision) = before {
             match server::standing(&self.connection, &self.range, revision).await? {
@@ -201,15 +205,13 @@ impl Engine {
     async fn list(&mut self, mut listing: Box<Listing>) -> Result<(), Error> {
         let page = match listing.pages.next_page().await {
             Ok(page) => page,
-            Err(error) => {
-                return self.relist(listing, error);
-            }
+            Err(error) => return self.relist(listing, error),
         };
+        self.backoff = None;
         let seen = match &page {
             Some(page) => Some((page.revision(), page.cluster_id())),
             None => listing.pages.seen(),
         };
-        // An empty range is not asked for: there is nothing to watch in it either.
         let (revision, cluster_id) = seen.unwrap_or((self.position.revision(), self.cluster_id.unwrap_or(0)));
         if self.cluster_id.is_some_and(|known| known != cluster_id) {
             self.reset();
@@ -239,7 +241,6 @@ impl Engine {
     /// A listing that failed goes on where it was. Is its revision compacted away, it begins anew, with a gap if
     /// something was told already, or events were to follow from a certain revision on.
     fn relist(&mut self, listing: Box<Listing>, error: Error) -> Result<(), Error> {
-        let is_another = self.cluster_id.is_some() && matches!(error.kind, Kind::FutureRevision(_) | Kind::Etcd { .. });
         match &error.kind {
             Kind::Compacted { .. } => {
                 let lost = match listing.why {
@@ -260,7 +261,7 @@ impl Engine {
                 }
                 Ok(())
             }
-            _ if is_another => {
+            Kind::FutureRevision(_) | Kind::AnotherCluster { .. } if self.cluster_id.is_some() => {
                 self.reset();
                 Ok(())
             }
@@ -350,7 +351,6 @@ impl Engine {
         };
         let (live, first) = Live::open(&self.connection, &self.range, &terms).await?;
         self.position.resume();
-        self.backoff = None;
         self.receive(Box::new(live), first)
     }
 
@@ -386,6 +386,7 @@ impl Engine {
         if response.canceled() {
             return self.cancelled(&response);
         }
+        self.backoff = None;
         let ordered = live.ordered_progress;
         self.phase = Phase::Live(live);
         if response.events().is_empty() {
@@ -428,5 +429,27 @@ impl Engine {
 
     fn error(&self, kind: Kind) -> Error {
         self.connection.error(Operation::Watch(self.range.clone()), kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_another_cluster_is_a_reset() {
+        let odd = Kind::Etcd { code: "DataLoss".to_owned(), message: "corrupt cluster".to_owned() };
+        for (kind, resets) in
+            [(Kind::AnotherCluster { before: 1, now: 2 }, true), (Kind::FutureRevision(7), true), (odd, false)]
+        {
+            let mut engine = Engine::new(Connection::to_nobody().await, KeyRange::all());
+            engine.cluster_id = Some(1);
+            engine.list_from(Why::Quiet, None);
+            let Phase::Listing(listing) = std::mem::replace(&mut engine.phase, Phase::Apart) else { unreachable!() };
+            let error = engine.error(kind);
+            assert_eq!(engine.relist(listing, error).is_ok(), resets);
+            let Phase::Listing(listing) = &engine.phase else { unreachable!() };
+            assert_eq!(listing.why == Why::Reset(1), resets);
+        }
     }
 }

@@ -202,6 +202,21 @@ async fn a_watch_from_the_first_revision_tells_everything() {
 }
 
 #[tokio::test]
+async fn a_range_that_no_key_can_be_in_is_refused() {
+    let connection = Etcd::V3_7.connection().await;
+    for range in [KeyRange::between("b", "a"), KeyRange::key("")] {
+        let plain = || Watch::new(&connection, range.clone());
+        for mut watch in [plain(), plain().snapshot(), plain().track(), plain().from_revision(1)] {
+            let error = soon(watch.next()).await.unwrap_err();
+            assert!(matches!(error.kind, etcd_keys::Kind::Invalid(_)), "{error}");
+        }
+    }
+    let namespace = connection.namespace("/empty/").unwrap();
+    let error = soon(namespace.watch(KeyRange::between("b", "a")).next()).await.unwrap_err();
+    assert!(matches!(error.kind, etcd_keys::Kind::Invalid(_)), "{error}");
+}
+
+#[tokio::test]
 async fn a_beginning_that_is_compacted_is_a_gap_and_one_in_the_future_an_error() {
     for etcd in every() {
         let etcd = etcd.alone();
