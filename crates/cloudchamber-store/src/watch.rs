@@ -281,7 +281,7 @@ impl Watch {
                 let kind = if created >= self.missed_from { ChangeKind::Created } else { ChangeKind::Updated };
                 Event::Change(Change { key, kind, old: None, new: Some(value), revision })
             }
-            etcd::Notice::Gap { from, to } => {
+            etcd::Notice::Gap { from, to, .. } => {
                 self.missed_from = from;
                 Event::Missed { from, to }
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use etcd_keys::{Connect, Connection};
+use etcd_keys::{Connect, Connection, Error, Kind};
 use serde::Deserialize;
 
 use crate::cli::Global;
@@ -29,7 +29,13 @@ impl Context {
     pub(crate) async fn connect(&self) -> Result<Connection> {
         let timeout = Duration::from_secs(self.global.timeout);
         let endpoints = self.endpoints()?;
-        Ok(Connect::new(endpoints).connect_timeout(timeout).request_timeout(timeout).connect().await?)
+        match Connect::new(endpoints).connect_timeout(timeout).request_timeout(timeout).connect().await {
+            Err(Error { kind: Kind::Invalid(what), .. }) => {
+                let next = "write http://HOST:PORT, in --endpoints or ETCD_ENDPOINTS".to_owned();
+                Err(Failure { exit: Exit::Usage, what, next }.into())
+            }
+            connection => Ok(connection?),
+        }
     }
 
     /// Whether the cluster is the workspace's own instance, and not one elsewhere.

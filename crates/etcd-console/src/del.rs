@@ -17,7 +17,7 @@ use crate::cli::{Del, Format};
 use crate::confirm::{self, Question, refused};
 use crate::context::Context;
 use crate::interrupt::{INTERRUPTED, Interrupt};
-use crate::output::{self, Base64, Progress};
+use crate::output::{self, Base64, Progress, keys};
 
 pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let range = args.keys.range()?;
@@ -30,11 +30,15 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let connection = cx.connect().await?;
     let preview = Preview::of(&connection, range).await?;
     let shown = Shown::of(&preview);
-    if args.dry_run || preview.count() == 0 {
-        shown.print(args.format, if args.dry_run { "would delete" } else { "deleted" }, None, None)?;
+    if args.dry_run {
+        shown.print(args.format, "would delete", None, None)?;
         return Ok(ExitCode::SUCCESS);
     }
     check_count(&args, &preview)?;
+    if preview.count() == 0 {
+        shown.print(args.format, "deleted", None, None)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let what = format!("{} at {}, cluster {}", keys(shown.count), shown.endpoint, shown.cluster_id);
     confirm::ask(&Question { what: &what, examples: &shown.examples(), yes: args.yes })?;
     let mut interrupt = Interrupt::listen()?;
@@ -99,7 +103,7 @@ impl Shown {
             text.push_str(&self.examples());
         }
         if kept > 0 {
-            text.push_str(&format!("  {} changed meanwhile and stayed\n", keys(kept)));
+            text.push_str(&format!("  {} changed or gone by then, and left alone\n", keys(kept)));
         }
         if let Some(path) = undo {
             text.push_str(&format!("  undo: cargo xtask undo {}\n", path.display()));
@@ -119,10 +123,6 @@ impl Shown {
 
 fn base64(keys: &[Vec<u8>]) -> Vec<Base64<'_>> {
     keys.iter().map(|key| Base64(key)).collect()
-}
-
-fn keys(count: u64) -> String {
-    if count == 1 { "1 key".to_owned() } else { format!("{count} keys") }
 }
 
 /// A count that was given must be right. One that is needed is needed where nobody is asked.
@@ -159,7 +159,7 @@ async fn write_undo_file(
     let mut progress = Progress::new(cx.global.quiet);
     let total = preview.count();
     let writing = undo::write(connection, preview, &path, |kept| {
-        progress.draw(|| format!("{kept} of {total} keys written down"))
+        progress.draw(|| format!("{kept} of {} written down", keys(total)))
     });
     let written = tokio::select! {
         written = writing => Some(written),
@@ -188,7 +188,7 @@ async fn delete(
 ) -> Result<Deleted> {
     let mut deletion = Deletion::new(connection, preview);
     let mut progress = Progress::new(cx.global.quiet);
-    let run = deletion.run(|done| progress.draw(|| format!("{} of {} keys deleted", done.deleted, done.total)));
+    let run = deletion.run(|done| progress.draw(|| format!("{} of {} deleted", done.deleted, keys(done.total))));
     let interrupted = tokio::select! {
         outcome = run => match outcome {
             Ok(outcome) => return Ok(outcome),

@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
         }
         read = read.saturating_add(page.entries().len() as u64);
         left = page.left();
-        progress.draw(|| format!("{read} keys read, {left} to go"));
+        progress.draw(|| format!("{} read, {left} to go", output::keys(read)));
     }
     if args.format == Format::Json {
         let (revision, cluster_id) = pages.seen().unwrap_or_default();

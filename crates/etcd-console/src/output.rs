@@ -50,6 +50,9 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         _ => of_etcd(error),
     };
     if let Some(error) = of_etcd {
+        if let Some(cause) = root_cause(error) {
+            say(format_args!("  because: {cause}"));
+        }
         say(format_args!("hint: {}", next_step(&error.kind)));
         let unreachable = matches!(error.kind, Kind::Unreachable);
         return ExitCode::from(if unreachable { Exit::NotRunning } else { Exit::Failure } as u8);
@@ -61,10 +64,25 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         Some(UndoError::AnotherCluster { .. }) => {
             say(format_args!("hint: `--any-cluster` puts the keys into this one all the same"))
         }
+        Some(UndoError::File { what: "create" | "write", .. }) => {
+            say(format_args!("hint: nothing was deleted; make room for it, or see `--no-undo`"))
+        }
         Some(_) => say(format_args!("hint: nothing was changed; `del` names the undo file that it wrote")),
         None => {}
     }
     ExitCode::from(Exit::Failure as u8)
+}
+
+/// What the system said below etcd-client and gRPC, whose own words say nothing that the error does not.
+fn root_cause(error: &Error) -> Option<String> {
+    let status: &dyn std::error::Error = match error.source.as_deref()? {
+        etcd_client::Error::GRpcStatus(status) => status,
+        etcd_client::Error::TransportError(error) => error,
+        etcd_client::Error::IoError(error) => return Some(error.to_string()),
+        _ => return None,
+    };
+    let root = std::iter::successors(status.source(), |cause| cause.source()).last()?;
+    Some(root.to_string())
 }
 
 fn of_etcd(error: &anyhow::Error) -> Option<&Error> {
@@ -82,6 +100,7 @@ fn next_step(kind: &Kind) -> &'static str {
         Kind::FutureRevision(_) => "leave out --rev to read what is there now",
         Kind::TooLarge(_) => "a request holds at most 1.5 MiB, unless the server was told otherwise",
         Kind::NoSpace => "`cargo xtask del` frees space; then compact, defragment and disarm with etcdctl",
+        Kind::AnotherCluster { .. } => "look at what is there now, and begin anew",
         Kind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` asks as a user that may",
         _ => "`cargo xtask etcd-logs` may say more",
     }
@@ -101,6 +120,16 @@ pub(crate) fn say(text: std::fmt::Arguments<'_>) {
 pub(crate) fn say_part(text: std::fmt::Arguments<'_>) {
     let mut stderr = io::stderr().lock();
     let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
+/// How many there are, of what one is called so.
+pub(crate) fn counted(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// As many keys.
+pub(crate) fn keys(count: u64) -> String {
+    counted(count, "key")
 }
 
 /// Stdout, in large writes.

@@ -126,7 +126,7 @@ fn text(runs: &[Line], unregistered: &[Unregistered], test_root: &str) -> String
         ));
     }
     for Unregistered { prefix, keys } in unregistered {
-        text.push_str(&format!("{prefix}: {keys} keys of no run\n"));
+        text.push_str(&format!("{prefix}: {} of no run\n", output::keys(*keys)));
     }
     text
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::cli::{Format, TestClean};
 use crate::confirm::{self, Question};
 use crate::context::Context;
-use crate::output::{self, Exit, Failure};
+use crate::output::{self, Exit, Failure, counted, keys};
 use crate::runs::standing;
 
 const CHANGED: &str = "it changed while it was being removed";
@@ -31,8 +31,12 @@ pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
         return plan.pretended().print(args.format);
     }
     confirm(&args, &plan, &registry)?;
-    plan.carry_out(&registry, cx).await?;
-    plan.report.print(args.format)
+    let done = plan.carry_out(&registry, cx).await;
+    // What went, went, also if it was not all.
+    if done.is_ok() || !plan.report.removed.is_empty() {
+        plan.report.print(args.format)?;
+    }
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 async fn listing(args: &TestClean, registry: &Registry) -> Result<Listing> {
@@ -183,13 +187,13 @@ fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<()> {
     if live.is_empty() {
         return Ok(());
     }
-    let examples: String = live.iter().map(|run| format!("  {}, {} keys\n", run.id, run.keys)).collect();
+    let examples: String = live.iter().map(|run| format!("  {}, {}\n", run.id, keys(run.keys))).collect();
     let what = format!("{} that may be alive, at {}", runs(live.len() as u64), registry.connection().endpoint());
     confirm::ask(&Question { what: &what, examples: &examples, yes: args.yes })
 }
 
 fn runs(count: u64) -> String {
-    if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
+    counted(count, "run")
 }
 
 impl Report {
@@ -220,12 +224,12 @@ impl Report {
             return Ok(ExitCode::SUCCESS);
         }
         let verb = if self.dry_run { "would remove" } else { "removed" };
-        let mut text = format!("{verb} {}, {} keys\n", runs(self.runs), self.keys);
-        for Removed { what, keys } in &self.removed {
-            text.push_str(&format!("  {what}: {keys} keys\n"));
+        let mut text = format!("{verb} {}, {}\n", runs(self.runs), keys(self.keys));
+        for Removed { what, keys: count } in &self.removed {
+            text.push_str(&format!("  {what}: {}\n", keys(*count)));
         }
-        for Left { what, state, why, keys } in &self.left {
-            text.push_str(&format!("left {what}, {keys} keys, {state}: {why}\n"));
+        for Left { what, state, why, keys: count } in &self.left {
+            text.push_str(&format!("left {what}, {}, {state}: {why}\n", keys(*count)));
         }
         output::text(&text)?;
         Ok(ExitCode::SUCCESS)

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::{Format, Undo};
 use crate::context::Context;
-use crate::output::{self, Base64, Progress};
+use crate::output::{self, Base64, Progress, keys};
 
 pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
     let connection = cx.connect().await?;
@@ -22,7 +22,7 @@ pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
     }
     let mut progress = Progress::new(cx.global.quiet);
     let done = restore
-        .run(|so_far| progress.draw(|| format!("{} of {} keys put back", so_far.restored, so_far.total)))
+        .run(|so_far| progress.draw(|| format!("{} of {} put back", so_far.restored, keys(so_far.total))))
         .await?;
     progress.clear();
     if args.format == Format::Json {
@@ -65,8 +65,4 @@ struct Answer<'a> {
     /// At most 1,000 of them.
     conflicts: Vec<Base64<'a>>,
     without_lease: u64,
-}
-
-fn keys(count: u64) -> String {
-    if count == 1 { "1 key".to_owned() } else { format!("{count} keys") }
 }

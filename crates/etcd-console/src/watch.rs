@@ -154,9 +154,11 @@ impl Printer {
                     printed += 1;
                 }
             }
-            Batch::Gap { from, to } => {
-                let text = format!("revisions {from} to {to} are compacted away; what differs follows");
-                self.notice(&now, "GAP", &text, serde_json::json!({ "from": from, "to": to }))?;
+            Batch::Gap { from, to, all_keys } => {
+                let follows = if *all_keys { "all keys follow, and others are gone" } else { "what differs follows" };
+                let text = format!("revisions {from} to {to} are compacted away; {follows}");
+                let json = serde_json::json!({ "from": from, "to": to, "all_keys": all_keys });
+                self.notice(&now, "GAP", &text, json)?;
             }
             Batch::Reset { was, now: is, revision } => {
                 let (was, is) = (format!("{was:016x}"), format!("{is:016x}"));

@@ -74,6 +74,8 @@ pub enum Batch {
         from: i64,
         /// The last one.
         to: i64,
+        /// Whether all keys follow, and no difference: those that do not are gone.
+        all_keys: bool,
     },
     /// The server lost its data, or another one answers; nothing told before is valid. All keys follow, up to
     /// [`Batch::Listed`].
@@ -108,6 +110,8 @@ pub enum Notice {
         from: i64,
         /// The last one.
         to: i64,
+        /// Whether all keys follow, and no difference: those that do not are gone.
+        all_keys: bool,
     },
     /// See [`Batch::Reset`].
     Reset {
@@ -274,7 +278,7 @@ fn notices(batch: Batch, namespace: &Namespace) -> VecDeque<Notice> {
         Batch::Events(events) => events.iter().filter_map(|event| relative(event.to_owned())).collect(),
         Batch::Difference(events) => events.into_iter().filter_map(relative).collect(),
         Batch::Listed { revision, keys } => [Notice::Listed { revision, keys }].into(),
-        Batch::Gap { from, to } => [Notice::Gap { from, to }].into(),
+        Batch::Gap { from, to, all_keys } => [Notice::Gap { from, to, all_keys }].into(),
         Batch::Reset { was, now, revision } => [Notice::Reset { was, now, revision }].into(),
     }
 }

@@ -17,11 +17,35 @@ fn no_server_or_a_silent_one_is_a_clear_error() {
     let hint = "`cargo xtask etcd-status` shows";
     get_from(&format!("http://{addr}")).fails(1, &["cannot connect", &addr, "no answer in time", hint]);
     drop(silent);
-    get_from(&format!("http://{addr}")).fails(3, &["cannot connect", &addr, "no etcd answers", "etcd-up"]);
+    get_from(&format!("http://{addr}")).fails(3, &["cannot connect", &addr, "no etcd answers", "because: ", "etcd-up"]);
     let mut command = program();
     let dir = tempfile::tempdir().unwrap();
     let run = finish(command.args(["--home", dir.path().to_str().unwrap(), "get", "a"]).spawn().unwrap());
     run.fails(3, &["etcd `default` is not running", "etcd-up"]);
+}
+
+#[test]
+fn what_is_no_endpoint_is_wrong_usage() {
+    for (url, why) in [("ftp://a", "it must begin with http://"), ("http://a:99999", "its port"), ("", "no endpoint")] {
+        get_from(url).fails(2, &[why, "write http://HOST:PORT"]);
+    }
+    let mut command = program();
+    let run = finish(command.env("ETCD_ENDPOINTS", "http://a:1,ftp://a").args(["get", "a"]).spawn().unwrap());
+    run.fails(2, &["`ftp://a` is no endpoint", "write http://HOST:PORT"]);
+}
+
+/// No file may become larger than half a kilobyte.
+#[test]
+fn a_disk_that_is_full_before_a_deletion_deletes_nothing_and_says_so() {
+    let cluster = Cluster::new();
+    cluster.fill("/full/", 100);
+    let del = cluster.command(&["del", "/full/", "--prefix", "--yes", "--expect-count", "100"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"]).arg(del.get_program()).args(del.get_args());
+    shell.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    finish(shell.spawn().unwrap())
+        .fails(1, &["cannot write the undo file", "because: ", "nothing was deleted", "--no-undo"]);
+    assert_eq!(cluster.count("/full/"), 100);
 }
 
 #[test]
@@ -129,8 +153,7 @@ fn a_server_that_dies_under_a_read_ends_it_with_an_error() {
     let mut child = cluster.command(&["--timeout", "2", "get", "/many/", "--prefix"]).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     out.read_line(&mut String::new()).unwrap();
-    let pid = rustix::process::Pid::from_raw(cluster.etcd.pid().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    cluster.kill();
     let lines = out.lines().map_while(Result::ok).count();
     let run = finish(child);
     // It may have had everything already; what must not be is an end in silence before that.

@@ -7,7 +7,8 @@ use etcd_sandbox::etcd_keys::{Connect, Keys};
 use etcd_sandbox::{Plan, Registry, Roots, Run, RunId};
 use tokio::runtime::Runtime;
 
-use crate::cluster::{Cluster, eventually, program};
+use crate::cluster::{Cluster, eventually, finish, program};
+use crate::slow::slow;
 
 const ROOT: &str = "/CloudChamber/v0.1/";
 const TEST_ROOT: &str = "/CloudChamber/v0.1/Test/";
@@ -125,6 +126,23 @@ fn what_is_dead_goes_and_what_lives_stays() {
     assert_eq!(runs.runtime.block_on(alive.sweep()).unwrap().keys, 3);
     assert_eq!(runs.cluster.run(&["test-clean"]).ok(), "removed 0 runs, 0 keys\n", "nothing to do is no error");
     assert_eq!((runs.cluster.count(TEST_ROOT), runs.cluster.count(&format!("{ROOT}racks/"))), (0, 1_000));
+}
+
+#[test]
+fn what_went_is_told_also_if_the_server_dies_before_all_has() {
+    let runs = Runs::new();
+    let first = runs.dead(1);
+    let second = runs.dead(20_000);
+    let endpoint = slow(&runs.cluster.etcd.endpoints()[0]);
+    let mut command = program();
+    command.args(["--home", runs.cluster.dir.path().to_str().unwrap(), "--timeout", "2", "--endpoints", &endpoint]);
+    let child = command.arg("test-clean").spawn().unwrap();
+    let left = || runs.cluster.count(&format!("{TEST_ROOT}{second}/t~1/"));
+    assert!(eventually(|| left() < 20_000));
+    runs.cluster.kill();
+    let run = finish(child);
+    assert!(run.stdout.starts_with(&format!("removed 1 run, 1 key\n  {first}: 1 key\n")), "{run:?}");
+    run.fails(3, &["no etcd answers"]);
 }
 
 #[test]

@@ -98,6 +98,11 @@ impl Cluster {
         json.trim().strip_prefix("{\"revision\":").unwrap().strip_suffix('}').unwrap().parse().unwrap()
     }
 
+    pub(crate) fn kill(&self) {
+        let pid = rustix::process::Pid::from_raw(self.etcd.pid().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
     /// Speaks to etcd's JSON gateway, for what the console has no command for.
     pub(crate) fn call(&self, path: &str, body: &str) -> String {
         let url = format!("{}/v3/{path}", self.etcd.endpoints()[0]);

@@ -12,11 +12,6 @@ use crate::slow::slow;
 
 const KEYS: u64 = 20_000;
 
-fn kill(cluster: &Cluster) {
-    let pid = Pid::from_raw(cluster.etcd.pid().cast_signed()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
-}
-
 fn del(cluster: &Cluster, endpoint: &str, count: u64) -> Command {
     let mut command = program();
     command.args(["--home", cluster.dir.path().to_str().unwrap(), "--endpoints", endpoint, "--timeout", "2"]);
@@ -99,7 +94,7 @@ fn a_server_that_dies_under_a_deletion_is_an_error_with_a_way_back() {
     cluster.fill("/d/", KEYS as u32);
     let began = std::time::Instant::now();
     let child = deleting(&cluster);
-    kill(&cluster);
+    cluster.kill();
     let killed = began.elapsed();
     let run = finish(child);
     // It waits for it for 5 s in all, not for each of its answers.
@@ -116,7 +111,7 @@ fn an_undo_file_that_is_not_finished_is_not_left_behind() {
     cluster.fill("/d/", KEYS as u32);
     let child = del(&cluster, &slow(&cluster.etcd.endpoints()[0]), KEYS).spawn().unwrap();
     assert!(eventually(|| !undo_files(&cluster).is_empty()));
-    kill(&cluster);
+    cluster.kill();
     let run = finish(child);
     // It may have been complete already, and the deletion begun.
     let said_what = run.stderr.contains("keys were deleted");
@@ -142,7 +137,7 @@ fn a_server_that_dies_under_a_watch_is_waited_for_and_said_to_be() {
     }));
     let (line, _out) = shown.join().unwrap();
     assert!(line.contains("PUT /w/a"), "{line}");
-    kill(&cluster);
+    cluster.kill();
     let (line, said) = next_line(said);
     for word in ["cannot watch `/w/` --prefix at http://", "no etcd answers", "waiting for it"] {
         assert!(line.contains(word), "{line}");

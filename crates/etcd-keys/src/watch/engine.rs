@@ -279,8 +279,8 @@ impl Engine {
             Why::Snapshot => Telling::Keys,
             Why::Quiet => Telling::Nothing,
             Why::Gap(from) => {
-                self.ready.push_back(Batch::Gap { from, to: here.revision });
                 let remembers = self.options.track && !self.known.is_overflowed();
+                self.ready.push_back(Batch::Gap { from, to: here.revision, all_keys: !remembers });
                 if !remembers {
                     self.known.clear();
                 }

@@ -16,6 +16,8 @@ pub(crate) struct Follower {
     pub(crate) events: Vec<(i64, Vec<u8>)>,
     pub(crate) differences: Vec<Event>,
     pub(crate) gaps: Vec<(i64, i64)>,
+    /// Whether they were to follow the last gap.
+    pub(crate) all_keys: bool,
     pub(crate) resets: usize,
     pub(crate) listed: usize,
     /// Keys of a listing that is under way; what is not among them at its end is gone.
@@ -47,8 +49,9 @@ impl Follower {
                     Kind::Delete => assert!(self.state.remove(&event.key).is_some(), "{:?}", event.key),
                 }
             }
-            Notice::Gap { from, to } => {
+            Notice::Gap { from, to, all_keys } => {
                 self.gaps.push((from, to));
+                self.all_keys = all_keys;
                 self.listing.clear();
             }
             Notice::Reset { .. } => {

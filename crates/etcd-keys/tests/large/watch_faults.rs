@@ -38,6 +38,7 @@ async fn after_a_compaction_the_gap_is_told_and_the_difference() {
         let [(from, to)] = follower.gaps[..] else { panic!("{:?}", follower.gaps) };
         assert!((from == seen || from == seen + 1) && to == now, "{etcd:?}: {from} to {to}");
         follower.agrees_with(&contents(&direct, "/a/").await);
+        assert_eq!(follower.all_keys, !track);
         if track {
             let deleted = follower.differences.iter().filter(|event| event.kind == Kind::Delete).count();
             assert_eq!((deleted, follower.differences.len()), (100, 102), "{etcd:?}: only what differs");
@@ -129,6 +130,7 @@ async fn keys_that_become_too_many_to_remember_under_a_difference_are_all_told()
     proxy.open();
     follower.until_listed(&mut watch).await;
     assert!(follower.gaps.len() == 2 && follower.gaps.iter().all(|gap| gap.0 >= last && gap.1 == to));
+    assert!(follower.all_keys);
     follower.agrees_with(&contents(&direct, "/a/").await);
 }
 
