@@ -71,7 +71,7 @@ impl Workspace {
     }
 
     /// Its directory; `None`: there is no workspace.
-    #[must_use]
+    #[cfg(any(test, feature = "private"))]
     pub(crate) fn dir(&self) -> Option<&Path> {
         self.dir.as_deref()
     }

@@ -40,13 +40,14 @@ fn a_helper_sees_its_arguments_its_directory_and_just_the_given_variables() {
 #[test]
 fn the_first_line_is_there_in_time_or_not_at_all() {
     let bench = Bench::new();
-    let says = |body: &str| {
-        let program = script(bench.0.path(), "helper", body);
-        first_line(program, &["--version"], bench.0.path(), &bench.env(), SHORT * 10)
+    let says = |name: &str, body: &str, patience| {
+        let program = script(bench.0.path(), name, body);
+        first_line(program, &["--version"], bench.0.path(), &bench.env(), patience)
     };
-    assert_eq!(says("echo \"$PWD $1\"; echo more").unwrap(), format!("{} --version", bench.0.path().display()));
-    assert_eq!(says("echo no; exit 1"), None);
-    assert_eq!(says("echo slow; sleep 600"), None);
+    let line = says("well", "echo \"$PWD $1\"; echo more", LONG);
+    assert_eq!(line.unwrap(), format!("{} --version", bench.0.path().display()));
+    assert_eq!(says("badly", "echo no; exit 1", LONG), None);
+    assert_eq!(says("slowly", "echo slow; sleep 600", SHORT), None);
     assert_eq!(first_line("no-such-program", &[], bench.0.path(), &bench.env(), LONG), None);
 }
 
