@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::cli::Keep;
 use crate::context::Context;
+use crate::orphans;
 use crate::output::{Exit, Failure};
 
 /// What a keeper says, a line each.
@@ -52,7 +53,10 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     let ended = match verdict {
         Verdict::Sweep => run.sweep().await?,
         Verdict::Keep => run.keep().await?,
-        Verdict::Orphaned => sweep_patiently(run, Duration::from_secs(args.patience)).await?,
+        Verdict::Orphaned => {
+            orphans::end(run.id().as_str()).await;
+            sweep_patiently(run, Duration::from_secs(args.patience)).await?
+        }
     };
     finish(cleaning).await;
     // A runner that is gone reads nothing.

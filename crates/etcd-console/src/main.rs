@@ -12,6 +12,7 @@ mod keep;
 mod keys;
 mod load;
 mod member;
+mod orphans;
 mod output;
 mod put;
 mod runs;

@@ -447,6 +447,30 @@ fn a_killed_keeper_is_replaced() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // /proc
+fn what_a_killed_runner_leaves_running_is_ended() {
+    build_console();
+    let play = Playground::new();
+    let up = play.up(&[]);
+    let mut bystander = Command::new("sleep").arg("600").env("ETCD_TEST_RUN", "another").spawn().unwrap();
+    // One that ends when it is told to, and one that is deaf.
+    let script = "sleep 600 & echo $! > pids; sh -c 'trap \"\" TERM INT; echo $$ >> pids; touch ready; \
+                  while :; do sleep 1; done' & wait";
+    let mut child = play.command(&["run", "--", "sh", "-c", script]).spawn().unwrap();
+    assert!(eventually(|| play.path("ready").exists()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let pids = fs::read_to_string(play.path("pids")).unwrap();
+    assert_eq!(pids.lines().count(), 2);
+    let is_gone = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).is_err();
+    assert!(eventually(|| pids.lines().all(is_gone)), "{pids}");
+    assert!(eventually(|| count(&up.endpoints[0], "/CloudChamber/v0.1/Test/") == 0));
+    assert!(bystander.try_wait().unwrap().is_none(), "it is none of the run's");
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+}
+
+#[test]
 fn a_killed_runner_takes_its_ephemeral_etcd_with_it() {
     let play = Playground::new();
     let running = Running::start(&play, "a", &[]);

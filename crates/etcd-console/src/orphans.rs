@@ -1,0 +1,64 @@
+//! What a runner that was killed leaves running: processes with the run's id in their environment. They are ended, so
+//! that nothing goes on without anybody, and writes under the hands of the sweep. On Linux; elsewhere nothing is done.
+
+#[cfg(target_os = "linux")]
+use std::{collections::BTreeSet, fs, os::fd::OwnedFd, path::PathBuf, time::Duration};
+
+#[cfg(target_os = "linux")]
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+#[cfg(target_os = "linux")]
+use tokio::time::Instant;
+
+/// How long they have to end by themselves; and then, once more, to be gone.
+#[cfg(target_os = "linux")]
+const GRACE: Duration = Duration::from_secs(5);
+/// How often they are looked for.
+#[cfg(target_os = "linux")]
+const PACE: Duration = Duration::from_millis(50);
+
+/// Ends all processes of a run, those that they start meanwhile included.
+#[cfg(target_os = "linux")]
+pub(crate) async fn end(run: &str) {
+    let began = Instant::now();
+    let mut told = BTreeSet::new();
+    loop {
+        let left = of_run(run);
+        if left.is_empty() || began.elapsed() > GRACE * 2 {
+            return;
+        }
+        for (pid, process) in left {
+            // It may have ended by now.
+            let _ = match began.elapsed() > GRACE {
+                true => pidfd_send_signal(process, Signal::KILL),
+                // Once: many take the second one for impatience.
+                false if told.insert(pid.as_raw_nonzero()) => pidfd_send_signal(process, Signal::TERM),
+                false => Ok(()),
+            };
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) async fn end(_: &str) {}
+
+/// Processes that have the run's id in their environment, by what names them alone. Keepers are none: a run inside this
+/// one has its own, and that has to sweep.
+#[cfg(target_os = "linux")]
+fn of_run(run: &str) -> Vec<(Pid, OwnedFd)> {
+    let variable = format!("ETCD_TEST_RUN={run}");
+    let ours = fs::read_link("/proc/self/exe").ok();
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter(|pid| *pid != getpid())
+        .filter_map(|pid| {
+            // Before it is looked at: what is signalled is what was there then.
+            let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+            let dir = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+            let environment = fs::read(dir.join("environ")).ok()?;
+            let is_of_run = environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes());
+            let is_keeper = is_of_run && fs::read_link(dir.join("exe")).ok() == ours;
+            (is_of_run && !is_keeper).then_some((pid, process))
+        })
+        .collect()
+}
