@@ -1,17 +1,10 @@
 //! This workspace's own arguments, beside those of the commands that it mounts. Declares; does nothing.
 
-use clap::{Parser, Subcommand};
-use etcd_xtask::{ABOUT, Forwarded, Global, LONG_ABOUT};
+use clap::Subcommand;
+use etcd_xtask::Forwarded;
 
-#[derive(Debug, Parser)]
-#[command(name = "xtask", bin_name = "cargo xtask", about = ABOUT, long_about = LONG_ABOUT)]
-#[command(version, max_term_width = 100, arg_required_else_help = true)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) global: Global,
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
+/// The whole command line.
+pub(crate) type Cli = etcd_xtask::Cli<Command>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

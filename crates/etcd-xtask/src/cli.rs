@@ -11,10 +11,10 @@ use semver::Version;
 use crate::protoc::Effort;
 
 /// What a command line with these commands is for, in a line.
-pub const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";
+pub(crate) const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";
 
 /// [`ABOUT`], with what holds for all commands: settings and exit codes.
-pub const LONG_ABOUT: &str = "\
+pub(crate) const LONG_ABOUT: &str = "\
 A real etcd for development and tests, from nothing but a Rust toolchain.
 
 Settings come from flags, else the environment (ETCDBINPATH, ETCDINSTANCE, ETCDNODEADDR, ETCDPORTCLNT, \
@@ -23,15 +23,17 @@ ETCDPORTPEER, ETCDDATA), else `[workspace.metadata.etcd]` of Cargo.toml, else de
 Exit codes: 0 done; 1 failed; 2 wrong arguments or settings; 3 no etcd is running; 4 refused to destroy \
 something; 130 interrupted. `test`, `run` and `etcdctl` exit with the code of what they run.";
 
-/// A command line of these commands and no others.
+/// A command line: of these commands, or of a workspace's own around them.
 #[derive(Debug, Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask", about = ABOUT, long_about = LONG_ABOUT)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
-pub(crate) struct Cli {
+pub struct Cli<C: Subcommand = Command> {
+    /// What every command takes.
     #[command(flatten)]
-    pub(crate) global: Global,
+    pub global: Global,
+    /// The command.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub command: C,
 }
 
 /// Arguments that every command takes.

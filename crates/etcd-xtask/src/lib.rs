@@ -13,17 +13,7 @@
 //! or, with commands of its own beside these:
 //!
 //! ```no_run
-//! use clap::Parser;
-//! use etcd_xtask::{Exit, Global};
-//!
-//! #[derive(Parser)]
-//! #[command(name = "xtask", about = etcd_xtask::ABOUT, long_about = etcd_xtask::LONG_ABOUT)]
-//! struct Cli {
-//!     #[command(flatten)]
-//!     global: Global,
-//!     #[command(subcommand)]
-//!     command: Command,
-//! }
+//! use etcd_xtask::{Cli, Exit};
 //!
 //! #[derive(clap::Subcommand)]
 //! enum Command {
@@ -34,9 +24,9 @@
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     let cli = etcd_xtask::parse::<Cli>();
+//!     let cli = etcd_xtask::parse::<Cli<Command>>();
 //!     etcd_xtask::in_workspace(&cli.global, |cx| match &cli.command {
-//!         Command::Etcd(command) => command.run::<Cli>(cx),
+//!         Command::Etcd(command) => command.run::<Cli<Command>>(cx),
 //!         Command::Hello => {
 //!             println!("hello from {}", cx.workspace.display());
 //!             Ok(Exit::SUCCESS)
@@ -80,8 +70,7 @@ use clap::{CommandFactory, Parser};
 use etcd_local::Env;
 
 pub use crate::advice::Failure;
-use crate::cli::Cli;
-pub use crate::cli::{ABOUT, Answer, Command, Format, Forwarded, Global, LONG_ABOUT};
+pub use crate::cli::{Answer, Cli, Command, Format, Forwarded, Global};
 pub use crate::context::Context;
 pub use crate::exit::Exit;
 
