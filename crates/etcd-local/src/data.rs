@@ -29,6 +29,12 @@ pub(crate) struct Marker {
     pub(crate) newest_version: Option<Version>,
 }
 
+impl Marker {
+    pub(crate) fn is_owned_by(&self, owner: &Path) -> bool {
+        self.owner == owner
+    }
+}
+
 /// A directory that etcd may use as `--data-dir`.
 #[derive(Debug)]
 pub(crate) struct DataDir {
@@ -173,7 +179,7 @@ impl DataDir {
         Ok(lock::is_held(&db).map_err(cannot("probe the lock of", &db))?)
     }
 
-    fn save(&self) -> Result<(), DataError> {
+    pub(crate) fn save(&self) -> Result<(), DataError> {
         let Some(marker) = &self.marker else { return Ok(()) };
         let text = serde_json::to_vec_pretty(marker).map_err(io::Error::other);
         let write = |text: Vec<u8>| file::replace(&self.path.join(MARKER), &text);
@@ -182,7 +188,7 @@ impl DataDir {
 
     /// Whether `owner`, an instance directory, may wipe it.
     pub(crate) fn is_owned_by(&self, owner: &Path) -> bool {
-        self.marker.as_ref().is_some_and(|marker| marker.owner == owner)
+        self.marker.as_ref().is_some_and(|marker| marker.is_owned_by(owner))
     }
 
     /// Takes the data away, in one step, to a name beside it that [`Trash`] knows; whoever looks afterwards

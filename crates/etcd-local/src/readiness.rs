@@ -36,9 +36,7 @@ pub(crate) fn probe(client_url: &str, peer_url: &str, expected: Option<ClusterId
 }
 
 fn ask(client_url: &str, peer_url: &str, expected: Option<ClusterId>) -> Result<Probe, String> {
-    let members = get(&format!("{peer_url}/members"))?;
-    let header = members.header("x-etcd-cluster-id").ok_or("the peer port answers, but not as etcd does")?;
-    let cluster_id = header.parse().map_err(|_| "the peer port answers with a cluster id that is none")?;
+    let cluster_id = cluster_id(peer_url)?;
     if expected.is_some_and(|expected| expected != cluster_id) {
         return Ok(Probe::Foreign(cluster_id));
     }
@@ -49,6 +47,13 @@ fn ask(client_url: &str, peer_url: &str, expected: Option<ClusterId>) -> Result<
         return Ok(Probe::NotYet(format!("not healthy: {}", health.reason.unwrap_or_default())));
     }
     Ok(Probe::Ready { cluster_id, version: server_version(client_url)? })
+}
+
+/// The cluster of whatever etcd answers on a peer URL.
+pub(crate) fn cluster_id(peer_url: &str) -> Result<ClusterId, String> {
+    let members = get(&format!("{peer_url}/members"))?;
+    let header = members.header("x-etcd-cluster-id").ok_or("the peer port answers, but not as etcd does")?;
+    Ok(header.parse().map_err(|_| "the peer port answers with a cluster id that is none")?)
 }
 
 /// The version of whatever etcd answers on a client URL.

@@ -1,10 +1,9 @@
 //! What is true of an instance now: the lock says whether a server lives, the system says which process
 //! holds it, the record adds what they cannot tell. Changes nothing but the record.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use semver::Version;
@@ -178,7 +177,7 @@ impl Instance {
     }
 
     /// The live processes of this instance. Where the system shows who has our lock, that is the proof;
-    /// elsewhere it is the recorded identity, or our program listening on our port while the lock is held.
+    /// elsewhere it is the recorded identity, or our member listening on our port while the lock is held.
     fn processes(&self, record: Option<&Record>) -> Result<Vec<Running>, ObserveError> {
         let lock_path = self.member_lock();
         if let Some(pids) = os::holders(&lock_path) {
@@ -194,18 +193,25 @@ impl Instance {
         Ok(self.listener(record).into_iter().collect())
     }
 
+    /// Who listens on our peer port, if the cluster id proves that it is our member: somebody who only looks has the lock
+    /// for a moment, too, and another workspace may have the port by now.
     fn listener(&self, record: Option<&Record>) -> Option<Running> {
-        let configured = match self.builder.settings.port {
-            Port::Fixed(port) => Some(SocketAddr::new(self.builder.settings.host, port)),
+        let configured = || match self.peer_port() {
+            Port::Fixed(port) => Some(format!("http://{}", SocketAddr::new(self.builder.settings.host, port))),
             Port::Auto => None,
         };
-        let recorded = record.and_then(|record| record.endpoints.first()?.strip_prefix("http://")?.parse().ok());
-        let running = Running::with_pid(os::listener(recorded.or(configured)?)?).ok()??;
-        let is_etcd = match record {
-            Some(record) => same_file(&running.identity.exe, &record.binary),
-            None => running.identity.exe.file_stem().is_some_and(|name| name == "etcd"),
+        let peer_url = record.map(|record| record.peer_url.clone()).or_else(configured)?;
+        let ours = match record {
+            Some(record) => record.cluster_id?,
+            None => {
+                let data = DataDir::find(&self.data_dir()).ok().flatten()?;
+                data.marker.filter(|marker| marker.is_owned_by(&self.dir))?.cluster_id?
+            }
         };
-        is_etcd.then_some(running)
+        if readiness::cluster_id(&peer_url).ok()? != ours {
+            return None;
+        }
+        Running::with_pid(os::listener(peer_url.strip_prefix("http://")?.parse().ok()?)?).ok()?
     }
 
     /// The record, if it is of this server. One that is lost, or that says something else than the server's own
@@ -277,6 +283,61 @@ pub(super) fn probe(record: &Record) -> Probe {
     }
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
-    a == b || matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::{Builder, Env, Settings};
+
+    /// A peer port of a cluster with this id, by this process.
+    fn peer(cluster_id: &'static str) -> SocketAddr {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in socket.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4096]);
+                let head = format!("HTTP/1.1 200 OK\r\nX-Etcd-Cluster-Id: {cluster_id}\r\nContent-Length: 2\r\n\r\n[]");
+                let _ = stream.write_all(head.as_bytes());
+            }
+        });
+        addr
+    }
+
+    #[test]
+    fn a_listener_counts_only_if_its_cluster_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let addr = peer("000000000000002a");
+        let settings = Settings { peer_port: Some(Port::Fixed(addr.port())), ..Settings::default() };
+        let instance =
+            Builder::with_settings(Env::empty(dir.path()), dir.path(), settings).instance("default").unwrap();
+        let pid = |record: Option<&Record>| instance.listener(record).map(|running| running.identity.pid);
+        let record = |cluster_id: Option<u64>| Record {
+            schema: state::SCHEMA,
+            instance: "default".to_owned(),
+            endpoints: vec![format!("http://{addr}")],
+            peer_url: format!("http://{addr}"),
+            member: "m".to_owned(),
+            version: Version::new(3, 7, 2),
+            binary: std::env::current_exe().unwrap(),
+            data_dir: instance.data_dir(),
+            log: instance.log(),
+            cluster_id: cluster_id.map(crate::ClusterId),
+            pids: Vec::new(),
+            process: None,
+            ready_ms: None,
+        };
+        assert_eq!(pid(Some(&record(Some(42)))), Some(std::process::id()));
+        assert_eq!(pid(Some(&record(Some(43)))), None);
+        assert_eq!(pid(Some(&record(None))), None);
+        // Without a record the data says whose it is.
+        assert_eq!(pid(None), None);
+        let mut data = DataDir::find_or_create(&instance.data_dir(), &instance.dir).unwrap();
+        data.claim(&format!("http://{addr}"), &Version::new(3, 7, 2)).unwrap();
+        assert_eq!(pid(None), None);
+        data.marker.as_mut().unwrap().cluster_id = Some(crate::ClusterId(42));
+        data.save().unwrap();
+        assert_eq!(pid(None), Some(std::process::id()));
+    }
 }

@@ -335,7 +335,7 @@ impl Instance {
         self.builder.settings.port == Port::Auto || self.peer_port() == Port::Auto
     }
 
-    fn peer_port(&self) -> Port {
+    pub(super) fn peer_port(&self) -> Port {
         let settings = &self.builder.settings;
         settings.peer_port.unwrap_or(match settings.port {
             Port::Auto => Port::Auto,
