@@ -18,6 +18,7 @@ pub(crate) use super::unix::{
     Server, Tie, create_private_dir, free_space, host_name, is_ours, open_exclusive, spawn_server, sync_dir,
 };
 use crate::process::Identity;
+use crate::wait::Deadline;
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -65,14 +66,16 @@ impl Process {
 
     /// Waits for the end at most this long. A zombie has ended.
     pub(crate) fn ended_within(&self, patience: Duration) -> io::Result<bool> {
-        let timeout = Timespec {
-            tv_sec: patience.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: patience.subsec_nanos().into(),
-        };
-        match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
-            Ok(ready) => Ok(ready > 0),
-            Err(Errno::INTR) => Ok(false),
-            Err(error) => Err(error.into()),
+        let deadline = Deadline::after(patience);
+        loop {
+            let left = deadline.remaining();
+            let timeout =
+                Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::INTR) => {} // a signal of ours says nothing of the process
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
