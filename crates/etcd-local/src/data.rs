@@ -301,6 +301,10 @@ mod tests {
         fs::write(&file, "precious").unwrap();
         assert!(matches!(DataDir::find(&file), Err(DataError::NotADirectory(_))));
         assert!(matches!(DataDir::find(dir.path()), Err(DataError::NotEtcds(_))));
+        let theirs = dir.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        fs::write(theirs.join(".tmp-x"), "precious").unwrap();
+        assert!(matches!(DataDir::find(&theirs), Err(DataError::NotEtcds(_))));
         #[cfg(unix)]
         {
             let link = dir.path().join("link");

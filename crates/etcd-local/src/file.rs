@@ -53,7 +53,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// How files begin that [`replace`] has not finished.
-pub(crate) const SCRATCH: &str = ".tmp-";
+pub(crate) const SCRATCH: &str = ".etcd-local-tmp-";
 
 /// Removes what a [`replace`] that was killed left in `dir`. Its caller sees to it that nobody is at work there.
 pub(crate) fn remove_scratch(dir: &Path) {
@@ -93,9 +93,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         replace(&path("file"), b"whole").unwrap();
-        std::fs::write(path(".tmp-a1b2c3"), "hal").unwrap();
-        std::fs::create_dir(path(".tmp-mine")).unwrap();
+        std::fs::write(path(".etcd-local-tmp-a1b2c3"), "hal").unwrap();
+        std::fs::create_dir(path(".etcd-local-tmp-mine")).unwrap();
+        std::fs::write(path(".tmp-a1b2c3"), "theirs").unwrap();
         remove_scratch(dir.path());
-        assert!(path("file").exists() && path(".tmp-mine").exists() && !path(".tmp-a1b2c3").exists());
+        assert!(["file", ".etcd-local-tmp-mine", ".tmp-a1b2c3"].iter().all(|name| path(name).exists()));
+        assert!(!path(".etcd-local-tmp-a1b2c3").exists());
     }
 }

@@ -327,7 +327,7 @@ fn a_command_that_was_killed_while_it_wrote_leaves_no_scratch_file() {
     let play = Playground::new();
     play.up(&[]);
     play.xtask(&["etcd-down"]).ok();
-    let scratch = [".etcd/default/.tmp-a1b2c3", ".etcd/default/data/.tmp-a1b2c3"].map(|name| play.path(name));
+    let scratch = ["", "data/"].map(|dir| play.path(&format!(".etcd/default/{dir}.etcd-local-tmp-a1b2c3")));
     scratch.iter().for_each(|path| fs::write(path, "hal").unwrap());
     play.up(&[]);
     assert!(!scratch.iter().any(|path| path.exists()));

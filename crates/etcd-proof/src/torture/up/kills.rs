@@ -135,5 +135,5 @@ fn nothing_scratched(instance: &Path) -> Result<()> {
 fn scratch_in(dir: &Path) -> Result<Vec<String>> {
     let names = fs::read_dir(dir).with_context(|| format!("cannot list `{}`", dir.display()))?;
     let names = names.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    Ok(names.filter(|name| name.starts_with(".tmp") || name.contains(".wiped-")).collect())
+    Ok(names.filter(|name| name.starts_with(".etcd-local-tmp-") || name.contains(".wiped-")).collect())
 }
