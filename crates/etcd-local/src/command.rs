@@ -20,7 +20,7 @@ use crate::wait::{self, Deadline};
 const OUTPUT_LIMIT: u64 = 16 << 20;
 /// How often a silent helper is looked at: whether it ended while something else keeps its pipe open.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long the pipe of a helper that has ended must be silent before nothing more is expected of it.
+/// How long the stdout of a helper that has ended must be silent before nothing more is expected of it.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long a program that was just written may still be open for writing in a child that another thread forked.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
@@ -182,29 +182,29 @@ impl Helper {
         let deadline = Deadline::after(patience);
         let mut running = self.start()?;
         let pieces = running.drain().map_err(|source| self.unusable(source))?;
-        let (mut tail, mut received, mut silent) = (Tail::default(), 0_u64, Duration::ZERO);
+        let (mut tail, mut received, mut silence) = (Tail::default(), 0_u64, None);
         loop {
-            let piece = pieces.recv_timeout(LOOK.min(deadline.remaining()));
-            silent = if piece.is_ok() || !running.has_ended() { Duration::ZERO } else { silent + LOOK };
-            match piece {
+            match pieces.recv_timeout(LOOK.min(deadline.remaining())) {
                 Ok(Piece::Out(bytes)) => {
                     received = received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                     if received > limit {
                         return Err(CommandError::TooMuchOutput { command: self.line(), limit });
                     }
                     sink(&bytes).map_err(|source| self.unusable(source))?;
+                    silence = silence.filter(|_| deadline.expired());
                 }
                 Ok(Piece::Err(bytes)) => tail.push(&bytes),
-                // It is gone and its pipe is silent: a grandchild holds it open, whose output nobody asked for. On a busy
-                // machine it may be our own reader that did not get its turn yet.
-                Err(RecvTimeoutError::Timeout) if running.has_ended() && (silent >= SILENCE || deadline.expired()) => {
-                    break;
-                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            running.look().map_err(|source| self.unusable(source))?;
-            if deadline.expired() && !running.has_ended() {
+            let has_ended = running.look().map_err(|source| self.unusable(source))?.is_some();
+            // It is gone and prints no answer any more: a grandchild holds its pipes open, whose output nobody asked for. On
+            // a busy machine it may be our own reader that did not get its turn yet.
+            let is_over = match has_ended {
+                true => silence.get_or_insert_with(|| Deadline::after(SILENCE)).expired(),
+                false => deadline.expired(),
+            };
+            if is_over {
                 break;
             }
         }

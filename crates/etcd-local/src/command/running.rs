@@ -26,10 +26,6 @@ impl Running {
         Ok(running)
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.status.is_some()
-    }
-
     pub(super) fn look(&mut self) -> io::Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;

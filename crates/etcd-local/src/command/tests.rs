@@ -164,6 +164,15 @@ fn a_grandchild_that_keeps_the_pipe_is_not_waited_for() {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_grandchild_that_complains_for_ever_is_not_waited_for() {
+    // It ends when nobody reads any more.
+    let bench = Bench::new();
+    let output = bench.helper("(while echo no; do sleep 0.02; done) >&2 & echo done").run(LONG).unwrap();
+    assert_eq!(output.stdout, b"done\n");
+}
+
 #[test]
 fn a_program_that_is_still_open_for_writing_is_started_once_it_is_closed() {
     let bench = Bench::new();
