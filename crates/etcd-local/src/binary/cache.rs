@@ -106,7 +106,8 @@ impl Cache {
         Slot { root: self.root.clone(), tool, version: version.clone(), platform: platform.name(tool) }
     }
 
-    /// What is installed for a platform, lowest version first. A cache that does not exist is empty.
+    /// What is installed for a platform, lowest version first. A cache that does not exist is empty, and a version whose
+    /// program somebody removed, a virus scanner perhaps, is not installed any more.
     pub(super) fn installed(&self, tool: Tool, platform: Platform) -> Result<Vec<Installed>, CacheError> {
         let dir = self.root.join(tool.to_string());
         let entries = match std::fs::read_dir(&dir) {
@@ -120,6 +121,7 @@ impl Cache {
             let version = name.to_str().and_then(|name| Version::parse(name).ok());
             found.extend(version.and_then(|version| self.slot(tool, &version, platform).read()));
         }
+        found.retain(|installed: &Installed| installed.path.exists());
         found.sort_by(|one, other| one.version.cmp(&other.version));
         Ok(found)
     }

@@ -216,6 +216,18 @@ fn one_in_the_cache_that_was_changed_is_never_run() {
 }
 
 #[test]
+fn one_that_was_removed_from_the_cache_is_not_installed() {
+    let bench = Bench::new();
+    let other = bench.put_into_cache("3.6.0");
+    std::fs::remove_file(bench.put_into_cache("3.6.1")).unwrap();
+    assert_eq!(bench.find("^3.6").unwrap().path, other);
+    assert_eq!(bench.binaries(bench.env()).installed().unwrap().len(), 1);
+    // What nothing else satisfies is installed again, if it can be.
+    let error = bench.find("3.6.1").unwrap_err();
+    assert!(matches!(error, FindError::Nothing { .. }), "{error}");
+}
+
+#[test]
 fn from_path_nothing_is_installed() {
     let bench = Bench::new();
     let path = etcd(&bench.dir("path-two"), "3.6.1");
