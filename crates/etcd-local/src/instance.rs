@@ -42,8 +42,9 @@ pub fn create_home(workspace: &Path) -> Result<PathBuf, PathError> {
 /// An instance's name is a directory's name on every system, and nothing that needs quoting.
 pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     const RESERVED: [&str; 5] = ["con", "prn", "aux", "nul", "conin$"]; // Windows' devices
-    let is_device = RESERVED.contains(&name)
-        || ["com", "lpt"].iter().any(|device| name.strip_prefix(device).is_some_and(|n| n.len() == 1 && n != "0"));
+    let stem = name.split('.').next().unwrap_or(name); // which also counts with anything after a dot
+    let is_device = RESERVED.contains(&stem)
+        || ["com", "lpt"].iter().any(|device| stem.strip_prefix(device).is_some_and(|n| n.len() == 1 && n != "0"));
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     if starts_well && name.len() <= 40 && name.chars().all(plain) && !name.ends_with('.') && !is_device {
@@ -149,10 +150,27 @@ mod tests {
 
     #[test]
     fn names_are_plain_directory_names() {
-        for good in ["default", "a", "ci-3.5", "0", "x_y"] {
+        for good in ["default", "a", "ci-3.5", "0", "x_y", "console.1", "x.con"] {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "a\\b", "-x", "A", "nul", "com1", "a b", "ü", "x.", &"x".repeat(41)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\\b",
+            "-x",
+            "A",
+            "nul",
+            "nul.txt",
+            "con.1",
+            "com1",
+            "lpt9.x.y",
+            "a b",
+            "ü",
+            "x.",
+            &"x".repeat(41),
+        ] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
     }
