@@ -25,6 +25,8 @@ use crate::process::Lifetime;
 const PREFIX: &str = "etcd-ephemeral-";
 /// In each of them: held by the owner as long as it lives.
 const OWNER_LOCK: &str = "owner.lock";
+/// Its name until it is locked.
+const DRAFT_LOCK: &str = ".owner.lock";
 /// In each of them: held by the server as long as it lives.
 const MEMBER_LOCK: &str = "member.lock";
 
@@ -98,9 +100,7 @@ impl Ephemeral {
         let temp = builder.env.temp_dir();
         sweep(temp);
         let binary = builder.binaries().find(&builder.settings.wanted)?;
-        let dir =
-            tempfile::Builder::new().prefix(PREFIX).tempdir_in(temp).map_err(cannot("create a directory in", temp))?;
-        let owner = claim(dir.path()).map_err(cannot("lock", dir.path()))?;
+        let (dir, owner) = make_dir(temp)?;
         let mut data = DataDir::find_or_create(&dir.path().join("data"), dir.path())?;
         let log = dir.path().join("etcd.log");
         let failed = FailedLaunch::reading(&log);
@@ -206,6 +206,25 @@ impl Drop for Ephemeral {
     }
 }
 
+/// A directory that we hold. One that a sweeper took before we held it is replaced by another.
+fn make_dir(temp: &Path) -> Result<(tempfile::TempDir, Lock), PathError> {
+    let mut attempts_left = 5;
+    loop {
+        let dir =
+            tempfile::Builder::new().prefix(PREFIX).tempdir_in(temp).map_err(cannot("create a directory in", temp))?;
+        match claim(dir.path()) {
+            Ok(lock) => return Ok((dir, lock)),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy)
+                    && attempts_left > 0 =>
+            {
+                attempts_left -= 1;
+            }
+            Err(error) => return Err(cannot("lock", dir.path())(error)),
+        }
+    }
+}
+
 /// Makes the directory recognisably ours, and held: the lock has its name only once it is locked, so that
 /// no sweeper ever finds it free while its owner lives.
 fn claim(dir: &Path) -> io::Result<Lock> {
@@ -213,7 +232,7 @@ fn claim(dir: &Path) -> io::Result<Lock> {
         // Created and locked are one step here, and what is locked cannot be renamed.
         return Ok(Lock::try_acquire(&dir.join(OWNER_LOCK))?.ok_or(io::ErrorKind::ResourceBusy)?);
     }
-    let (draft, path) = (dir.join(".owner.lock"), dir.join(OWNER_LOCK));
+    let (draft, path) = (dir.join(DRAFT_LOCK), dir.join(OWNER_LOCK));
     let lock = Lock::try_acquire(&draft)?.ok_or(io::ErrorKind::ResourceBusy)?;
     std::fs::rename(draft, path)?;
     Ok(lock)
@@ -226,8 +245,19 @@ pub(crate) fn sweep(temp: &Path) {
         let dir = entry.path();
         if is_orphan(&dir).unwrap_or(false) {
             let _ = std::fs::remove_dir_all(&dir);
+        } else if is_unclaimed(&dir).unwrap_or(false) {
+            // Nothing that comes into being meanwhile goes with it, and its owner, if there is one, makes another.
+            let _ = std::fs::remove_file(dir.join(DRAFT_LOCK));
+            let _ = std::fs::remove_dir(&dir);
         }
     }
+}
+
+/// Whether its owner was killed before it could claim it, or is about to claim it.
+fn is_unclaimed(dir: &Path) -> io::Result<bool> {
+    let metadata = std::fs::symlink_metadata(dir)?;
+    let ours = metadata.is_dir() && os::is_ours(&metadata);
+    Ok(ours && !dir.join(OWNER_LOCK).exists() && !lock::is_held(&dir.join(DRAFT_LOCK))?)
 }
 
 fn is_orphan(dir: &Path) -> io::Result<bool> {
@@ -242,6 +272,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_owner_whose_directory_is_swept_makes_another() {
+        let temp = tempfile::tempdir().unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    sweep(temp.path());
+                }
+            });
+            let made: Vec<_> = (0..50).map(|_| make_dir(temp.path())).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            for (dir, _lock) in made.into_iter().map(Result::unwrap) {
+                assert!(dir.path().join(OWNER_LOCK).exists());
+            }
+        });
+    }
+
+    #[test]
     fn only_what_nobody_owns_is_swept() {
         let temp = tempfile::tempdir().unwrap();
         let make = |name: &str| {
@@ -253,12 +301,17 @@ mod tests {
         let (draft, other) = (make("etcd-ephemeral-draft"), make("other"));
         let owner = claim(&held).unwrap();
         drop(claim(&free).unwrap());
-        std::fs::write(draft.join(".owner.lock"), "").unwrap();
+        let drafted = Lock::try_acquire(&draft.join(DRAFT_LOCK)).unwrap();
+        let (killed, empty, full) =
+            (make("etcd-ephemeral-killed"), make("etcd-ephemeral-empty"), make("etcd-ephemeral-full"));
+        std::fs::write(killed.join(DRAFT_LOCK), "").unwrap();
+        std::fs::write(full.join("precious"), "").unwrap();
         drop(claim(&other).unwrap());
         sweep(temp.path());
         assert!(held.exists() && draft.exists() && other.exists() && !free.exists());
-        drop(owner);
+        assert!(!killed.exists() && !empty.exists() && full.exists());
+        drop((owner, drafted));
         sweep(temp.path());
-        assert!(!held.exists());
+        assert!(!held.exists() && !draft.exists());
     }
 }
