@@ -49,7 +49,7 @@ pub use self::wanted::{NotARoute, NotWanted, Route, Wanted};
 pub use crate::command::CommandError;
 
 /// How long another process may take to install what we want too: as long as its slowest helper.
-const LOCK_PATIENCE: Duration = Duration::from_secs(600);
+const LOCK_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// A program that this library can install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -285,7 +285,7 @@ impl fmt::Display for Holder {
         match (self.pid, &self.exe) {
             (Some(pid), Some(exe)) => write!(f, "pid {pid} ({})", exe.display())?,
             (Some(pid), None) => write!(f, "pid {pid}")?,
-            (None, _) => f.write_str("another user's process")?,
+            (None, _) => f.write_str("a process that cannot be seen")?,
         }
         match &self.etcd {
             Some(version) => write!(f, ", an etcd {version} that this instance did not start"),

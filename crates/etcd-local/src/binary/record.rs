@@ -1,5 +1,5 @@
 //! `install.json`: what a directory of the cache holds, and how to tell that it still is what was installed.
-//! Never says intact of a file whose content may have changed.
+//! A file of the same size and time is believed; any other is hashed.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
