@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use etcd_keys::Connection;
 use etcd_keys::KeyRange;
-use etcd_keys::pages::{self, Page, Pages};
+use etcd_keys::kv;
+use etcd_keys::pages::{Page, Pages};
 use serde::Serialize;
 
 use crate::cli::{Format, Get};
@@ -52,7 +53,9 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
 }
 
 async fn count(args: &Get, connection: &Connection, range: &KeyRange) -> Result<ExitCode> {
-    let (count, revision) = pages::count(connection, range, args.rev.unwrap_or(0)).await?;
+    let asked = args.rev.unwrap_or(0);
+    let counted = connection.all_keys().send(kv::Get::new(range).count_only().revision(asked)).await?;
+    let (count, revision) = (counted.count, if asked > 0 { asked } else { counted.revision });
     match args.format {
         Format::Text => output::text(&format!("{count}\n"))?,
         Format::Json => output::json(&serde_json::json!({ "count": count, "header": { "revision": revision } }))?,

@@ -16,7 +16,7 @@ impl Keys {
         let range = match (&self.range_end, self.prefix, self.from_key) {
             (Some(end), _, _) => KeyRange::between(key, bytes(end)?),
             (None, true, _) => KeyRange::prefix(key),
-            (None, _, true) => KeyRange::from(key),
+            (None, _, true) => KeyRange::from_key(key),
             (None, false, false) if key.is_empty() => {
                 return Err(usage("the key is empty", "`\"\" --prefix` means all keys"));
             }

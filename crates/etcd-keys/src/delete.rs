@@ -81,12 +81,6 @@ impl Deletion {
         Ok(self)
     }
 
-    /// What is deleted.
-    #[must_use]
-    pub fn preview(&self) -> &Preview {
-        &self.preview
-    }
-
     /// How far it is. Should a chunk's answer have been lost, its keys count as kept.
     #[must_use]
     pub fn progress(&self) -> Progress {

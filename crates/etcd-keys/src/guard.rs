@@ -36,22 +36,6 @@ pub enum Refusal {
     NotTestData(Prefix),
 }
 
-/// A refusal that was not overcome.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{refusal}{}", said(*forced, *count))]
-pub struct Refused {
-    /// Why the range is refused.
-    pub refusal: Refusal,
-    /// The count that was given to force it.
-    pub forced: Option<u64>,
-    /// The count that there is.
-    pub count: u64,
-}
-
-fn said(forced: Option<u64>, count: u64) -> String {
-    forced.map_or_else(String::new, |forced| format!("; forced for {forced} keys, but there are {count}"))
-}
-
 /// A prefix without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(Vec<u8>);
@@ -87,18 +71,6 @@ impl Guard {
         }
         let straddles = self.root.touches(&span) && !self.root.holds(&span);
         straddles.then(|| Refusal::StraddlesRoot(self.root.prefix()))
-    }
-
-    /// Whether a range of `count` keys may be deleted; what is refused may be if it was forced for exactly as
-    /// many keys as there are.
-    ///
-    /// # Errors
-    /// The refusal.
-    pub fn check(&self, range: &KeyRange, count: u64, forced: Option<u64>) -> Result<(), Refused> {
-        match self.refusal(range) {
-            Some(refusal) if forced != Some(count) => Err(Refused { refusal, forced, count }),
-            _ => Ok(()),
-        }
     }
 
     /// Whether a range is test data alone: wholly below the test root, and nothing of it protected. There is
@@ -207,9 +179,9 @@ mod tests {
             KeyRange::prefix("/Cloud"),
             KeyRange::prefix(ROOT),
             KeyRange::prefix("/CloudChamber/v0.1/"),
-            KeyRange::from("\0"),
-            KeyRange::from(""),
-            KeyRange::from("/CloudChamber/v0.1/Users/5"),
+            KeyRange::from_key("\0"),
+            KeyRange::from_key(""),
+            KeyRange::from_key("/CloudChamber/v0.1/Users/5"),
             KeyRange::between("", "z"),
             KeyRange::between("/C", "a"),
             KeyRange::between("/CloudChamber/v0.1/", "/CloudChamber/v0.10"),
@@ -250,21 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn force_needs_the_exact_count() {
-        let range = KeyRange::prefix(ROOT);
-        assert!(guard().check(&range, 7, None).is_err() && guard().check(&range, 7, Some(6)).is_err());
-        assert_eq!(guard().check(&range, 7, Some(7)), Ok(()));
-        let words = guard().check(&KeyRange::all(), 7, Some(6)).unwrap_err().to_string();
-        assert_eq!(words, "it would take all keys; forced for 6 keys, but there are 7");
-    }
-
-    #[test]
     fn test_data_is_below_the_test_root_and_nowhere_else() {
         let ours = |range: KeyRange| guard().check_test_data(&range).is_ok();
         assert!(ours(KeyRange::prefix("/CloudChamber/v0.1/Test/")));
         assert!(ours(KeyRange::prefix("/CloudChamber/v0.1/Test/run/a")));
         assert!(!ours(KeyRange::prefix("/CloudChamber/v0.1/Test")), "holds /Testament");
-        assert!(!ours(KeyRange::from("/CloudChamber/v0.1/Test/a")));
+        assert!(!ours(KeyRange::from_key("/CloudChamber/v0.1/Test/a")));
         assert!(!ours(KeyRange::prefix(ROOT)) && !ours(KeyRange::all()) && !ours(KeyRange::key("/a")));
     }
 
@@ -278,7 +241,7 @@ mod tests {
         (0..4_usize, key.clone(), key).prop_map(|(kind, a, b)| match kind {
             0 => KeyRange::key(a),
             1 => KeyRange::prefix(a),
-            2 => KeyRange::from(a),
+            2 => KeyRange::from_key(a),
             _ => KeyRange::between(a, b),
         })
     }

@@ -71,7 +71,7 @@ impl Namespace {
             None => match KeyRange::prefix(&*self.prefix).end() {
                 Some(end) => KeyRange::between(start, end),
                 None if self.prefix.is_empty() && range.start().is_empty() => KeyRange::all(),
-                None => KeyRange::from(start),
+                None => KeyRange::from_key(start),
             },
         }
     }
@@ -105,13 +105,13 @@ mod tests {
     fn ranges_end_with_the_namespace() {
         let namespace = Namespace::new("/a/");
         assert_eq!(namespace.range(), KeyRange::between("/a/\0", "/a0"));
-        assert_eq!(namespace.to_full(&KeyRange::from("k")), KeyRange::between("/a/k", "/a0"));
+        assert_eq!(namespace.to_full(&KeyRange::from_key("k")), KeyRange::between("/a/k", "/a0"));
         assert_eq!(namespace.to_full(&KeyRange::prefix(*b"\xff")), KeyRange::between(*b"/a/\xff", "/a0"));
         assert_eq!(namespace.to_full(&KeyRange::prefix(*b"k\xff")), KeyRange::between(*b"/a/k\xff", "/a/l"));
         assert_eq!(namespace.to_full(&KeyRange::key("k")), KeyRange::key("/a/k"));
         assert_eq!(namespace.range().to_string(), "all below `/a/`");
         assert_eq!(Namespace::new("").range(), KeyRange::all());
-        assert_eq!(Namespace::new(b"\xff\xff").range(), KeyRange::from(*b"\xff\xff\0"));
+        assert_eq!(Namespace::new(b"\xff\xff").range(), KeyRange::from_key(*b"\xff\xff\0"));
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
     fn range() -> impl Strategy<Value = KeyRange> {
         prop_oneof![
             bytes().prop_map(KeyRange::key),
-            bytes().prop_map(KeyRange::from),
+            bytes().prop_map(KeyRange::from_key),
             bytes().prop_map(KeyRange::prefix),
             (bytes(), bytes()).prop_map(|(start, end)| KeyRange::between(start, end)),
         ]

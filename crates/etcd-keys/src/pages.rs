@@ -23,14 +23,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use etcd_client::GetOptions;
 use futures_core::Stream;
 
 use self::reader::Reader;
 pub use self::size::PageSize;
-use crate::compaction::with_revisions;
 use crate::connect::Connection;
-use crate::error::{Error, Operation};
+use crate::error::{Error, Kind, Operation};
 use crate::kv::KeyValue;
 use crate::namespace::Namespace;
 use crate::range::KeyRange;
@@ -83,6 +81,7 @@ impl Page {
 /// 5 s; after an error the same call may be made again.
 pub struct Pages {
     state: State,
+    connection: Connection,
     /// Of the last page, what [`Pages::next`] has not yet handed out.
     rest: std::vec::IntoIter<etcd_client::KeyValue>,
     /// Whose keys [`Pages::next`] tells; outside of a namespace, all.
@@ -103,7 +102,12 @@ impl Pages {
     #[must_use]
     pub fn new(connection: &Connection, range: KeyRange) -> Self {
         let reader = Reader::new(connection.clone(), range);
-        Self { state: State::Idle(Box::new(reader)), rest: Vec::new().into_iter(), namespace: Namespace::new("") }
+        Self {
+            state: State::Idle(Box::new(reader)),
+            connection: connection.clone(),
+            rest: Vec::new().into_iter(),
+            namespace: Namespace::new(""),
+        }
     }
 
     /// A read of a range of a namespace's: [`Pages::next`] tells keys without its prefix.
@@ -120,10 +124,7 @@ impl Pages {
     /// Reads no values.
     #[must_use]
     pub fn keys_only(self) -> Self {
-        self.set(|reader| {
-            reader.keys_only = true;
-            reader.size = PageSize::of_keys();
-        })
+        self.set(|reader| reader.keys_only = true)
     }
 
     /// Reads at most so many keys in all.
@@ -132,10 +133,10 @@ impl Pages {
         self.set(|reader| reader.wanted = keys)
     }
 
-    /// How large a page may be; to be said after [`Pages::keys_only`].
+    /// How large a page may be; [`PageSize::of_values`] or [`PageSize::of_keys`] unless said otherwise.
     #[must_use]
     pub fn page_size(self, size: PageSize) -> Self {
-        self.set(|reader| reader.size = size)
+        self.set(|reader| reader.size = Some(size))
     }
 
     /// Does not wait for a server that goes away: for who does so already.
@@ -196,7 +197,11 @@ impl Pages {
             State::Idle(reader) => Box::pin(fetch(reader)),
             State::Busy(busy) => busy,
             // Only after a panic of the future.
-            State::Moving => return Poll::Ready(Ok(None)),
+            State::Moving => {
+                let (code, message) = ("client".to_owned(), "the read panicked before".to_owned());
+                let kind = Kind::Etcd { code, message };
+                return Poll::Ready(Err(self.connection.error(Operation::Other("read the next page"), kind)));
+            }
         };
         match busy.as_mut().poll(cx) {
             Poll::Ready((reader, page)) => {
@@ -224,24 +229,16 @@ async fn fetch(mut reader: Box<Reader>) -> Fetched {
     (reader, page)
 }
 
-/// How many keys a range has.
-///
-/// Answers `(count, revision)`; a `revision` of 0 asks for the newest.
-///
-/// # Errors
-/// As [`Pages::next_page`].
-pub async fn count(connection: &Connection, range: &KeyRange, revision: i64) -> Result<(u64, i64), Error> {
-    if range.is_empty() {
-        return Ok((0, revision));
-    }
-    let (key, end) = range.to_wire();
-    let options = GetOptions::new().with_range(end).with_count_only().with_revision(revision);
-    let operation = || Operation::Read(range.clone());
-    match connection.read(operation, key, options).await {
-        Ok(answer) => {
-            let now = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-            Ok((u64::try_from(answer.count()).unwrap_or(0), if revision > 0 { revision } else { now }))
-        }
-        Err(error) => Err(with_revisions(connection, revision, error).await),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_panic_there_is_no_end_but_an_error() {
+        let mut pages = Pages::new(&Connection::to_nobody().await, KeyRange::all());
+        // As a panic leaves it.
+        pages.state = State::Moving;
+        assert!(pages.next_page().await.unwrap_err().to_string().contains("panicked"));
+        assert!(pages.next().await.is_err());
     }
 }

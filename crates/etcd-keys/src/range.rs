@@ -38,9 +38,9 @@ impl KeyRange {
         Self { key: start.into().into(), end: End::Before(end.into()) }
     }
 
-    /// From `start` to the last key there is.
+    /// From `start` to the last key there is: `--from-key` of etcdctl.
     #[must_use]
-    pub fn from(start: impl Into<Vec<u8>>) -> Self {
+    pub fn from_key(start: impl Into<Vec<u8>>) -> Self {
         Self { key: start.into().into(), end: End::Never }
     }
 
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn ranges_are_shown_for_people() {
         for (range, shown) in [
-            (KeyRange::from("a"), "`a` to the end"),
+            (KeyRange::from_key("a"), "`a` to the end"),
             (KeyRange::key("a"), "`a`"),
             (KeyRange::prefix("a/"), "`a/` --prefix"),
             (KeyRange::between("a/\0", "a0"), "all below `a/`"),

@@ -29,7 +29,8 @@ pub(super) struct Reader {
     pub(super) keys_only: bool,
     /// Keys that are still wanted.
     pub(super) wanted: u64,
-    pub(super) size: PageSize,
+    /// `None`: what is usual for what is read.
+    pub(super) size: Option<PageSize>,
     /// How long a server that goes away is waited for.
     pub(super) patience: Duration,
     /// What the next page asks for; 0: nothing was read yet.
@@ -62,7 +63,7 @@ impl Reader {
             revision: 0,
             keys_only: false,
             wanted: u64::MAX,
-            size: PageSize::of_values(),
+            size: None,
             patience: PATIENCE,
             keys: 0,
             end,
@@ -70,6 +71,11 @@ impl Reader {
             left: 0,
             streaming: Streaming::Untried,
         }
+    }
+
+    fn size(&self) -> PageSize {
+        let usual = if self.keys_only { PageSize::of_keys } else { PageSize::of_values };
+        self.size.unwrap_or_else(usual)
     }
 
     /// The revision that is read, once an answer told it.
@@ -98,7 +104,7 @@ impl Reader {
         if let Streaming::Open(_) = &self.streaming {
             return self.receive().await;
         }
-        let keys = if self.keys == 0 { self.size.first.max(1) } else { self.keys };
+        let keys = if self.keys == 0 { self.size().first.max(1) } else { self.keys };
         let begun = self.cluster_id.is_some();
         if begun && matches!(self.streaming, Streaming::Untried) && self.left.min(self.wanted) > keys.into() {
             self.open_stream().await?;
@@ -199,7 +205,7 @@ impl Reader {
         } else {
             self.left = u64::try_from(answer.count()).unwrap_or(0).saturating_sub(read);
             self.from = entries.last().filter(|_| more).map(|last| successor(last.key()));
-            self.keys = self.size.next(u32::try_from(read).unwrap_or(u32::MAX), bytes(&entries));
+            self.keys = self.size().next(u32::try_from(read).unwrap_or(u32::MAX), bytes(&entries));
         }
         let (revision, cluster_id, left) = (self.revision, self.cluster_id.unwrap_or(0), self.left);
         Ok(Some(Page { entries, revision, cluster_id, left }).filter(|page| !page.entries.is_empty()))

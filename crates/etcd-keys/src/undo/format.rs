@@ -69,7 +69,7 @@ impl Header {
         let Some(start) = self.start.as_ref().map(key).transpose()? else { return Ok(None) };
         Ok(Some(match self.end.as_ref().map(key).transpose()? {
             Some(end) => KeyRange::between(start, end),
-            None => KeyRange::from(start),
+            None => KeyRange::from_key(start),
         }))
     }
 

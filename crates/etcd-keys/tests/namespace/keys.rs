@@ -52,7 +52,7 @@ on_every_etcd! {
         keys.put("a/1", "again").await.unwrap();
         assert_eq!(names(&keys.prefix("a/").await.unwrap().kvs), ["a/1", "a/2", "a/3"]);
         assert_eq!(names(&keys.prefix("").await.unwrap().kvs), ["a/1", "a/2", "a/3", "a0", "b"]);
-        assert_eq!(names(&keys.range(KeyRange::from("a/3")).await.unwrap().kvs), ["a/3", "a0", "b"]);
+        assert_eq!(names(&keys.range(KeyRange::from_key("a/3")).await.unwrap().kvs), ["a/3", "a0", "b"]);
         assert_eq!(names(&keys.range(KeyRange::between("a/2", "a0")).await.unwrap().kvs), ["a/2", "a/3"]);
         assert_eq!(keys.range(KeyRange::between("b", "a")).await.unwrap().count, 0);
         assert_eq!(keys.count(KeyRange::prefix("a/")).await.unwrap(), 3);

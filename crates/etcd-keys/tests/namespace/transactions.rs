@@ -47,11 +47,11 @@ on_every_etcd! {
         }
         let all_old = |range| Compare::value(range, CompareOp::Equal, "old");
         assert!(holds(&keys, all_old(KeyRange::all())).await);
-        assert!(holds(&keys, all_old(KeyRange::from("a/2"))).await);
+        assert!(holds(&keys, all_old(KeyRange::from_key("a/2"))).await);
         keys.put("a/2", "new").await.unwrap();
         assert!(!holds(&keys, all_old(KeyRange::prefix("a/"))).await);
         assert!(holds(&keys, all_old(KeyRange::between("a/", "a/2"))).await);
-        assert!(holds(&keys, all_old(KeyRange::from("b"))).await);
+        assert!(holds(&keys, all_old(KeyRange::from_key("b"))).await);
         assert!(holds(&keys, Compare::absent(KeyRange::prefix("none"))).await);
         assert!(!holds(&keys, all_old(KeyRange::prefix("none"))).await);
     }

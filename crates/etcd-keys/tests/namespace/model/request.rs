@@ -240,7 +240,7 @@ impl Which {
     pub(super) fn ours(self) -> KeyRange {
         match self {
             Self::One(key) => KeyRange::key(key),
-            Self::From(key) => KeyRange::from(key),
+            Self::From(key) => KeyRange::from_key(key),
             Self::Prefix(key) => KeyRange::prefix(key),
             Self::Between(start, end) => KeyRange::between(start, end),
         }
