@@ -21,7 +21,6 @@ pub struct Listing {
     store: Store,
     prefix: Prefix,
     pages: Pages,
-    namespace: etcd_keys::Namespace,
 }
 
 impl Store {
@@ -56,9 +55,8 @@ impl Store {
     /// [`Fault::Disconnected`].
     pub fn pages(&self, prefix: &Prefix) -> Result<Listing, ListError> {
         let keys = self.keys()?;
-        let range = keys.namespace().to_full(&prefix.to_etcd());
-        let pages = Pages::new(keys.connection(), range).page_size(page_size());
-        Ok(Listing { store: self.clone(), prefix: prefix.clone(), pages, namespace: keys.namespace().clone() })
+        let pages = keys.pages(prefix.to_etcd()).page_size(page_size());
+        Ok(Listing { store: self.clone(), prefix: prefix.clone(), pages })
     }
 }
 
@@ -77,13 +75,7 @@ impl Listing {
         self.store.keys()?; // a disconnected store lists no more
         let words = format_args!("list `{}`", self.prefix);
         let Some(page) = self.pages.next_page().await.map_err(Fault::of(words))? else { return Ok(None) };
-        let records = page.into_entries().into_iter().map(|entry| {
-            let (created, revision) = (entry.create_revision(), entry.mod_revision());
-            let (mut key, value) = entry.into_key_value();
-            // The page has keys of the namespace only. In place: listings are what many keys come by.
-            key.drain(..self.namespace.prefix().len().min(key.len()));
-            Record::of(key, value, created, revision)
-        });
+        let records = page.into_entries().map(Record::from_etcd);
         Ok(Some(records.collect::<Result<_, Foreign>>().map_err(Fault::from)?))
     }
 

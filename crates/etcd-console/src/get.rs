@@ -106,7 +106,7 @@ fn json(page: &Page, first: bool, out: &mut impl Write) -> io::Result<()> {
     if first {
         out.write_all(b"{\"kvs\":[")?;
     }
-    for (index, entry) in page.entries().iter().enumerate() {
+    for (index, entry) in page.entries().enumerate() {
         if !first || index > 0 {
             out.write_all(b",")?;
         }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use etcd_client::KeyValue;
 use etcd_keys::KeyRange;
+use etcd_keys::pages;
 use etcd_keys::watch::{Batch, Event, EventRef, Kind};
 use serde::Serialize;
 
@@ -105,7 +105,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    fn standing(entry: &'a KeyValue) -> Self {
+    fn standing(entry: pages::Entry<'a>) -> Self {
         Self {
             kind: Kind::Put,
             key: entry.key(),
@@ -149,7 +149,7 @@ impl Printer {
                 }
             }
             Batch::Keys(page) => {
-                for entry in page.entries().iter().take(most) {
+                for entry in page.entries().take(most) {
                     self.change(&now, &Change::standing(entry))?;
                     printed += 1;
                 }

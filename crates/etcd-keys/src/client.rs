@@ -84,7 +84,7 @@ impl Keys {
         Ok(found.kvs.into_iter().next())
     }
 
-    /// Follows a range of the namespace: [`Watch::next`] tells keys without the prefix. Nothing is missed in
+    /// Follows a range of the namespace; keys are told without the prefix. Nothing is missed in
     /// silence; see [`watch`](crate::watch).
     #[must_use]
     pub fn watch(&self, range: impl Into<KeyRange>) -> Watch {
@@ -107,7 +107,7 @@ impl Keys {
         self.send(Get::prefix(prefix)).await
     }
 
-    /// Reads a range of any size, in pages, at one revision: [`Pages::next`] tells keys without the prefix.
+    /// Reads a range of any size, in pages, at one revision; keys are told without the prefix.
     #[must_use]
     pub fn pages(&self, range: impl Into<KeyRange>) -> Pages {
         Pages::within(&self.connection, &self.namespace, &range.into())

@@ -36,11 +36,17 @@ pub struct KeyValue {
 impl KeyValue {
     /// `None`: the key is none of the namespace's.
     pub(crate) fn from_etcd(kv: etcd_client::KeyValue, namespace: &Namespace) -> Option<Self> {
+        namespace.to_relative(kv.key())?;
+        Some(Self::below(namespace.prefix().len(), kv))
+    }
+
+    /// A key that is known to begin with a prefix of so many bytes; it goes in place.
+    pub(crate) fn below(prefix: usize, kv: etcd_client::KeyValue) -> Self {
         let (create_revision, mod_revision) = (kv.create_revision(), kv.mod_revision());
         let (version, lease) = (kv.version(), kv.lease());
-        let (full, value) = kv.into_key_value();
-        let key = namespace.to_relative(&full)?.to_vec();
-        Some(Self { key, value, create_revision, mod_revision, version, lease })
+        let (mut key, value) = kv.into_key_value();
+        key.drain(..prefix.min(key.len()));
+        Self { key, value, create_revision, mod_revision, version, lease }
     }
 }
 

@@ -54,7 +54,7 @@ impl Keys {
         // With the values: etcd 3.7 tells no lease where only keys are asked for.
         let mut pages = self.pages(KeyRange::all());
         while let Some(page) = pages.next_page().await? {
-            leases.extend(page.entries().iter().map(etcd_client::KeyValue::lease).filter(|lease| *lease != 0));
+            leases.extend(page.entries().map(|entry| entry.lease()).filter(|lease| *lease != 0));
         }
         let others: Vec<i64> = self.granted(|granted| granted.difference(&leases).copied().collect());
         for id in others {

@@ -37,22 +37,76 @@ use crate::range::KeyRange;
 #[derive(Debug)]
 pub struct Page {
     entries: Vec<etcd_client::KeyValue>,
+    /// How many bytes of each key's full name are the namespace's prefix.
+    prefix: usize,
     revision: i64,
     cluster_id: u64,
     left: u64,
 }
 
-impl Page {
-    /// The keys in order, by their full names, with their values unless they were not wanted. Never empty.
+/// A key of a page with its value, and etcd's account of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    entry: &'a etcd_client::KeyValue,
+    prefix: usize,
+}
+
+impl<'a> Entry<'a> {
+    /// The key, without the namespace's prefix.
     #[must_use]
-    pub fn entries(&self) -> &[etcd_client::KeyValue] {
-        &self.entries
+    pub fn key(&self) -> &'a [u8] {
+        self.entry.key().get(self.prefix..).unwrap_or_default()
     }
 
-    /// The same, to keep.
+    /// The value; empty where only keys were asked for.
     #[must_use]
-    pub fn into_entries(self) -> Vec<etcd_client::KeyValue> {
-        self.entries
+    pub fn value(&self) -> &'a [u8] {
+        self.entry.value()
+    }
+
+    /// The revision that created the key, since it was last deleted.
+    #[must_use]
+    pub fn create_revision(&self) -> i64 {
+        self.entry.create_revision()
+    }
+
+    /// The revision that wrote it last.
+    #[must_use]
+    pub fn mod_revision(&self) -> i64 {
+        self.entry.mod_revision()
+    }
+
+    /// How many times it was written since it was created; 1 at first.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.entry.version()
+    }
+
+    /// The lease that it goes with; 0: none.
+    #[must_use]
+    pub fn lease(&self) -> i64 {
+        self.entry.lease()
+    }
+}
+
+impl Page {
+    /// The keys in order, with their values unless they were not wanted. Never none.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> {
+        self.entries.iter().map(|entry| Entry { entry, prefix: self.prefix })
+    }
+
+    /// The same, to keep; nothing is copied.
+    pub fn into_entries(self) -> impl ExactSizeIterator<Item = KeyValue> + Send {
+        self.into_rest()
+    }
+
+    fn into_rest(self) -> Rest {
+        Rest { entries: self.entries.into_iter(), prefix: self.prefix }
+    }
+
+    /// The same keys, by their names below a prefix of so many bytes.
+    pub(crate) fn below(self, prefix: usize) -> Self {
+        Self { prefix, ..self }
     }
 
     /// The revision that the whole read shows.
@@ -74,6 +128,27 @@ impl Page {
     }
 }
 
+/// Keys of a page that are handed out one by one.
+#[derive(Default)]
+struct Rest {
+    entries: std::vec::IntoIter<etcd_client::KeyValue>,
+    prefix: usize,
+}
+
+impl Iterator for Rest {
+    type Item = KeyValue;
+
+    fn next(&mut self) -> Option<KeyValue> {
+        self.entries.next().map(|entry| KeyValue::below(self.prefix, entry))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.entries.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Rest {}
+
 /// A read in pages; a [`Stream`] of them, too. Dropping it ends it, and dropping the future of [`Pages::next`] or
 /// [`Pages::next_page`] loses nothing: the page under way comes with the next call.
 ///
@@ -83,9 +158,7 @@ pub struct Pages {
     state: State,
     connection: Connection,
     /// Of the last page, what [`Pages::next`] has not yet handed out.
-    rest: std::vec::IntoIter<etcd_client::KeyValue>,
-    /// Whose keys [`Pages::next`] tells; outside of a namespace, all.
-    namespace: Namespace,
+    rest: Rest,
 }
 
 type Fetched = (Box<Reader>, Result<Option<Page>, Error>);
@@ -102,17 +175,12 @@ impl Pages {
     #[must_use]
     pub fn new(connection: &Connection, range: KeyRange) -> Self {
         let reader = Reader::new(connection.clone(), range);
-        Self {
-            state: State::Idle(Box::new(reader)),
-            connection: connection.clone(),
-            rest: Vec::new().into_iter(),
-            namespace: Namespace::new(""),
-        }
+        Self { state: State::Idle(Box::new(reader)), connection: connection.clone(), rest: Rest::default() }
     }
 
-    /// A read of a range of a namespace's: [`Pages::next`] tells keys without its prefix.
+    /// A read of a range of a namespace's: keys are told without its prefix.
     pub(crate) fn within(connection: &Connection, namespace: &Namespace, range: &KeyRange) -> Self {
-        Self { namespace: namespace.clone(), ..Self::new(connection, namespace.to_full(range)) }
+        Self::new(connection, namespace.to_full(range)).set(|reader| reader.prefix = namespace.prefix().len())
     }
 
     /// Reads as of a revision; 0 is the newest.
@@ -151,21 +219,18 @@ impl Pages {
         self
     }
 
-    /// The next key, in order; `None`: there is none. Of [`Keys::pages`](crate::Keys::pages), without the
-    /// namespace's prefix.
+    /// The next key, in order; `None`: there is none. Of [`Keys::pages`](crate::Keys::pages), keys and pages are
+    /// without the namespace's prefix.
     ///
     /// # Errors
     /// As [`Pages::next_page`].
     pub async fn next(&mut self) -> Result<Option<KeyValue>, Error> {
         loop {
-            if let Some(entry) = self.rest.next() {
-                match KeyValue::from_etcd(entry, &self.namespace) {
-                    Some(kv) => return Ok(Some(kv)),
-                    None => continue,
-                }
+            if let Some(kv) = self.rest.next() {
+                return Ok(Some(kv));
             }
             match self.next_page().await? {
-                Some(page) => self.rest = page.into_entries().into_iter(),
+                Some(page) => self.rest = page.into_rest(),
                 None => return Ok(None),
             }
         }
@@ -175,8 +240,8 @@ impl Pages {
     /// not beside it.
     ///
     /// # Errors
-    /// [`Kind::Compacted`](crate::Kind::Compacted) if the revision was compacted away, before or while it was
-    /// read, [`Kind::FutureRevision`](crate::Kind::FutureRevision) if it has not happened, and whatever a
+    /// [`Kind::Compacted`] if the revision was compacted away, before or while it was
+    /// read, [`Kind::FutureRevision`] if it has not happened, and whatever a
     /// read says. No error is ever reported as the end.
     pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
         poll_fn(|cx| self.poll_page(cx)).await

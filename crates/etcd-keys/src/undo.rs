@@ -143,7 +143,7 @@ impl Draft {
         for entry in page.entries() {
             self.keys += 1;
             self.with_lease += u64::from(entry.lease() != 0);
-            format::push_entry(&mut text, entry);
+            format::push_entry(&mut text, &entry);
         }
         self.append(&text)?;
         Ok(self)

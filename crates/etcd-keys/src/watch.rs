@@ -131,8 +131,6 @@ pub struct Watch {
     state: State,
     /// Of the last batch, what [`Watch::next`] has not yet handed out.
     rest: VecDeque<Notice>,
-    /// Whose keys [`Watch::next`] tells; outside of a namespace, all.
-    namespace: Namespace,
 }
 
 type Stepped = (Box<Engine>, Result<Batch, Error>);
@@ -149,14 +147,14 @@ impl Watch {
     #[must_use]
     pub fn new(connection: &Connection, range: KeyRange) -> Self {
         let engine = Engine::new(connection.clone(), range);
-        Self { state: State::Idle(Box::new(engine)), rest: VecDeque::new(), namespace: Namespace::new("") }
+        Self { state: State::Idle(Box::new(engine)), rest: VecDeque::new() }
     }
 
-    /// A watch of a range of a namespace's: [`Watch::next`] tells keys without its prefix,
-    /// [`Watch::next_batch`] as they are in etcd.
+    /// A watch of a range of a namespace's: keys are told without its prefix.
     #[must_use]
     pub(crate) fn within(connection: &Connection, namespace: &Namespace, range: &KeyRange) -> Self {
-        Self { namespace: namespace.clone(), ..Self::new(connection, namespace.to_full(range)) }
+        let watch = Self::new(connection, namespace.to_full(range));
+        watch.set(|engine| engine.options.prefix = namespace.prefix().len())
     }
 
     /// Tells all keys first.
@@ -252,7 +250,7 @@ impl Watch {
                 return Poll::Ready(Ok(notice));
             }
             match self.poll_batch(cx) {
-                Poll::Ready(Ok(batch)) => self.rest.extend(notices(batch, &self.namespace)),
+                Poll::Ready(Ok(batch)) => self.rest.extend(notices(batch)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
@@ -265,18 +263,11 @@ async fn step(mut engine: Box<Engine>) -> Stepped {
     (engine, batch)
 }
 
-fn notices(batch: Batch, namespace: &Namespace) -> VecDeque<Notice> {
-    let relative = |event: Event| {
-        let key = namespace.to_relative(&event.key)?.to_vec();
-        Some(Notice::Event(Event { key, ..event }))
-    };
+fn notices(batch: Batch) -> VecDeque<Notice> {
     match batch {
-        Batch::Keys(page) => {
-            let keys = page.into_entries().into_iter();
-            keys.filter_map(|entry| KeyValue::from_etcd(entry, namespace)).map(Notice::Key).collect()
-        }
-        Batch::Events(events) => events.iter().filter_map(|event| relative(event.to_owned())).collect(),
-        Batch::Difference(events) => events.into_iter().filter_map(relative).collect(),
+        Batch::Keys(page) => page.into_entries().map(Notice::Key).collect(),
+        Batch::Events(events) => events.iter().map(|event| Notice::Event(event.to_owned())).collect(),
+        Batch::Difference(events) => events.into_iter().map(Notice::Event).collect(),
         Batch::Listed { revision, keys } => [Notice::Listed { revision, keys }].into(),
         Batch::Gap { from, to, all_keys } => [Notice::Gap { from, to, all_keys }].into(),
         Batch::Reset { was, now, revision } => [Notice::Reset { was, now, revision }].into(),

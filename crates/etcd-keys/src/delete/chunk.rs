@@ -97,10 +97,7 @@ impl Chunk<'_> {
         let mut keys = Vec::new();
         let mut pages = Pages::new(connection, KeyRange::between(span.from, span.to)).keys_only().impatient();
         while let Some(page) = pages.next_page().await? {
-            keys.extend(page.into_entries().into_iter().map(|entry| {
-                let mod_revision = entry.mod_revision();
-                (entry.into_key_value().0, mod_revision)
-            }));
+            keys.extend(page.into_entries().map(|entry| (entry.key, entry.mod_revision)));
         }
         if let Some((_, now)) = pages.seen()
             && now != self.preview.cluster_id()

@@ -1,11 +1,11 @@
 //! What a deletion would take, and where to cut it: one pass over the keys, of which only boundaries are kept.
 
-use etcd_client::{GetOptions, KeyValue};
+use etcd_client::GetOptions;
 
 use super::pace::STEP;
 use crate::connect::Connection;
 use crate::error::{Error, Operation};
-use crate::pages::Pages;
+use crate::pages::{Page, Pages};
 use crate::range::{KeyRange, successor};
 
 /// How many of the first and of the last keys a preview shows.
@@ -60,7 +60,7 @@ impl Preview {
             boundaries: Vec::new(),
         };
         while let Some(page) = pages.next_page().await? {
-            preview.add(page.entries());
+            preview.add(&page);
         }
         match pages.seen() {
             Some((revision, cluster_id)) => (preview.revision, preview.cluster_id) = (revision, cluster_id),
@@ -72,16 +72,16 @@ impl Preview {
         Ok(preview)
     }
 
-    fn add(&mut self, entries: &[KeyValue]) {
-        let keys = || entries.iter().map(KeyValue::key);
+    fn add(&mut self, page: &Page) {
+        let keys = || page.entries().map(|entry| entry.key());
         self.first.extend(keys().take(SHOWN.saturating_sub(self.first.len())).map(<[u8]>::to_vec));
-        for entry in entries {
+        for entry in page.entries() {
             if self.count.is_multiple_of(STEP) {
                 self.boundaries.push(Boundary { key: entry.key().to_vec(), mod_revision: entry.mod_revision() });
             }
             self.count += 1;
         }
-        self.last.extend(keys().skip(entries.len().saturating_sub(SHOWN)).map(<[u8]>::to_vec));
+        self.last.extend(keys().skip(page.entries().len().saturating_sub(SHOWN)).map(<[u8]>::to_vec));
         self.last.drain(..self.last.len().saturating_sub(SHOWN));
     }
 

@@ -24,6 +24,8 @@ const OVERHEAD: usize = 24;
 pub(super) struct Reader {
     connection: Connection,
     range: KeyRange,
+    /// How many bytes of each key are the namespace's prefix.
+    pub(super) prefix: usize,
     /// 0 until the first answer tells it.
     pub(super) revision: i64,
     pub(super) keys_only: bool,
@@ -60,6 +62,7 @@ impl Reader {
             from: (!range.is_empty()).then_some(key),
             connection,
             range,
+            prefix: 0,
             revision: 0,
             keys_only: false,
             wanted: u64::MAX,
@@ -208,7 +211,8 @@ impl Reader {
             self.keys = self.size().next(u32::try_from(read).unwrap_or(u32::MAX), bytes(&entries));
         }
         let (revision, cluster_id, left) = (self.revision, self.cluster_id.unwrap_or(0), self.left);
-        Ok(Some(Page { entries, revision, cluster_id, left }).filter(|page| !page.entries.is_empty()))
+        let prefix = self.prefix;
+        Ok(Some(Page { entries, prefix, revision, cluster_id, left }).filter(|page| !page.entries.is_empty()))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use etcd_client::KeyValue;
 use serde::{Deserialize, Serialize};
 
 use crate::delete::Preview;
+use crate::pages;
 use crate::range::KeyRange;
 
 /// The schema that is written, and the newest that is read.
@@ -112,7 +112,7 @@ struct Raw<'a> {
 }
 
 /// Appends a key's line.
-pub(super) fn push_entry(text: &mut String, entry: &KeyValue) {
+pub(super) fn push_entry(text: &mut String, entry: &pages::Entry<'_>) {
     text.push_str("{\"k\":\"");
     STANDARD.encode_string(entry.key(), text);
     text.push_str("\",\"v\":\"");

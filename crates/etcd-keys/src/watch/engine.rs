@@ -31,11 +31,14 @@ pub(super) struct Options {
     pub(super) previous: bool,
     pub(super) patience: Option<Duration>,
     pub(super) largest: usize,
+    /// How many bytes of each key are the namespace's prefix, and not told.
+    pub(super) prefix: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { snapshot: false, from: None, track: false, previous: false, patience: None, largest: 128 << 20 }
+        let (snapshot, track, previous) = (false, false, false);
+        Self { snapshot, from: None, track, previous, patience: None, largest: 128 << 20, prefix: 0 }
     }
 }
 
@@ -313,11 +316,14 @@ impl Engine {
             }
         }
         if telling == Telling::Keys {
-            self.ready.push_back(Batch::Keys(page));
+            self.ready.push_back(Batch::Keys(page.below(self.options.prefix)));
         }
     }
 
-    fn tell(&mut self, events: Vec<Event>) {
+    fn tell(&mut self, mut events: Vec<Event>) {
+        for event in &mut events {
+            event.key.drain(..self.options.prefix.min(event.key.len()));
+        }
         if !events.is_empty() {
             self.ready.push_back(Batch::Difference(events));
         }
@@ -412,7 +418,7 @@ impl Engine {
         // What was hard to get has come: the next watch may ask for whole messages again.
         (self.fragments, self.answer) = (false, ANSWER);
         if !events.is_empty() {
-            self.ready.push_back(Batch::Events(events));
+            self.ready.push_back(Batch::Events(events.below(self.options.prefix)));
         }
     }
 

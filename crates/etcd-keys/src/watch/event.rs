@@ -2,6 +2,8 @@
 
 use etcd_client::{EventType, KeyValue, WatchResponse};
 
+use crate::pages::Entry;
+
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -16,7 +18,7 @@ pub enum Kind {
 pub struct Event {
     /// What happened.
     pub kind: Kind,
-    /// The key.
+    /// The key, without the namespace's prefix.
     pub key: Vec<u8>,
     /// The new value; empty for a deletion.
     pub value: Vec<u8>,
@@ -33,7 +35,7 @@ pub struct Event {
 }
 
 impl Event {
-    pub(super) fn found(entry: &KeyValue) -> Self {
+    pub(super) fn found(entry: Entry<'_>) -> Self {
         Self {
             kind: Kind::Put,
             key: entry.key().to_vec(),
@@ -65,12 +67,13 @@ impl Event {
 pub struct EventRef<'a> {
     event: &'a etcd_client::Event,
     entry: &'a KeyValue,
+    prefix: usize,
 }
 
 impl<'a> EventRef<'a> {
     /// Without a key it is no event; etcd sends none of that kind.
-    fn new(event: &'a etcd_client::Event) -> Option<Self> {
-        event.kv().map(|entry| Self { event, entry })
+    fn new(event: &'a etcd_client::Event, prefix: usize) -> Option<Self> {
+        event.kv().map(|entry| Self { event, entry, prefix })
     }
 
     /// What happened.
@@ -79,10 +82,10 @@ impl<'a> EventRef<'a> {
         if self.event.event_type() == EventType::Delete { Kind::Delete } else { Kind::Put }
     }
 
-    /// The key.
+    /// The key, without the namespace's prefix.
     #[must_use]
     pub fn key(&self) -> &'a [u8] {
-        self.entry.key()
+        self.entry.key().get(self.prefix..).unwrap_or_default()
     }
 
     /// The new value; empty for a deletion.
@@ -136,16 +139,23 @@ impl<'a> EventRef<'a> {
 pub struct Events {
     response: WatchResponse,
     skip: usize,
+    /// How many bytes of each key are the namespace's prefix.
+    prefix: usize,
 }
 
 impl Events {
     pub(super) fn new(response: WatchResponse, skip: usize) -> Self {
-        Self { response, skip }
+        Self { response, skip, prefix: 0 }
+    }
+
+    /// The same events, of keys by their names below a prefix of so many bytes.
+    pub(super) fn below(self, prefix: usize) -> Self {
+        Self { prefix, ..self }
     }
 
     /// The events in order.
     pub fn iter(&self) -> impl Iterator<Item = EventRef<'_>> {
-        self.response.events().iter().skip(self.skip).filter_map(EventRef::new)
+        self.response.events().iter().skip(self.skip).filter_map(|event| EventRef::new(event, self.prefix))
     }
 
     /// How many there are; never 0.

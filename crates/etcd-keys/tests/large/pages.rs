@@ -27,7 +27,7 @@ async fn every_key_comes_once_at_one_revision() {
         }
         assert_eq!((keys.len(), left), (12_000, 0), "{etcd:?}");
         for (entry, (key, (value, revision))) in keys.iter().zip(&before) {
-            assert!(entry.key() == key && entry.value() == value && entry.mod_revision() == *revision, "{etcd:?}");
+            assert!(entry.key == *key && entry.value == *value && entry.mod_revision == *revision, "{etcd:?}");
         }
     }
 }
@@ -48,7 +48,7 @@ async fn limits_and_keys_alone() {
             let mut read = 0;
             while let Some(page) = pages.next_page().await.unwrap() {
                 assert!(read > 0 || page.entries().len() <= SMALL.first as usize, "{limit}");
-                assert!(page.entries().iter().all(|entry| entry.value().is_empty()));
+                assert!(page.entries().all(|entry| entry.value().is_empty()));
                 read += page.entries().len() as u64;
             }
             assert_eq!(read, limit.min(5_000), "{etcd:?}");

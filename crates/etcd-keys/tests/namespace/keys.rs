@@ -2,7 +2,7 @@
 
 use etcd_keys::kv::{Delete, Get, Put, SortOrder, SortTarget};
 use etcd_keys::pages::PageSize;
-use etcd_keys::watch::Notice;
+use etcd_keys::watch::{Batch, Notice};
 use etcd_keys::{KeyRange, KeyValue, Kind};
 
 fn names(kvs: &[KeyValue]) -> Vec<String> {
@@ -89,6 +89,10 @@ on_every_etcd! {
             keys.delete(names.last().unwrap().as_str()).await.unwrap(); // It is there at the read's revision.
         }
         assert_eq!(read, names);
+        let mut pages = keys.pages(KeyRange::all());
+        let page = pages.next_page().await.unwrap().unwrap();
+        assert!(page.entries().map(|entry| entry.key()).eq(names[..299].iter().map(String::as_bytes)), "{page:?}");
+        assert!(page.into_entries().map(|kv| kv.key).eq(names[..299].iter().map(|name| name.as_bytes().to_vec())));
         let mut few = keys.pages(KeyRange::prefix("k1")).keys_only().limit(2);
         assert_eq!(few.next().await.unwrap().unwrap().key, b"k100");
         assert_eq!(few.next().await.unwrap().unwrap().key, b"k101");
@@ -163,5 +167,12 @@ on_every_etcd! {
         kv.put([prefix, b"\xff"].concat(), "y", None).await.unwrap();
         let Notice::Event(event) = watch.next().await.unwrap() else { panic!("no event") };
         assert_eq!((event.key.as_slice(), event.value.as_slice()), (b"\xff".as_slice(), b"y".as_slice()));
+        let mut watch = keys.watch(KeyRange::all()).snapshot().track();
+        let Batch::Keys(page) = watch.next_batch().await.unwrap() else { panic!("no keys") };
+        assert!(page.entries().map(|entry| entry.key()).eq([b"a".as_slice(), b"\xff"]));
+        assert!(matches!(watch.next_batch().await.unwrap(), Batch::Listed { .. }));
+        keys.delete("a").await.unwrap();
+        let Batch::Events(events) = watch.next_batch().await.unwrap() else { panic!("no events") };
+        assert_eq!(events.iter().next().unwrap().key(), b"a");
     }
 }

@@ -22,12 +22,7 @@ pub(super) async fn contents(connection: &Connection, range: KeyRange) -> Result
     let mut pages = Pages::new(connection, range);
     let mut contents = Contents::new();
     while let Some(page) = pages.next_page().await? {
-        let entries = page.into_entries().into_iter();
-        contents.extend(entries.map(|entry| {
-            let revision = entry.mod_revision();
-            let (key, value) = entry.into_key_value();
-            (key, (value, revision))
-        }));
+        contents.extend(page.into_entries().map(|kv| (kv.key, (kv.value, kv.mod_revision))));
     }
     Ok(contents)
 }
