@@ -244,13 +244,27 @@ pub(crate) fn sweep(temp: &Path) {
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
         let dir = entry.path();
         if is_orphan(&dir).unwrap_or(false) {
-            let _ = std::fs::remove_dir_all(&dir);
+            let _ = delete(&dir);
         } else if is_unclaimed(&dir).unwrap_or(false) {
             // Nothing that comes into being meanwhile goes with it, and its owner, if there is one, makes another.
             let _ = std::fs::remove_file(dir.join(DRAFT_LOCK));
             let _ = std::fs::remove_dir(&dir);
         }
     }
+}
+
+/// What makes it ours goes last, so that an interrupted deletion is taken up by the next.
+fn delete(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false if entry.file_name() == OWNER_LOCK => {}
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    std::fs::remove_file(dir.join(OWNER_LOCK))?;
+    std::fs::remove_dir(dir)
 }
 
 /// Whether its owner was killed before it could claim it, or is about to claim it.
@@ -270,6 +284,28 @@ fn is_orphan(dir: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_deletion_that_is_cut_short_is_taken_up_again() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("etcd-ephemeral-stubborn");
+        std::fs::create_dir_all(dir.join("data/member")).unwrap();
+        std::fs::write(dir.join("data/member/db"), "").unwrap();
+        drop(claim(&dir).unwrap());
+        let mode = |mode| std::fs::set_permissions(dir.join("data/member"), PermissionsExt::from_mode(mode)).unwrap();
+        mode(0o500);
+        sweep(temp.path());
+        // Root is stopped by nothing.
+        assert!(!dir.exists() || dir.join(OWNER_LOCK).exists());
+        if dir.exists() {
+            mode(0o700);
+            sweep(temp.path());
+            assert!(!dir.exists());
+        }
+    }
 
     #[test]
     fn an_owner_whose_directory_is_swept_makes_another() {

@@ -23,7 +23,7 @@ impl Janitor {
         if [ -n "$started" ] && [ "$(ps -o lstart= -p "$2" 2>/dev/null)" = "$started" ]; then kill -KILL "$2"; fi
         tries=0
         while [ "$tries" -lt 50 ]; do
-            rm -rf -- "$1" 2>/dev/null && [ ! -e "$1" ] && exit 0
+            rm -rf -- "$1/data" 2>/dev/null && rm -rf -- "$1" 2>/dev/null && [ ! -e "$1" ] && exit 0
             tries=$((tries + 1))
             sleep 0.1
         done"#;
