@@ -2,7 +2,13 @@
 //! that nothing goes on without anybody, and writes under the hands of the sweep. On Linux; elsewhere nothing is done.
 
 #[cfg(target_os = "linux")]
-use std::{collections::BTreeSet, fs, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 #[cfg(target_os = "linux")]
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
@@ -42,12 +48,13 @@ pub(crate) async fn end(run: &str) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) async fn end(_: &str) {}
 
-/// Processes that have the run's id in their environment, by what names them alone. Keepers are none: a run inside this
-/// one has its own, and that has to sweep.
+/// Processes that have the run's id in their environment and are of our session, by what names them alone. Another
+/// session's is a daemon that outlives whoever started it: a terminal multiplexer, or a compiler's cache. Keepers are
+/// none of them either: a run inside this one has its own, and that has to sweep.
 #[cfg(target_os = "linux")]
 fn of_run(run: &str) -> Vec<(Pid, OwnedFd)> {
     let variable = format!("ETCD_TEST_RUN={run}");
-    let ours = fs::read_link("/proc/self/exe").ok();
+    let session = session(Path::new("/proc/self"));
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
     pids.filter(|pid| *pid != getpid())
@@ -57,8 +64,23 @@ fn of_run(run: &str) -> Vec<(Pid, OwnedFd)> {
             let dir = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
             let environment = fs::read(dir.join("environ")).ok()?;
             let is_of_run = environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes());
-            let is_keeper = is_of_run && fs::read_link(dir.join("exe")).ok() == ours;
-            (is_of_run && !is_keeper).then_some((pid, process))
+            let is_one = is_of_run && self::session(&dir) == session && !is_keeper(&dir);
+            is_one.then_some((pid, process))
         })
         .collect()
+}
+
+/// From `stat`, behind the name in parentheses: state, parent, group, session. 0 is one of another container's, which
+/// `getsid` of rustix cannot hold.
+#[cfg(target_os = "linux")]
+fn session(dir: &Path) -> Option<u32> {
+    let stat = fs::read_to_string(dir.join("stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
+/// Only keepers are told where their run's lock is.
+#[cfg(target_os = "linux")]
+fn is_keeper(dir: &Path) -> bool {
+    let words = fs::read(dir.join("cmdline")).unwrap_or_default();
+    words.split(|byte| *byte == 0).any(|word| word == b"--lock-dir")
 }

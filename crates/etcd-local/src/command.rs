@@ -184,7 +184,7 @@ impl Helper {
         let pieces = running.drain().map_err(|source| self.unusable(source))?;
         let (mut tail, mut received, mut silence) = (Tail::default(), 0_u64, None);
         loop {
-            match pieces.recv_timeout(LOOK.min(deadline.remaining())) {
+            match pieces.recv_timeout(LOOK.min(silence.unwrap_or(deadline).remaining())) {
                 Ok(Piece::Out(bytes)) => {
                     received = received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                     if received > limit {

@@ -20,6 +20,7 @@ use crate::lock::{self, Lock};
 use crate::log;
 use crate::os;
 use crate::process::Lifetime;
+use crate::wait::{Deadline, until};
 
 /// Our directories among the temporary ones.
 const PREFIX: &str = "etcd-ephemeral-";
@@ -27,6 +28,8 @@ const PREFIX: &str = "etcd-ephemeral-";
 const OWNER_LOCK: &str = "owner.lock";
 /// Its name until it is locked.
 const DRAFT_LOCK: &str = ".owner.lock";
+/// How long sweepers may come in between, at most: each takes some file system calls.
+const SWEEPERS: Duration = Duration::from_secs(5);
 /// In each of them: held by the server as long as it lives.
 const MEMBER_LOCK: &str = "member.lock";
 
@@ -208,21 +211,18 @@ impl Drop for Ephemeral {
 
 /// A directory that we hold. One that a sweeper took before we held it is replaced by another.
 fn make_dir(temp: &Path) -> Result<(tempfile::TempDir, Lock), PathError> {
-    let mut attempts_left = 5;
-    loop {
+    let made = until(Deadline::after(SWEEPERS), || {
         let dir =
             tempfile::Builder::new().prefix(PREFIX).tempdir_in(temp).map_err(cannot("create a directory in", temp))?;
         match claim(dir.path()) {
-            Ok(lock) => return Ok((dir, lock)),
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy)
-                    && attempts_left > 0 =>
-            {
-                attempts_left -= 1;
-            }
-            Err(error) => return Err(cannot("lock", dir.path())(error)),
+            Ok(lock) => Ok(Some((dir, lock))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy) => Ok(None),
+            Err(error) => Err(cannot("lock", dir.path())(error)),
         }
-    }
+    })?;
+    made.ok_or_else(|| {
+        cannot("create a directory that others leave alone in", temp)(io::ErrorKind::ResourceBusy.into())
+    })
 }
 
 /// Makes the directory recognisably ours, and held: the lock has its name only once it is locked, so that

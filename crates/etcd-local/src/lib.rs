@@ -56,6 +56,7 @@ mod wait;
 
 pub use crate::builder::Builder;
 pub use crate::cluster::ClusterId;
+#[doc(hidden)] // for etcd-xtask
 pub use crate::command::{all_on_path, first_line};
 pub use crate::data::DataError;
 pub use crate::env::Env;

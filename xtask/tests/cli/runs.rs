@@ -453,11 +453,12 @@ fn what_a_killed_runner_leaves_running_is_ended() {
     let play = Playground::new();
     let up = play.up(&[]);
     let mut bystander = Command::new("sleep").arg("600").env("ETCD_TEST_RUN", "another").spawn().unwrap();
-    // One that ends when it is told to, and one that is deaf.
-    let script = "sleep 600 & echo $! > pids; sh -c 'trap \"\" TERM INT; echo $$ >> pids; touch ready; \
-                  while :; do sleep 1; done' & wait";
+    // One that ends when it is told to, one that is deaf, and a daemon.
+    let script = "setsid sh -c 'echo $$ > daemon; exec sleep 600' & sleep 600 & echo $! > pids; \
+                  sh -c 'trap \"\" TERM INT; echo $$ >> pids; touch ready; while :; do sleep 1; done' & wait";
     let mut child = play.command(&["run", "--", "sh", "-c", script]).spawn().unwrap();
-    assert!(eventually(|| play.path("ready").exists()));
+    let daemon = || fs::read_to_string(play.path("daemon")).ok()?.trim().parse().ok().and_then(Pid::from_raw);
+    assert!(eventually(|| play.path("ready").exists() && daemon().is_some()));
     child.kill().unwrap();
     child.wait().unwrap();
     let pids = fs::read_to_string(play.path("pids")).unwrap();
@@ -468,6 +469,7 @@ fn what_a_killed_runner_leaves_running_is_ended() {
     assert!(bystander.try_wait().unwrap().is_none(), "it is none of the run's");
     bystander.kill().unwrap();
     bystander.wait().unwrap();
+    kill_process(daemon().unwrap(), Signal::KILL).expect("a daemon stays");
 }
 
 #[test]

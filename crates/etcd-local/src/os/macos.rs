@@ -125,7 +125,8 @@ fn lsof(command: &mut Command) -> Option<Vec<u32>> {
     let ended = until(Deadline::after(PATIENCE), || child.try_wait());
     if !matches!(ended, Ok(Some(_))) {
         let _ = child.kill();
-        let _ = child.wait();
+        // One that the system holds in a call does not hear even that.
+        let _ = until(Deadline::after(Duration::from_secs(1)), || child.try_wait());
         return None;
     }
     let text = io::read_to_string(child.stdout.take()?).ok()?;

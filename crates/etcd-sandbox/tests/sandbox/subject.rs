@@ -117,13 +117,16 @@ mod helpers {
         sandbox.put("state", "new").await?;
         let waits = sandbox.clone();
         let waiting = tokio::spawn(async move { waits.wait_for("state", "starting").await });
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let writes = sandbox.clone();
-        let writing = std::thread::spawn(move || {
-            writes.block_on(writes.put("state", "starting"))?;
-            writes.block_on(writes.put("state", "ready"))
-        });
-        writing.join().unwrap()?;
+        // Again, until it waits already.
+        while !waiting.is_finished() {
+            let writes = sandbox.clone();
+            let writing = std::thread::spawn(move || {
+                writes.block_on(writes.put("state", "starting"))?;
+                writes.block_on(writes.put("state", "ready"))
+            });
+            writing.join().unwrap()?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         assert_eq!(waiting.await.unwrap()?.value, b"starting");
         Ok(())
     }
