@@ -51,13 +51,15 @@ pub enum Event {
     /// A record changed.
     Change(Change),
     /// etcd has forgotten what happened in these revisions before it could be told. The changes that follow are the
-    /// difference between then and now: what became of each record, not how. Of more keys than a watch remembers
-    /// (128 MiB of them) all records follow, and what was deleted meanwhile is not told.
+    /// difference between then and now: what became of each record, not how. Where that is not known, as it is before a
+    /// watch has begun, and of more keys than it remembers (128 MiB of them), all records follow instead.
     Missed {
         /// The first revision that something may be missing of.
         from: i64,
         /// The last one.
         to: i64,
+        /// Whether all records follow, because nobody knows what is gone: forget what you had, as after a reset.
+        all: bool,
     },
     /// Another cluster answers, or this one lost its data: nothing that was told is valid any more. All records
     /// follow, as created.
@@ -281,9 +283,9 @@ impl Watch {
                 let kind = if created >= self.missed_from { ChangeKind::Created } else { ChangeKind::Updated };
                 Event::Change(Change { key, kind, old: None, new: Some(value), revision })
             }
-            etcd::Notice::Gap { from, to, .. } => {
+            etcd::Notice::Gap { from, to, all_keys } => {
                 self.missed_from = from;
-                Event::Missed { from, to }
+                Event::Missed { from, to, all: all_keys }
             }
             etcd::Notice::Reset { revision, .. } => {
                 self.missed_from = 0;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use etcd_keys::Connection;
+use etcd_keys::Kind;
 use etcd_keys::delete::{Deletion, Preview, Progress as Deleted};
 use etcd_keys::guard::Guard;
 use etcd_keys::text::Escaped;
@@ -198,9 +199,10 @@ async fn delete(
     };
     progress.clear();
     let Deleted { deleted, total, .. } = deletion.progress();
-    output::say(format_args!(
-        "{deleted} of {total} keys were deleted; the same command deletes the rest, as many as --dry-run counts"
-    ));
+    let is_elsewhere = matches!(&interrupted, Some(error) if matches!(error.kind, Kind::AnotherCluster { .. }));
+    // What another cluster has is not the rest.
+    let rest = if is_elsewhere { "" } else { "; the same command deletes the rest, as many as --dry-run counts" };
+    output::say(format_args!("{deleted} of {} were deleted{rest}", keys(total)));
     if let Some(path) = undo {
         output::say(format_args!("  undo: cargo xtask undo {}", path.display()));
     }

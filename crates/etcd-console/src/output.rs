@@ -64,9 +64,12 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         Some(UndoError::AnotherCluster { .. }) => {
             say(format_args!("hint: `--any-cluster` puts the keys into this one all the same"))
         }
-        Some(UndoError::File { what: "create" | "write", .. }) => {
+        Some(UndoError::File { what: "write", .. }) => {
             say(format_args!("hint: nothing was deleted; make room for it, or see `--no-undo`"))
         }
+        Some(UndoError::File { what: "create", .. }) => say(format_args!(
+            "hint: nothing was deleted; `.etcd` must be a directory that you can write to, or see `--no-undo`"
+        )),
         Some(_) => say(format_args!("hint: nothing was changed; `del` names the undo file that it wrote")),
         None => {}
     }

@@ -33,10 +33,12 @@ pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
     confirm(&args, &plan, &registry)?;
     let done = plan.carry_out(&registry, cx).await;
     // What went, went, also if it was not all.
-    if done.is_ok() || !plan.report.removed.is_empty() {
-        plan.report.print(args.format)?;
-    }
-    done.map(|()| ExitCode::SUCCESS)
+    let printed = match done.is_ok() || !plan.report.removed.is_empty() {
+        true => plan.report.print(args.format),
+        false => Ok(ExitCode::SUCCESS),
+    };
+    // An error counts more than a reader who is gone.
+    done.and(printed)
 }
 
 async fn listing(args: &TestClean, registry: &Registry) -> Result<Listing> {

@@ -155,8 +155,7 @@ impl Printer {
                 }
             }
             Batch::Gap { from, to, all_keys } => {
-                let follows = if *all_keys { "all keys follow, and others are gone" } else { "what differs follows" };
-                let text = format!("revisions {from} to {to} are compacted away; {follows}");
+                let text = format!("revisions {from} to {to} are compacted away; {}", follows(*all_keys));
                 let json = serde_json::json!({ "from": from, "to": to, "all_keys": all_keys });
                 self.notice(&now, "GAP", &text, json)?;
             }
@@ -241,6 +240,10 @@ impl Printer {
 }
 
 /// One change; the fields within `kv` and `prev_kv` are etcdctl's.
+fn follows(all_keys: bool) -> &'static str {
+    if all_keys { "all keys follow, and others are gone" } else { "what differs follows" }
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     /// When it was printed, RFC 3339.

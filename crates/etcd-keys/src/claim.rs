@@ -114,12 +114,13 @@ impl Claim {
     /// Gives the claim up. The next in line has it when this returns.
     /// Whoever stops waiting for that gives it up all the same.
     pub(crate) async fn release(mut self) -> Result<(), Error> {
-        match self.give_up().await {
-            Ok(given_up) => given_up,
-            Err(_) => {
-                let operation = Operation::Delete(KeyRange::key(self.key.clone()));
-                Err(self.keys.connection().error(operation, Kind::Unreachable))
-            }
+        let (connection, key) = (self.keys.connection().clone(), self.key.clone());
+        let failed = |kind| connection.error(Operation::Delete(KeyRange::key(key)), kind);
+        // The task has a deadline itself; but its runtime may be one that nobody drives now.
+        match tokio::time::timeout(connection.request_timeout() * 2, self.give_up()).await {
+            Ok(Ok(given_up)) => given_up,
+            Ok(Err(_)) => Err(failed(Kind::Unreachable)),
+            Err(_) => Err(failed(Kind::TimedOut)),
         }
     }
 

@@ -174,9 +174,10 @@ async fn what_etcd_has_forgotten_is_said_and_the_difference_told(sandbox: Sandbo
     let created = store.create(&key("w/new"), "5").await?;
     sandbox.raw().compact(created, None).await?;
 
-    let Event::Missed { from, to } = next(&mut watch).await else { panic!("no gap was told") };
+    let Event::Missed { from, to, all } = next(&mut watch).await else { panic!("no gap was told") };
     assert!(from == start + 1 && to >= created && to >= deleted, "{from} {to}");
-    // Where nothing was known before, what there is comes as what changed.
+    // Nothing was told before, so that nobody knows what is gone: all that there is comes.
+    assert!(all);
     let mut told = Vec::new();
     for _ in 0..3 {
         let change = change(&mut watch).await;

@@ -92,13 +92,9 @@ fn the_same_command_deletes_the_rest() {
 fn a_server_that_dies_under_a_deletion_is_an_error_with_a_way_back() {
     let cluster = Cluster::new();
     cluster.fill("/d/", KEYS as u32);
-    let began = std::time::Instant::now();
     let child = deleting(&cluster);
     cluster.kill();
-    let killed = began.elapsed();
     let run = finish(child);
-    // It waits for it for 5 s in all, not for each of its answers.
-    assert!(began.elapsed() - killed < std::time::Duration::from_secs(12), "{:?}", began.elapsed());
     assert!(run.stderr.contains("keys were deleted; the same command deletes the rest"), "{run:?}");
     assert!(run.stderr.contains("undo: cargo xtask undo "), "{run:?}");
     run.fails(3, &["cannot delete `/d/` --prefix at http://", "no etcd answers", "etcd-up"]);

@@ -85,26 +85,7 @@ fn a_compacted_past_is_a_gap_and_not_silence() {
     let mut child = cluster.command(&["watch", "/g/", "--prefix", "--rev", "2"]).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let shown: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.contains("/g/b")).collect();
-    assert!(shown.iter().any(|line| line.contains("GAP") && line.contains("what differs follows")), "{shown:?}");
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-/// Of keys this large a hundred are too many.
-#[test]
-fn keys_that_are_too_many_to_remember_all_follow_a_gap() {
-    use base64::Engine as _;
-    let cluster = Cluster::new();
-    for n in 0..100 {
-        let key = format!("/g/{n:03}{}", "k".repeat(1_400_000));
-        let key = base64::engine::general_purpose::STANDARD.encode(key);
-        cluster.call("kv/put", &format!(r#"{{"key":"{key}","value":""}}"#));
-    }
-    cluster.call("kv/compaction", &format!(r#"{{"revision":{}}}"#, cluster.revision()));
-    let mut child = cluster.command(&["watch", "/g/", "--prefix", "--rev", "2", "--keys-only"]).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let gaps: Vec<String> = lines.map_while(Result::ok).filter(|line| line.contains("GAP")).take(2).collect();
-    assert!(gaps[0].contains("what differs follows") && gaps[1].contains("all keys follow"), "{gaps:?}");
+    assert!(shown.iter().any(|line| line.contains("GAP") && line.contains("all keys follow")), "{shown:?}");
     child.kill().unwrap();
     child.wait().unwrap();
 }

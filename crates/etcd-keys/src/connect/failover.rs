@@ -7,6 +7,7 @@
 
 mod unsent;
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -42,7 +43,7 @@ impl BalancedChannelBuilder for Failover {
 
     fn balanced_channel(self, _: usize) -> Result<(etcd_client::Channel, Sender<Change<Uri, Endpoint>>), Self::Error> {
         let (sender, changes) = mpsc::channel(ENDPOINTS);
-        let state = State { changes, endpoints: Vec::new(), current: 0, generation: 0, open: None };
+        let state = State { changes, endpoints: Vec::new(), current: 0, generation: 0, open: None, failed: (0, None) };
         let members = Members { runtime: self.runtime, state: Arc::new(Mutex::new(state)) };
         Ok((etcd_client::Channel::Custom(BoxCloneSyncService::new(members)), sender))
     }
@@ -62,29 +63,56 @@ struct State {
     /// Counts what was opened, so that the failure of an old connection does not close a new one.
     generation: u64,
     open: Option<Channel>,
+    /// Counts attempts that failed, and why the last one did.
+    failed: (u64, Option<Refused>),
+}
+
+/// Why no endpoint let us in, for all who waited.
+#[derive(Clone, Debug)]
+struct Refused(Arc<tonic::transport::Error>);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
 }
 
 impl Members {
     /// The open connection, or a new one.
     async fn channel(&self) -> Result<(u64, Channel), BoxError> {
-        let open = self.state.lock().await.open();
+        let (open, failed) = {
+            let mut state = self.state.lock().await;
+            (state.open(), state.failed.0)
+        };
         match open {
             Some(open) => Ok(open),
             // Who asked may have no time for all endpoints, and would begin with the same one the next time.
-            None => match self.runtime.spawn(self.clone().connect()).await {
+            None => match self.runtime.spawn(self.clone().connect(failed)).await {
                 Ok(channel) => channel,
                 Err(_) => Err(ENDED.into()),
             },
         }
     }
 
-    /// A connection to the first endpoint that lets us in, unless somebody else was quicker.
-    async fn connect(self) -> Result<(u64, Channel), BoxError> {
+    /// A connection to the first endpoint that lets us in, unless somebody else was quicker; or has failed since
+    /// `failed` attempts had: all who wait have one attempt, and do not make theirs one after the other.
+    async fn connect(self, failed: u64) -> Result<(u64, Channel), BoxError> {
         let mut state = self.state.lock().await;
         if let Some(open) = state.open() {
             return Ok(open);
         }
-        let mut failure: BoxError = "there is no endpoint".into();
+        if let (attempts, Some(refused)) = &state.failed
+            && *attempts != failed
+        {
+            return Err(refused.clone().into());
+        }
+        let mut failure: Option<Refused> = None;
         for _ in 0..state.endpoints.len() {
             let Some((_, endpoint)) = state.endpoints.get(state.current) else { break };
             let endpoint = endpoint.clone();
@@ -94,11 +122,12 @@ impl Members {
                     state.open = Some(channel.clone());
                     return Ok((state.generation, channel));
                 }
-                Err(error) => failure = error.into(),
+                Err(error) => failure = Some(Refused(Arc::new(error))),
             }
             state.advance();
         }
-        Err(failure)
+        state.failed = (state.failed.0 + 1, failure.clone());
+        Err(failure.map_or_else(|| "there is no endpoint".into(), BoxError::from))
     }
 
     /// Sends a request over a connection that [`Members::channel`] gave; if it breaks, the next one is another.

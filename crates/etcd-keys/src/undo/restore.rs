@@ -211,11 +211,11 @@ impl Restore {
         done: &mut Restored,
         untouched: &mut Untouched,
     ) -> Result<(), UndoError> {
-        if there.mod_revision() == entry.mod_revision {
+        if there.value() == entry.value {
             done.unchanged += 1;
-            untouched.add(entry.line);
-        } else if there.value() == entry.value {
-            done.unchanged += 1;
+            if there.mod_revision() == entry.mod_revision {
+                untouched.add(entry.line);
+            }
         } else if self.overwrite {
             self.put(entry).await?;
             done.overwritten += 1;

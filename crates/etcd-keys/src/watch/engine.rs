@@ -50,6 +50,8 @@ pub(super) struct Engine {
     position: Position,
     cluster_id: Option<u64>,
     known: Known,
+    /// Whether whoever listens was told of what is known, so that a difference means something to them.
+    remembers: bool,
     /// While the server is away.
     backoff: Option<Backoff>,
     /// The next message is too large to come in one piece.
@@ -110,6 +112,7 @@ impl Engine {
             position: Position::after(0),
             cluster_id: None,
             known: Known::default(),
+            remembers: false,
             backoff: None,
             fragments: false,
             answer: ANSWER,
@@ -182,6 +185,7 @@ impl Engine {
 
     /// The state at a revision is told; next come the events after it.
     fn begin(&mut self, revision: i64, keys: u64) {
+        self.remembers = self.options.track;
         self.position = Position::after(revision);
         self.phase = Phase::Apart;
         self.ready.push_back(Batch::Listed { revision, keys });
@@ -253,6 +257,7 @@ impl Engine {
                     Why::Snapshot | Why::Quiet | Why::Said(Telling::Nothing) => {
                         // Remembered, but not told.
                         self.known.clear();
+                        self.remembers = false;
                         self.options.from
                     }
                     Why::Gap(_) | Why::Reset(_) => None,
@@ -282,7 +287,7 @@ impl Engine {
             Why::Snapshot => Telling::Keys,
             Why::Quiet => Telling::Nothing,
             Why::Gap(from) => {
-                let remembers = self.options.track && !self.known.is_overflowed();
+                let remembers = self.remembers && !self.known.is_overflowed();
                 self.ready.push_back(Batch::Gap { from, to: here.revision, all_keys: !remembers });
                 if !remembers {
                     self.known.clear();
@@ -294,6 +299,8 @@ impl Engine {
                 Telling::Keys
             }
         };
+        // What is told from here on is remembered; what is listed quietly, when it is all there.
+        self.remembers = self.options.track && telling != Telling::Nothing;
         listing.why = Why::Said(telling);
         telling
     }

@@ -44,12 +44,12 @@ async fn write(connection: Connection, writer: usize, stop: Arc<AtomicBool>) -> 
     let mut written = BTreeMap::new();
     let mut n = writer * 7;
     while !stop.load(Ordering::SeqCst) {
-        n = (n * 31 + 17) % 20_000;
+        n = (n * 31 + 17) % 5_000;
         // Two writers, two sets of keys: the last write of a key is known.
         let key = match n % 3 {
             0 => format!("/race/{:06}", n / 2 * 2 + writer),
             1 => format!("/race/{n:06}-{writer}"),
-            _ => format!("/race/{:06}", 19_998 - n % 500 * 2 + writer),
+            _ => format!("/race/{:06}", 4_998 - n % 500 * 2 + writer),
         };
         if n.is_multiple_of(5) {
             connection.kv().delete(key.clone(), None).await.unwrap();
@@ -63,7 +63,7 @@ async fn write(connection: Connection, writer: usize, stop: Arc<AtomicBool>) -> 
 async fn what_is_written_after_the_preview_survives() {
     for etcd in every() {
         let connection = etcd.connection().await;
-        fill(&connection, "/race/", 20_000, 20).await;
+        fill(&connection, "/race/", 5_000, 20).await;
         let seen = preview(&connection, "/race/").await;
         let revision = seen.revision();
         let stop = Arc::new(AtomicBool::new(false));
@@ -78,7 +78,7 @@ async fn what_is_written_after_the_preview_survives() {
         assert!(written.values().all(|written| *written > revision));
         let left: BTreeMap<_, _> = left.into_iter().map(|(key, (_, revision))| (key, revision)).collect();
         assert_eq!(left, written, "{etcd:?}: only what was written since is left, and all of it");
-        assert!(done.deleted + done.kept == 20_000 && done.deleted > 0, "{done:?}");
+        assert!(done.deleted + done.kept == 5_000 && done.deleted > 0, "{done:?}");
     }
 }
 

@@ -52,6 +52,9 @@ impl Follower {
             Notice::Gap { from, to, all_keys } => {
                 self.gaps.push((from, to));
                 self.all_keys = all_keys;
+                if all_keys {
+                    self.state.clear();
+                }
                 self.listing.clear();
             }
             Notice::Reset { .. } => {

@@ -88,9 +88,12 @@ async fn events_asked_for_that_are_compacted_under_a_quiet_listing_are_a_gap() {
         // In the middle of the first page.
         proxy.hold_after(50_000);
         let compacted = async {
-            while !proxy.is_held() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            let held = async {
+                while !proxy.is_held() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            soon(held).await;
             put(&direct, "/a/000002", "x").await;
             let to = compact(&direct).await;
             proxy.release();

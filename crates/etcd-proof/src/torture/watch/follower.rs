@@ -18,7 +18,7 @@ enum Line {
     #[serde(rename = "DELETE")]
     Delete { kv: Entry, found: bool },
     #[serde(rename = "GAP")]
-    Gap { from: i64, to: i64 },
+    Gap { from: i64, to: i64, all_keys: bool },
     #[serde(rename = "RESET")]
     Reset { now: String, revision: i64 },
 }
@@ -76,8 +76,11 @@ impl Follower {
                 ensure!(known || !found, "`{number}` was found to be deleted, and had not been told of");
                 self.saw(number, kv.mod_revision, found, None)
             }
-            Line::Gap { from, to } => {
+            Line::Gap { from, to, all_keys } => {
                 ensure!(from <= to, "a gap from {from} to {to}");
+                if all_keys {
+                    self.state.clear();
+                }
                 self.gaps += 1;
                 self.now().gaps.push((from, to));
                 Ok(())
@@ -198,7 +201,9 @@ mod tests {
         Follower::of(&all, "a").unwrap().missed_nothing(&happened, 0, "a").unwrap();
         let missing = put(1, 2, "x", false) + &put(1, 4, "z", false);
         assert!(Follower::of(&missing, "a").unwrap().missed_nothing(&happened, 0, "a").is_err());
-        let gap = put(1, 2, "x", false) + "{\"type\":\"GAP\",\"from\":3,\"to\":3}\n" + &put(1, 4, "z", false);
+        let gap = put(1, 2, "x", false)
+            + "{\"type\":\"GAP\",\"from\":3,\"to\":3,\"all_keys\":false}\n"
+            + &put(1, 4, "z", false);
         let gap = Follower::of(&gap, "a").unwrap();
         assert!(gap.missed_nothing(&happened, 0, "a").is_err(), "a gap without a compaction");
         let mut compacted = history(&[(2, 1, "x"), (3, 2, "y"), (4, 1, "z")]);
