@@ -243,3 +243,19 @@ async fn files_are_private_never_overwritten_and_of_one_cluster() {
     assert!(contents(&other, "/file/").await.is_empty());
     assert_eq!(Restore::new(&other, &file).any_cluster().run(|_| ()).await.unwrap().restored, 10);
 }
+
+/// Revisions say nothing of another cluster's keys: both count from 1.
+#[tokio::test]
+async fn a_key_of_the_same_revision_in_another_cluster_is_not_the_same_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, servers) = (dir.path().join("undo.jsonl"), [Etcd::V3_7.alone(), Etcd::V3_7.alone()]);
+    let [one, other] = [connect(&servers[0].endpoints()[0]).await, connect(&servers[1].endpoints()[0]).await];
+    let revisions = [put(&one, "/k", "v1").await, put(&other, "/k", "v2").await];
+    assert_eq!(revisions[0], revisions[1]);
+    let preview = Preview::of(&one, KeyRange::key("/k")).await.unwrap();
+    undo::write(&one, &preview, &file, |_| ()).await.unwrap();
+    let restored = Restore::new(&other, &file).any_cluster().run(|_| ()).await.unwrap();
+    assert_eq!((restored.conflicting, restored.unchanged), (1, 0));
+    let restored = Restore::new(&other, &file).any_cluster().overwrite().run(|_| ()).await.unwrap();
+    assert_eq!((restored.overwritten, contents(&other, "/k").await[&b"/k"[..]].0.as_slice()), (1, &b"v1"[..]));
+}

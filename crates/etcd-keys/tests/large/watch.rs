@@ -236,6 +236,7 @@ async fn a_beginning_that_is_compacted_is_a_gap_and_one_in_the_future_an_error()
             let mut follower = Follower::default();
             follower.until_listed(&mut watch).await;
             assert_eq!(follower.gaps, [(2, now)]);
+            assert!(follower.all_keys, "nobody was told before what is gone now");
             follower.agrees_with(&contents(&connection, "/a/").await);
         }
         let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).from_revision(now + 2);
