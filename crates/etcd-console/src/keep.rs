@@ -126,6 +126,9 @@ async fn verdict(run: &Run) -> Verdict {
     }
 }
 
+/// How often a sweep is tried again.
+const PACE: Duration = Duration::from_millis(500);
+
 /// Sweeps, though etcd may be away for a while: whatever killed the runner may have shaken the server, too. After that
 /// the lease has run out, and the run is for the next one who cleans.
 async fn sweep_patiently(run: Run, patience: Duration) -> Result<Ended> {
@@ -133,7 +136,7 @@ async fn sweep_patiently(run: Run, patience: Duration) -> Result<Ended> {
     let deadline = tokio::time::Instant::now() + patience;
     let mut outcome = run.sweep().await;
     while outcome.is_err() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(PACE).await;
         outcome = Run::sweep_again(&registry, &id).await;
     }
     Ok(outcome?)

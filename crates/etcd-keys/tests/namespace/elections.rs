@@ -31,20 +31,15 @@ on_every_etcd! {
 
     async fn what_leaders_say_is_heard(keys) {
         let mut observer = keys.observe("e").unwrap();
-        let hearing = tokio::spawn(async move {
-            let mut heard: Vec<Vec<u8>> = Vec::new();
-            while heard.last().is_none_or(|value| value != b"two") {
-                let kv = observer.next().await.unwrap().unwrap();
-                assert!(kv.key.starts_with(b"e/"));
-                heard.push(kv.value);
-            }
-            heard
-        });
-        let leader = keys.campaign("e", "one").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut hear = async || {
+            let kv = tokio::time::timeout(Duration::from_secs(10), observer.next()).await.unwrap().unwrap().unwrap();
+            assert!(kv.key.starts_with(b"e/"));
+            kv.value
+        };
+        let (first, leader) = tokio::join!(hear(), async { keys.campaign("e", "one").await.unwrap() });
+        assert_eq!(first, b"one");
         leader.proclaim("two").await.unwrap();
-        let heard = tokio::time::timeout(Duration::from_secs(10), hearing).await.unwrap().unwrap();
-        assert_eq!(heard.last().unwrap(), b"two");
+        assert_eq!(hear().await, b"two");
         leader.lease().revoke().await.unwrap();
         assert!(leader.proclaim("three").await.is_err());
     }

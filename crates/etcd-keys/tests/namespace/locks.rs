@@ -11,10 +11,10 @@ use etcd_keys::{KeyRange, Kind};
 const LONG: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(150);
 
-/// Until nothing is left in the namespace, not even somebody waiting.
-async fn empty(keys: &etcd_keys::Keys) {
+/// Until so many hold a lock in the namespace, or stand in line for it.
+async fn count_is(keys: &etcd_keys::Keys, count: u64) {
     let began = Instant::now();
-    while keys.count(KeyRange::all()).await.unwrap() > 0 {
+    while u64::try_from(keys.count(KeyRange::all()).await.unwrap()).unwrap() != count {
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", keys.prefix("").await);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -64,7 +64,7 @@ on_every_etcd! {
         // Nor who does not even wait for the answer.
         assert!(tokio::time::timeout(SOON, keys.lock("l")).await.is_err());
         guard.release().await.unwrap();
-        empty(&keys).await;
+        count_is(&keys, 0).await;
         assert_eq!(keys.leases().await.unwrap(), [lease.id()]);
     }
 
@@ -75,7 +75,7 @@ on_every_etcd! {
             let keys = keys.clone();
             async move { keys.send(Lock::new("l").within(LONG)).await }
         });
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        count_is(&keys, 2).await;
         drop(guard);
         waiting.await.unwrap().unwrap().release().await.unwrap();
     }
@@ -86,7 +86,7 @@ on_every_etcd! {
             let guard = keys.send(Lock::new(format!("l{n}")).lease(lease.id())).await.unwrap();
             let _ = tokio::time::timeout(Duration::ZERO, guard.release()).await;
         }
-        empty(&keys).await;
+        count_is(&keys, 0).await;
         lease.revoke().await.unwrap();
     }
 

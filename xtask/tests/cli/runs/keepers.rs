@@ -1,0 +1,169 @@
+//! The keeper of a run: what is no keeper, who takes its place, and what it ends and sweeps when the run's other processes
+//! are killed.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Running, count, finish_child, write_keys};
+use crate::playground::{Playground, build_console, eventually};
+
+fn with_keeper(play: Playground, body: &str) -> Playground {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let path = play.path("keeper");
+    fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    play.with("ETCD_CONSOLE", path)
+}
+
+#[test]
+fn what_ends_in_the_place_of_a_keeper_is_no_success() {
+    for (body, how) in [
+        ("exit 0", "ended (exit status: 0)"),
+        ("kill -9 $$", "ended (signal: 9"),
+        ("exec sleep 600 >&-", "closed its output"),
+    ] {
+        let play = with_keeper(Playground::new(), body);
+        let run = play.xtask(&["run", "--", "touch", "ran"]);
+        run.fails(1, &[&format!("the keeper {how}"), "before it registered a run", "ETCD_CONSOLE"]);
+        assert!(!play.path("ran").exists());
+    }
+    let play = with_keeper(Playground::new(), "echo 'error: so it is' >&2; exit 3");
+    let run = play.xtask(&["run", "--", "true"]);
+    assert!(run.code == Some(3) && run.stderr.matches("error: ").count() == 1, "it has said why: {run:#?}");
+}
+
+/// A keeper that registers a run, though in no etcd, and then runs `body`.
+fn registers_and(play: Playground, body: &str) -> Playground {
+    let lock = play.path("lock");
+    fs::write(&lock, "").unwrap();
+    let said = serde_json::json!({"registered": {"run": "r", "prefix": "/r/", "lock": lock, "variables": []}});
+    with_keeper(play, &format!("case \"$*\" in *--adopt*) exit 1; esac\necho '{said}'\n{body}"))
+}
+
+#[test]
+fn a_run_that_cannot_be_swept_is_told_with_what_to_do() {
+    const WORDS: &str = "the run could not be swept";
+    let play = registers_and(Playground::new(), "read word; exit 1");
+    for (ephemeral, code) in [(true, 0), (true, 7), (false, 7)] {
+        if !ephemeral {
+            play.up(&[]);
+        }
+        let run = play.xtask(&["run", "--", "sh", "-c", &format!("exit {code}")]);
+        assert_eq!(run.code, Some(code), "{run:#?}");
+        let still = run.stderr.contains("its keys are still there");
+        let told = run.stderr.contains(WORDS) && run.stderr.contains("hint: `cargo xtask test-clean`");
+        assert_eq!((still, told), (!ephemeral, !ephemeral), "{run:#?}");
+    }
+    play.xtask(&["run", "--", "true"]).fails(1, &[WORDS, "test-clean"]);
+}
+
+#[test]
+fn a_keeper_that_is_not_replaced_any_more_is_told_once() {
+    for (body, why) in [("exit 1", "it ends each time"), ("rm \"$0\"; exit 1", "cannot start the keeper")] {
+        let play = registers_and(Playground::new(), body);
+        let said = play.path("said");
+        let waits = "until grep -q 'has no keeper' said; do sleep 0.05; done; sleep 0.2";
+        let mut command = play.command(&["run", "--", "sh", "-c", waits]);
+        let mut child = command.stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
+        assert!(eventually(|| child.try_wait().unwrap().is_some()));
+        let said = fs::read_to_string(said).unwrap();
+        assert!(said.matches("has no keeper").count() == 1 && said.contains(why), "{said}");
+    }
+}
+
+/// In a network of its own, whose only port for whoever asks for any is not enough for a server's two.
+#[test]
+#[cfg(target_os = "linux")] // /proc
+fn a_killed_runner_is_swept_by_its_keeper() {
+    let play = Playground::new();
+    play.up(&[]);
+    let running = Running::start(&play, "a", &[]);
+    let given = running.given.clone();
+    write_keys(&given, 2);
+    running.signal(Signal::KILL);
+    running.go(0);
+    let Running { child, .. } = running;
+    finish_child(child);
+    assert!(eventually(|| count(&given.endpoints, "/CloudChamber/v0.1/Test/") == 0));
+    assert!(eventually(|| play.processes().len() == 1), "only etcd: {:#?}", play.processes());
+}
+
+#[test]
+#[cfg(target_os = "linux")] // /proc
+fn a_killed_runner_with_its_keeper_is_swept_by_the_next_who_cleans() {
+    let play = Playground::new();
+    play.up(&[]);
+    let running = Running::start(&play, "a", &[]);
+    let given = running.given.clone();
+    write_keys(&given, 2);
+    let keeper = running.keeper().unwrap();
+    kill_process(keeper, Signal::STOP).unwrap();
+    running.signal(Signal::KILL);
+    kill_process(keeper, Signal::KILL).unwrap();
+    running.go(0);
+    finish_child(running.child);
+    assert!(count(&given.endpoints, &given.prefix) >= 3);
+    assert!(eventually(|| {
+        let listed = play.xtask(&["runs"]).ok();
+        listed.stdout.contains("dead")
+    }));
+    let cleaned = play.xtask(&["test-clean"]).ok();
+    assert!(cleaned.stdout.contains("removed 1 run, 2 keys"), "{cleaned:#?}");
+    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")] // /proc
+fn a_killed_keeper_is_replaced() {
+    let play = Playground::new();
+    play.up(&[]);
+    let running = Running::start(&play, "a", &[]);
+    let given = running.given.clone();
+    write_keys(&given, 2);
+    let first = running.keeper().unwrap();
+    kill_process(first, Signal::KILL).unwrap();
+    assert!(eventually(|| running.keeper().is_some_and(|keeper| keeper != first)));
+    let run = running.end(0).ok();
+    assert!(run.stderr.contains("2 keys swept"), "{run:#?}");
+    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")] // /proc
+fn what_a_killed_runner_leaves_running_is_ended() {
+    build_console();
+    let play = Playground::new();
+    let up = play.up(&[]);
+    let mut bystander = Command::new("sleep").arg("600").env("ETCD_TEST_RUN", "another").spawn().unwrap();
+    // One that ends when it is told to, one that is deaf, and a daemon.
+    let script = "setsid sh -c 'echo $$ > daemon; exec sleep 600' & sleep 600 & echo $! > pids; \
+                  sh -c 'trap \"\" TERM INT; echo $$ >> pids; touch ready; while :; do sleep 1; done' & wait";
+    let mut child = play.command(&["run", "--", "sh", "-c", script]).spawn().unwrap();
+    let daemon = || fs::read_to_string(play.path("daemon")).ok()?.trim().parse().ok().and_then(Pid::from_raw);
+    assert!(eventually(|| play.path("ready").exists() && daemon().is_some()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let pids = fs::read_to_string(play.path("pids")).unwrap();
+    assert_eq!(pids.lines().count(), 2);
+    let is_gone = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).is_err();
+    assert!(eventually(|| pids.lines().all(is_gone)), "{pids}");
+    assert!(eventually(|| count(&up.endpoints[0], "/CloudChamber/v0.1/Test/") == 0));
+    assert!(bystander.try_wait().unwrap().is_none(), "it is none of the run's");
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+    kill_process(daemon().unwrap(), Signal::KILL).expect("a daemon stays");
+}
+
+#[test]
+fn a_killed_runner_takes_its_ephemeral_etcd_with_it() {
+    let play = Playground::new();
+    let running = Running::start(&play, "a", &[]);
+    running.signal(Signal::KILL);
+    running.go(0);
+    finish_child(running.child);
+    assert!(eventually(|| play.processes().is_empty()), "{:#?}", play.processes());
+    assert!(eventually(|| fs::read_dir(play.path("tmp")).unwrap().count() == 0), "nothing temporary stays");
+}
