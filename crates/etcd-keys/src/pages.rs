@@ -52,6 +52,10 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    pub(crate) fn new(entry: &'a etcd_client::KeyValue, prefix: usize) -> Self {
+        Self { entry, prefix }
+    }
+
     /// The key, without the namespace's prefix.
     #[must_use]
     pub fn key(&self) -> &'a [u8] {
@@ -92,7 +96,7 @@ impl<'a> Entry<'a> {
 impl Page {
     /// The keys in order, with their values unless they were not wanted. Never none.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> {
-        self.entries.iter().map(|entry| Entry { entry, prefix: self.prefix })
+        self.entries.iter().map(|entry| Entry::new(entry, self.prefix))
     }
 
     /// The same, to keep; nothing is copied.

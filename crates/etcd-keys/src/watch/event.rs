@@ -66,14 +66,13 @@ impl Event {
 #[derive(Clone, Copy, Debug)]
 pub struct EventRef<'a> {
     event: &'a etcd_client::Event,
-    entry: &'a KeyValue,
-    prefix: usize,
+    entry: Entry<'a>,
 }
 
 impl<'a> EventRef<'a> {
     /// Without a key it is no event; etcd sends none of that kind.
     fn new(event: &'a etcd_client::Event, prefix: usize) -> Option<Self> {
-        event.kv().map(|entry| Self { event, entry, prefix })
+        event.kv().map(|entry| Self { event, entry: Entry::new(entry, prefix) })
     }
 
     /// What happened.
@@ -85,7 +84,7 @@ impl<'a> EventRef<'a> {
     /// The key, without the namespace's prefix.
     #[must_use]
     pub fn key(&self) -> &'a [u8] {
-        self.entry.key().get(self.prefix..).unwrap_or_default()
+        self.entry.key()
     }
 
     /// The new value; empty for a deletion.

@@ -154,8 +154,9 @@ async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
         });
         let moved = async {
             held.notified().await;
-            // The next chunk is on its way by now, or soon will be.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            while !proxy.holds() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             proxy.move_to(second, refusals);
             proxy.release();
         };

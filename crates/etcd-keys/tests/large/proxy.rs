@@ -17,6 +17,8 @@ struct Shared {
     refusals: AtomicUsize,
     closed: AtomicBool,
     held: AtomicBool,
+    /// A request is held back.
+    holds: AtomicBool,
     /// Bytes of answers until requests are held back; 0: that is not planned.
     hold_after: AtomicUsize,
     cuts: AtomicUsize,
@@ -35,6 +37,7 @@ impl Proxy {
             refusals: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            holds: AtomicBool::new(false),
             hold_after: AtomicUsize::new(0),
             cuts: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
@@ -84,8 +87,14 @@ impl Proxy {
         self.shared.held.load(Ordering::SeqCst)
     }
 
+    /// Whether a request is held back.
+    pub(crate) fn holds(&self) -> bool {
+        self.shared.holds.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn release(&self) {
         self.shared.held.store(false, Ordering::SeqCst);
+        self.shared.holds.store(false, Ordering::SeqCst);
     }
 
     /// Cuts all connections, refuses the next ones, and leads to another server then.
@@ -139,6 +148,7 @@ impl Shared {
                 budget = Some(left - send);
             }
             while !answers && self.held.load(Ordering::SeqCst) {
+                self.holds.store(true, Ordering::SeqCst);
                 std::thread::park_timeout(std::time::Duration::from_millis(1));
             }
             if answers {
