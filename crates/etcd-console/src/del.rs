@@ -3,7 +3,6 @@
 use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use etcd_keys::Connection;
@@ -154,7 +153,7 @@ async fn write_undo_file(
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut private, 0o700);
     private.recursive(true).create(&dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
-    let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string().replace([':', '-'], "");
+    let time = humantime::format_rfc3339_millis(output::now()).to_string().replace([':', '-'], "");
     // The revision of a cluster names one preview; another process's of the same moment gets an error.
     let path = dir.join(format!("{time}-{:016x}-{}.jsonl", preview.cluster_id(), preview.revision()));
     let mut progress = Progress::new(cx.global.quiet);

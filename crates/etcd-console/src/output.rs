@@ -76,6 +76,11 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(Exit::Failure as u8)
 }
 
+/// The time of day, for people. A clock before 1970, which the text of a time cannot hold, counts as then.
+pub(crate) fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now().max(std::time::SystemTime::UNIX_EPOCH)
+}
+
 /// What the system said below etcd-client and gRPC, whose own words say nothing that the error does not.
 fn root_cause(error: &Error) -> Option<String> {
     let status: &dyn std::error::Error = match error.source.as_deref()? {

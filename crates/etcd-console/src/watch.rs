@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Result;
 use etcd_keys::KeyRange;
@@ -133,7 +133,7 @@ impl Printer {
     /// Prints a batch, and at most so many changes of it; tells how many these were.
     fn batch(&mut self, batch: &Batch, most: u64) -> Result<u64> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let now = humantime::format_rfc3339_millis(output::now()).to_string();
         let mut printed = 0;
         match batch {
             Batch::Events(events) => {

@@ -1,4 +1,4 @@
-//! Who we are, for a run's record: host, boot, process. Says nothing about others.
+//! Who we are, for a run's record: host, boot, process, and when. Says nothing about others.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -9,6 +9,11 @@ pub(crate) struct Host {
     pub(crate) name: String,
     /// Different after every start of the system; empty where it does not tell.
     pub(crate) boot: String,
+}
+
+/// The time of day, for people. A clock before 1970, which the text of a time cannot hold, counts as then.
+pub(crate) fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now().max(std::time::SystemTime::UNIX_EPOCH)
 }
 
 impl Host {

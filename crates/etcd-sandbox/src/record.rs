@@ -2,7 +2,7 @@
 //! that anybody may have written.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +69,7 @@ impl Record {
             pid_start: host::start_of(runner),
             lock,
             command,
-            began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            began: humantime::format_rfc3339_seconds(crate::host::now()).to_string(),
             ttl: ttl.as_secs().max(1),
         }
     }

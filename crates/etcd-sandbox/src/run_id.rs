@@ -4,7 +4,6 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
-use std::time::SystemTime;
 
 /// The id of a run, and the segment of its keys below the test root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,7 +20,7 @@ impl RunId {
     /// # Errors
     /// If the system has no random bits.
     pub fn fresh() -> io::Result<Self> {
-        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let time = humantime::format_rfc3339_seconds(crate::host::now()).to_string();
         let time: String = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
         Ok(Self(format!("{time}-{}", random_hex::<16>()?)))
     }
