@@ -32,6 +32,8 @@ const DRAFT_LOCK: &str = ".owner.lock";
 const SWEEPERS: Duration = Duration::from_secs(5);
 /// In each of them: held by the server as long as it lives.
 const MEMBER_LOCK: &str = "member.lock";
+/// How deep they are: the directory, `data`, etcd's `member`, and `snap` or `wal`.
+const LEVELS: usize = 4;
 
 /// A running etcd on free loopback ports, without fsync, whose data goes with it. Dropped, it is gone; if
 /// its owner is killed the system ends the server, and the directory goes at once (Unix) or at the next
@@ -104,6 +106,8 @@ impl Ephemeral {
         sweep(temp);
         let binary = builder.binaries().find(&builder.settings.wanted)?;
         let (dir, owner) = make_dir(temp)?;
+        // What a start fails with may be that no file can be opened; deleting opens one a level.
+        let _reserve = owner.reserve::<LEVELS>().map_err(cannot("hold files in reserve for", dir.path()))?;
         let mut data = DataDir::find_or_create(&dir.path().join("data"), dir.path())?;
         let log = dir.path().join("etcd.log");
         let failed = FailedLaunch::reading(&log);

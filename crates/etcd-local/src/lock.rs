@@ -39,6 +39,12 @@ impl Lock {
             .ok_or_else(|| LockError::Held { path: path.to_owned(), waited: patience })
     }
 
+    /// Open files that can be closed when others are needed and the process may open no more. The lock is free once
+    /// they are closed, too.
+    pub(crate) fn reserve<const FILES: usize>(&self) -> io::Result<Vec<File>> {
+        (0..FILES).map(|_| self.0.try_clone()).collect()
+    }
+
     /// The open file, for a child to inherit: it then holds the lock, and so do we until we close ours.
     pub(crate) fn into_file(self) -> File {
         self.0
