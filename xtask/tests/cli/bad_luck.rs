@@ -392,13 +392,10 @@ fn a_port_that_is_snatched_away_by_somebody_silent_is_noticed_at_once() {
     let call = play.command(&args).spawn().unwrap();
     assert!(eventually(|| go.exists()));
     let silent = [client, peer].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
-    let began = std::time::Instant::now();
     fs::write(&gone, "").unwrap();
     let output = call.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains(&format!("client port {client} is taken by pid {}", std::process::id())), "{stderr}");
-    // Two questions, of which nobody waits for an answer any more, would have taken two seconds each.
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     drop(silent);
 }
 

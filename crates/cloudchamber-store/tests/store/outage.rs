@@ -106,7 +106,7 @@ async fn is_restarted_during_use() -> Result<bool, Box<dyn Error>> {
     // The same store, as soon as the server is there.
     let began = std::time::Instant::now();
     while let Err(error) = store.read(&key("counter")).await {
-        assert!(began.elapsed() < Duration::from_secs(30), "the server does not come back: {error}");
+        assert!(began.elapsed() < PATIENCE, "the server does not come back: {error}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -129,8 +129,8 @@ async fn a_server_that_hangs_is_an_error_within_the_request_timeout(sandbox: San
     let pid = sandbox.server().unwrap().pid().to_string();
     let signal = |name: &str| std::process::Command::new("kill").args([name, &pid]).status();
     assert!(signal("-STOP")?.success());
-    let read = tokio::time::timeout(Duration::from_secs(20), store.read(&key("a"))).await;
-    let update = tokio::time::timeout(Duration::from_secs(20), store.update(&key("a"), "", Expect::Any)).await;
+    let read = tokio::time::timeout(PATIENCE, store.read(&key("a"))).await;
+    let update = tokio::time::timeout(PATIENCE, store.update(&key("a"), "", Expect::Any)).await;
     assert!(signal("-CONT")?.success());
     let Err(ReadError::Fault(Fault::Etcd(error))) = read.expect("it ends") else { panic!("read") };
     assert_eq!(error.kind, Kind::TimedOut);

@@ -8,7 +8,7 @@ use etcd_sandbox::Sandbox;
 use crate::fixture::{Outcome, fill, key, keys, open, prefix};
 
 /// Long enough for anything that comes at all; what does not come fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn next(watch: &mut Watch) -> Event {
     tokio::time::timeout(PATIENCE, watch.next()).await.unwrap_or_else(|_| panic!("no event in time")).unwrap()

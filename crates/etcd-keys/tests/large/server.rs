@@ -101,7 +101,7 @@ impl Persistent {
     pub(crate) fn up(&self) {
         let began = std::time::Instant::now();
         while self.instance.up().is_err() {
-            assert!(began.elapsed() < Duration::from_secs(30), "it does not come back");
+            assert!(began.elapsed() < Duration::from_secs(60), "it does not come back");
         }
     }
 

@@ -32,7 +32,7 @@ on_every_etcd! {
     async fn what_leaders_say_is_heard(keys) {
         let mut observer = keys.observe("e").unwrap();
         let mut hear = async || {
-            let kv = tokio::time::timeout(Duration::from_secs(10), observer.next()).await.unwrap().unwrap().unwrap();
+            let kv = tokio::time::timeout(Duration::from_secs(60), observer.next()).await.unwrap().unwrap().unwrap();
             assert!(kv.key.starts_with(b"e/"));
             kv.value
         };

@@ -82,11 +82,11 @@ async fn lives_as_long_as_it_is_kept(keys: Keys) {
     let began = Instant::now();
     // A second longer than the longest of them could live.
     while keys.count(KeyRange::all()).await.unwrap() > 1 || began.elapsed() < SHORT * 2 {
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(began.elapsed() < LONG);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(keeper.is_certain() && keys.get("kept").await.unwrap().is_some());
     kept.revoke().await.unwrap();
-    tokio::time::timeout(Duration::from_secs(5), keeper.lost()).await.unwrap();
+    tokio::time::timeout(LONG, keeper.lost()).await.unwrap();
     assert!(!keeper.is_certain());
 }
