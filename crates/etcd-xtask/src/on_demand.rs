@@ -51,11 +51,9 @@ pub fn program(package: &str, cx: &Context) -> Result<PathBuf> {
     if let Some(program) = given(package, cx) {
         return Ok(program);
     }
-    match Source::of(package) {
-        Source::Checkout(manifest) => {
-            Checkout::new(package, manifest, Profile::Console, cx)?.up_to_date(Manner::PLAIN, cx)
-        }
-        Source::Registry => installed(package, Manner::PLAIN, cx),
+    match manifest(package, cx) {
+        Some(manifest) => Checkout::new(package, manifest, Profile::Console, cx)?.up_to_date(Manner::PLAIN, cx),
+        None => installed(package, Manner::PLAIN, cx),
     }
 }
 
@@ -64,7 +62,7 @@ pub(crate) fn any_program(package: &str, manner: Manner<'_>, cx: &Context) -> Re
     if let Some(program) = given(package, cx) {
         return Ok(program);
     }
-    let Source::Checkout(manifest) = Source::of(package) else { return installed(package, manner, cx) };
+    let Some(manifest) = manifest(package, cx) else { return installed(package, manner, cx) };
     if let Some(fast) = Checkout::new(package, manifest.clone(), Profile::Console, cx)?.fresh() {
         return Ok(fast);
     }
@@ -149,19 +147,20 @@ fn installed(package: &str, manner: Manner<'_>, cx: &Context) -> Result<PathBuf>
 /// Their version, which is ours.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Where a program's source is.
-enum Source {
-    /// Beside this crate's own, where that is a checkout: its manifest.
-    Checkout(PathBuf),
-    /// In the Cargo registry, from where this crate came, too.
-    Registry,
+/// The manifest of a package that lies beside this crate, where that is a checkout; else both come from the Cargo
+/// registry.
+#[must_use]
+pub fn manifest(package: &str, cx: &Context) -> Option<PathBuf> {
+    beside(Path::new(env!("CARGO_MANIFEST_DIR")), &cx.workspace, package)
 }
 
-impl Source {
-    fn of(package: &str) -> Self {
-        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(package).join("Cargo.toml");
-        if beside.is_file() { Self::Checkout(beside) } else { Self::Registry }
-    }
+/// Beside `here`, where this crate was when it was compiled. A workspace that was moved or copied with its target
+/// folder is not compiled anew, so that what lies at the same place within `workspace` comes first.
+fn beside(here: &Path, workspace: &Path, package: &str) -> Option<PathBuf> {
+    let tails = (1..here.components().count()).map(|skipped| here.components().skip(skipped).collect::<PathBuf>());
+    let within = tails.map(|tail| workspace.join(tail)).filter(|dir| dir.join("Cargo.toml").is_file());
+    let manifests = within.chain([here.to_owned()]).map(|dir| dir.with_file_name(package).join("Cargo.toml"));
+    manifests.into_iter().find(|manifest| manifest.is_file())
 }
 
 fn announce(package: &str, first: bool, cx: &Context) {
@@ -273,6 +272,22 @@ mod tests {
         let text = "/t/etcd-console: /a b/src/main.rs /c.rs".replace("a b", "a\\ b");
         assert_eq!(sources(&text), [PathBuf::from("/a b/src/main.rs"), PathBuf::from("/c.rs")]);
         assert!(sources("").is_empty());
+    }
+
+    #[test]
+    fn a_workspace_may_have_been_moved_or_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let make = |name: &&str| {
+            fs::create_dir_all(path(name)).unwrap();
+            fs::write(path(name).join("Cargo.toml"), "").unwrap();
+        };
+        let found = |workspace: &str| beside(&path("old/crates/etcd-xtask"), &path(workspace), "etcd-console");
+        ["new/crates/etcd-xtask", "new/crates/etcd-console", "adopter/etcd-console"].iter().for_each(make);
+        let console = |workspace: &str| Some(path(workspace).join("crates/etcd-console/Cargo.toml"));
+        assert_eq!((found("new"), found("adopter")), (console("new"), None));
+        ["old/crates/etcd-xtask", "old/crates/etcd-console"].iter().for_each(make);
+        assert_eq!((found("old"), found("new"), found("adopter")), (console("old"), console("new"), console("old")));
     }
 
     #[test]

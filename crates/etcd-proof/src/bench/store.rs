@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use etcd_local::binary::Wanted;
+use etcd_xtask::on_demand;
 use serde::Deserialize;
 
 use super::effort::RECORDS;
@@ -35,15 +36,14 @@ struct Measured {
 }
 
 pub(super) fn measure(rounds: u32, subject: &Subject<'_>, _: &mut Notes) -> Result<Vec<Row>> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(PACKAGE);
-    let source = package.join("examples").join(EXAMPLE).with_extension("rs");
-    ensure!(source.is_file(), "there is no `{}`, which makes the calls", source.display());
+    let manifest = on_demand::manifest(PACKAGE, subject.cx);
+    let package = manifest.as_deref().and_then(Path::parent).context("the store lies in no checkout here")?;
     let etcd = subject.cx.builder()?.etcd(Wanted::Exactly(NEW)).start_ephemeral()?;
     let records = subject.effort.records();
     let mut cargo = Command::new("cargo");
     workspace::without_settings(&mut cargo);
     // From within the workspace, whose configuration brings a protoc.
-    cargo.current_dir(&package).args(["run", "--quiet", "--profile", "console", "--package", PACKAGE]);
+    cargo.current_dir(package).args(["run", "--quiet", "--profile", "console", "--package", PACKAGE]);
     cargo.args(["--example", EXAMPLE, "--", "--endpoints", &etcd.endpoints().concat()]);
     cargo.args(["--rounds", &rounds.to_string(), "--records", &records.to_string()]);
     let (_, said) = answer(&mut cargo)?;
