@@ -21,7 +21,7 @@ Settings come from flags, else the environment (ETCDBINPATH, ETCDINSTANCE, ETCDN
 ETCDPORTPEER, ETCDDATA), else `[workspace.metadata.etcd]` of Cargo.toml, else defaults.
 
 Exit codes: 0 done; 1 failed; 2 wrong arguments or settings; 3 no etcd is running; 4 refused to destroy \
-something; 130 interrupted. `test`, `run` and `etcdctl` exit with the code of what they run.";
+something; 130 interrupted (0 where that is the only end). `test`, `run` and `etcdctl` exit with the code of what they run.";
 
 /// A command line: of these commands, or of a workspace's own around them.
 #[derive(Debug, Parser)]
@@ -144,7 +144,7 @@ pub struct Answer {
 /// Start etcd, installing it if need be, and return when it is proven ready
 ///
 /// The server is detached: it outlives this command and the terminal, and its data outlives the server.
-/// Where it runs already, this says so and succeeds.
+/// Where it runs already, this says so and succeeds; with --foreground it is an error.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask etcd-up --instance scratch --port auto --etcd 3.6.7")]
 pub struct EtcdUp {
@@ -365,6 +365,8 @@ pub(crate) enum Runner {
 }
 
 /// Print completions for a shell
+///
+/// They complete the word `xtask`: use it with `alias xtask='cargo xtask'` (in zsh with `setopt complete_aliases`).
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/xtask")]
 pub struct Completions {
