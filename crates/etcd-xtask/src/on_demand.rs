@@ -309,7 +309,7 @@ mod tests {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, "").unwrap();
         }
-        fs::write(path("d"), format!("x: {}", source.display())).unwrap();
+        fs::write(path("d"), format!("x: {}", source.display().to_string().replace(' ', "\\ "))).unwrap();
         let fresh = || is_fresh(&path("stamp"), &path("d"), &manifest);
         assert!(!fresh(), "never built");
         fs::write(path("stamp"), "").unwrap();

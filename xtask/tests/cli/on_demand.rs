@@ -37,11 +37,11 @@ dir=$CARGO_TARGET_DIR/some-system/debug
 mkdir -p "$dir"
 printf '#!/bin/sh\necho "built: $*"\n' > "$dir/etcd-console"
 chmod +x "$dir/etcd-console"
-echo "x: $MANIFEST" > "$dir/etcd-console.d"
+printf 'x: %s\n' "$MANIFEST" > "$dir/etcd-console.d"
 echo '{"reason":"compiler-artifact","target":{"name":"etcd-keys"},"executable":null}'
 echo "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"etcd-console\"},\"executable\":\"$dir/etcd-console\"}"
 "#;
-    let play = with_cargo(body).with("MANIFEST", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    let play = with_cargo(body).with("MANIFEST", env!("CARGO_MANIFEST_DIR").replace(' ', "\\ ") + "/Cargo.toml");
     for _ in 0..2 {
         let run = play.xtask(&["runs"]).ok();
         assert!(run.stdout.contains("built: ") && run.stdout.contains("runs"), "{run:#?}");

@@ -77,10 +77,11 @@ fn a_redirect_never_leads_to_a_local_file() {
 fn a_local_mirror_works() {
     let bench = Bench::new();
     std::fs::write(bench.dir.path().join("archive"), "content").unwrap();
-    let received = bench.download(&format!("file://{}/archive", bench.dir.path().display())).unwrap();
+    let url = |bench: &Bench, name: &str| format!("file://{}/{name}", bench.dir.path().display()).replace(' ', "%20");
+    let received = bench.download(&url(&bench, "archive")).unwrap();
     assert_eq!(received.sha256, Sha256::of_bytes(b"content"));
     let bench = Bench::new();
-    let error = bench.download(&format!("file://{}/none", bench.dir.path().display())).unwrap_err();
+    let error = bench.download(&url(&bench, "none")).unwrap_err();
     assert!(matches!(error, DownloadError::Refused { .. }), "{error}");
 }
 

@@ -284,7 +284,7 @@ fn a_protoc_of_the_users_wins() {
 fn one_file_under_two_names_is_asked_once() {
     let bench = Bench::new();
     let runs = bench.dir("runs");
-    script(&bench.dir("gopath/bin"), "etcd", &format!("echo run >> {}; echo etcd Version: 3.5.0", runs.display()));
+    script(&bench.dir("gopath/bin"), "etcd", &format!("echo run >> '{}'; echo etcd Version: 3.5.0", runs.display()));
     std::os::unix::fs::symlink(bench.dir("gopath/bin"), bench.dir("path-one")).unwrap();
     assert!(bench.find_in(bench.with_gopath(), "3.7.2").is_err());
     assert_eq!(std::fs::read_to_string(runs).unwrap(), "run\n");

@@ -5,14 +5,14 @@ use std::process::{Command, Stdio};
 use super::*;
 use crate::wait::{Deadline, until};
 
-/// Set in the child that is to be killed: where it installs to and from, and the archive's sum.
+/// Set in the child that is to be killed: the archive's sum, where it installs from, and to.
 const CHILD: &str = "ETCD_LOCAL_TEST_INSTALL";
 
 /// Not a test of its own: the body of the children that the tests below start.
 #[test]
 fn child() {
     let Ok(told) = std::env::var(CHILD) else { return };
-    let [dir, mirror, sum] = told.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let [sum, mirror, dir] = told.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
     let path = Path::new(dir).join("plain-path");
     let env = Env::empty(dir).with("PATH", path).with("ETCD_LOCAL_CACHE", Path::new(dir).join("cache"));
     let binaries = Binaries::new(env, dir).mirror(mirror);
@@ -31,7 +31,7 @@ fn start(bench: &Bench, mirror: &Mirror, sum: Sha256, wrap: &[&str]) -> Command 
     line.extend(["--exact", "binary::install::tests::interrupted::child", "--nocapture"].map(Into::into));
     let mut command = Command::new(&line[0]);
     command.args(&line[1..]);
-    command.env(CHILD, format!("{} {} {sum}", bench.dir.path().display(), mirror.url()));
+    command.env(CHILD, format!("{sum} {} {}", mirror.url(), bench.dir.path().display()));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
