@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterId;
 use crate::file::{self, PathError, cannot};
-use crate::{lock, os, random};
+use crate::{lock, os, random, state};
 
 /// The file in a data directory that says it is ours. etcd ignores it, with one warning in its log.
 pub(crate) const MARKER: &str = ".etcd-local.json";
@@ -186,9 +186,23 @@ impl DataDir {
         Ok(text.and_then(write).map_err(cannot("write the marker in", &self.path))?)
     }
 
-    /// Whether `owner`, an instance directory, may wipe it.
+    /// Whether `owner`, an instance directory, may wipe it: it created it, or has it in itself and was moved or copied
+    /// since.
     pub(crate) fn is_owned_by(&self, owner: &Path) -> bool {
-        self.marker.as_ref().is_some_and(|marker| marker.is_owned_by(owner))
+        self.marker.as_ref().is_some_and(|marker| marker.is_owned_by(owner) || self.came_with(owner, marker))
+    }
+
+    /// Whether it lies in `owner`'s own directory, with no link on the way that could lead to another's, and whoever
+    /// created it does not say that it keeps its data just here.
+    fn came_with(&self, owner: &Path, marker: &Marker) -> bool {
+        let is_real = |dir: &Path| fs::symlink_metadata(dir).is_ok_and(|metadata| metadata.is_dir());
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        let creator = real(&marker.owner).filter(|creator| real(owner).as_ref() != Some(creator));
+        let creators = creator.and_then(|creator| state::peek(&creator.join(state::FILE)));
+        self.path.parent() == Some(owner)
+            && is_real(owner)
+            && owner.parent().is_some_and(is_real)
+            && creators.is_none_or(|record| real(&record.data_dir) != real(&self.path))
     }
 
     /// Takes the data away, in one step, to a name beside it that [`Trash`] knows; whoever looks afterwards

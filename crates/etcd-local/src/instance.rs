@@ -17,7 +17,7 @@ pub use self::stop::{Down, Reset, ResetError, StopError};
 use crate::builder::Builder;
 use crate::cluster::ClusterId;
 use crate::file::{PathError, cannot};
-use crate::os;
+use crate::{os, state};
 
 /// The directory of a workspace in which its instances live.
 #[must_use]
@@ -89,7 +89,7 @@ impl Instance {
     /// The record that others find the server by; see [`Record`](crate::Record).
     #[must_use]
     pub fn record_path(&self) -> PathBuf {
-        self.dir.join("instance.json")
+        self.dir.join(state::FILE)
     }
 
     /// Admits one change at a time.
@@ -103,7 +103,11 @@ impl Instance {
     }
 
     fn data_dir(&self) -> PathBuf {
-        self.builder.settings.data_dir.clone().unwrap_or_else(|| self.dir.join("data"))
+        self.builder.settings.data_dir.clone().unwrap_or_else(|| self.own_data_dir())
+    }
+
+    fn own_data_dir(&self) -> PathBuf {
+        self.dir.join("data")
     }
 }
 

@@ -15,6 +15,9 @@ use crate::reporter::{Event, Reporter};
 /// The version of the file's shape. A file with a larger one is left alone, under another name.
 pub const SCHEMA: u32 = 1;
 
+/// The file's name, in the instance's directory.
+pub(crate) const FILE: &str = "instance.json";
+
 /// The content of `.etcd/<instance>/instance.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use etcd_local::State;
 
-use crate::playground::{Playground, eventually, finish, get, port, put};
+use crate::playground::{Playground, Run, eventually, finish, get, port, put};
 
 #[test]
 fn data_survives_a_stop_and_ends_with_a_reset() {
@@ -73,6 +74,86 @@ fn a_reset_wipes_data_that_is_kept_elsewhere_also_when_the_state_was_deleted() {
     assert!(run.stdout.contains("wiped dev"), "{run:?}");
     assert!(!play.path("dev").exists());
     assert!(play.xtask(&["etcd-reset", "--yes"]).ok().stdout.contains("has no data"));
+}
+
+/// A call in another workspace, in a folder of the playground.
+fn call_in(play: &Playground, workspace: &str, args: &[&str]) -> Run {
+    let mut command = play.command(args);
+    command.current_dir(play.path(workspace)).env("CARGO_MANIFEST_DIR", play.path(workspace));
+    finish(command)
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_workspace_that_was_moved_or_copied_resets_its_own_data() {
+    let play = Playground::new();
+    let first = ["etcd-up", "--format", "json"];
+    fs::create_dir(play.path("old")).unwrap();
+    fs::copy(play.path("Cargo.toml"), play.path("old/Cargo.toml")).unwrap();
+    put(&call_in(&play, "old", &first).ok().status(), "dg==");
+    call_in(&play, "old", &["etcd-down"]).ok();
+
+    copy(&play.path("old"), &play.path("copy"));
+    call_in(&play, "copy", &["etcd-reset"]).fails(4, &["refused to delete", ".etcd/default/data"]);
+    let run = call_in(&play, "copy", &["etcd-reset", "--yes"]).ok();
+    assert!(run.stdout.contains("wiped .etcd/default/data"), "{run:?}");
+    assert!(!play.path("copy/.etcd/default/data").exists() && play.path("old/.etcd/default/data/member").exists());
+
+    fs::rename(play.path("old"), play.path("new")).unwrap();
+    let status = call_in(&play, "new", &["etcd-status", "--format", "json"]).status();
+    let own = play.path("new/.etcd/default");
+    assert_eq!((status.data_dir, status.log), (own.join("data"), own.join("etcd.log")));
+    let up = call_in(&play, "new", &first).ok().status();
+    assert_eq!(get(&up).as_deref(), Some("dg=="));
+    call_in(&play, "new", &["etcd-reset", "--yes"]).ok();
+    assert_eq!(get(&up), None);
+    call_in(&play, "new", &["etcd-down"]).ok();
+}
+
+#[test]
+#[cfg(target_os = "linux")] // where the lock leads to its holder, and the holder has arguments
+fn a_workspace_that_is_moved_under_its_server_resets_its_own_data() {
+    let play = Playground::new();
+    fs::create_dir(play.path("old")).unwrap();
+    fs::copy(play.path("Cargo.toml"), play.path("old/Cargo.toml")).unwrap();
+    put(&call_in(&play, "old", &["etcd-up", "--format", "json"]).ok().status(), "dg==");
+    fs::rename(play.path("old"), play.path("new")).unwrap();
+    let reset = call_in(&play, "new", &["etcd-reset", "--yes", "--format", "json"]).ok().status();
+    assert_eq!((get(&reset), reset.data_dir), (None, play.path("new/.etcd/default/data")));
+    assert!(!play.path("old").exists());
+    call_in(&play, "new", &["etcd-down"]).ok();
+}
+
+#[test]
+fn a_reset_wipes_no_data_that_another_workspace_keeps_or_links_to() {
+    let play = Playground::new();
+    for workspace in ["a", "b"] {
+        fs::create_dir(play.path(workspace)).unwrap();
+        fs::copy(play.path("Cargo.toml"), play.path(workspace).join("Cargo.toml")).unwrap();
+    }
+    let data = play.path("a/.etcd/default/data");
+    let linked = |place: &str| {
+        std::os::unix::fs::symlink(play.path("a").join(place), play.path("b").join(place)).unwrap();
+        call_in(&play, "b", &["etcd-reset", "--yes"]).fails(4, &["was not created by this instance"]);
+        fs::remove_file(play.path("b").join(place)).unwrap();
+    };
+    call_in(&play, "a", &["etcd-up"]).ok();
+    call_in(&play, "a", &["etcd-down"]).ok();
+    linked(".etcd");
+    fs::create_dir(play.path("b/.etcd")).unwrap();
+    linked(".etcd/default");
+    call_in(&play, "a", &["etcd-reset", "--yes"]).ok();
+    // `b` keeps its data where `a` would keep its own.
+    call_in(&play, "b", &["etcd-up", "--data-dir", data.to_str().unwrap()]).ok();
+    call_in(&play, "b", &["etcd-down"]).ok();
+    call_in(&play, "a", &["etcd-reset", "--yes"]).fails(4, &["was not created by this instance"]);
+    assert!(data.join("member").exists());
+    call_in(&play, "b", &["etcd-reset", "--yes"]).ok();
+    assert!(!data.exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use semver::Version;
@@ -103,7 +103,10 @@ impl Instance {
         let on_disk = state::peek(&self.record_path());
         let held = lock::is_held(&self.member_lock()).map_err(cannot("look at", &self.member_lock()))?;
         let processes = if held { self.processes(on_disk.as_ref())? } else { Vec::new() };
-        let record = if processes.is_empty() { on_disk.clone() } else { self.record_of(&processes, on_disk.clone()) };
+        let record = match processes.as_slice() {
+            [] => on_disk.clone().map(|record| self.at_rest(record)),
+            _ => self.record_of(&processes, on_disk.clone()),
+        };
         Ok(Seen { on_disk, record, processes })
     }
 
@@ -158,7 +161,8 @@ impl Instance {
         let lock_path = self.member_lock();
         let found = until(Deadline::after(PATIENCE), || -> Result<_, ObserveError> {
             if let Some(lock) = Lock::try_acquire(&lock_path).map_err(cannot("look at", &lock_path))? {
-                return Ok(Some(Presence::Absent { lock, record: record.take() }));
+                let record = record.take().map(|record| self.at_rest(record));
+                return Ok(Some(Presence::Absent { lock, record }));
             }
             let processes = self.processes(record.as_ref())?;
             if processes.is_empty() {
@@ -226,8 +230,22 @@ impl Instance {
         }
     }
 
+    /// The record of a stopped server. One that has its log elsewhere came with a workspace that was moved or copied: what
+    /// it says of places is not true of this one.
+    fn at_rest(&self, record: Record) -> Record {
+        let real = |path: &Path| path.canonicalize().ok();
+        match record.log == self.log() || record.log.parent().and_then(real) == real(&self.dir) {
+            true => record,
+            false => Record { data_dir: self.data_dir(), log: self.log(), ..record },
+        }
+    }
+
     fn recover(&self, identity: &Identity, args: Args) -> Option<Record> {
         let Args { member, data_dir, endpoint, peer_url } = args;
+        // The workspace may have been moved under its server.
+        let own = self.own_data_dir();
+        let was_own = own.strip_prefix(&self.builder.workspace).is_ok_and(|place| data_dir.ends_with(place));
+        let data_dir = if was_own && !data_dir.exists() { own } else { data_dir };
         let cluster_id = DataDir::find(&data_dir).ok().flatten().and_then(|data| data.marker?.cluster_id);
         let version = readiness::server_version(&endpoint).ok().and_then(|version| Version::parse(&version).ok());
         Some(Record {
