@@ -247,8 +247,9 @@ pub struct EtcdInstall {
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask etcdctl -- endpoint status -w table")]
 pub struct Etcdctl {
-    #[command(flatten)]
-    pub(crate) which: Which,
+    /// Which of this workspace's instances, whatever ETCDCTL_ENDPOINTS says [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) instance: Option<String>,
     /// What to hand to etcdctl
     #[arg(last = true)]
     pub(crate) args: Vec<std::ffi::OsString>,

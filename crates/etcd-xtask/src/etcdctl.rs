@@ -7,13 +7,14 @@ use anyhow::Result;
 use etcd_local::State;
 
 use crate::advice::Failure;
-use crate::cli::Etcdctl;
+use crate::cli::{Etcdctl, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::{child, env_vars};
 
 pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
-    let status = cx.instance(&args.which)?.status()?;
+    let instance = args.instance.clone().unwrap_or_else(|| Which::DEFAULT.to_owned());
+    let status = cx.instance(&Which { instance })?.status()?;
     let Some(etcdctl) = cx.builder()?.binaries().etcdctl(status.binary.as_deref()) else {
         return Err(Failure::of(
             "no etcdctl is installed: not beside etcd, in $GOPATH/bin, nor on PATH",
@@ -27,13 +28,14 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
         command.env_remove("ETCDCTL_ENDPOINTS").env("ETCDCTL_API", "3");
         return child::become_program(&mut command);
     }
+    // Endpoints that the caller set are the caller's wish, unless a flag, which beats the environment, names an instance.
+    let is_set = |name: &str| args.instance.is_none() && cx.env.var(name).is_some();
     let is_stopped = status.state == State::Stopped;
-    if is_stopped && cx.env.var("ETCDCTL_ENDPOINTS").is_none() && !is_about_itself(&args.args) {
+    if is_stopped && !is_set("ETCDCTL_ENDPOINTS") && !is_about_itself(&args.args) {
         return Err(env_vars::not_running(&status.instance));
     }
     let vars = env_vars::of_server(if is_stopped { &[] } else { &status.endpoints });
-    // Endpoints that the caller set are the caller's wish.
-    let vars = vars.into_iter().filter(|(name, value)| cx.env.var(name).is_none() && !value.is_empty());
+    let vars = vars.into_iter().filter(|(name, value)| !is_set(name) && !value.is_empty());
     child::become_program(command.envs(vars))
 }
 
