@@ -6,7 +6,7 @@ use std::path::Path;
 
 use etcd_local::State;
 
-use crate::playground::{Playground, Run, eventually, finish, get, port, put};
+use crate::playground::{Playground, Run, build_console, etcd, eventually, finish, get, port, put};
 
 #[test]
 fn data_survives_a_stop_and_ends_with_a_reset() {
@@ -210,6 +210,24 @@ fn the_settings_come_from_flag_then_environment_then_manifest() {
     assert_eq!(port(&play.up(&[])), variable);
     play.xtask(&["etcd-down"]).ok();
     assert_eq!(port(&play.up(&["--port", &flag.to_string()])), flag);
+}
+
+#[test]
+fn an_etcd_that_a_flag_asks_for_beats_etcdbinpath() {
+    let (named, other) = (etcd("3.7.2"), etcd("3.5.27"));
+    let play = Playground::new().with("ETCDBINPATH", &named);
+    for (flag, binary) in [("~3.5", &other), ("^3.6", &named), ("3.5.27", &other)] {
+        let up = play.up(&["--instance", "x", "--etcd", flag]);
+        assert_eq!(up.binary.as_ref(), Some(binary), "{flag}");
+        play.xtask(&["etcd-down", "--instance", "x"]).ok();
+        play.xtask(&["etcd-reset", "--instance", "x", "--yes"]).ok();
+    }
+    // Of no version in particular, whatever Cargo.toml says.
+    play.configure("port = \"auto\"\nversion = \"~3.5\"");
+    assert_eq!(play.up(&[]).binary, Some(named));
+    build_console();
+    let run = play.xtask(&["run", "--etcd", "~3.5", "--", "true"]).ok();
+    assert!(run.stderr.contains("ephemeral etcd 3.5.27"), "{run:?}");
 }
 
 #[test]

@@ -60,9 +60,9 @@ struct Passed {
 }
 
 impl Binaries {
-    /// An etcd as it is wanted: the one that `wanted` or `ETCDBINPATH` names, else from the cache, `$GOPATH/bin`, PATH,
-    /// else installed. Where a requirement cannot be met at all, the highest etcd from 3.4 on that was found is used and
-    /// [`Event::Substituted`] says so. A wanted version is never substituted, also not by what `ETCDBINPATH` names.
+    /// An etcd as it is wanted: the one that `wanted` names, else the one that `ETCDBINPATH` names if it satisfies, else
+    /// from the cache, `$GOPATH/bin`, PATH, else installed. Where a requirement cannot be met at all, the highest etcd from
+    /// 3.4 on that was found is used and [`Event::Substituted`] says so. A wanted version is never substituted.
     ///
     /// # Errors
     /// If what was named is no etcd, if an etcd in the cache was changed, or if there is none and none can be installed.
@@ -73,7 +73,7 @@ impl Binaries {
         let mut passed = Passed::default();
         if let Some(path) = self.env.path_var("ETCDBINPATH") {
             let given = self.given("`ETCDBINPATH`", &path)?;
-            if matches!(wanted, Wanted::Matching(_)) || wanted.accepts(&given.version) {
+            if wanted.accepts(&given.version) {
                 return Ok(given);
             }
             passed.note(given);

@@ -77,10 +77,10 @@ fn each_place_is_searched_in_its_turn() {
     assert_eq!((find().path, find().origin), (go, Origin::GoPath));
     let cached = bench.put_into_cache("3.6.0");
     assert_eq!((find().path, find().origin), (cached, Origin::Cache));
-    let given = etcd(&bench.dir("mine"), "3.5.0");
+    let given = etcd(&bench.dir("mine"), "3.6.0");
     let env = bench.with_gopath().with("ETCDBINPATH", bench.dir("mine"));
     let binary = bench.find_in(env, "^3.6").unwrap();
-    assert_eq!((binary.path, binary.version.to_string().as_str(), binary.origin), (given, "3.5.0", Origin::Given));
+    assert_eq!((binary.path, binary.version.to_string().as_str(), binary.origin), (given, "3.6.0", Origin::Given));
     assert_eq!(bench.substitutions(), 0);
 }
 
@@ -176,6 +176,16 @@ fn a_version_is_taken_from_etcdbinpath_where_it_is_the_one() {
     let mine = etcd(&bench.dir("mine"), "3.7.2");
     assert_eq!(bench.find_in(bench.env().with("ETCDBINPATH", "mine"), "3.7.2").unwrap().path, mine);
     assert_eq!(bench.find_in(bench.env().with("ETCDBINPATH", "mine/etcd"), "3.7.2").unwrap().path, mine);
+}
+
+#[test]
+fn a_requirement_passes_over_an_etcdbinpath_that_does_not_satisfy_while_there_is_another() {
+    let bench = Bench::new();
+    let mine = etcd(&bench.dir("mine"), "3.7.2");
+    let find = || bench.find_in(bench.env().with("ETCDBINPATH", "mine"), "~3.5").unwrap().path;
+    assert_eq!((find(), bench.substitutions()), (mine, 1));
+    let other = etcd(&bench.dir("path-one"), "3.5.1");
+    assert_eq!((find(), bench.substitutions()), (other, 1));
 }
 
 #[test]
