@@ -96,9 +96,10 @@ impl<'a> Checkout<'a> {
         Ok(Self { package, manifest, profile, target, stamp })
     }
 
-    /// The program that was built last.
+    /// The program that was built last, here: the stamp of a target folder that was copied names the original's.
     fn built(&self) -> Option<PathBuf> {
-        Some(PathBuf::from(fs::read_to_string(&self.stamp).ok()?)).filter(|program| program.is_file())
+        let program = PathBuf::from(fs::read_to_string(&self.stamp).ok()?);
+        (program.starts_with(&self.target) && program.is_file()).then_some(program)
     }
 
     /// The same, if nothing has changed since.

@@ -29,24 +29,41 @@ fn calls(play: &Playground) -> Vec<String> {
     calls.lines().map(str::to_owned).collect()
 }
 
-/// As with `build.target`, or CARGO_BUILD_TARGET.
-#[test]
-fn a_program_is_where_cargo_says() {
-    let body = r#"
+/// A cargo that builds, as with `build.target` or CARGO_BUILD_TARGET.
+const BUILDS: &str = r#"
 dir=$CARGO_TARGET_DIR/some-system/debug
 mkdir -p "$dir"
-printf '#!/bin/sh\necho "built: $*"\n' > "$dir/etcd-console"
+printf '#!/bin/sh\necho "built: $0 $*"\n' > "$dir/etcd-console"
 chmod +x "$dir/etcd-console"
-printf 'x: %s\n' "$MANIFEST" > "$dir/etcd-console.d"
+printf 'x: %s\n' "$(printf %s "$MANIFEST" | sed 's/ /\\ /g')" > "$dir/etcd-console.d"
 echo '{"reason":"compiler-artifact","target":{"name":"etcd-keys"},"executable":null}'
 echo "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"etcd-console\"},\"executable\":\"$dir/etcd-console\"}"
 "#;
-    let play = with_cargo(body).with("MANIFEST", env!("CARGO_MANIFEST_DIR").replace(' ', "\\ ") + "/Cargo.toml");
+const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
+#[test]
+fn a_program_is_where_cargo_says() {
+    let play = with_cargo(BUILDS).with("MANIFEST", MANIFEST);
     for _ in 0..2 {
         let run = play.xtask(&["runs"]).ok();
         assert!(run.stdout.contains("built: ") && run.stdout.contains("runs"), "{run:#?}");
     }
     assert_eq!(calls(&play).len(), 1, "what is fresh is not built again");
+}
+
+#[test]
+fn a_target_folder_that_was_copied_has_a_program_of_its_own() {
+    let play = with_cargo(BUILDS).with("MANIFEST", MANIFEST);
+    play.xtask(&["runs"]).ok();
+    let (target, copy) = (play.path("target"), play.path("copy"));
+    let copied = std::process::Command::new("cp").arg("-a").args([&target, &copy]).status();
+    assert!(copied.unwrap().success());
+    let play = play.with("CARGO_TARGET_DIR", &copy);
+    for _ in 0..2 {
+        let run = play.xtask(&["runs"]).ok();
+        assert!(run.stdout.contains(&format!("built: {}", copy.display())), "{run:#?}");
+    }
+    assert_eq!(calls(&play).len(), 2, "what is fresh is not built again");
 }
 
 #[test]
