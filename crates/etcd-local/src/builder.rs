@@ -164,9 +164,9 @@ impl Builder {
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
         let entries = std::fs::read_dir(home(&self.workspace)).into_iter().flatten().flatten();
-        let names =
-            entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
-        let mut instances: Vec<_> = names.filter_map(|name| self.instance(&name).ok()).collect();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let named = names.filter_map(|name| self.instance(&name).ok());
+        let mut instances: Vec<_> = named.filter(Instance::was_started).collect();
         instances.sort_by(|a, b| a.name.cmp(&b.name));
         instances
     }

@@ -39,15 +39,18 @@ pub fn create_home(workspace: &Path) -> Result<PathBuf, PathError> {
     Ok(home)
 }
 
-/// An instance's name is a directory's name on every system, and nothing that needs quoting.
+/// An instance's name is a directory's name on every system, nothing that needs quoting, and nothing that the commands
+/// keep beside the instances.
 pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     const RESERVED: [&str; 5] = ["con", "prn", "aux", "nul", "conin$"]; // Windows' devices
+    const OURS: [&str; 2] = ["undo", "last-failure.log"];
     let stem = name.split('.').next().unwrap_or(name); // which also counts with anything after a dot
-    let is_device = RESERVED.contains(&stem)
+    let is_taken = OURS.contains(&name)
+        || RESERVED.contains(&stem)
         || ["com", "lpt"].iter().any(|device| stem.strip_prefix(device).is_some_and(|n| n.len() == 1 && n != "0"));
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if starts_well && name.len() <= 40 && name.chars().all(plain) && !name.ends_with('.') && !is_device {
+    if starts_well && name.len() <= 40 && name.chars().all(plain) && !name.ends_with('.') && !is_taken {
         Ok(())
     } else {
         Err(NameError(name.to_owned()))
@@ -56,7 +59,10 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
 
 /// A name that no instance can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an instance name: at most 40 of a-z, 0-9, `-`, `_` and `.`, a letter or digit first")]
+#[error(
+    "`{0}` is not an instance name: at most 40 of a-z, 0-9, `-`, `_` and `.`, a letter or digit first; `undo` and some \
+     others, which have a use already, are none"
+)]
 pub struct NameError(String);
 
 /// A persistent etcd of a workspace, running or not.
@@ -100,6 +106,11 @@ impl Instance {
     /// Held by the server itself, as long as it lives.
     fn member_lock(&self) -> PathBuf {
         self.dir.join("member.lock")
+    }
+
+    /// Whether a command has ever been about to start it: then it has what leads to its server.
+    pub(crate) fn was_started(&self) -> bool {
+        self.operation_lock().is_file() || self.record_path().is_file()
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -173,6 +184,8 @@ mod tests {
             "a b",
             "ü",
             "x.",
+            "undo",
+            "last-failure.log",
             &"x".repeat(41),
         ] {
             assert!(check_name(bad).is_err(), "{bad}");

@@ -82,6 +82,21 @@ fn settings_that_cannot_be() {
 }
 
 #[test]
+fn a_directory_beside_the_instances_that_is_none() {
+    let play = Playground::new();
+    // As `del` makes one, and as somebody might.
+    for name in ["undo", "mine"] {
+        fs::create_dir_all(play.path(".etcd").join(name)).unwrap();
+    }
+    play.up(&["--instance", "scratch"]);
+    play.xtask(&["etcd-down", "--instance", "scratch"]).ok();
+    let doctor = play.xtask(&["doctor"]).stdout;
+    assert!(doctor.contains("`scratch` is not running"), "{doctor}");
+    assert!(!doctor.contains("`undo`") && !doctor.contains("`mine`"), "{doctor}");
+    play.xtask(&["etcd-up", "--instance", "undo"]).fails(2, &["`undo` is not an instance name"]);
+}
+
+#[test]
 fn no_workspace_anywhere() {
     let play = Playground::new();
     fs::remove_file(play.path("Cargo.toml")).unwrap();
