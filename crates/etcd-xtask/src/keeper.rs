@@ -25,6 +25,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a keeper that died is replaced, and how soon after it began.
 const LIVES: u32 = 5;
 const RETRY: Duration = Duration::from_secs(1);
+/// How much of a command people are shown, in characters. Linux takes 128 KiB in one argument, Windows 32 KiB in all.
+const SHOWN: usize = 2000;
 
 /// What a keeper says: see `keep` of etcd-console.
 #[derive(PartialEq, Eq, Deserialize)]
@@ -180,6 +182,14 @@ impl Keeper {
     }
 }
 
+/// The beginning of a command, for people.
+fn shown(command: &str) -> String {
+    let mut rest = command.chars();
+    let mut shown: String = rest.by_ref().take(SHOWN).collect();
+    shown.extend(rest.next().map(|_| '…'));
+    shown
+}
+
 /// One keeper process.
 struct Process {
     child: Child,
@@ -192,7 +202,7 @@ impl Process {
         let mut command = Command::new(&terms.program);
         command.args(settings).args(["--endpoints", &terms.endpoints.join(",")]);
         command.arg("keep").arg("--lock-dir").arg(&terms.lock_dir);
-        command.args(["--runner", &std::process::id().to_string(), "--command", &terms.command]);
+        command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&terms.command)]);
         if terms.ephemeral {
             // Without us there is no etcd either.
             command.args(["--patience", "0"]);

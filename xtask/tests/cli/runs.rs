@@ -160,6 +160,20 @@ fn its_exit_code_is_ours_and_a_failure_says_where_to_look() {
     assert!(run.code == Some(3) && run.stderr.contains("log: .etcd/default/etcd.log"), "{run:#?}");
 }
 
+/// More than Linux takes in one argument: the keeper is told the beginning.
+#[test]
+fn a_command_may_be_as_long_as_the_system_takes() {
+    let play = Playground::new();
+    build_console();
+    play.up(&[]);
+    let words = ["run", "--keep", "--", "echo", "é"].map(str::to_owned).into_iter();
+    let line: Vec<String> = words.chain((1..=30_000).map(|n| n.to_string())).collect();
+    let run = play.xtask(&line).ok();
+    assert!(run.stdout.ends_with(" 29999 30000\n"), "{} bytes", run.stdout.len());
+    let runs = play.xtask(&["runs"]).ok().stdout;
+    assert!(runs.contains("echo é 1 2 3 ") && runs.contains('…') && !runs.contains("30000"), "{runs}");
+}
+
 #[test]
 fn what_cannot_be_run_is_refused_before_anything_starts() {
     let play = Playground::new();
