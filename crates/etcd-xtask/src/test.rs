@@ -100,15 +100,17 @@ impl Chosen {
     }
 }
 
-/// Those of ARGS that nextest takes together with `--no-run`: all but when to stop.
+/// Those of ARGS that nextest takes together with `--no-run`: all but when to stop, and what to run a test under.
 fn of_builds<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    const ALONE: [&str; 4] = ["--fail-fast", "--ff", "--no-fail-fast", "--nff"];
+    const WITH_VALUE: [&str; 3] = ["--max-fail", "--debugger", "--tracer"];
     let mut left = Vec::new();
     let mut args = args.iter().copied();
     while let Some(arg) = args.next() {
-        match arg {
-            "--fail-fast" | "--ff" | "--no-fail-fast" | "--nff" => {}
-            "--max-fail" => drop(args.next()),
-            _ if arg.starts_with("--max-fail=") => {}
+        match arg.split_once('=') {
+            None if ALONE.contains(&arg) => {}
+            None if WITH_VALUE.contains(&arg) => drop(args.next()),
+            Some((flag, _)) if WITH_VALUE.contains(&flag) => {}
             _ => left.push(arg),
         }
     }
@@ -167,10 +169,17 @@ mod tests {
     }
 
     #[test]
-    fn arguments_reach_both_phases_save_when_to_stop() {
-        let args = ["-p", "a", "--no-fail-fast", "--max-fail", "3", "--max-fail=4", "name"];
-        assert_eq!(lines(Chosen::Nextest, Phase::Build, &args), ["nextest run --no-run -p a name"]);
-        assert_eq!(lines(Chosen::Nextest, Phase::Run, &args), [format!("nextest run {}", args.join(" "))]);
+    fn arguments_reach_both_phases_save_those_that_are_of_runs_only() {
+        for of_runs in [
+            &["--no-fail-fast", "--max-fail", "3", "--max-fail=4"][..],
+            &["--debugger", "gdb --args"],
+            &["--debugger=gdb"],
+            &["--tracer", "strace", "--tracer=strace -f"],
+        ] {
+            let args = [&["-p", "a"], of_runs, &["name"]].concat();
+            assert_eq!(lines(Chosen::Nextest, Phase::Build, &args), ["nextest run --no-run -p a name"]);
+            assert_eq!(lines(Chosen::Nextest, Phase::Run, &args), [format!("nextest run {}", args.join(" "))]);
+        }
         assert_eq!(lines(Chosen::CargoTest, Phase::Run, &["a", "--", "--exact"]), ["test a -- --exact"]);
     }
 }

@@ -110,6 +110,9 @@ fn nextest_is_taken_where_it_is_installed_and_doctests_run_all_the_same() {
     }
     let run = run.ok();
     assert!(run.stderr.contains("1 passed") && run.stderr.contains("Doc-tests"), "{run:?}");
+    // `env` runs what it is given, as a debugger does.
+    let run = test(&play, &["--runner", "nextest", "--", "--debugger", "env", "shows"]).ok();
+    assert!(run.stderr.contains("1 passed"), "{run:?}");
     let play = play.with("PLAY", "fail");
     assert_eq!(test(&play, &["--runner", "nextest"]).code, Some(100));
 }
