@@ -218,7 +218,13 @@ fn start(error: &StartError) -> Option<Advice> {
 }
 
 fn binary(error: &(dyn Error + 'static)) -> Option<Advice> {
-    (error.is::<FindError>() || error.is::<InstallError>()).then(|| {
-        Advice::hint("`cargo xtask etcd-install --list` shows what is there and what could be; ETCDBINPATH names one of your own")
-    })
+    let exit = match (error.downcast_ref::<FindError>(), error.downcast_ref::<InstallError>()) {
+        // What was named is no program: a wrong setting.
+        (Some(FindError::Given { .. }), _) | (_, Some(InstallError::NoSuchFile { .. })) => Exit::USAGE,
+        (Some(_), _) | (_, Some(_)) => Exit::FAILURE,
+        (None, None) => return None,
+    };
+    let hint =
+        "`cargo xtask etcd-install --list` shows what is there and what could be; ETCDBINPATH names one of your own";
+    Some(Advice::hint(hint).with_exit(exit))
 }

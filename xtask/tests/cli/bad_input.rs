@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use etcd_local::State;
 
-use crate::playground::{Playground, etcd, eventually, fake_etcd, finish, get, port, put};
+use crate::playground::{Playground, build_console, etcd, eventually, fake_etcd, finish, get, port, put};
 
 #[test]
 fn a_port_that_a_foreign_process_has() {
@@ -253,10 +253,14 @@ fn binaries_that_are_none() {
     let play = Playground::new();
     let bin = play.path("bin");
     fs::create_dir(&bin).unwrap();
+    build_console();
+    for args in [["etcd-up", "--etcd", "./bin"].as_slice(), &["run", "--etcd", "./bin", "--", "true"]] {
+        play.xtask(args).fails(2, &["the given path names no etcd that works", "there is no file"]);
+    }
     let play = play.with("ETCDBINPATH", &bin);
-    play.xtask(&["etcd-up"]).fails(1, &["ETCDBINPATH"]);
+    play.xtask(&["etcd-up"]).fails(2, &["ETCDBINPATH"]);
     fs::write(bin.join("etcd"), "not a program").unwrap();
-    play.xtask(&["etcd-up"]).fails(1, &["ETCDBINPATH"]);
+    play.xtask(&["etcd-up"]).fails(2, &["ETCDBINPATH"]);
     fake_etcd(&bin, "echo 'flag provided but not defined: -data-dir' >&2; exit 2");
     play.xtask(&["etcd-up"]).fails(1, &["flag provided but not defined", "exit status: 2", "log: "]);
     fake_etcd(&bin, "head -c 100000 /dev/urandom >&2; exit 1");
