@@ -19,6 +19,8 @@ pub(crate) struct Context {
 struct Record {
     endpoints: Vec<String>,
     pids: Vec<u32>,
+    /// 16 hexadecimal digits; absent until it is known.
+    cluster_id: Option<String>,
 }
 
 impl Context {
@@ -26,9 +28,16 @@ impl Context {
         Self { global }
     }
 
+    /// A flag beats the environment, which beats the record.
     pub(crate) async fn connect(&self) -> Result<Connection> {
+        match self.elsewhere() {
+            Some(endpoints) => self.connect_to(&endpoints).await,
+            None => self.connect_to_instance().await,
+        }
+    }
+
+    async fn connect_to(&self, endpoints: &[String]) -> Result<Connection> {
         let timeout = Duration::from_secs(self.global.timeout);
-        let endpoints = self.endpoints()?;
         match Connect::new(endpoints).connect_timeout(timeout).request_timeout(timeout).connect().await {
             Err(Error { kind: Kind::Invalid(what), .. }) => {
                 let next = "write http://HOST:PORT, in --endpoints or ETCD_ENDPOINTS".to_owned();
@@ -36,6 +45,29 @@ impl Context {
             }
             connection => Ok(connection?),
         }
+    }
+
+    /// The workspace's own instance, and nobody else: by now another server may have the port that the record names.
+    async fn connect_to_instance(&self) -> Result<Connection> {
+        let name = self.global.instance.as_deref().unwrap_or("default");
+        let failure = |what, next: &str| Failure { exit: Exit::NotRunning, what, next: next.to_owned() };
+        let record = read(&self.global.home.join(name).join("instance.json"))?;
+        let Some(record) = record.filter(|record| !record.pids.is_empty()) else {
+            let next = "`cargo xtask etcd-up` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere";
+            return Err(failure(format!("etcd `{name}` is not running"), next).into());
+        };
+        let Some(cluster_id) = record.cluster_id.and_then(|id| u64::from_str_radix(&id, 16).ok()) else {
+            let what = format!("the record of etcd `{name}` does not say which cluster it is");
+            return Err(failure(what, "`cargo xtask etcd-up` waits until that is known").into());
+        };
+        let connection = self.connect_to(&record.endpoints).await?;
+        // One that does not say denies everything else, too.
+        if connection.cluster_id().is_some_and(|answers| answers != cluster_id) {
+            let what = format!("etcd `{name}` is not running: another cluster answers at {}", connection.endpoint());
+            let next = "`cargo xtask etcd-up --port auto` starts it beside that one; --endpoints names that one";
+            return Err(failure(what, next).into());
+        }
+        Ok(connection)
     }
 
     /// Whether the cluster is the workspace's own instance, and not one elsewhere.
@@ -58,23 +90,6 @@ impl Context {
         let urls =
             std::env::var("ETCD_ENDPOINTS").ok().filter(|urls| !urls.is_empty() && self.global.instance.is_none())?;
         Some(urls.split(',').map(|url| url.trim().to_owned()).collect())
-    }
-
-    /// A flag beats the environment, which beats the record.
-    fn endpoints(&self) -> Result<Vec<String>> {
-        if let Some(endpoints) = self.elsewhere() {
-            return Ok(endpoints);
-        }
-        let name = self.global.instance.as_deref().unwrap_or("default");
-        let path = self.global.home.join(name).join("instance.json");
-        match read(&path)? {
-            Some(record) if !record.pids.is_empty() => Ok(record.endpoints),
-            _ => {
-                let what = format!("etcd `{name}` is not running");
-                let next = "`cargo xtask etcd-up` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere";
-                Err(Failure { exit: Exit::NotRunning, what, next: next.to_owned() }.into())
-            }
-        }
     }
 }
 

@@ -145,9 +145,10 @@ impl Connect {
             candidates.spawn_on(candidate(urls, options.clone(), logs_in, runtime.clone()), &runtime);
         }
         match tokio::time::timeout(self.connect_timeout, first_success(candidates)).await {
-            Ok(Ok(client)) => Ok(Connection {
+            Ok(Ok((client, cluster_id))) => Ok(Connection {
                 shared: Arc::new(Shared {
                     client,
+                    cluster_id,
                     endpoint: urls.join(",").into(),
                     request_timeout: self.request_timeout,
                     runtime,
@@ -170,32 +171,35 @@ impl fmt::Debug for Connect {
     }
 }
 
-/// A client that an etcd has answered.
+/// A client that an etcd has answered, and the id of its cluster, if it said so.
+type Answered = (Client, Option<u64>);
+
 async fn candidate(
     urls: Vec<String>,
     options: ConnectOptions,
     logs_in: bool,
     runtime: Handle,
-) -> Result<Client, etcd_client::Error> {
+) -> Result<Answered, etcd_client::Error> {
     let mut client = Client::connect_with_balanced_channel(&urls, Some(options), Failover { runtime }).await?;
     if logs_in {
-        return Ok(client);
+        return Ok((client, None));
     }
     // One key that is hardly there: any member with a leader answers it, and a denial is an answer too.
     match client.get("\0", None).await {
-        Err(error) if !matches!(Kind::of(&error), Kind::Denied(_)) => Err(error),
-        _ => Ok(client),
+        Ok(answer) => Ok((client, answer.header().map(|header| header.cluster_id()))),
+        Err(error) if matches!(Kind::of(&error), Kind::Denied(_)) => Ok((client, None)),
+        Err(error) => Err(error),
     }
 }
 
 /// The first that succeeds, else the failure that says most.
 async fn first_success(
-    mut candidates: JoinSet<Result<Client, etcd_client::Error>>,
-) -> Result<Client, etcd_client::Error> {
+    mut candidates: JoinSet<Result<Answered, etcd_client::Error>>,
+) -> Result<Answered, etcd_client::Error> {
     let mut failure: Option<etcd_client::Error> = None;
     while let Some(ended) = candidates.join_next().await {
         match ended {
-            Ok(Ok(client)) => return Ok(client),
+            Ok(Ok(answered)) => return Ok(answered),
             Ok(Err(error)) if failure.as_ref().is_none_or(|known| Kind::of(known).is_transient()) => {
                 failure = Some(error);
             }
@@ -213,6 +217,7 @@ pub struct Connection {
 
 struct Shared {
     client: Client,
+    cluster_id: Option<u64>,
     endpoint: Arc<str>,
     request_timeout: Duration,
     runtime: Handle,
@@ -229,6 +234,13 @@ impl Connection {
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.shared.endpoint
+    }
+
+    /// The id of the cluster that answered when this was opened. `None`: it did not say, as a log-in does not, nor a
+    /// cluster that wants one and denies everything without.
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<u64> {
+        self.shared.cluster_id
     }
 
     /// How long an answer may take.
@@ -322,7 +334,8 @@ impl Connection {
         let nobody = Failover { runtime: runtime.clone() };
         let client = Client::connect_with_balanced_channel([endpoint], None, nobody).await;
         let request_timeout = Duration::ZERO;
-        let shared = Shared { client: client.unwrap(), endpoint: endpoint.into(), request_timeout, runtime };
+        let shared =
+            Shared { client: client.unwrap(), cluster_id: None, endpoint: endpoint.into(), request_timeout, runtime };
         Self { shared: Arc::new(shared) }
     }
 

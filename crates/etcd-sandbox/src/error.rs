@@ -55,6 +55,14 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// The record of the workspace's instance leads to no etcd, or to another than it means.
+    #[error("`{path}`: {why}", path = path.display())]
+    Record {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// The test root cannot be used.
     #[error("{0}")]
     Roots(#[from] RootsError),

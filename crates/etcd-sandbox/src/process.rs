@@ -21,7 +21,7 @@ use crate::record::{Found, State};
 use crate::registry::Registry;
 use crate::run::Run;
 use crate::run_id::RunId;
-use crate::workspace::{Workspace, variable};
+use crate::workspace::{Place, Workspace, variable};
 
 /// How long etcd may take for an answer: hundreds of tests ask at the same time, on a machine that they share. A server
 /// that is gone is noticed before.
@@ -70,14 +70,31 @@ pub(crate) fn runtime() -> Result<&'static Handle, Error> {
 
 async fn open() -> Result<Home, Error> {
     let workspace = Workspace::of_process();
-    let endpoints = workspace.endpoints();
+    let Place { endpoints, record } = workspace.place()?;
     let connection = connect(&endpoints).await?;
+    if let Some((path, cluster_id)) = record {
+        check_cluster(&connection, path, cluster_id)?;
+    }
     match (variable("ETCD_TEST_RUN"), variable("ETCD_TEST_PREFIX")) {
         (Some(run), Some(prefix)) => join(connection, endpoints, &run, prefix).await,
         (None, None) => begin(connection, endpoints, &workspace).await,
         (Some(value), None) => Err(missing("ETCD_TEST_RUN", value, "ETCD_TEST_PREFIX is not set")),
         (None, Some(value)) => Err(missing("ETCD_TEST_PREFIX", value, "ETCD_TEST_RUN is not set")),
     }
+}
+
+/// By now another server may have the port that a record names.
+fn check_cluster(connection: &Connection, path: PathBuf, cluster_id: u64) -> Result<(), Error> {
+    // One that does not say denies everything else, too.
+    if connection.cluster_id().is_none_or(|answers| answers == cluster_id) {
+        return Ok(());
+    }
+    let why = format!(
+        "its etcd is not running: another cluster answers at {}; `cargo xtask etcd-up --port auto` starts it beside \
+         that one, ETCD_ENDPOINTS names that one",
+        connection.endpoint()
+    );
+    Err(Error::Record { path, why })
 }
 
 fn missing(name: &'static str, value: String, why: &str) -> Error {

@@ -49,6 +49,16 @@ struct Places {
 struct Instance {
     endpoints: Vec<String>,
     pids: Vec<u32>,
+    /// 16 hexadecimal digits; absent until it is known.
+    cluster_id: Option<String>,
+}
+
+/// Where etcd is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) endpoints: Vec<String>,
+    /// The record that says so, and the id of the cluster that it means; `None`: whoever is there is meant.
+    pub(crate) record: Option<(PathBuf, u64)>,
 }
 
 impl Workspace {
@@ -96,16 +106,28 @@ impl Workspace {
     }
 
     /// `ETCD_ENDPOINTS`, else the running instance `default`, else etcd's own default.
-    #[must_use]
-    pub(crate) fn endpoints(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// If the record of the running instance does not say which cluster it is.
+    pub(crate) fn place(&self) -> Result<Place, Error> {
         if let Some(urls) = variable("ETCD_ENDPOINTS") {
-            return urls.split(',').map(|url| url.trim().to_owned()).collect();
+            return Ok(Place { endpoints: urls.split(',').map(|url| url.trim().to_owned()).collect(), record: None });
         }
-        let instance = self.dir.as_ref().and_then(|dir| {
-            let text = fs::read(dir.join(".etcd/default/instance.json")).ok()?;
-            serde_json::from_slice::<Instance>(&text).ok().filter(|instance| !instance.pids.is_empty())
+        let found = self.dir.as_ref().and_then(|dir| {
+            let path = dir.join(".etcd/default/instance.json");
+            let instance = serde_json::from_slice::<Instance>(&fs::read(&path).ok()?).ok()?;
+            (!instance.pids.is_empty()).then_some((path, instance))
         });
-        instance.map_or_else(|| vec![DEFAULT_ENDPOINT.to_owned()], |instance| instance.endpoints)
+        let Some((path, Instance { endpoints, cluster_id, .. })) = found else {
+            return Ok(Place { endpoints: vec![DEFAULT_ENDPOINT.to_owned()], record: None });
+        };
+        match cluster_id.and_then(|id| u64::from_str_radix(&id, 16).ok()) {
+            Some(cluster_id) => Ok(Place { endpoints, record: Some((path, cluster_id)) }),
+            None => {
+                let why = "it does not say which cluster it is; `cargo xtask etcd-up` waits until that is known";
+                Err(Error::Record { path, why: why.to_owned() })
+            }
+        }
     }
 
     /// Where the locks of runs are: with the workspace's instances, where there are any, under a name that no instance
@@ -173,13 +195,25 @@ mod tests {
         if variable("ETCD_ENDPOINTS").is_some() {
             return;
         }
-        for (text, endpoint) in [
-            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[1]}"#, "http://127.0.0.1:7"),
-            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[]}"#, DEFAULT_ENDPOINT),
-            ("damaged", DEFAULT_ENDPOINT),
+        let record = Some((home.join("instance.json"), 0xab));
+        for (text, endpoint, record) in [
+            (
+                r#"{"endpoints":["http://127.0.0.1:7"],"pids":[1],"cluster_id":"00000000000000ab"}"#,
+                "http://127.0.0.1:7",
+                record,
+            ),
+            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[]}"#, DEFAULT_ENDPOINT, None),
+            ("damaged", DEFAULT_ENDPOINT, None),
         ] {
             fs::write(home.join("instance.json"), text).unwrap();
-            assert_eq!(workspace.endpoints(), [endpoint]);
+            let place = workspace.place().unwrap();
+            assert_eq!((place.endpoints, place.record), (vec![endpoint.to_owned()], record));
+        }
+        for id in ["", r#","cluster_id":null"#, r#","cluster_id":"""#, r#","cluster_id":"x""#] {
+            fs::write(home.join("instance.json"), format!(r#"{{"endpoints":["http://127.0.0.1:7"],"pids":[1]{id}}}"#))
+                .unwrap();
+            let why = workspace.place().unwrap_err().to_string();
+            assert!(why.contains("instance.json") && why.contains("which cluster"), "{id}: {why}");
         }
     }
 }

@@ -226,15 +226,39 @@ fn keys_of_no_run_elsewhere_are_reported_and_go_only_when_told() {
 fn keys_of_no_run_go_on_the_own_instance() {
     let runs = Runs::new();
     runs.fill(&format!("{TEST_ROOT}Standard/"), 5);
-    let home = runs.cluster.dir.path().join("default");
-    std::fs::create_dir(&home).unwrap();
-    let record = serde_json::json!({ "endpoints": runs.cluster.etcd.endpoints(), "pids": [1] });
-    std::fs::write(home.join("instance.json"), record.to_string()).unwrap();
-    let mut command = program();
-    command.args(["--home", runs.cluster.dir.path().to_str().unwrap(), "test-clean"]);
-    let said = crate::cluster::finish(command.spawn().unwrap()).ok();
+    runs.cluster.record(serde_json::json!(runs.cluster.etcd.cluster_id().to_string()));
+    let said = finish(runs.cluster.of_record(&["test-clean"]).spawn().unwrap()).ok();
     assert!(said.starts_with("removed 0 runs, 5 keys\n"), "{said}");
     assert_eq!(runs.cluster.count(TEST_ROOT), 0);
+}
+
+/// The instance was killed, and somebody else's server has its port by now.
+#[test]
+fn another_cluster_is_not_taken_for_the_own_instance() {
+    let cluster = Cluster::new();
+    let precious = format!("{TEST_ROOT}Standard/precious");
+    cluster.put(&precious, "1");
+    cluster.record(serde_json::json!(format!("{:016x}", !cluster.etcd.cluster_id().0)));
+    let commands: [&[&str]; 8] = [
+        &["test-clean"],
+        &["test-clean", "--unregistered"],
+        &["runs"],
+        &["get", &precious],
+        &["put", &precious, "2"],
+        &["del", &precious, "--yes"],
+        &["watch", "-n", "1"],
+        &["member", "list"],
+    ];
+    for command in commands {
+        let words = ["`default` is not running", "another cluster answers at http://", "etcd-up --port auto"];
+        finish(cluster.of_record(command).spawn().unwrap()).fails(3, &words);
+    }
+    for none in [serde_json::Value::Null, "".into(), "x".into()] {
+        cluster.record(none);
+        let run = finish(cluster.of_record(&["test-clean"]).spawn().unwrap());
+        run.fails(3, &["does not say which cluster", "cargo xtask etcd-up"]);
+    }
+    assert_eq!(cluster.run(&["get", &precious]).ok(), format!("{precious}\n1\n"));
 }
 
 #[test]

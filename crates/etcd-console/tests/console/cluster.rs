@@ -81,6 +81,21 @@ impl Cluster {
         finish(self.command(args).spawn().unwrap())
     }
 
+    /// Makes it the instance `default`, with this for a cluster id.
+    pub(crate) fn record(&self, cluster_id: serde_json::Value) {
+        let home = self.dir.path().join("default");
+        std::fs::create_dir_all(&home).unwrap();
+        let record = serde_json::json!({"endpoints": self.etcd.endpoints(), "pids": [1], "cluster_id": cluster_id});
+        std::fs::write(home.join("instance.json"), record.to_string()).unwrap();
+    }
+
+    /// Finds it by that record.
+    pub(crate) fn of_record(&self, args: &[&str]) -> Command {
+        let mut command = program();
+        command.args(["--home", self.dir.path().to_str().unwrap()]).args(args);
+        command
+    }
+
     pub(crate) fn put(&self, key: &str, value: &str) {
         assert_eq!(self.run(&["put", key, value]).ok(), "OK\n");
     }

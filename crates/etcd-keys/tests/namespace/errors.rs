@@ -97,6 +97,7 @@ on_every_etcd! {
         let error = crate::fixture::connect(&etcd).user("root", "wrong").connect().await.unwrap_err();
         assert!(matches!(error.kind, Kind::Denied(_)) && error.to_string().starts_with("cannot connect at"), "{error}");
         let nobody = crate::fixture::connect(&etcd).connect().await.unwrap();
+        assert_eq!((connection.cluster_id(), nobody.cluster_id()), (Some(etcd.cluster_id().0), None));
         let error = nobody.all_keys().get("a").await.unwrap_err();
         assert!(matches!(error.kind, Kind::Denied(_)), "{error}");
 
