@@ -1,6 +1,7 @@
 //! `keep`: the keeper of a run. Registers it, keeps it alive while its runner works, and ends it as the runner
 //! says, or as it must when the runner is gone. Speaks JSON lines: what the runner reads on stdout is [`Said`],
-//! what it writes to stdin is one word, `sweep` or `keep`; the end of stdin means that it died.
+//! what it writes to stdin are words, a line each: `interrupted` has what the run left running ended, `sweep` or `keep`
+//! is the last one; the end of stdin without it means that the runner died.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -113,10 +114,11 @@ async fn verdict(run: &Run) -> Verdict {
     let mut lost = false;
     loop {
         tokio::select! {
-            line = lines.next_line() => return match line {
-                Ok(Some(word)) if word == "sweep" => Verdict::Sweep,
-                Ok(Some(word)) if word == "keep" => Verdict::Keep,
-                _ => Verdict::Orphaned,
+            line = lines.next_line() => match line.ok().flatten().as_deref() {
+                Some("interrupted") => orphans::end(run.id().as_str()).await,
+                Some("sweep") => return Verdict::Sweep,
+                Some("keep") => return Verdict::Keep,
+                _ => return Verdict::Orphaned,
             },
             () = run.lost(), if !lost => {
                 lost = true;

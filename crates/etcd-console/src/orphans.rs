@@ -1,5 +1,6 @@
-//! What a runner that was killed leaves running: processes with the run's id in their environment. They are ended, so
-//! that nothing goes on without anybody, and writes under the hands of the sweep. On Linux; elsewhere nothing is done.
+//! What a runner that was killed leaves running, or a command that was interrupted: processes with the run's id in
+//! their environment. They are ended, so that nothing goes on without anybody, and writes under the hands of the sweep.
+//! On Linux; elsewhere nothing is done.
 
 #[cfg(target_os = "linux")]
 use std::{

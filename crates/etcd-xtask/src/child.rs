@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use crate::exit::Exit;
 
-/// How long a child may take to end after Ctrl-C before it is killed: CI systems give about as long to us.
+/// How long a child may take to end after Ctrl-C before it is told more plainly: CI systems give about as long to us.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often a child is asked whether it has ended.
 const PACE: Duration = Duration::from_millis(5);
@@ -92,7 +92,7 @@ impl Interrupts {
         let failed = format!("cannot run `{}`", command.get_program().display());
         let reach = Reach::prepare(command);
         let mut child = command.spawn().context(failed)?;
-        let mut interrupted = None;
+        let (mut interrupted, mut told) = (None, 0);
         loop {
             if reach.has_ended(&mut child)? {
                 if self.any() {
@@ -101,13 +101,9 @@ impl Interrupts {
                 let status = child.wait()?;
                 return Ok(if self.any() { Exit::INTERRUPTED } else { Exit::of_child(status) });
             }
-            match interrupted {
-                None if self.any() => {
-                    interrupted = Some(Instant::now());
-                    reach.interrupt(&child);
-                }
-                Some(when) if when.elapsed() > GRACE => reach.kill(&mut child),
-                _ => {}
+            if self.any() && interrupted.get_or_insert_with(Instant::now).elapsed() >= GRACE * told {
+                reach.tell(told, &mut child);
+                told += 1;
             }
             meanwhile();
             std::thread::park_timeout(PACE);
@@ -116,7 +112,8 @@ impl Interrupts {
 }
 
 /// Who hears of Ctrl-C. A terminal tells all that runs in it. Where there is none, in CI say, only this process is
-/// told: its child gets a process group of its own, and we tell that.
+/// told: its child gets a process group of its own, and we tell that. Nor does a terminal tell of a `kill` of ours, which
+/// looks the same from here: a child that goes on is told once more there, before it is killed.
 struct Reach {
     #[cfg(unix)]
     group: bool,
@@ -143,9 +140,16 @@ impl Reach {
         Ok(waitid(WaitId::Pid(Pid::from_child(child)), options)?.is_some())
     }
 
-    fn interrupt(&self, child: &Child) {
-        if self.group {
-            self.signal(child, rustix::process::Signal::INT);
+    /// Has the child end, more plainly each time.
+    fn tell(&self, times: u32, child: &mut Child) {
+        use rustix::process::{Pid, Signal, kill_process};
+
+        match (self.group, times) {
+            (true, 0) => self.signal(child, Signal::INT),
+            (false, 0) => {}
+            // It is not reaped, so that its pid is still its own.
+            (false, 1) => drop(kill_process(Pid::from_child(child), Signal::TERM)),
+            _ => self.kill(child),
         }
     }
 
@@ -175,7 +179,11 @@ impl Reach {
         Ok(child.try_wait()?.is_some())
     }
 
-    fn interrupt(&self, _: &Child) {}
+    fn tell(&self, times: u32, child: &mut Child) {
+        if times > 0 {
+            self.kill(child);
+        }
+    }
 
     fn kill(&self, child: &mut Child) {
         drop(child.kill());

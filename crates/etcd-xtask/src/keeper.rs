@@ -154,12 +154,20 @@ impl Keeper {
         }
     }
 
+    /// Has the keeper end what the command left running: whoever is in the background of a shell does not hear Ctrl-C.
+    pub(crate) fn end_the_rest(&mut self) {
+        self.process.say("interrupted");
+    }
+
     /// Ends the run.
     pub(crate) fn end(mut self, verdict: Verdict, cx: &Context) -> Result<Ended> {
         self.look_after(cx);
         // Else the keeper would wait for us to end.
         drop(self.lock.take());
-        self.process.say(verdict);
+        self.process.say(match verdict {
+            Verdict::Sweep => "sweep",
+            Verdict::Keep => "keep",
+        });
         loop {
             match self.process.lines.recv_timeout(SWEEP) {
                 Ok(Said::Ended(ended)) => {
@@ -261,14 +269,10 @@ impl Process {
         child::ended_within(FAREWELL, &mut self.child);
     }
 
-    fn say(&mut self, verdict: Verdict) {
-        let word: &[u8] = match verdict {
-            Verdict::Sweep => b"sweep\n",
-            Verdict::Keep => b"keep\n",
-        };
+    fn say(&mut self, word: &str) {
         // If it is dead, it says nothing, and that is noticed.
         if let Some(stdin) = &mut self.child.stdin {
-            drop(stdin.write_all(word));
+            drop(stdin.write_all(format!("{word}\n").as_bytes()));
         }
     }
 }

@@ -76,7 +76,11 @@ impl Scene {
         let variables = self.keeper.run().variables.clone();
         // Tests that start a server of their own are to have the same.
         command.envs(self.etcd.iter().map(|etcd| ("ETCDBINPATH", etcd)));
-        interrupts.run(command.envs(variables), || self.keeper.look_after(cx))
+        let exit = interrupts.run(command.envs(variables), || self.keeper.look_after(cx));
+        if interrupts.any() {
+            self.keeper.end_the_rest();
+        }
+        exit
     }
 
     /// Ends the run, and says how what ran in it went: its subject, and the verb for being interrupted.

@@ -4,6 +4,7 @@
 mod keepers;
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -83,6 +84,18 @@ impl<'a> Running<'a> {
         let line = lines.iter().find(|line| line.contains(" keep ") && line.contains("etcd-console"))?;
         Pid::from_raw(line.split(' ').next()?.parse().ok()?)
     }
+}
+
+/// A terminal, for as long as the first is there, and its other side, for a stdin. It is the terminal of nobody's
+/// session: what it would send to all that runs in it, a test does.
+fn terminal() -> (OwnedFd, Stdio) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let theirs = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    (ours, fs::File::options().read(true).write(true).open(theirs).unwrap().into())
 }
 
 pub(crate) fn finish_child(child: Child) -> Run {

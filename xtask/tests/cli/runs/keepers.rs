@@ -2,11 +2,12 @@
 //! are killed.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::{Running, count, finish_child, write_keys};
+use super::{Running, count, finish_child, terminal, write_keys};
 use crate::playground::{Playground, build_console, eventually};
 
 fn with_keeper(play: Playground, body: &str) -> Playground {
@@ -155,6 +156,45 @@ fn what_a_killed_runner_leaves_running_is_ended() {
     bystander.kill().unwrap();
     bystander.wait().unwrap();
     kill_process(daemon().unwrap(), Signal::KILL).expect("a daemon stays");
+}
+
+/// Ctrl-C as a terminal sends it. Shells have what is in the background ignore it.
+#[test]
+#[cfg(target_os = "linux")] // /proc
+fn what_an_interrupted_command_leaves_running_is_ended() {
+    build_console();
+    let play = Playground::new();
+    let up = play.up(&[]);
+    for args in [&["run"][..], &["run", "--keep"]] {
+        let (_terminal, stdin) = terminal();
+        let script = "sleep 600 > /dev/null 2>&1 & echo $! > tmp/pid; mv tmp/pid pid; wait";
+        let mut command = play.command(&[args, &["--", "sh", "-c", script]].concat());
+        let child = command.stdin(stdin).process_group(0).spawn().unwrap();
+        assert!(eventually(|| play.path("pid").exists()));
+        kill_process_group(Pid::from_child(&child), Signal::INT).unwrap();
+        let run = finish_child(child);
+        assert_eq!(run.code, Some(130), "{run:#?}");
+        let pid: i32 = fs::read_to_string(play.path("pid")).unwrap().trim().parse().unwrap();
+        fs::remove_file(play.path("pid")).unwrap();
+        let is_gone = fs::read_link(format!("/proc/{pid}/exe")).is_err();
+        assert!(is_gone || kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).is_err(), "{run:#?}");
+        assert_eq!(count(&up.endpoints[0], "/CloudChamber/v0.1/Test/") > 0, args.contains(&"--keep"));
+    }
+}
+
+/// A `kill` of ours, of which the terminal tells nobody.
+#[test]
+fn a_command_in_a_terminal_is_told_before_it_is_killed() {
+    build_console();
+    let play = Playground::new();
+    play.up(&[]);
+    let (_terminal, stdin) = terminal();
+    let script = "trap 'touch told; exit' TERM; touch ready; while :; do sleep 0.05; done";
+    let child = play.command(&["run", "--", "sh", "-c", script]).stdin(stdin).spawn().unwrap();
+    assert!(eventually(|| play.path("ready").exists()));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let run = finish_child(child);
+    assert!(run.code == Some(130) && play.path("told").exists(), "{run:#?}");
 }
 
 #[test]
