@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -65,30 +65,52 @@ pub(crate) fn ended_within(patience: Duration, child: &mut Child) -> Option<Exit
 }
 
 /// Hears of Ctrl-C, SIGTERM and the like while children run; the second one ends this process at once.
-pub(crate) struct Interrupts(Arc<AtomicUsize>);
+pub(crate) struct Interrupts(Arc<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    count: AtomicUsize,
+    /// Whether the first one ends this process, too.
+    breakable: AtomicBool,
+}
 
 impl Interrupts {
     /// Starts listening. At most once a process.
     pub(crate) fn listen() -> Result<Self> {
-        let count = Arc::new(AtomicUsize::new(0));
-        let heard = Arc::clone(&count);
+        let this = Self(Arc::default());
+        let heard = Arc::clone(&this.0);
         let hear = move || {
-            if heard.fetch_add(1, SeqCst) > 0 {
+            if heard.count.fetch_add(1, SeqCst) > 0 || heard.breakable.load(SeqCst) {
                 std::process::exit(Exit::INTERRUPTED.code());
             }
         };
         ctrlc::set_handler(hear).context("cannot watch for Ctrl-C")?;
-        Ok(Self(count))
+        Ok(this)
     }
 
     /// Whether there was one.
     pub(crate) fn any(&self) -> bool {
-        self.0.load(SeqCst) > 0
+        self.0.count.load(SeqCst) > 0
+    }
+
+    /// Does what leaves nothing behind, wherever it is broken off: an interrupt ends this process at once.
+    pub(crate) fn breakable<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.breakable.store(true, SeqCst);
+        if self.any() {
+            std::process::exit(Exit::INTERRUPTED.code());
+        }
+        let done = work();
+        self.0.breakable.store(false, SeqCst);
+        done
     }
 
     /// Runs a child to its end, however long that takes. After an interrupt, which it hears of as well, it has a
-    /// while to end by itself. Calls `meanwhile` every few milliseconds.
+    /// while to end by itself; of one that came before it was there it could not hear, and is not even started. Calls
+    /// `meanwhile` every few milliseconds.
     pub(crate) fn run(&self, command: &mut Command, mut meanwhile: impl FnMut()) -> Result<Exit> {
+        if self.any() {
+            return Ok(Exit::INTERRUPTED);
+        }
         let failed = format!("cannot run `{}`", command.get_program().display());
         let reach = Reach::prepare(command);
         let mut child = command.spawn().context(failed)?;

@@ -61,7 +61,8 @@ impl Scene {
     pub(crate) fn open(args: &Place, command: String, interrupts: &Interrupts, cx: &Context) -> Result<Self> {
         let manner = Manner { effort: args.effort(), interrupts: Some(interrupts) };
         let program = on_demand::any_program(console::PACKAGE, manner, cx)?;
-        let server = Server::choose(args, cx)?;
+        // It may bring an etcd first, for minutes.
+        let server = interrupts.breakable(|| Server::choose(args, cx))?;
         etcd_local::create_home(&cx.workspace)?;
         let (endpoints, ephemeral) = (server.endpoints(), server.is_ephemeral());
         let terms = Terms { program, endpoints, lock_dir: lock_dir(&cx.workspace), command, ephemeral };

@@ -5,9 +5,10 @@ mod keepers;
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::playground::{Playground, Run, build_console, etcd, eventually, fake_etcd, finish};
 
@@ -343,6 +344,23 @@ fn a_second_interrupt_ends_us_at_once() {
     assert!(eventually(|| child.try_wait().unwrap().is_some_and(|status| status.code() == Some(130))));
     assert!(eventually(|| count(&given.endpoints, "/CloudChamber/v0.1/Test/") == 0));
     fs::write(path.with_extension("go"), "0").unwrap();
+}
+
+#[test]
+fn an_interrupt_while_an_etcd_is_brought_ends_it_at_once() {
+    build_console();
+    let play = Playground::new();
+    let bin = play.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let fake = fake_etcd(&bin, &format!("touch '{}'; exec sleep 600", play.path("started").display()));
+    let (_terminal, stdin) = terminal();
+    let mut command = play.command(&["run", "--etcd", fake.to_str().unwrap(), "--", "touch", "ran"]);
+    let child = command.stdin(stdin).process_group(0).spawn().unwrap();
+    assert!(eventually(|| play.path("started").exists()));
+    kill_process_group(Pid::from_child(&child), Signal::INT).unwrap();
+    let run = finish_child(child);
+    assert_eq!((run.code, run.stderr.as_str(), play.path("ran").exists()), (Some(130), "", false), "{run:#?}");
+    assert!(eventually(|| fs::read_dir(play.path("tmp")).unwrap().count() == 0), "nothing temporary stays");
 }
 
 /// Whether a process has seen the signal that it was sent: it is not pending any more.

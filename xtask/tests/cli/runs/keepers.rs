@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::{Running, count, finish_child, terminal, write_keys};
+use super::{Running, count, finish_child, interrupted, terminal, write_keys};
 use crate::playground::{Playground, build_console, eventually};
 
 fn with_keeper(play: Playground, body: &str) -> Playground {
@@ -36,11 +36,16 @@ fn what_ends_in_the_place_of_a_keeper_is_no_success() {
     assert!(run.code == Some(3) && run.stderr.matches("error: ").count() == 1, "it has said why: {run:#?}");
 }
 
-/// A keeper that registers a run, though in no etcd, and then runs `body`.
-fn registers_and(play: Playground, body: &str) -> Playground {
+/// What a keeper says that has registered a run.
+fn registered(play: &Playground) -> serde_json::Value {
     let lock = play.path("lock");
     fs::write(&lock, "").unwrap();
-    let said = serde_json::json!({"registered": {"run": "r", "prefix": "/r/", "lock": lock, "variables": []}});
+    serde_json::json!({"registered": {"run": "r", "prefix": "/r/", "lock": lock, "variables": []}})
+}
+
+/// A keeper that registers a run, though in no etcd, and then runs `body`.
+fn registers_and(play: Playground, body: &str) -> Playground {
+    let said = registered(&play);
     with_keeper(play, &format!("case \"$*\" in *--adopt*) exit 1; esac\necho '{said}'\n{body}"))
 }
 
@@ -180,6 +185,31 @@ fn what_an_interrupted_command_leaves_running_is_ended() {
         assert!(is_gone || kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).is_err(), "{run:#?}");
         assert_eq!(count(&up.endpoints[0], "/CloudChamber/v0.1/Test/") > 0, args.contains(&"--keep"));
     }
+}
+
+/// The terminal has told nobody but us.
+#[test]
+#[cfg(target_os = "linux")] // /proc
+fn a_command_is_not_started_after_an_interrupt() {
+    let play = Playground::new();
+    let registered = registered(&play);
+    let ended = serde_json::json!({"ended": {"keys": 0, "stragglers": false, "lost": false}});
+    let body = format!(
+        "touch keeping; until [ -e go ]; do sleep 0.05; done; echo '{registered}'\n\
+         until [ \"$word\" = sweep ]; do read word; done; echo '{ended}'"
+    );
+    let play = with_keeper(play, &body);
+    let (_terminal, stdin) = terminal();
+    let mut command = play.command(&["run", "--", "touch", "ran"]);
+    let child = command.stdin(stdin).process_group(0).spawn().unwrap();
+    assert!(eventually(|| play.path("keeping").exists()));
+    let pid = Pid::from_child(&child);
+    kill_process_group(pid, Signal::INT).unwrap();
+    assert!(eventually(|| interrupted(pid)));
+    fs::write(play.path("go"), "").unwrap();
+    let run = finish_child(child);
+    assert_eq!((run.code, play.path("ran").exists()), (Some(130), false), "{run:#?}");
+    assert!(run.stderr.contains("the command was interrupted"), "{run:#?}");
 }
 
 /// A `kill` of ours, of which the terminal tells nobody.
