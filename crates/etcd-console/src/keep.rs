@@ -41,16 +41,20 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
             Run::start(&registry, plan.ttl(Duration::from_secs(args.ttl))).await?
         }
     };
-    say(&Said::Registered {
+    let told = say(&Said::Registered {
         run: run.id().to_string(),
         prefix: run.prefix(),
         lock: run.lock().to_owned(),
         variables: run.variables(),
-    })?;
+    });
     // What dead runs left goes meanwhile.
     let lock_dir = args.lock_dir;
     let cleaning = (!args.no_cleaning).then(|| tokio::spawn(async move { registry.sweep_dead(&lock_dir).await }));
-    let verdict = verdict(&run).await;
+    let verdict = match told {
+        Ok(()) => verdict(&run).await,
+        // It died meanwhile.
+        Err(_) => Verdict::Orphaned,
+    };
     let ended = match verdict {
         Verdict::Sweep => run.sweep().await?,
         Verdict::Keep => run.keep().await?,
