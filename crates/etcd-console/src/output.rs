@@ -70,6 +70,12 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         Some(UndoError::File { what: "create", .. }) => say(format_args!(
             "hint: nothing was deleted; `.etcd` must be a directory that you can write to, or see `--no-undo`"
         )),
+        Some(UndoError::NoFile { .. }) => say(format_args!(
+            "hint: nothing was changed; it is read more than once: write what comes from there to a file first"
+        )),
+        Some(UndoError::Changed { .. }) => say(format_args!(
+            "hint: what was put back stays; once the file is whole again, the same command puts back the rest"
+        )),
         Some(_) => say(format_args!("hint: nothing was changed; `del` names the undo file that it wrote")),
         None => {}
     }

@@ -49,6 +49,22 @@ pub enum UndoError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It is a pipe or a directory, say, and what is checked before it is put back is read more than once.
+    #[error("the undo file `{}` is no regular file", path.display())]
+    NoFile {
+        /// What is none.
+        path: PathBuf,
+    },
+    /// The file was whole when it was checked, but not any more while its keys were put back.
+    #[error("the undo file `{}` changed, or could not be read again, after {restored} of its keys were put back", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// How many keys were put back before.
+        restored: u64,
+        /// What is wrong with it by now.
+        source: Box<UndoError>,
+    },
     /// The file is of another cluster than the one that answers.
     #[error("the undo file `{}` is of cluster {file:016x}, but cluster {here:016x} answers", path.display())]
     AnotherCluster {
@@ -59,6 +75,18 @@ pub enum UndoError {
         /// The cluster that answers.
         here: u64,
     },
+}
+
+impl UndoError {
+    /// The same of a file that was whole, after so many of its keys were put back.
+    fn midway(self, restored: u64) -> Self {
+        match &self {
+            Self::File { path, .. } | Self::Damaged { path, .. } | Self::NoFile { path } => {
+                Self::Changed { path: path.clone(), restored, source: Box::new(self) }
+            }
+            _ => self,
+        }
+    }
 }
 
 impl From<Error> for UndoError {

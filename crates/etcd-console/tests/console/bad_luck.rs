@@ -92,6 +92,26 @@ fn odd_keys_are_deleted_put_back_and_watched_by_the_names_that_are_shown() {
     assert!(preview.starts_with("would delete 5 keys") && preview.contains(r"  odd/\xff\xff"), "{preview}");
 }
 
+/// What is checked first and then put back is read more than once.
+#[test]
+fn an_undo_file_from_a_pipe_is_refused() {
+    let cluster = Cluster::new();
+    cluster.fill("/pipe/", 3);
+    let said = cluster.run(&["del", "/pipe/", "--prefix", "--yes", "--expect-count", "3"]).ok();
+    let file = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo ")).unwrap();
+    let mut child = cluster.command(&["undo", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    // It may have said no before all is written.
+    drop(child.stdin.take().unwrap().write_all(&std::fs::read(file).unwrap()));
+    finish(child).fails(1, &["`/dev/stdin` is no regular file", "nothing was changed", "to a file first"]);
+    let dir = cluster.dir.path().to_str().unwrap();
+    cluster.run(&["undo", dir]).fails(1, &["is no regular file", "nothing was changed"]);
+    assert_eq!(cluster.count("/pipe/"), 0);
+    // One that stdin only leads to is a file.
+    let stdin = std::fs::File::open(file).unwrap();
+    let run = finish(cluster.command(&["undo", "/dev/stdin"]).stdin(stdin).spawn().unwrap());
+    assert!(run.ok().starts_with("put back 3 keys of 3"));
+}
+
 #[test]
 fn a_cluster_that_wants_a_user_says_so_and_how_to_be_one() {
     let cluster = Cluster::new();

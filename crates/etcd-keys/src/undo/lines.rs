@@ -1,11 +1,11 @@
 //! An undo file, line by line, and whether it is whole: complete, in order, and of its range. Writes nothing.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::UndoError;
-use super::format::{self, Header, Line};
+use super::format::{self, Entry, Header, Line};
 
 /// Reads a file from end to end; answers its header and how many keys it has.
 pub(super) fn check(path: &Path) -> Result<(Header, u64), UndoError> {
@@ -31,7 +31,7 @@ pub(super) fn check(path: &Path) -> Result<(Header, u64), UndoError> {
                 let reason = format!("it has {keys} keys, but should have {} ({said} at its end)", header.keys);
                 return Err(lines.damaged(reason));
             }
-            None => return Err(lines.damaged("the file is cut off here: its last line is missing".to_owned())),
+            None => return Err(lines.cut_off()),
         }
     }
     match lines.next()? {
@@ -50,8 +50,12 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn open(path: &Path) -> Result<Self, UndoError> {
-        let file =
-            File::open(path).map_err(|source| UndoError::File { what: "read", path: path.to_owned(), source })?;
+        let failed = |source| UndoError::File { what: "read", path: path.to_owned(), source };
+        // Before it is opened: a pipe would wait for somebody to write.
+        if !fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(UndoError::NoFile { path: path.to_owned() });
+        }
+        let file = File::open(path).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
             file: BufReader::with_capacity(1 << 18, file),
@@ -78,6 +82,19 @@ impl Lines {
             entry.line = self.number;
         }
         Ok(line)
+    }
+
+    /// As [`Lines::entry`], in a file that was whole when it was checked; `None`: this was the last one.
+    pub(super) fn entry_of_whole(&mut self) -> Result<Option<Entry>, UndoError> {
+        match self.entry()? {
+            Some(Line::Entry(entry)) => Ok(Some(entry)),
+            Some(Line::End(_)) => Ok(None),
+            None => Err(self.cut_off()),
+        }
+    }
+
+    fn cut_off(&self) -> UndoError {
+        self.damaged("the file is cut off here: its last line is missing".to_owned())
     }
 
     fn damaged(&self, reason: String) -> UndoError {

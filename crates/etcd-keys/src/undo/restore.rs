@@ -10,7 +10,7 @@ use std::time::Duration;
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 
 use super::UndoError;
-use super::format::{Entry, Header, Line};
+use super::format::{Entry, Header};
 use super::lines::{Lines, check};
 use crate::connect::Connection;
 use crate::error::{Error, Kind, Operation};
@@ -89,15 +89,16 @@ impl Restore {
     /// Checks the file, then puts its keys back, and tells `heard` after every transaction.
     ///
     /// # Errors
-    /// If the file is damaged or cut off, or of another cluster: nothing was changed then. If etcd refuses:
-    /// running it again puts back the rest.
+    /// If the file is damaged or cut off, or of another cluster: nothing was changed then. If etcd refuses, or with
+    /// [`UndoError::Changed`]: running it again puts back the rest.
     pub async fn run(&self, mut heard: impl FnMut(&Restored)) -> Result<Restored, UndoError> {
         let path = self.path.clone();
         let checked = tokio::task::spawn_blocking(move || check(&path)).await;
         let (header, total) = checked.map_err(|error| self.unreadable(io::Error::other(error)))??;
         self.check_cluster(&header).await?;
         let mut done = Restored { total, ..Restored::default() };
-        let mut untouched = self.pass(None, &mut done, &mut heard).await?;
+        let passed = self.pass(None, &mut done, &mut heard).await;
+        let mut untouched = passed.map_err(|error| error.midway(done.restored))?;
         // A deletion that was killed may have a chunk on its way. What it would still find to delete is looked at
         // again, and nothing else: what others delete from now on is deleted.
         let again = Self { overwrite: false, ..self.clone() };
@@ -107,7 +108,8 @@ impl Restore {
             }
             tokio::time::sleep(STRAGGLER).await;
             let mut late = Restored { total, ..Restored::default() };
-            untouched = again.pass(Some(&untouched), &mut late, &mut |_| ()).await?;
+            let passed = again.pass(Some(&untouched), &mut late, &mut |_| ()).await;
+            untouched = passed.map_err(|error| error.midway(done.restored + late.restored))?;
             if late.restored == 0 {
                 break;
             }
@@ -130,7 +132,7 @@ impl Restore {
         let mut lines = Lines::open(&self.path)?;
         lines.next()?;
         let (mut batch, mut bytes, mut untouched) = (Vec::new(), 0, Untouched::default());
-        while let Some(Line::Entry(entry)) = lines.entry()? {
+        while let Some(entry) = lines.entry_of_whole()? {
             if among.is_some_and(|among| !among.contains(entry.line)) {
                 continue;
             }

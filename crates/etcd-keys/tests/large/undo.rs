@@ -219,6 +219,28 @@ async fn a_damaged_file_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_cut_off_while_it_is_put_back_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("undo");
+    let connection = Etcd::V3_7.connection().await;
+    fill(&connection, "/cut/", 3_000, 500).await;
+    delete(&connection, "/cut/", &file).await;
+    let whole = std::fs::read(&file).unwrap();
+    // Between two lines, and far behind what is read ahead.
+    let left: usize = whole.split_inclusive(|byte| *byte == b'\n').take(2_501).map(<[u8]>::len).sum();
+    let cut = |_: &Restored| {
+        std::fs::File::options().write(true).open(&file).unwrap().set_len(left as u64).unwrap();
+    };
+    let error = Restore::new(&connection, &file).run(cut).await.unwrap_err();
+    let there = contents(&connection, "/cut/").await.len() as u64;
+    assert!(matches!(&error, UndoError::Changed { restored, .. } if *restored == there), "{there}: {error}");
+    assert!((1..=2_500).contains(&there), "{there}");
+    std::fs::write(&file, &whole).unwrap();
+    let rest = Restore::new(&connection, &file).run(|_| ()).await.unwrap();
+    assert_eq!((rest.restored, rest.unchanged), (3_000 - there, there));
+}
+
+#[tokio::test]
 async fn files_are_private_never_overwritten_and_of_one_cluster() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("undo");
