@@ -106,7 +106,7 @@ impl Shown {
             text.push_str(&format!("  {} changed or gone by then, and left alone\n", keys(kept)));
         }
         if let Some(path) = undo {
-            text.push_str(&format!("  undo: cargo xtask undo {}\n", path.display()));
+            text.push_str(&format!("  undo: cargo xtask undo {}\n", output::argument(path)));
         }
         output::text(&text)
     }
@@ -203,7 +203,7 @@ async fn delete(
     let rest = if is_elsewhere { "" } else { "; the same command deletes the rest, as many as --dry-run counts" };
     output::say(format_args!("{deleted} of {} were deleted{rest}", keys(total)));
     if let Some(path) = undo {
-        output::say(format_args!("  undo: cargo xtask undo {}", path.display()));
+        output::say(format_args!("  undo: cargo xtask undo {}", output::argument(path)));
     }
     match interrupted {
         Some(error) => Err(error.into()),

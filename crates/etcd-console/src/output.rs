@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use base64::Engine as _;
@@ -144,6 +145,19 @@ pub(crate) fn counted(count: u64, one: &str) -> String {
 /// As many keys.
 pub(crate) fn keys(count: u64) -> String {
     counted(count, "key")
+}
+
+/// A path as an argument to be pasted into a shell: relative to here if it is below, and quoted if need be.
+pub(crate) fn argument(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).to_string_lossy();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c) || cfg!(windows) && c == '\\';
+    match path.chars().all(is_plain) {
+        true => path.into_owned(),
+        // No path has a `"` there.
+        false if cfg!(windows) => format!("\"{path}\""),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
 }
 
 /// Stdout, in large writes.

@@ -1,15 +1,20 @@
 //! Cloud Chamber's page of etcdctl, as its people type it now: through `cargo xtask`, against the workspace's instance.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::playground::{Playground, build_console, eventually, finish};
 
 /// The commands that move keys want an optimised program; here any will do.
 fn play() -> Playground {
+    play_at(Playground::new())
+}
+
+fn play_at(play: Playground) -> Playground {
     build_console();
     let dir = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().unwrap();
     let built = [dir.to_owned(), dir.with_file_name("console")].map(|dir| dir.join("etcd-console"));
-    Playground::new().with("ETCD_CONSOLE", built.iter().find(|program| program.is_file()).unwrap())
+    play.with("ETCD_CONSOLE", built.iter().find(|program| program.is_file()).unwrap())
 }
 
 #[test]
@@ -31,8 +36,35 @@ fn the_page_runs_through_xtask() {
     let deleted = said(&["del", "/CloudChamber/v0.1/racks/", "--prefix", "--yes", "--expect-count", "2"]);
     assert!(deleted.starts_with("deleted 2 keys") && deleted.contains("undo: cargo xtask undo "), "{deleted}");
     play.xtask(&["del", "", "--prefix", "--yes"]).fails(4, &["refused to delete"]);
-    let undo = deleted.split_whitespace().last().unwrap();
-    assert!(said(&["undo", undo]).starts_with("put back 2 keys"));
+    assert!(said(&["undo", &undo_file(&deleted)]).starts_with("put back 2 keys"));
+}
+
+/// The undo file that a `del` named, as a shell reads what is pasted into it.
+fn undo_file(said: &str) -> String {
+    let line = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo ")).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("printf %s {line}")]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(shell).ok().stdout
+}
+
+#[test]
+fn what_del_says_of_its_undo_file_can_be_pasted() {
+    let play = play_at(Playground::at(tempfile::Builder::new().prefix("it's a $play-").tempdir().unwrap()));
+    play.up(&[]);
+    for (below, begins) in [("", " .etcd/undo/"), (".etcd", " undo/"), ("home", " '/")] {
+        let xtask = |args: &[&str]| {
+            let mut command = play.command(args);
+            command.current_dir(play.path(below));
+            finish(command).ok().stdout
+        };
+        xtask(&["put", "/k", "v"]);
+        let said = xtask(&["del", "/k", "--yes"]);
+        assert!(said.contains(&format!("undo: cargo xtask undo{begins}")), "{said}");
+        assert!(xtask(&["undo", &undo_file(&said)]).starts_with("put back 1 key"), "{said}");
+        let json: serde_json::Value =
+            serde_json::from_str(&xtask(&["del", "/k", "--yes", "--format", "json"])).unwrap();
+        assert!(Path::new(json["undo"].as_str().unwrap()).is_absolute(), "programs know nothing of where we are");
+    }
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! `bench delete`: every key below a prefix, and how long another client's writes wait meanwhile.
 
-use std::io::Read as _;
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::effort::KEYS;
 use super::keyspace::{ETCDCTL, Keyspace, Latency, PREFIX, Sides};
@@ -52,8 +51,9 @@ impl Seen {
         self.ours_meanwhile.push(load.end()?);
         self.etcdctl(keys, subject, notes)?;
         let keyspace = Keyspace::with_keys(subject, keys)?;
-        self.with_undo.ours.push(succeed(keyspace.xtask(&del).stdout(keyspace.output()?))?);
-        remove_undo_file(&keyspace)
+        // Its undo file goes with the workspace.
+        self.with_undo.ours.push(succeed(keyspace.xtask(&del).stdout(Stdio::null()))?);
+        Ok(())
     }
 
     fn etcdctl(&mut self, keys: u64, subject: &Subject<'_>, notes: &mut Notes) -> Result<()> {
@@ -90,13 +90,4 @@ impl Seen {
         rows.extend(memory);
         Ok(rows)
     }
-}
-
-/// The undo file of the bench's own keys is of no use to anybody, and large.
-fn remove_undo_file(keyspace: &Keyspace<'_>) -> Result<()> {
-    let mut said = String::new();
-    keyspace.printed()?.read_to_string(&mut said)?;
-    let path = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo "));
-    std::fs::remove_file(path.context("`del` named no undo file")?)?;
-    Ok(())
 }
