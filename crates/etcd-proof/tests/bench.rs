@@ -12,12 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-/// Longer than anything here takes, on a machine that does ten other things.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Our programs, as they are built for tests.
 fn programs() -> &'static (PathBuf, PathBuf) {
@@ -92,7 +88,12 @@ fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
 }
 
+#[cfg(target_os = "linux")] // who looks, looks into /proc
 fn eventually<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
+    use std::time::{Duration, Instant};
+
+    /// Longer than anything here takes, on a machine that does ten other things.
+    const PATIENCE: Duration = Duration::from_secs(120);
     let began = Instant::now();
     loop {
         match look() {

@@ -2,6 +2,8 @@
 //! killed when.
 
 mod keepers;
+#[cfg(target_os = "linux")] // /proc
+mod killed;
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -10,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::playground::{Playground, Run, build_console, etcd, eventually, fake_etcd, finish};
+use crate::playground::{Playground, Run, build_console, eventually, fake_etcd, finish};
 
 /// What a command inside a run was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -204,7 +206,7 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
     assert!(!play.path(".etcd/.runs").exists());
 }
 
-/// A program in the place of etcd-console, which runs `body` where a keeper is wanted.
+/// In a network of its own, whose only port for whoever asks for any is not enough for a server's two.
 #[test]
 #[cfg(target_os = "linux")] // /proc
 fn where_no_port_is_free_nothing_is_started() {
@@ -218,7 +220,7 @@ fn where_no_port_is_free_nothing_is_started() {
         outer
     };
     build_console();
-    etcd("3.7.2");
+    crate::playground::etcd("3.7.2");
     let play = Playground::new();
     if finish(with_one_port(&play.command(&["--version"]))).code != Some(0) {
         return; // only root may have such a network

@@ -4,10 +4,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use etcd_keys::kv::Get;
-use etcd_keys::{Connect, Keys, Kind};
+use etcd_keys::{Connect, Kind};
 use etcd_local::Ephemeral;
 use tokio::time::timeout;
 
@@ -168,7 +167,7 @@ fn an_endpoint_that_hangs_does_not_keep_calls_from_the_next_one() {
     let used = cluster_id(&connection);
     let (used, _others): (Vec<_>, Vec<_>) = servers.into_iter().partition(|etcd| etcd.cluster_id().to_string() == used);
     drop(used);
-    let began = Instant::now();
+    let began = std::time::Instant::now();
     while let Err(error) = once(connection.all_keys().get("a")) {
         assert!(began.elapsed() < HANGS, "{error}");
     }
@@ -261,7 +260,7 @@ async fn a_stopped_server_is_noticed() {
         .connect()
         .await
         .unwrap();
-    let keys: Keys = connection.namespace("/n/").unwrap();
+    let keys: etcd_keys::Keys = connection.namespace("/n/").unwrap();
     let mut watch = connection.watches().watch("/n/a", None).await.unwrap();
     assert!(watch.message().await.unwrap().unwrap().created());
     let lease = keys.grant(Duration::from_secs(60)).await.unwrap();
@@ -272,8 +271,8 @@ async fn a_stopped_server_is_noticed() {
     assert_eq!(call.unwrap_err().kind, Kind::TimedOut);
     assert_eq!(Kind::of(&watched.unwrap_err()), Kind::Unreachable);
     // And is used again once it goes on.
-    let began = Instant::now();
-    while keys.send(Get::new("a")).await.is_err() {
+    let began = std::time::Instant::now();
+    while keys.send(etcd_keys::kv::Get::new("a")).await.is_err() {
         assert!(began.elapsed() < HANGS);
     }
     lease.renew().await.unwrap();
