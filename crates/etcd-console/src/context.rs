@@ -14,6 +14,9 @@ pub(crate) struct Context {
     pub(crate) global: Global,
 }
 
+/// The instance that is meant where none is named.
+const DEFAULT: &str = "default";
+
 /// What we read of `.etcd/<instance>/instance.json`; the rest of it is not ours to know.
 #[derive(Deserialize)]
 struct Record {
@@ -49,22 +52,27 @@ impl Context {
 
     /// The workspace's own instance, and nobody else: by now another server may have the port that the record names.
     async fn connect_to_instance(&self) -> Result<Connection> {
-        let name = self.global.instance.as_deref().unwrap_or("default");
-        let failure = |what, next: &str| Failure { exit: Exit::NotRunning, what, next: next.to_owned() };
+        let name = self.global.instance.as_deref().unwrap_or(DEFAULT);
+        let failure = |what, next| Failure { exit: Exit::NotRunning, what, next };
+        let flag = if name == DEFAULT { String::new() } else { format!(" --instance {name}") };
         let record = read(&self.global.home.join(name).join("instance.json"))?;
         let Some(record) = record.filter(|record| !record.pids.is_empty()) else {
-            let next = "`cargo xtask etcd-up` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere";
+            let next = format!(
+                "`cargo xtask etcd-up{flag}` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere"
+            );
             return Err(failure(format!("etcd `{name}` is not running"), next).into());
         };
         let Some(cluster_id) = record.cluster_id.and_then(|id| u64::from_str_radix(&id, 16).ok()) else {
             let what = format!("the record of etcd `{name}` does not say which cluster it is");
-            return Err(failure(what, "`cargo xtask etcd-up` waits until that is known").into());
+            return Err(failure(what, format!("`cargo xtask etcd-up{flag}` waits until that is known")).into());
         };
         let connection = self.connect_to(&record.endpoints).await?;
         // One that does not say denies everything else, too.
         if connection.cluster_id().is_some_and(|answers| answers != cluster_id) {
             let what = format!("etcd `{name}` is not running: another cluster answers at {}", connection.endpoint());
-            let next = "`cargo xtask etcd-up --port auto` starts it beside that one; --endpoints names that one";
+            let next = format!(
+                "`cargo xtask etcd-up --port auto{flag}` starts it beside that one; --endpoints names that one"
+            );
             return Err(failure(what, next).into());
         }
         Ok(connection)

@@ -9,6 +9,7 @@ use etcd_local::{
     SettingsError, StartError, StopError,
 };
 
+use crate::cli::Which;
 use crate::exit::Exit;
 use crate::output;
 
@@ -26,7 +27,8 @@ pub(crate) fn print(error: &anyhow::Error) -> Exit {
         }
         last = cause;
     }
-    let advice = error.chain().map(innermost).find_map(of).unwrap_or_default();
+    let which = error.downcast_ref().map_or_else(|| Which::named(None), |About { which, .. }| which.clone());
+    let advice = error.chain().map(innermost).find_map(|error| of(error, &which)).unwrap_or_default();
     if let Some(log) = advice.log {
         output::say(format_args!("  log: {}", log.display()));
     }
@@ -34,6 +36,20 @@ pub(crate) fn print(error: &anyhow::Error) -> Exit {
         output::say(format_args!("hint: {hint}"));
     }
     advice.exit
+}
+
+/// An error, and the instance that it is about: hints name that one.
+pub(crate) fn about(which: Which, error: anyhow::Error) -> anyhow::Error {
+    let what = error.to_string();
+    error.context(About { which, what })
+}
+
+/// Says what it wraps: it adds nothing to read.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct About {
+    which: Which,
+    what: String,
 }
 
 /// A failure that another program has told the user of.
@@ -46,21 +62,21 @@ pub(crate) struct AlreadySaid(pub(crate) Exit);
 #[error("{what}")]
 pub struct Failure {
     what: String,
-    next: &'static str,
+    next: String,
     exit: Exit,
 }
 
 impl Failure {
     /// What failed, and the next step.
     #[must_use]
-    pub fn of(what: impl Into<String>, next: &'static str) -> anyhow::Error {
+    pub fn of(what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
         Self::with_exit(Exit::FAILURE, what, next)
     }
 
     /// With an exit code of its own.
     #[must_use]
-    pub fn with_exit(exit: Exit, what: impl Into<String>, next: &'static str) -> anyhow::Error {
-        Self { what: what.into(), next, exit }.into()
+    pub fn with_exit(exit: Exit, what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
+        Self { what: what.into(), next: next.into(), exit }.into()
     }
 }
 
@@ -113,18 +129,18 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
     innermost(inner)
 }
 
-fn of(error: &(dyn Error + 'static)) -> Option<Advice> {
+fn of(error: &(dyn Error + 'static), which: &Which) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<LaunchError>() {
-        return Some(launch(error));
+        return Some(launch(error, which));
     }
     if let Some(error) = error.downcast_ref::<EphemeralError>() {
         return ephemeral(error);
     }
     if let Some(error) = error.downcast_ref::<DataError>() {
-        return Some(data(error));
+        return Some(data(error, which));
     }
     if let Some(error) = error.downcast_ref::<StartError>() {
-        return start(error);
+        return start(error, which);
     }
     if error.is::<LockError>() {
         return Some(Advice::hint("wait for the other command, or end it, and try again"));
@@ -136,18 +152,18 @@ fn of(error: &(dyn Error + 'static)) -> Option<Advice> {
         return Some(Advice::hint("the README lists every setting and its values").with_exit(Exit::USAGE));
     }
     if let Some(Failure { next, exit, .. }) = error.downcast_ref() {
-        return Some(Advice::hint(*next).with_exit(*exit));
+        return Some(Advice::hint(next).with_exit(*exit));
     }
     binary(error)
 }
 
-fn launch(error: &LaunchError) -> Advice {
+fn launch(error: &LaunchError, which: &Which) -> Advice {
     match error {
         LaunchError::PortTaken { kind: PortKind::Client, .. } => {
-            Advice::hint("`cargo xtask etcd-up --port auto` picks a free one")
+            Advice::hint(format!("{} picks a free one", which.command("etcd-up --port auto")))
         }
         LaunchError::PortTaken { kind: PortKind::Peer, .. } => {
-            Advice::hint("`cargo xtask etcd-up --peer-port auto` picks a free one")
+            Advice::hint(format!("{} picks a free one", which.command("etcd-up --peer-port auto")))
         }
         LaunchError::SamePort { .. } => Advice::hint(
             "`--peer-port` or ETCDPORTPEER, 2380 unless set, names another one; `--peer-port auto` picks a free one",
@@ -159,9 +175,12 @@ fn launch(error: &LaunchError) -> Advice {
         LaunchError::Stillborn { log } => {
             Advice::hint("it holds no key, and this instance did not create it: delete it, and try again").with_log(log)
         }
-        LaunchError::Exited { log, .. } => Advice::hint("`cargo xtask etcd-logs` shows all it said").with_log(log),
+        LaunchError::Exited { log, .. } => {
+            Advice::hint(format!("{} shows all it said", which.command("etcd-logs"))).with_log(log)
+        }
         LaunchError::NotReady { log, .. } => {
-            Advice::hint("`cargo xtask etcd-logs` shows what it is busy with; then try again").with_log(log)
+            Advice::hint(format!("{} shows what it is busy with; then try again", which.command("etcd-logs")))
+                .with_log(log)
         }
         _ => Advice::hint("`cargo xtask doctor` checks this machine"),
     }
@@ -185,7 +204,7 @@ fn ephemeral(error: &EphemeralError) -> Option<Advice> {
     Some(Advice::hint(hint))
 }
 
-fn data(error: &DataError) -> Advice {
+fn data(error: &DataError, which: &Which) -> Advice {
     match error {
         DataError::NotOurs(path) => Advice::hint(format!(
             "nothing was deleted; if its data may go, stop whatever uses it and delete `{}` yourself",
@@ -194,24 +213,29 @@ fn data(error: &DataError) -> Advice {
         .with_exit(Exit::REFUSED),
         DataError::InUse(_) => Advice::hint("stop that etcd first, or choose another directory with --data-dir"),
         DataError::Newer { data, .. } => {
-            Advice::hint(format!("start it with `--etcd {data}`, or wipe it with `cargo xtask etcd-reset`"))
+            Advice::hint(format!("start it with `--etcd {data}`, or wipe it with {}", which.command("etcd-reset")))
         }
         _ => Advice::hint("choose another directory with --data-dir"),
     }
 }
 
-fn start(error: &StartError) -> Option<Advice> {
+fn start(error: &StartError, which: &Which) -> Option<Advice> {
     Some(match error {
-        StartError::Conflict { .. } => {
-            Advice::hint("`cargo xtask etcd-down` stops it first; `--instance NAME` starts another beside it")
-        }
-        StartError::AlreadyUp { .. } => {
-            Advice::hint("`cargo xtask etcd-logs -f` follows it; `cargo xtask etcd-down` stops it")
-        }
+        StartError::Conflict { .. } => Advice::hint(format!(
+            "{} stops it first; `--instance NAME` starts another beside it",
+            which.command("etcd-down")
+        )),
+        StartError::AlreadyUp { .. } => Advice::hint(format!(
+            "{} follows it; {} stops it",
+            which.command("etcd-logs -f"),
+            which.command("etcd-down")
+        )),
         StartError::RecordLost { .. } => {
-            Advice::hint("`cargo xtask etcd-down`, then `cargo xtask etcd-up`: its data stays")
+            Advice::hint(format!("{}, then {}: its data stays", which.command("etcd-down"), which.command("etcd-up")))
         }
-        StartError::Unready { log, .. } => Advice::hint("`cargo xtask etcd-down` stops it").with_log(log),
+        StartError::Unready { log, .. } => {
+            Advice::hint(format!("{} stops it", which.command("etcd-down"))).with_log(log)
+        }
         StartError::Path(_) => Advice::hint("`cargo xtask doctor` checks disk and permissions"),
         _ => return None,
     })

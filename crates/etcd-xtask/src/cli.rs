@@ -109,6 +109,21 @@ impl Command {
             _ => Effort::Full,
         }
     }
+
+    /// The instance that it acts on, where it is one command for one instance.
+    pub(crate) fn which(&self) -> Which {
+        match self {
+            Self::EtcdUp(EtcdUp { which, .. })
+            | Self::EtcdDown(EtcdDown { which, .. })
+            | Self::EtcdReset(EtcdReset { which, .. })
+            | Self::EtcdStatus(EtcdStatus { which, .. })
+            | Self::EtcdLogs(EtcdLogs { which, .. })
+            | Self::Env(EnvVars { which, .. }) => which.clone(),
+            Self::Etcdctl(Etcdctl { instance, .. }) => Which::named(instance.as_deref()),
+            Self::Test(Test { place, .. }) | Self::Run(Run { place, .. }) => Which::named(place.instance.as_deref()),
+            _ => Which::named(None),
+        }
+    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -121,6 +136,21 @@ pub(crate) struct Which {
 impl Which {
     /// The instance that is meant where none is named.
     pub(crate) const DEFAULT: &str = "default";
+
+    /// The one that a flag names, if any.
+    pub(crate) fn named(instance: Option<&str>) -> Self {
+        Self { instance: instance.unwrap_or(Self::DEFAULT).to_owned() }
+    }
+
+    /// The flag that leads a command to it, with a space before it, if one is needed.
+    pub(crate) fn flag(&self) -> String {
+        if self.instance == Self::DEFAULT { String::new() } else { format!(" --instance {}", self.instance) }
+    }
+
+    /// A command line of ours that acts on it, for hints: followed, it must not hit another.
+    pub(crate) fn command(&self, words: &str) -> String {
+        format!("`cargo xtask {words}{}`", self.flag())
+    }
 }
 
 /// How a command answers.

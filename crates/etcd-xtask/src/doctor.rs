@@ -11,7 +11,7 @@ use etcd_local::binary::Tool;
 use etcd_local::{Builder, DEFAULT_PEER_PORT, Holder, Port, State, Status};
 use serde::Serialize;
 
-use crate::cli::{Doctor, Format};
+use crate::cli::{Doctor, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::{output, protoc};
@@ -156,13 +156,14 @@ fn cache(builder: &Builder) -> Vec<Finding> {
 
 fn instance(status: &Status) -> Finding {
     let name = &status.instance;
+    let which = Which::named(Some(name));
     match status.state {
         State::Ready => Finding::ok("instance", format!("`{name}` is ready at {}", status.endpoints.join(","))),
         State::Stopped => Finding::ok("instance", format!("`{name}` is not running")),
         State::Starting => Finding::warning(
             "instance",
             format!("`{name}` runs (pid {}) and does not answer", status.pids.first().copied().unwrap_or_default()),
-            format!("`cargo xtask etcd-up --instance {name}` waits for it, `etcd-down` stops it"),
+            format!("{} waits for it, {} stops it", which.command("etcd-up"), which.command("etcd-down")),
         ),
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use etcd_local::State;
 
 use crate::advice::Failure;
-use crate::cli::{Dialect, EnvVars, Format};
+use crate::cli::{Dialect, EnvVars, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output;
@@ -16,15 +16,15 @@ pub(crate) fn of_server(endpoints: &[String]) -> Vec<(&'static str, String)> {
 }
 
 /// There is no server, and the command needs one.
-pub(crate) fn not_running(instance: &str) -> anyhow::Error {
-    let what = format!("etcd `{instance}` is not running");
-    Failure::with_exit(Exit::NOT_RUNNING, what, "`cargo xtask etcd-up` starts it")
+pub(crate) fn not_running(which: &Which) -> anyhow::Error {
+    let what = format!("etcd `{}` is not running", which.instance);
+    Failure::with_exit(Exit::NOT_RUNNING, what, format!("{} starts it", which.command("etcd-up")))
 }
 
 pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
     let status = cx.instance(&args.which)?.status()?;
     if status.state == State::Stopped {
-        return Err(not_running(&status.instance));
+        return Err(not_running(&args.which));
     }
     let vars = of_server(&status.endpoints);
     if args.answer.format == Format::Json {

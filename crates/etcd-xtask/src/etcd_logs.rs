@@ -20,7 +20,10 @@ pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
     let mut tail = match Tail::open(&log, args.lines) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let what = format!("there is no log at `{}`", log.display());
-            return Err(Failure::of(what, "`cargo xtask etcd-up` starts a server, which writes one"));
+            return Err(Failure::of(
+                what,
+                format!("{} starts a server, which writes one", args.which.command("etcd-up")),
+            ));
         }
         opened => opened.with_context(|| format!("cannot read `{}`", log.display()))?,
     };

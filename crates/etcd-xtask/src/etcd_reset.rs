@@ -8,7 +8,7 @@ use etcd_local::Reset;
 use serde::Serialize;
 
 use crate::advice::Failure;
-use crate::cli::{EtcdReset, Format};
+use crate::cli::{EtcdReset, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::{etcd_up, output};
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &EtcdReset, cx: &Context) -> Result<Exit> {
     let name = instance.name();
     if let Some(data_dir) = instance.wipes()?
         && !args.yes
-        && !confirmed(name, &data_dir, cx)?
+        && !confirmed(&args.which, &data_dir, cx)?
     {
         return Ok(Exit::REFUSED);
     }
@@ -48,11 +48,12 @@ struct Stopped<'a> {
 }
 
 /// Asks on a terminal. Elsewhere nobody can answer, so that silence is a no.
-fn confirmed(name: &str, data_dir: &Path, cx: &Context) -> Result<bool> {
-    let what = format!("all data of etcd `{name}` in {}", cx.shown(data_dir));
+fn confirmed(which: &Which, data_dir: &Path, cx: &Context) -> Result<bool> {
+    let what = format!("all data of etcd `{}` in {}", which.instance, cx.shown(data_dir));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         let what = format!("refused to delete {what}: there is nobody to ask");
-        return Err(Failure::with_exit(Exit::REFUSED, what, "`cargo xtask etcd-reset --yes` does it without asking"));
+        let next = format!("{} does it without asking", which.command("etcd-reset --yes"));
+        return Err(Failure::with_exit(Exit::REFUSED, what, next));
     }
     output::say_part(format_args!("Delete {what}? [y/N] "));
     let mut line = String::new();

@@ -13,8 +13,8 @@ use crate::exit::Exit;
 use crate::{child, env_vars};
 
 pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
-    let instance = args.instance.clone().unwrap_or_else(|| Which::DEFAULT.to_owned());
-    let status = cx.instance(&Which { instance })?.status()?;
+    let which = Which::named(args.instance.as_deref());
+    let status = cx.instance(&which)?.status()?;
     let Some(etcdctl) = cx.builder()?.binaries().etcdctl(status.binary.as_deref()) else {
         return Err(Failure::of(
             "no etcdctl is installed: not beside etcd, in $GOPATH/bin, nor on PATH",
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let is_set = |name: &str| args.instance.is_none() && cx.env.var(name).is_some();
     let is_stopped = status.state == State::Stopped;
     if is_stopped && !is_set("ETCDCTL_ENDPOINTS") && !is_about_itself(&args.args) {
-        return Err(env_vars::not_running(&status.instance));
+        return Err(env_vars::not_running(&which));
     }
     let vars = env_vars::of_server(if is_stopped { &[] } else { &status.endpoints });
     let vars = vars.into_iter().filter(|(name, value)| !is_set(name) && !value.is_empty());

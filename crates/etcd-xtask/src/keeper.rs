@@ -72,6 +72,8 @@ pub(crate) struct Terms {
     /// `etcd-console`.
     pub(crate) program: PathBuf,
     pub(crate) endpoints: Vec<String>,
+    /// What leads another command there, with a space before it.
+    pub(crate) flag: String,
     /// Where the run's lock is to be.
     pub(crate) lock_dir: PathBuf,
     /// What runs, for people.
@@ -101,7 +103,7 @@ impl Keeper {
     pub(crate) fn start(terms: Terms, cx: &Context) -> Result<Self> {
         let settings = console::settings(cx)?;
         let mut process = Process::start(&terms, &settings, None)?;
-        let run = process.registered()?;
+        let run = process.registered(&terms.flag)?;
         let lock = std::fs::File::open(&run.lock).with_context(|| format!("cannot open `{}`", run.lock.display()))?;
         lock.try_lock_shared().with_context(|| format!("cannot hold `{}`", run.lock.display()))?;
         Ok(Self {
@@ -162,6 +164,7 @@ impl Keeper {
     /// Ends the run.
     pub(crate) fn end(mut self, verdict: Verdict, cx: &Context) -> Result<Ended> {
         self.look_after(cx);
+        let flag = &self.terms.flag;
         // Else the keeper would wait for us to end.
         drop(self.lock.take());
         self.process.say(match verdict {
@@ -177,13 +180,11 @@ impl Keeper {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let what = format!("the run's keys were not deleted within {} s", SWEEP.as_secs());
-                    return Err(Failure::of(what, "`cargo xtask test-clean` deletes the rest"));
+                    return Err(Failure::of(what, format!("`cargo xtask test-clean{flag}` deletes the rest")));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::of(
-                        "the run could not be swept",
-                        "`cargo xtask test-clean` does it once etcd answers",
-                    ));
+                    let next = format!("`cargo xtask test-clean{flag}` does it once etcd answers");
+                    return Err(Failure::of("the run could not be swept", next));
                 }
             }
         }
@@ -233,13 +234,13 @@ impl Process {
     }
 
     /// Waits until the run is registered.
-    fn registered(&mut self) -> Result<Registered> {
+    fn registered(&mut self, flag: &str) -> Result<Registered> {
         match self.lines.recv_timeout(REGISTER) {
             Ok(Said::Registered(run)) => Ok(run),
             Err(RecvTimeoutError::Disconnected) => Err(self.ended_early()),
             _ => {
                 let what = format!("no run could be registered within {} s", REGISTER.as_secs());
-                Err(Failure::of(what, "`cargo xtask etcd-status` shows the server, `etcd-logs` what it is busy with"))
+                Err(Failure::of(what, format!("`cargo xtask member list{flag}` shows whether etcd answers")))
             }
         }
     }

@@ -110,6 +110,10 @@ impl Command {
         if !matches!(self, Self::Completions(_)) {
             protoc::provide(cx, self.effort());
         }
+        self.act::<C>(cx).map_err(|error| advice::about(self.which(), error))
+    }
+
+    fn act<C: CommandFactory>(&self, cx: &Context) -> Result<Exit> {
         match self {
             Self::EtcdUp(args) => etcd_up::run(args, cx),
             Self::EtcdDown(args) => etcd_down::run(args, cx),

@@ -64,8 +64,14 @@ impl Scene {
         // It may bring an etcd first, for minutes.
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
         etcd_local::create_home(&cx.workspace)?;
-        let (endpoints, ephemeral) = (server.endpoints(), server.is_ephemeral());
-        let terms = Terms { program, endpoints, lock_dir: lock_dir(&cx.workspace), command, ephemeral };
+        let terms = Terms {
+            program,
+            endpoints: server.endpoints(),
+            flag: server.flag(),
+            lock_dir: lock_dir(&cx.workspace),
+            command,
+            ephemeral: server.is_ephemeral(),
+        };
         let keeper = Keeper::start(terms, cx)?;
         cx.output.note(format_args!("run {} on {}", keeper.run().run, server.describe()));
         let etcd = server.binary().filter(|_| args.etcd.is_some()).map(Path::to_owned);

@@ -31,8 +31,7 @@ impl Server {
             if let Some(endpoints) = elsewhere(args, cx) {
                 return Ok(Self::Elsewhere { endpoints });
             }
-            let instance = args.instance.clone().unwrap_or_else(|| Which::DEFAULT.to_owned());
-            if let Some(instance) = Self::running(&Which { instance }, cx)? {
+            if let Some(instance) = Self::running(&Which::named(args.instance.as_deref()), cx)? {
                 return Ok(instance);
             }
         }
@@ -62,7 +61,7 @@ impl Server {
             })),
             State::Starting => {
                 let what = format!("etcd `{}` runs, but does not answer", status.instance);
-                let next = "`cargo xtask etcd-up` waits for it; `--ephemeral` does without it";
+                let next = format!("{} waits for it; `--ephemeral` does without it", which.command("etcd-up"));
                 Err(Failure::of(what, next))
             }
             State::Stopped => Ok(None),
@@ -93,10 +92,8 @@ impl Server {
     pub(crate) fn flag(&self) -> String {
         match self {
             Self::Elsewhere { endpoints } => format!(" --endpoints {}", endpoints.join(",")),
-            Self::Instance { which, .. } if which.instance != Which::DEFAULT => {
-                format!(" --instance {}", which.instance)
-            }
-            Self::Instance { .. } | Self::Ephemeral(_) => String::new(),
+            Self::Instance { which, .. } => which.flag(),
+            Self::Ephemeral(_) => String::new(),
         }
     }
 

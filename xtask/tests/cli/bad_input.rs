@@ -183,6 +183,37 @@ fn data_of_a_newer_etcd() {
 }
 
 #[test]
+fn what_hints_say_can_be_followed_and_hits_no_other_instance() {
+    let play = Playground::new();
+    let two = |line: &[&str]| play.xtask(&[line, &["--instance", "two"]].concat());
+    build_console();
+    let up = "`cargo xtask etcd-up --instance two`";
+    two(&["env"]).fails(3, &[up]);
+    two(&["runs"]).fails(3, &[up]);
+    two(&["etcd-logs"]).fails(1, &[up]);
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = socket.local_addr().unwrap().port().to_string();
+    two(&["etcd-up", "--port", &taken]).fails(1, &["`cargo xtask etcd-up --port auto --instance two`"]);
+    let first = play.up(&[]);
+    two(&["etcd-up"]).ok();
+    two(&["etcd-up", "--port", &taken]).fails(1, &["`cargo xtask etcd-down --instance two` stops it first"]);
+    let follows =
+        "`cargo xtask etcd-logs -f --instance two` follows it; `cargo xtask etcd-down --instance two` stops it";
+    two(&["etcd-up", "--foreground"]).fails(1, &[follows]);
+    let wipes = two(&["etcd-reset"]).fails(4, &["`cargo xtask etcd-reset --yes --instance two`"]);
+    two(&["etcd-down"]).ok();
+    two(&["etcd-up", "--etcd", "3.6.7"]).fails(1, &["wipe it with `cargo xtask etcd-reset --instance two`"]);
+    // Word for word.
+    let line = wipes.stderr.split('`').find_map(|part| part.strip_prefix("cargo xtask ")).unwrap();
+    play.xtask(&line.split(' ').collect::<Vec<_>>()).ok();
+    assert!(!play.path(".etcd/two/data").exists() && play.status().pids == first.pids);
+    let bin = play.path("bin");
+    fs::create_dir(&bin).unwrap();
+    fake_etcd(&bin, "exit 1");
+    two(&["etcd-up", "--etcd", bin.to_str().unwrap()]).fails(1, &["`cargo xtask etcd-logs --instance two`"]);
+}
+
+#[test]
 fn data_that_another_etcd_has_open() {
     let play = Playground::new();
     let first = play.up(&["--data-dir", "shared"]);
