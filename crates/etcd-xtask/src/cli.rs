@@ -324,7 +324,7 @@ pub struct Doctor {
 /// Which etcd something runs against, and what stays of it
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Place {
-    /// Which of this workspace's instances [default: default]
+    /// Which of this workspace's instances, which must be running [default: default, if it runs]
     #[arg(long, value_name = "NAME", conflicts_with = "endpoints")]
     pub(crate) instance: Option<String>,
     /// Which etcd to start: a version, a requirement like ^3.6, or a path; implies --ephemeral

@@ -10,6 +10,7 @@ use etcd_local::{Ephemeral, State, Tail};
 use crate::advice::Failure;
 use crate::cli::{Place, Which};
 use crate::context::Context;
+use crate::exit::Exit;
 
 /// How much of a log is shown, in lines.
 const TAIL: usize = 20;
@@ -31,17 +32,22 @@ impl Server {
             if let Some(endpoints) = elsewhere(args, cx) {
                 return Ok(Self::Elsewhere { endpoints });
             }
-            if let Some(instance) = Self::running(&Which::named(args.instance.as_deref()), cx)? {
-                return Ok(instance);
+            let which = Which::named(args.instance.as_deref());
+            match Self::running(&which, cx)? {
+                Some(instance) => return Ok(instance),
+                // Whoever names one means that one.
+                None if args.instance.is_some() => {
+                    let what = format!("etcd `{}` is not running", which.instance);
+                    let next = format!("{} starts it; `--ephemeral` does without it", which.command("etcd-up"));
+                    return Err(Failure::with_exit(Exit::NOT_RUNNING, what, next));
+                }
+                None => {}
             }
         }
         if args.keep {
             let next = "`cargo xtask etcd-up` starts one that stays; `--endpoints` names a cluster elsewhere";
-            return Err(Failure::with_exit(
-                crate::Exit::NOT_RUNNING,
-                "no etcd is running that could keep the keys",
-                next,
-            ));
+            let what = "no etcd is running that could keep the keys";
+            return Err(Failure::with_exit(Exit::NOT_RUNNING, what, next));
         }
         let mut builder = cx.builder()?.offline(args.offline);
         if let Some(wanted) = &args.etcd {

@@ -273,6 +273,19 @@ fn an_instance_that_a_flag_names_beats_the_environment() {
 }
 
 #[test]
+fn an_instance_that_a_flag_names_is_not_replaced_by_an_ephemeral_etcd() {
+    build_console();
+    let play = Playground::new();
+    let run = |args: &[&str]| play.xtask(&[&["run"], args, &["--", "touch", "ran"]].concat());
+    let words = ["etcd `nope` is not running", "`cargo xtask etcd-up --instance nope` starts it; `--ephemeral`"];
+    run(&["--instance", "nope"]).fails(3, &words);
+    run(&["--instance", "nope", "--keep"]).fails(3, &words);
+    assert!(!play.path("ran").exists());
+    run(&["--instance", "nope", "--ephemeral"]).ok();
+    assert!(play.path("ran").exists());
+}
+
+#[test]
 fn kept_keys_stay_until_they_are_cleaned() {
     let play = Playground::new();
     play.up(&[]);
