@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use etcd_local::State;
+use etcd_local::binary::{Binaries, Known, Source, Tool};
 
 use crate::advice::Failure;
 use crate::cli::{Etcdctl, Which};
@@ -15,11 +16,10 @@ use crate::{child, env_vars};
 pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let which = Which::named(args.instance.as_deref());
     let status = cx.instance(&which)?.status()?;
-    let Some(etcdctl) = cx.builder()?.binaries().etcdctl(status.binary.as_deref()) else {
-        return Err(Failure::of(
-            "no etcdctl is installed: not beside etcd, in $GOPATH/bin, nor on PATH",
-            "`cargo xtask etcd-install --from release` brings one where its archive is pinned; so do your system's packages",
-        ));
+    let binaries = cx.builder()?.binaries();
+    let Some(etcdctl) = binaries.etcdctl(status.binary.as_deref()) else {
+        let what = "no etcdctl is installed: not beside etcd, in $GOPATH/bin, nor on PATH";
+        return Err(Failure::of(what, how_to_have_one(&binaries)));
     };
     let mut command = Command::new(etcdctl);
     command.args(&args.args);
@@ -37,6 +37,17 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let vars = env_vars::of_server(if is_stopped { &[] } else { &status.endpoints });
     let vars = vars.into_iter().filter(|(name, value)| !is_set(name) && !value.is_empty());
     child::become_program(command.envs(vars))
+}
+
+/// Release archives bring an etcdctl, and the registry's crates none: a version that is there from one stays as it is.
+fn how_to_have_one(binaries: &Binaries) -> String {
+    let installed = binaries.installed().unwrap_or_default();
+    let is_new = |one: &Known| installed.iter().all(|here| here.version != one.version);
+    let releases = binaries.known().into_iter().filter(|one| one.tool == Tool::Etcd && one.source == Source::Release);
+    match releases.filter(is_new).map(|one| one.version).max() {
+        Some(version) => format!("`cargo xtask etcd-install {version} --from release` brings one; any on PATH will do"),
+        None => "install the one of your system's packages: any on PATH will do".to_owned(),
+    }
 }
 
 /// Whether the caller says which cluster is meant.

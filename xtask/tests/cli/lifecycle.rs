@@ -318,6 +318,24 @@ fn etcdctl_is_a_real_one_pointed_at_the_instance() {
 }
 
 #[test]
+fn where_there_is_no_etcdctl_the_hint_names_a_version_that_brings_one() {
+    let play = Playground::new();
+    let empty = play.path("home");
+    let play = play.with("PATH", &empty).with("GOPATH", &empty);
+    // Cached, without an etcdctl: to ask for it again would bring nothing.
+    let cached = etcd("3.7.2");
+    let run = play.xtask(&["etcdctl", "--", "version"]).fails(1, &["no etcdctl is installed", "on PATH"]);
+    let named = run.stderr.split_once("etcd-install ").and_then(|(_, rest)| rest.split_once(" --from release`"));
+    let list = play.xtask(&["etcd-install", "--list", "--format", "json"]).ok().stdout;
+    let list: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
+    let is_release = |one: &&serde_json::Value| one["from"] == "release" && one["path"].is_null();
+    let offered: Vec<_> = list.iter().filter(is_release).map(|one| one["version"].as_str().unwrap()).collect();
+    // Nobody pins one for macOS.
+    assert_eq!(named.map(|(version, _)| version), offered.last().copied(), "{run:#?}");
+    assert!(cached.exists() && offered.is_empty() == cfg!(target_os = "macos"));
+}
+
+#[test]
 fn every_version_starts_stops_and_keeps_its_data() {
     for version in ["3.5.24", "3.6.7", "3.7.2"] {
         let play = Playground::new();
