@@ -28,6 +28,16 @@ enum Profile {
     Dev,
 }
 
+impl Profile {
+    /// In words: a program may be built in both.
+    fn manner(self) -> &'static str {
+        match self {
+            Self::Console => "optimised, for large numbers of keys",
+            Self::Dev => "as tests are built, for what test runs need of it",
+        }
+    }
+}
+
 /// How a program is had that may have to be built first.
 #[derive(Clone, Copy)]
 pub(crate) struct Manner<'a> {
@@ -112,7 +122,9 @@ impl<'a> Checkout<'a> {
             return Ok(program);
         }
         let began = SystemTime::now();
-        announce(self.package, self.built().is_none(), cx);
+        if self.built().is_none() {
+            announce(self.package, self.profile.manner(), cx);
+        }
         let mut cargo = cargo(manner, cx);
         cargo.args(["build", "--message-format=json-render-diagnostics"]);
         cargo.arg("--manifest-path").arg(&self.manifest).arg("--target-dir").arg(&self.target);
@@ -137,7 +149,7 @@ fn installed(package: &str, manner: Manner<'_>, cx: &Context) -> Result<PathBuf>
     let root = target.join(format!("{package}-{VERSION}"));
     let program = root.join("bin").join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
-        announce(package, true, cx);
+        announce(package, "for commands like this one", cx);
         let mut cargo = cargo(manner, cx);
         cargo.args(["install", package, "--locked", "--no-track", "--version", &format!("={VERSION}")]);
         build(package, cargo.arg("--root").arg(root).arg("--target-dir").arg(&target), manner)?;
@@ -164,10 +176,8 @@ fn beside(here: &Path, workspace: &Path, package: &str) -> Option<PathBuf> {
     manifests.into_iter().find(|manifest| manifest.is_file())
 }
 
-fn announce(package: &str, first: bool, cx: &Context) {
-    if first {
-        cx.output.note(format_args!("building {package} for commands like this one; this happens once"));
-    }
+fn announce(package: &str, manner: &str, cx: &Context) {
+    cx.output.note(format_args!("building {package} {manner}; this happens once"));
 }
 
 /// A call of cargo that builds a program. Cargo draws its bar where we would, and in quiet mode only when told to.

@@ -52,6 +52,20 @@ fn a_program_is_where_cargo_says() {
 }
 
 #[test]
+fn each_of_two_builds_is_told_once_and_says_what_it_is_for() {
+    let play = with_cargo(BUILDS).with("MANIFEST", MANIFEST);
+    for (args, words) in
+        [(["runs", "-q"], ""), (["get", "k"], "optimised, for large numbers of keys"), (["get", "k"], "")]
+    {
+        let said = play.xtask(&args).ok().stderr;
+        assert_eq!(said.lines().collect::<Vec<_>>().len(), usize::from(!words.is_empty()), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+    let said = with_cargo(BUILDS).with("MANIFEST", MANIFEST).xtask(&["runs"]).ok().stderr;
+    assert_eq!(said, "building etcd-console as tests are built, for what test runs need of it; this happens once\n");
+}
+
+#[test]
 fn a_target_folder_that_was_copied_has_a_program_of_its_own() {
     let play = with_cargo(BUILDS).with("MANIFEST", MANIFEST);
     play.xtask(&["runs"]).ok();
