@@ -39,6 +39,7 @@ pub(crate) enum Command {
 /// its target is shown as missed, and is no failure of this command.
 #[derive(Args, Debug)]
 #[command(
+    override_usage = "cargo xtask bench [OPTIONS] [NAME]...",
     after_help = "Examples:\n  cargo xtask bench start --rounds 9\n  cargo xtask bench --quick\n  cargo xtask bench --format json --plot growth.svg > report.json"
 )]
 pub(crate) struct Bench {
@@ -103,6 +104,7 @@ pub(crate) struct Probe {
 /// directory of that round does. Linux only.
 #[derive(Args, Debug)]
 #[command(
+    override_usage = "cargo xtask torture [OPTIONS] [NAME]",
     after_help = "Examples:\n  cargo xtask torture up --rounds 20\n  cargo xtask torture up --only kills --seed 7 --round 37"
 )]
 pub(crate) struct Torture {
@@ -115,7 +117,7 @@ pub(crate) struct Torture {
     /// What all choices follow from [default: a new one, which is printed]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Only this part
+    /// Only this part, of those that stand behind each NAME
     #[arg(long, value_name = "PART")]
     pub(crate) only: Option<String>,
     /// Only this round, counted from 1
@@ -125,13 +127,14 @@ pub(crate) struct Torture {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TortureName {
-    /// Starting, stopping, wiping and installing etcd
+    // Behind the colon: its parts.
+    /// Starting, stopping, wiping and installing etcd: kills, parallel, thieves, forged, paused, disk, load
     Up,
-    /// Test runs, and those who sweep them
+    /// Test runs, and those who sweep them: killed, stopped
     Runs,
-    /// Watches
+    /// Watches: faults
     Watch,
-    /// Deleting, and undoing it
+    /// Deleting, and undoing it: dels, undo-files
     Delete,
 }
 

@@ -73,6 +73,24 @@ fn holds(name: &str, part: &str, rounds: &str) {
 }
 
 #[test]
+fn the_help_names_all_parts_and_nothing_of_ours() {
+    for name in ["up", "runs", "watch", "delete"] {
+        let wrong = Torture::new(&[name, "--only", "guess"]).play();
+        let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+        assert_eq!(wrong.status.code(), Some(2), "{said}");
+        let parts = said.lines().find_map(|line| Some(line.split_once("there are ")?.1)).expect(&said);
+        let help = String::from_utf8(Torture::new(&["--help"]).play().stdout).unwrap();
+        // Long lines are broken.
+        let words: Vec<&str> = help.split_whitespace().collect();
+        assert!(words.join(" ").contains(&format!(": {parts}")), "{parts}: {help}");
+        assert!(help.contains("Usage: cargo xtask torture [OPTIONS] [NAME]\n"), "{help}");
+    }
+    let bench = Command::new(env!("CARGO_BIN_EXE_etcd-proof")).args(["--xtask", "x", "bench", "--help"]).output();
+    let help = String::from_utf8(bench.unwrap().stdout).unwrap();
+    assert!(help.contains("Usage: cargo xtask bench [OPTIONS] [NAME]...\n"), "{help}");
+}
+
+#[test]
 fn kills() {
     holds("up", "kills", "4");
 }
