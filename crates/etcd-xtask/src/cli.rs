@@ -280,8 +280,8 @@ pub struct Etcdctl {
     /// Which of this workspace's instances, whatever ETCDCTL_ENDPOINTS says [default: default]
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
-    /// What to hand to etcdctl
-    #[arg(last = true)]
+    /// What to hand to etcdctl, from the first word on that is no option of ours; `--` may stand before it
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<std::ffi::OsString>,
 }
 
@@ -366,8 +366,8 @@ pub struct Test {
     /// What runs the tests
     #[arg(long, value_enum, default_value_t)]
     pub(crate) runner: Runner,
-    /// What to hand to the runner
-    #[arg(last = true)]
+    /// What to hand to the runner; `--` before it, if it begins with a dash
+    #[arg(trailing_var_arg = true)]
     pub(crate) args: Vec<String>,
 }
 
@@ -379,8 +379,8 @@ pub struct Test {
 pub struct Run {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    /// The command and its arguments; `--` may stand before it
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,
 }
 

@@ -309,6 +309,13 @@ fn etcdctl_is_a_real_one_pointed_at_the_instance() {
     let run = play.xtask(&["etcdctl", "--", "get", "x"]);
     assert_eq!(run.code, Some(7), "{run:?}");
     assert_eq!(run.stdout.trim(), format!("3 {} get x", up.endpoints[0]));
+    // The same without `--`; one that follows a word is etcdctl's.
+    for args in [&["get", "x"][..], &["-w", "table", "get", "x"], &["--write-out=json", "get", "--", "-x"]] {
+        let run = play.xtask(&[&["etcdctl"], args].concat());
+        assert_eq!(run.stdout.trim(), format!("3 {} {}", up.endpoints[0], args.join(" ")), "{run:?}");
+    }
+    let run = play.xtask(&["etcdctl", "--instance", "default", "get", "x", "--instance"]);
+    assert_eq!(run.stdout.trim(), format!("3 {} get x --instance", up.endpoints[0]));
     // As after `eval "$(cargo xtask env)"`, with the endpoints of another: a flag beats them.
     let play = play.with("ETCDCTL_API", "2").with("ETCDCTL_ENDPOINTS", "http://b:1");
     assert_eq!(play.xtask(&["etcdctl", "--", "get", "x"]).stdout.trim(), "2 http://b:1 get x");

@@ -191,6 +191,23 @@ fn a_command_may_be_as_long_as_the_system_takes() {
 }
 
 #[test]
+fn a_command_needs_no_dashes_before_it() {
+    build_console();
+    let play = Playground::new();
+    play.up(&[]);
+    for (args, words) in [
+        (&["echo", "a", "--", "-b"][..], "a -- -b"),
+        (&["--", "echo", "a", "--", "-b"], "a -- -b"),
+        (&["--keep", "echo", "--keep", "-q"], "--keep -q"),
+    ] {
+        assert_eq!(play.xtask(&[&["run"], args].concat()).ok().stdout.trim(), words);
+    }
+    // No option is taken for a command.
+    let run = play.xtask(&["run", "--instanse", "a", "--", "echo"]);
+    assert!(run.code == Some(2) && run.stderr.contains("'--instance'"), "{run:?}");
+}
+
+#[test]
 fn what_cannot_be_run_is_refused_before_anything_starts() {
     let play = Playground::new();
     play.xtask(&["run", "--", "no-such-program"]).fails(2, &["no program `no-such-program`"]);
