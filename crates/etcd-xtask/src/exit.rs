@@ -1,5 +1,6 @@
 //! The exit codes. They are few, documented in the README, and never change their meaning.
 
+use std::fmt;
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -39,6 +40,18 @@ impl Exit {
     #[must_use]
     pub fn code(self) -> i32 {
         self.0.into()
+    }
+}
+
+/// For people: who knows no shell by heart takes 137 for a code like any other.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit code {}", self.0)?;
+        match self.0 {
+            // As many signals as Linux has.
+            129..=192 if cfg!(unix) => write!(f, ", as after signal {}", self.0 - 128),
+            _ => Ok(()),
+        }
     }
 }
 

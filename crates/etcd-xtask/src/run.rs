@@ -103,7 +103,9 @@ impl Scene {
         let verdict = match exit {
             Ok(Exit::SUCCESS) => "passed".to_owned(),
             Ok(Exit::INTERRUPTED) => format!("{was} interrupted"),
-            _ => "failed".to_owned(),
+            Ok(exit) => format!("failed with {exit}"),
+            // The error says more.
+            Err(_) => "failed".to_owned(),
         };
         let mut line = format!("{what} {verdict} in {took:.1} s; run {}", run.run);
         match &ended {

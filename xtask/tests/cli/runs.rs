@@ -168,12 +168,16 @@ fn its_exit_code_is_ours_and_a_failure_says_where_to_look() {
     let play = Playground::new();
     let run = Running::start(&play, "a", &[]).end(7);
     assert_eq!(run.code, Some(7), "{run:#?}");
+    assert!(run.stderr.contains("the command failed with exit code 7 in "), "{run:#?}");
     assert!(run.stderr.contains("log: .etcd/last-failure.log"), "{run:#?}");
     assert!(fs::read_to_string(play.path(".etcd/last-failure.log")).unwrap().contains("etcd"));
     assert!(play.processes().is_empty(), "{:#?}", play.processes());
     play.up(&[]);
     let run = Running::start(&play, "b", &[]).end(3);
     assert!(run.code == Some(3) && run.stderr.contains("log: .etcd/default/etcd.log"), "{run:#?}");
+    let run = play.xtask(&["run", "sh", "-c", "kill -9 $$"]);
+    let words = "the command failed with exit code 137, as after signal 9 in ";
+    assert!(run.code == Some(137) && run.stderr.contains(words), "{run:#?}");
 }
 
 /// More than Linux takes in one argument: the keeper is told the beginning.
