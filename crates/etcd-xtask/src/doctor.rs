@@ -1,5 +1,5 @@
 //! `doctor`: what a newcomer can trip over on this machine, each finding with what to do about it. Looks;
-//! the one thing that it changes is a missing protoc.
+//! what it changes is that a missing protoc is brought, and a missing `.etcd` made.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -18,6 +18,9 @@ use crate::{output, protoc};
 
 /// How long a program may take to say its version: rustup may fetch it first.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The subject of what is said of the workspace's own directory.
+const HOME: &str = "workspace";
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -53,7 +56,9 @@ impl Finding {
 
 pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
     let builder = cx.builder()?;
-    let mut findings = vec![toolchain(cx), linker(cx), runner(cx), compiler(cx)];
+    let home = home(cx);
+    let compiler = compiler(home.level, cx);
+    let mut findings = vec![toolchain(cx), linker(cx), runner(cx), home, compiler];
     findings.push(etcd(cx, &builder));
     findings.extend(cache(&builder));
     let statuses: Vec<Status> = builder.instances().iter().filter_map(|one| one.status().ok()).collect();
@@ -116,15 +121,42 @@ fn runner(cx: &Context) -> Finding {
     }
 }
 
-fn compiler(cx: &Context) -> Finding {
+/// All commands keep something there.
+fn home(cx: &Context) -> Finding {
+    let home = etcd_local::home(&cx.workspace);
+    let probe = || -> Result<()> {
+        etcd_local::create_home(&cx.workspace)?;
+        let probe = home.join(format!(".doctor-{}", std::process::id()));
+        etcd_local::replace(&probe, b"")?;
+        Ok(std::fs::remove_file(probe)?)
+    };
+    match probe() {
+        Ok(()) => Finding::ok(HOME, "it can be written to"),
+        Err(_) if home.exists() && !home.is_dir() => {
+            let remedy = "move it away: instances, and what commands remember, are kept in a directory of that name";
+            Finding::failure(HOME, format!("`{}` is no directory", cx.shown(&home)), remedy)
+        }
+        Err(error) => {
+            let remedy = format!("make `{}` yours, with mode 0700, on a disk that is not read-only", home.display());
+            Finding::failure(HOME, format!("`{}` cannot be written to: {error:#}", cx.shown(&home)), remedy)
+        }
+    }
+}
+
+fn compiler(home: Level, cx: &Context) -> Finding {
     // `protoc::provide` ran before us and has brought one if it could.
     let found = protoc::found(cx);
+    // Where it is, is written there.
+    let remedy = match home {
+        Level::Ok => "install protobuf's compiler, or set PROTOC to one",
+        _ => "mend `.etcd` first: which protoc was brought is kept there",
+    };
     let finding = match found.as_ref().map(|program| (program, says(cx, program, &["--version"]))) {
         Some((_, Some(said))) => return Finding::ok("protoc", said),
         Some((program, None)) => format!("`{}` does not run", program.display()),
         None => "there is none, and none could be brought".to_owned(),
     };
-    Finding::failure("protoc", finding, "install protobuf's compiler, or set PROTOC to one")
+    Finding::failure("protoc", finding, remedy)
 }
 
 fn etcd(cx: &Context, builder: &Builder) -> Finding {

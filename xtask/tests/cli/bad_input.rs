@@ -335,6 +335,47 @@ fn a_directory_that_cannot_be_written() {
 }
 
 #[test]
+fn the_doctor_finds_what_hints_send_users_to_it_for() {
+    let findings = |play: &Playground| {
+        let run = play.xtask(&["doctor", "--format", "json"]);
+        let all: Vec<serde_json::Value> = serde_json::from_str(&run.stdout).unwrap();
+        let wrong = all.into_iter().filter(|one| one["level"] == "failure").map(|one| one.to_string());
+        (run.code, wrong.collect::<Vec<_>>())
+    };
+    let play = Playground::new();
+    assert_eq!(findings(&play), (Some(0), Vec::new()));
+    let left: Vec<_> = fs::read_dir(play.path(".etcd")).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, [".gitignore"], "it leaves nothing else");
+
+    fs::remove_dir_all(play.path(".etcd")).unwrap();
+    fs::write(play.path(".etcd"), "somebody's").unwrap();
+    play.xtask(&["etcd-up"]).fails(1, &[".etcd", "`cargo xtask doctor`"]);
+    // As in this workspace: a door to the protoc that `.etcd` names.
+    fs::create_dir(play.path("scripts")).unwrap();
+    let door = play.path("scripts/protoc");
+    fs::write(&door, "").unwrap();
+    let play = play.with("PROTOC", &door);
+    let (code, wrong) = findings(&play);
+    assert_eq!((code, wrong.len()), (Some(1), 2), "{wrong:#?}");
+    assert!(wrong[0].contains("`.etcd` is no directory") && wrong[0].contains("move it away"), "{wrong:#?}");
+    assert!(wrong[1].contains("protoc") && wrong[1].contains("mend `.etcd` first"), "{wrong:#?}");
+    fs::remove_file(play.path(".etcd")).unwrap();
+
+    let Some(play) = Playground::on_tmpfs("8m") else { return };
+    symlink(play.path("small"), play.path(".etcd")).unwrap();
+    let remount = |mode: &str| {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{mode}")]).arg(play.path("small"));
+        assert!(finish(quiet(mount)).code == Some(0));
+    };
+    remount("ro");
+    let (code, wrong) = findings(&play);
+    remount("rw");
+    assert_eq!((code, wrong.len()), (Some(1), 1), "{wrong:#?}");
+    assert!(wrong[0].contains("`.etcd` cannot be written to") && wrong[0].contains("Read-only"), "{wrong:#?}");
+}
+
+#[test]
 fn a_disk_that_is_full() {
     let Some(play) = Playground::on_tmpfs("8m") else { return };
     play.xtask(&["etcd-up", "--data-dir", "small/data"]).fails(1, &["no space left on device", "log: "]);
