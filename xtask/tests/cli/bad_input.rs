@@ -61,6 +61,17 @@ fn versions_that_do_not_exist() {
 }
 
 #[test]
+fn half_the_name_of_a_command() {
+    let play = Playground::new();
+    for name in ["up", "down", "reset", "status", "logs", "install"] {
+        let run = play.xtask(&[name]);
+        assert!(run.code == Some(2) && run.stderr.contains(&format!("'etcd-{name}'")), "{run:?}");
+    }
+    assert!(play.xtask(&["etcd-upp"]).stderr.contains("'etcd-up'"));
+    assert!(!play.xtask(&["sideways"]).stderr.contains("tip:"));
+}
+
+#[test]
 fn settings_that_cannot_be() {
     let play = Playground::new();
     for (metadata, word) in [
