@@ -88,6 +88,10 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // The version is that of the crates that bring it; protoc counts otherwise.
+            Self::Installing { tool: Tool::Protoc, version, source } => {
+                write!(f, "installing the protoc of protoc-bin-vendored {version} from {source}")
+            }
             Self::Installing { tool, version, source } => write!(f, "installing {tool} {version} from {source}"),
             Self::Downloading { received, total: Some(total) } => write!(f, "received {received} of {total} bytes"),
             Self::Downloading { received, total: None } => write!(f, "received {received} bytes"),

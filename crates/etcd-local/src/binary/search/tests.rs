@@ -277,6 +277,8 @@ fn a_protoc_of_the_users_wins() {
     let error = protoc(bench.env()).unwrap_err();
     assert!(error.to_string().starts_with("protoc could not be installed: 3.3.0 from the Cargo registry: "), "{error}");
     assert!(!error.to_string().contains("ETCDBINPATH"), "{error}");
+    let said = "installing the protoc of protoc-bin-vendored 3.3.0 from the Cargo registry";
+    assert_eq!(bench.heard.lines().first().map(String::as_str), Some(said));
     let on_path = script(&bench.dir("path-one"), "protoc", "");
     assert!(protoc(bench.env()).is_err(), "one without its include files compiles nothing of etcd's");
     let include = bench.dir("include/google/protobuf");
