@@ -21,18 +21,20 @@ use tokio::time::Instant;
 const GRACE: Duration = Duration::from_secs(5);
 /// How often they are looked for.
 #[cfg(target_os = "linux")]
-const PACE: Duration = Duration::from_millis(50);
+const PACE: Duration = Duration::from_millis(20);
+
+/// How often in a row nobody has to be found: a process that just begins its program shows no environment.
+#[cfg(target_os = "linux")]
+const LOOKS: u32 = 3;
 
 /// Ends all processes of a run, those that they start meanwhile included.
 #[cfg(target_os = "linux")]
 pub(crate) async fn end(run: &str) {
     let began = Instant::now();
-    let mut told = BTreeSet::new();
-    loop {
+    let (mut told, mut in_vain) = (BTreeSet::new(), 0);
+    while in_vain < LOOKS && began.elapsed() < GRACE * 2 {
         let left = of_run(run);
-        if left.is_empty() || began.elapsed() > GRACE * 2 {
-            return;
-        }
+        in_vain = if left.is_empty() { in_vain + 1 } else { 0 };
         for (pid, process) in left {
             // It may have ended by now.
             let _ = match began.elapsed() > GRACE {
