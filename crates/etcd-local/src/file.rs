@@ -52,6 +52,14 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     os::sync_dir(dir)
 }
 
+/// Whether two paths lead to the same file, by whatever links.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
 /// How files begin that [`replace`] has not finished.
 pub(crate) const SCRATCH: &str = ".etcd-local-tmp-";
 

@@ -287,6 +287,17 @@ fn a_running_server_that_is_not_as_asked() {
     play.xtask(&["etcd-up", "--etcd", "3.6.7"]).fails(1, &["already running with etcd 3.7.2, not 3.6.7"]);
     play.xtask(&["etcd-up", "--data-dir", "elsewhere"]).fails(1, &["data directory"]);
     play.xtask(&["etcd-up", "--foreground"]).fails(1, &["is already running as pid"]);
+    let (running, other) = (etcd("3.7.2"), etcd("3.6.7"));
+    let [running, other] = [&running, &other].map(|path| path.to_str().unwrap());
+    play.xtask(&["etcd-up", "--etcd", other]).fails(1, &[&format!("with program {running}, not {other}"), "etcd-down"]);
+    play.xtask(&["etcd-up", "--etcd", "./nope"]).fails(2, &["the given path names no etcd", "there is no file"]);
+    symlink(running, play.path("link")).unwrap();
+    for same in [running, "./link"] {
+        assert!(play.xtask(&["etcd-up", "--etcd", same]).ok().stdout.contains("is already up"));
+    }
+    // The environment says how one is started, not which one must run.
+    let play = play.with("ETCDBINPATH", other);
+    assert_eq!(play.up(&[]).pids, up.pids);
     assert_eq!(play.status().pids, up.pids);
 }
 

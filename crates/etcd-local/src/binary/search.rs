@@ -12,6 +12,7 @@ use super::source::with_causes;
 use super::version::{VersionError, version_of};
 use super::{Binaries, Binary, Origin, Route, Tool, Wanted};
 use crate::command::{all_on_path, on_path};
+use crate::file;
 use crate::reporter::Event;
 
 /// The oldest etcd that is used where the wanted version cannot be had: the oldest whose API this workspace speaks.
@@ -164,7 +165,7 @@ impl Binaries {
         let mut found: Vec<(PathBuf, Origin)> = Vec::new();
         let all = in_gopath.into_iter().map(|path| (path, Origin::GoPath));
         for (path, origin) in all.chain(on_path.into_iter().map(|path| (path, Origin::Path))) {
-            if !found.iter().any(|(known, _)| is_same(known, &path)) {
+            if !found.iter().any(|(known, _)| file::is_same(known, &path)) {
                 found.push((path, origin));
             }
         }
@@ -244,13 +245,6 @@ impl Passed {
     fn note(&mut self, binary: Binary) {
         self.lines.push(format!("{} at `{}`", binary.version, binary.path.display()));
         self.binaries.push(binary);
-    }
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => one == other,
     }
 }
 

@@ -403,6 +403,16 @@ impl Instance {
             (Some(Wanted::Matching(wanted)), Some(version)) if !wanted.matches(version) => {
                 conflict("etcd", running, wanted.to_string())
             }
+            (Some(wanted @ Wanted::At(_)), _) => {
+                // Looked for first: what is no etcd at all is worse than another one.
+                let asked = self.builder.binaries().find(wanted)?.path;
+                match &status.binary {
+                    Some(running) if !file::is_same(running, &asked) => {
+                        conflict("program", running.display().to_string(), asked.display().to_string())
+                    }
+                    _ => Ok(()),
+                }
+            }
             _ => Ok(()),
         }
     }
