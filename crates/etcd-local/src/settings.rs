@@ -15,7 +15,7 @@ use crate::env::Env;
 
 /// etcd's own default for clients.
 pub const DEFAULT_PORT: u16 = 2379;
-/// etcd's own default for other members.
+/// etcd's own default for other members; ours beside [`DEFAULT_PORT`].
 pub const DEFAULT_PEER_PORT: u16 = 2380;
 /// The etcd that everybody gets who says nothing else.
 pub const DEFAULT_VERSION: &str = "=3.7.2";
@@ -53,7 +53,7 @@ pub struct Settings {
     pub host: IpAddr,
     /// The client port.
     pub port: Port,
-    /// The peer port; `None`: like the client port, the default one or any.
+    /// The peer port; `None`: see [`Settings::peer`].
     pub peer_port: Option<Port>,
     /// The member's name; `None`: the host's name.
     pub member: Option<String>,
@@ -132,6 +132,16 @@ impl Settings {
         settings.apply_table(table, root);
         settings.apply_env(env)?;
         Ok(settings)
+    }
+
+    /// The peer port: as it was set, else etcd's own beside etcd's own client port. Beside another one it is any, as
+    /// nobody has to know it, and several servers with ports of their own cannot all have the one.
+    #[must_use]
+    pub fn peer(&self) -> Port {
+        self.peer_port.unwrap_or(match self.port {
+            Port::Fixed(DEFAULT_PORT) => Port::Fixed(DEFAULT_PEER_PORT),
+            Port::Fixed(_) | Port::Auto => Port::Auto,
+        })
     }
 
     /// For the fuzz target: what a manifest says.

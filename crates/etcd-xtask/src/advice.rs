@@ -165,10 +165,10 @@ fn launch(error: &LaunchError, which: &Which) -> Advice {
         LaunchError::PortTaken { kind: PortKind::Peer, .. } => {
             Advice::hint(format!("{} picks a free one", which.command("etcd-up --peer-port auto")))
         }
-        LaunchError::SamePort { .. } => Advice::hint(
-            "`--peer-port` or ETCDPORTPEER, 2380 unless set, names another one; `--peer-port auto` picks a free one",
-        )
-        .with_exit(Exit::USAGE),
+        LaunchError::SamePort { .. } => {
+            Advice::hint("`--peer-port` or ETCDPORTPEER names another one; `--peer-port auto` picks a free one")
+                .with_exit(Exit::USAGE)
+        }
         LaunchError::Listen { .. } => {
             Advice::hint("`--port auto` picks a port that may be had; ETCDNODEADDR must be an address of this machine")
         }

@@ -183,7 +183,7 @@ pub struct EtcdUp {
     /// The port for clients [default: 2379]
     #[arg(long, value_name = "N|auto")]
     pub(crate) port: Option<Port>,
-    /// The port for other members [default: 2380, or any with --port auto]
+    /// The port for other members [default: 2380 beside 2379, else any]
     #[arg(long, value_name = "N|auto")]
     pub(crate) peer_port: Option<Port>,
     /// Where the data goes [default: .etcd/NAME/data]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use etcd_local::binary::Tool;
-use etcd_local::{Builder, DEFAULT_PEER_PORT, Holder, Port, State, Status};
+use etcd_local::{Builder, Holder, Port, State, Status};
 use serde::Serialize;
 
 use crate::cli::{Doctor, Format, Which};
@@ -202,13 +202,11 @@ fn instance(status: &Status) -> Finding {
 
 fn ports(builder: &Builder, statuses: &[Status]) -> Vec<Finding> {
     let settings = builder.settings();
-    let like_client = if settings.port == Port::Auto { Port::Auto } else { Port::Fixed(DEFAULT_PEER_PORT) };
-    let peer = settings.peer_port.unwrap_or(like_client);
     let fixed = |port| match port {
         Port::Fixed(port) => Some(SocketAddr::new(settings.host, port)),
         Port::Auto => None,
     };
-    let ports = [fixed(settings.port), fixed(peer)];
+    let ports = [fixed(settings.port), fixed(settings.peer())];
     ports.into_iter().flatten().map(|addr| port(addr, statuses)).collect()
 }
 

@@ -27,9 +27,8 @@ fn a_port_that_a_foreign_process_has() {
 fn one_port_for_both() {
     let play = Playground::new();
     for line in [
-        &["etcd-up", "--port", "2380"][..],
-        &["etcd-up", "--port", "2380", "--foreground"],
-        &["etcd-up", "--port", "7", "--peer-port", "7"],
+        &["etcd-up", "--port", "2380", "--peer-port", "2380"][..],
+        &["etcd-up", "--port", "7", "--peer-port", "7", "--foreground"],
     ] {
         play.xtask(line).fails(2, &[line[2], "both the client port and the peer port", "--peer-port auto"]);
     }

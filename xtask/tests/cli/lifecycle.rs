@@ -213,6 +213,30 @@ fn the_settings_come_from_flag_then_environment_then_manifest() {
 }
 
 #[test]
+fn workspaces_with_a_client_port_of_their_own_need_no_peer_port() {
+    // As another workspace's etcd may have it; where somebody has it already, that will do.
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", etcd_local::DEFAULT_PEER_PORT));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let play = Playground::new();
+    play.configure(&format!("port = {free}"));
+    let peer = || {
+        let record: serde_json::Value =
+            serde_json::from_slice(&fs::read(play.path(".etcd/default/instance.json")).unwrap()).unwrap();
+        record["peer_url"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(port(&play.up(&[])), free);
+    let first = peer();
+    play.xtask(&["etcd-down"]).ok();
+    assert_eq!(port(&play.up(&["--port", &free.to_string()])), free);
+    assert_eq!(peer(), first, "a peer port is kept while it is free");
+    play.xtask(&["etcd-down"]).ok();
+    let (_, had) = first.rsplit_once(':').unwrap();
+    assert_eq!(port(&play.up(&["--port", had])).to_string(), had, "it makes way for a client port");
+    let doctor = play.xtask(&["doctor"]).stdout;
+    assert!(doctor.contains(&free.to_string()) && !doctor.contains("port: 127.0.0.1:2380"), "{doctor}");
+}
+
+#[test]
 fn an_etcd_that_a_flag_asks_for_beats_etcdbinpath() {
     let (named, other) = (etcd("3.7.2"), etcd("3.5.27"));
     let play = Playground::new().with("ETCDBINPATH", &named);

@@ -200,7 +200,7 @@ impl Instance {
     /// Who listens on our peer port, if the cluster id proves that it is our member: somebody who only looks has the lock
     /// for a moment, too, and another workspace may have the port by now.
     fn listener(&self, record: Option<&Record>) -> Option<Running> {
-        let configured = || match self.peer_port() {
+        let configured = || match self.builder.settings.peer() {
             Port::Fixed(port) => Some(format!("http://{}", SocketAddr::new(self.builder.settings.host, port))),
             Port::Auto => None,
         };

@@ -332,20 +332,13 @@ impl Instance {
 
     /// Whether a port that is taken may be replaced by another.
     fn may_move(&self) -> bool {
-        self.builder.settings.port == Port::Auto || self.peer_port() == Port::Auto
-    }
-
-    pub(super) fn peer_port(&self) -> Port {
         let settings = &self.builder.settings;
-        settings.peer_port.unwrap_or(match settings.port {
-            Port::Auto => Port::Auto,
-            Port::Fixed(_) => Port::Fixed(crate::settings::DEFAULT_PEER_PORT),
-        })
+        settings.port == Port::Auto || settings.peer() == Port::Auto
     }
 
     /// Two fixed ports must be two.
     fn check_ports(&self) -> Result<(), LaunchError> {
-        match (self.builder.settings.port, self.peer_port()) {
+        match (self.builder.settings.port, self.builder.settings.peer()) {
             (Port::Fixed(client), Port::Fixed(peer)) if client == peer => Err(LaunchError::SamePort { port: client }),
             _ => Ok(()),
         }
@@ -353,19 +346,23 @@ impl Instance {
 
     fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
         let host = self.builder.settings.host;
-        let (any_client, any_peer) = launch::free_ports(host)?;
-        let before = |url: Option<&String>| {
-            let addr: SocketAddr = url?.strip_prefix("http://")?.parse().ok()?;
-            (addr.ip() == host && launch::is_free(host, addr.port()).ok()?).then_some(addr.port())
+        let (one, other) = launch::free_ports(host)?;
+        // The one that it had, if it is free, else any, but not the one that the other port is.
+        let choose = |wanted: Port, before: Option<&String>, taken: Port| {
+            let had = || {
+                let addr: SocketAddr = before?.strip_prefix("http://")?.parse().ok()?;
+                (addr.ip() == host && launch::is_free(host, addr.port()).ok()?).then_some(addr.port())
+            };
+            match wanted {
+                Port::Fixed(port) => port,
+                Port::Auto => had()
+                    .filter(|port| Port::Fixed(*port) != taken)
+                    .unwrap_or_else(|| if Port::Fixed(one) == taken { other } else { one }),
+            }
         };
-        let client = match self.builder.settings.port {
-            Port::Fixed(port) => port,
-            Port::Auto => before(previous.and_then(|record| record.endpoints.first())).unwrap_or(any_client),
-        };
-        let peer = match self.peer_port() {
-            Port::Fixed(port) => port,
-            Port::Auto => before(previous.map(|record| &record.peer_url)).unwrap_or(any_peer),
-        };
+        let (wanted, wanted_peer) = (self.builder.settings.port, self.builder.settings.peer());
+        let client = choose(wanted, previous.and_then(|record| record.endpoints.first()), wanted_peer);
+        let peer = choose(wanted_peer, previous.map(|record| &record.peer_url), Port::Fixed(client));
         launch::claim_port(host, client, PortKind::Client)?;
         launch::claim_port(host, peer, PortKind::Peer)?;
         Ok(Ports { host, client, peer })
