@@ -65,7 +65,7 @@ impl Builder {
     #[must_use]
     pub fn port(mut self, port: Port) -> Self {
         self.asked.port = fixed(port);
-        self.settings.port = port;
+        self.settings.say_port(port);
         self
     }
 
@@ -73,7 +73,7 @@ impl Builder {
     #[must_use]
     pub fn peer_port(mut self, port: Port) -> Self {
         self.asked.peer_port = fixed(port);
-        self.settings.peer_port = Some(port);
+        self.settings.say_peer_port(port);
         self
     }
 
@@ -149,7 +149,8 @@ impl Builder {
     /// If the name is none.
     pub fn instance(&self, name: &str) -> Result<Instance, NameError> {
         check_name(name)?;
-        Ok(Instance { dir: home(&self.workspace).join(name), name: name.to_owned(), builder: self.clone() })
+        let builder = Self { settings: self.settings.of_instance(name), ..self.clone() };
+        Ok(Instance { dir: home(&self.workspace).join(name), name: name.to_owned(), builder })
     }
 
     /// Starts an etcd that goes with its owner: see [`Ephemeral`].

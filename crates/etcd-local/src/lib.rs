@@ -72,7 +72,9 @@ pub use crate::log::Tail;
 pub use crate::process::Identity;
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
-pub use crate::settings::{DEFAULT_PEER_PORT, DEFAULT_PORT, DEFAULT_VERSION, Port, Settings, SettingsError};
+pub use crate::settings::{
+    DEFAULT_INSTANCE, DEFAULT_PEER_PORT, DEFAULT_PORT, DEFAULT_VERSION, Port, Settings, SettingsError,
+};
 pub use crate::state::{Record, SCHEMA};
 
 /// Bytes that this user may still write to the file system of `path`.

@@ -20,6 +20,9 @@ pub const DEFAULT_PEER_PORT: u16 = 2380;
 /// The etcd that everybody gets who says nothing else.
 pub const DEFAULT_VERSION: &str = "=3.7.2";
 
+/// The instance that is meant where none is named. The ports of a manifest, and etcd's own, are its alone.
+pub const DEFAULT_INSTANCE: &str = "default";
+
 /// A TCP port, or the wish for any free one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -51,10 +54,12 @@ pub struct Settings {
     pub wanted: Wanted,
     /// The address to listen on, an IPv4 one; loopback unless somebody plainly said otherwise.
     pub host: IpAddr,
-    /// The client port.
+    /// The client port of the instance [`DEFAULT_INSTANCE`]. Others have any, unless a variable or the builder's setter
+    /// names one.
     pub port: Port,
-    /// The peer port; `None`: see [`Settings::peer`].
+    /// The peer port, of the same; `None`: see [`Settings::peer`].
     pub peer_port: Option<Port>,
+    pub(crate) said: Said,
     /// The member's name; `None`: the host's name.
     pub member: Option<String>,
     /// Where the data goes; `None`: the instance's own directory.
@@ -67,6 +72,13 @@ pub struct Settings {
     pub protected: Vec<String>,
 }
 
+/// The ports that a variable or a setter named: for whichever instance is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    port: Option<Port>,
+    peer_port: Option<Port>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -74,6 +86,7 @@ impl Default for Settings {
             host: Ipv4Addr::LOCALHOST.into(),
             port: Port::Fixed(DEFAULT_PORT),
             peer_port: None,
+            said: Said::default(),
             member: None,
             data_dir: None,
             root: "/CloudChamber/v0.1".to_owned(),
@@ -144,6 +157,26 @@ impl Settings {
         })
     }
 
+    /// Names the client port, for whichever instance is meant.
+    pub(crate) fn say_port(&mut self, port: Port) {
+        (self.port, self.said.port) = (port, Some(port));
+    }
+
+    /// Names the peer port, for whichever instance is meant.
+    pub(crate) fn say_peer_port(&mut self, port: Port) {
+        (self.peer_port, self.said.peer_port) = (Some(port), Some(port));
+    }
+
+    /// As they are for one instance: a manifest's ports, and etcd's own, can be those of one only.
+    pub(crate) fn of_instance(&self, name: &str) -> Self {
+        let mut settings = self.clone();
+        if name != DEFAULT_INSTANCE {
+            settings.port = self.said.port.unwrap_or(Port::Auto);
+            settings.peer_port = self.said.peer_port;
+        }
+        settings
+    }
+
     /// For the fuzz target: what a manifest says.
     #[cfg(fuzzing)]
     pub(crate) fn fuzz(manifest: &str) -> Option<Self> {
@@ -172,10 +205,10 @@ impl Settings {
 
     fn apply_env(&mut self, env: &Env) -> Result<(), SettingsError> {
         if let Some(port) = from_env(env, "ETCDPORTCLNT", Port::from_str)? {
-            self.port = port;
+            self.say_port(port);
         }
         if let Some(port) = from_env(env, "ETCDPORTPEER", Port::from_str)? {
-            self.peer_port = Some(port);
+            self.say_peer_port(port);
         }
         if let Some(host) = from_env(env, "ETCDNODEADDR", host)? {
             self.host = host;

@@ -135,7 +135,7 @@ pub(crate) struct Which {
 
 impl Which {
     /// The instance that is meant where none is named.
-    pub(crate) const DEFAULT: &str = "default";
+    pub(crate) const DEFAULT: &str = etcd_local::DEFAULT_INSTANCE;
 
     /// The one that a flag names, if any.
     pub(crate) fn named(instance: Option<&str>) -> Self {
@@ -176,14 +176,14 @@ pub struct Answer {
 /// The server is detached: it outlives this command and the terminal, and its data outlives the server.
 /// Where it runs already, this says so and succeeds; with --foreground it is an error.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  cargo xtask etcd-up --instance scratch --port auto --etcd 3.6.7")]
+#[command(after_help = "Example:\n  cargo xtask etcd-up --instance scratch --etcd 3.6.7")]
 pub struct EtcdUp {
     #[command(flatten)]
     pub(crate) which: Which,
-    /// The port for clients [default: 2379]
+    /// The port for clients [default: 2379; any, for another instance than `default`]
     #[arg(long, value_name = "N|auto")]
     pub(crate) port: Option<Port>,
-    /// The port for other members [default: 2380 beside 2379, else any]
+    /// The port for other members [default: 2380 beside 2379; else any]
     #[arg(long, value_name = "N|auto")]
     pub(crate) peer_port: Option<Port>,
     /// Where the data goes [default: .etcd/NAME/data]

@@ -237,6 +237,28 @@ fn workspaces_with_a_client_port_of_their_own_need_no_peer_port() {
 }
 
 #[test]
+fn the_ports_of_the_manifest_are_those_of_default() {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (manifest, peer, variable) = (free(), free(), free());
+    let play = Playground::new();
+    play.configure(&format!("port = {manifest}\npeer-port = {peer}"));
+    assert_eq!(port(&play.up(&[])), manifest);
+    let scratch = play.up(&["--instance", "scratch"]);
+    assert_ne!(port(&scratch), manifest);
+    let doctor = play.xtask(&["doctor"]).stdout;
+    for taken in [manifest, peer] {
+        assert!(doctor.contains(&format!("127.0.0.1:{taken} is instance `default`'s")), "{doctor}");
+    }
+    let reset = play.xtask(&["etcd-reset", "--instance", "scratch", "--yes", "--format", "json"]).ok().status();
+    assert_eq!(reset.endpoints, scratch.endpoints);
+    play.xtask(&["etcd-down", "--instance", "scratch"]).ok();
+    assert_eq!(play.up(&["--instance", "scratch"]).endpoints, scratch.endpoints, "kept while it is free");
+    play.xtask(&["etcd-down", "--instance", "scratch"]).ok();
+    let play = play.with("ETCDPORTCLNT", variable.to_string());
+    assert_eq!(port(&play.up(&["--instance", "scratch"])), variable);
+}
+
+#[test]
 fn an_etcd_that_a_flag_asks_for_beats_etcdbinpath() {
     let (named, other) = (etcd("3.7.2"), etcd("3.5.27"));
     let play = Playground::new().with("ETCDBINPATH", &named);
