@@ -189,7 +189,7 @@ pub struct EtcdUp {
     /// Where the data goes [default: .etcd/NAME/data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Which etcd: a version, a requirement like ^3.6, or a path
+    /// Which etcd: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path
     #[arg(long, value_name = "VERSION|PATH")]
     pub(crate) etcd: Option<Wanted>,
     /// Show the log until Ctrl-C, then stop the server
@@ -327,7 +327,7 @@ pub(crate) struct Place {
     /// Which of this workspace's instances, which must be running [default: default, if it runs]
     #[arg(long, value_name = "NAME", conflicts_with = "endpoints")]
     pub(crate) instance: Option<String>,
-    /// Which etcd to start: a version, a requirement like ^3.6, or a path; implies --ephemeral
+    /// Which etcd to start: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path; implies --ephemeral
     #[arg(long, value_name = "VERSION|PATH")]
     pub(crate) etcd: Option<Wanted>,
     /// Start an etcd of its own even if an instance is running
@@ -359,7 +359,7 @@ impl Place {
 /// ETCD_ENDPOINTS, and their place in it by ETCD_TEST_PREFIX. What they wrote there is deleted at the end, however that
 /// comes. Runs nextest if it is installed, else cargo test; documentation tests, too, unless ARGS select something.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --etcd ^3.5 -- -p my-crate")]
+#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --etcd 3.5 -- -p my-crate")]
 pub struct Test {
     #[command(flatten)]
     pub(crate) place: Place,

@@ -262,7 +262,7 @@ fn the_ports_of_the_manifest_are_those_of_default() {
 fn an_etcd_that_a_flag_asks_for_beats_etcdbinpath() {
     let (named, other) = (etcd("3.7.2"), etcd("3.5.27"));
     let play = Playground::new().with("ETCDBINPATH", &named);
-    for (flag, binary) in [("~3.5", &other), ("^3.6", &named), ("3.5.27", &other)] {
+    for (flag, binary) in [("~3.5", &other), ("3.5", &other), ("^3.6", &named), ("3.5.27", &other)] {
         let up = play.up(&["--instance", "x", "--etcd", flag]);
         assert_eq!(up.binary.as_ref(), Some(binary), "{flag}");
         play.xtask(&["etcd-down", "--instance", "x"]).ok();

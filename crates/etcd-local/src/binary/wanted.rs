@@ -10,8 +10,9 @@ use super::Source;
 
 /// Which etcd is wanted.
 ///
-/// As text: `3.6.5` is that version and no other, `^3.6`, `=3.7.2` and `3.6` are requirements as Cargo writes them, and
-/// whatever holds a path separator, or starts with `.` or `~`, is a path (save `~3.6`, a requirement).
+/// As text: `3.6.5` is that version and no other, `3.6` any 3.6, which is what people mean by it; `^3.6`, `=3.7.2` and
+/// `>=3.5, <3.7` are requirements as Cargo writes them, and whatever holds a path separator, or starts with `.` or `~`,
+/// is a path (save `~3.6`, a requirement).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Any version that satisfies a requirement; where there is none, any etcd from 3.4 on will do.
@@ -24,7 +25,7 @@ pub enum Wanted {
 
 /// A text that names no etcd.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no version (`3.7.2`), no version requirement (`^3.6`) and no path (`./etcd`)")]
+#[error("`{text}` is no version (`3.7.2`, `3.6`), no version requirement (`^3.6`) and no path (`./etcd`)")]
 pub struct NotWanted {
     /// The text.
     pub text: String,
@@ -70,11 +71,19 @@ impl FromStr for Wanted {
         if let Ok(version) = Version::parse(text) {
             return Ok(Self::Exactly(version));
         }
-        match VersionReq::parse(text) {
+        // Cargo would take a later minor version for `3.6`, too. To etcd's data that is a step without a way back.
+        let requirement =
+            if is_partial(text) { VersionReq::parse(&format!("~{text}")) } else { VersionReq::parse(text) };
+        match requirement {
             Ok(requirement) => Ok(Self::Matching(requirement)),
             Err(_) => Err(NotWanted { text: text.to_owned() }),
         }
     }
+}
+
+/// `3.6` or `3`.
+fn is_partial(text: &str) -> bool {
+    text.split('.').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// A tilde before a digit is Cargo's operator, any other one is a home directory.
@@ -148,6 +157,14 @@ mod tests {
         for text in ["^3.6", "=3.7.2", "3.6", "3", ">=3.5, <3.7", "*", "~3.6", "~3.6.1", "3.6.*"] {
             assert!(matches!(wanted(text), Wanted::Matching(_)), "{text}");
         }
+    }
+
+    #[test]
+    fn two_numbers_are_a_minor_version() {
+        assert_eq!(wanted("3.6"), wanted("~3.6"));
+        let accepts = |text, version: &str| wanted(text).accepts(&version.parse().unwrap());
+        assert!(accepts("3.6", "3.6.0") && accepts("3.6", "3.6.99") && accepts("3", "3.9.1"));
+        assert!(!accepts("3.6", "3.7.2") && !accepts("3.6", "3.5.27") && !accepts("3", "4.0.0"));
     }
 
     #[test]
