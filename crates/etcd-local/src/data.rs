@@ -151,13 +151,14 @@ impl DataDir {
     }
 
     /// Readies the directory for `binary` with this peer URL: checks that the data is not newer and that
-    /// nobody has it open, and writes down what is about to happen.
-    pub(crate) fn claim(&mut self, peer_url: &str, binary: &Version) -> Result<(), DataError> {
+    /// nobody has it open, and writes down what is about to happen. Returns the version that data had which is now
+    /// raised to a later minor one, for good.
+    pub(crate) fn claim(&mut self, peer_url: &str, binary: &Version) -> Result<Option<Version>, DataError> {
         if self.is_open()? {
             return Err(DataError::InUse(self.path.clone()));
         }
         let bootstrapped = self.has_members();
-        let Some(marker) = &mut self.marker else { return Ok(()) };
+        let Some(marker) = &mut self.marker else { return Ok(None) };
         file::remove_scratch(&self.path);
         if let Some(data) = marker.newest_version.as_ref().filter(|data| minor(data) > minor(binary)) {
             return Err(DataError::Newer { path: self.path.clone(), data: data.clone(), binary: binary.clone() });
@@ -169,7 +170,11 @@ impl DataDir {
         if marker.newest_version.as_ref().is_none_or(|newest| newest < binary) {
             marker.newest_version = Some(binary.clone());
         }
-        if *marker == before { Ok(()) } else { self.save() }
+        let raised = before.newest_version.clone().filter(|data| bootstrapped && minor(data) < minor(binary));
+        if *marker != before {
+            self.save()?;
+        }
+        Ok(raised)
     }
 
     /// Whether any etcd, of whatever version or origin, has the data open. A second one would wait silently
@@ -365,6 +370,17 @@ mod tests {
         assert!(matches!(again.claim("http://127.0.0.1:1", &version("3.6.9")), Err(DataError::Newer { .. })));
         again.claim("http://127.0.0.1:1", &version("3.7.0")).unwrap();
         assert_eq!(again.marker.unwrap().newest_version, Some(version("3.7.2")));
+    }
+
+    #[test]
+    fn a_later_minor_version_is_told_once_and_only_of_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut data = DataDir::find_or_create(&dir.path().join("data"), Path::new("/instance")).unwrap();
+        let mut claim = |binary| data.claim("http://127.0.0.1:1", &version(binary)).unwrap();
+        assert_eq!((claim("3.4.0"), claim("3.5.0")), (None, None), "there is no data yet");
+        fs::create_dir_all(dir.path().join("data/member/wal")).unwrap();
+        assert_eq!((claim("3.5.9"), claim("3.6.5")), (None, Some(version("3.5.9"))));
+        assert_eq!((claim("3.6.5"), claim("3.6.9")), (None, None));
     }
 
     #[test]

@@ -78,6 +78,15 @@ pub enum Event {
         /// What was wrong with it.
         reason: String,
     },
+    /// Data goes to a later minor version of etcd, which it has no way back from.
+    Raised {
+        /// Whose data.
+        instance: String,
+        /// The newest etcd that has had it open so far.
+        from: Version,
+        /// The one that is about to.
+        to: Version,
+    },
     /// A server was found running without a record of it, and is used.
     Adopted {
         /// Its process.
@@ -107,6 +116,10 @@ impl fmt::Display for Event {
             }
             Self::Waiting { lock } => write!(f, "waiting for another process that holds {}", lock.display()),
             Self::SetAside { path, reason } => write!(f, "set aside as {}: {reason}", path.display()),
+            Self::Raised { instance, from, to } => write!(
+                f,
+                "the data of `{instance}`, last used by etcd {from}, goes with {to} from now on; there is no way back"
+            ),
             Self::Adopted { pid } => write!(f, "found the server already running, pid {pid}"),
         }
     }

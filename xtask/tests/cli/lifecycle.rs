@@ -389,6 +389,29 @@ fn where_there_is_no_etcdctl_the_hint_names_a_version_that_brings_one() {
 }
 
 #[test]
+fn data_that_goes_to_a_later_minor_version_says_so_once() {
+    let note =
+        "note: the data of `default`, last used by etcd 3.6.7, goes with 3.7.2 from now on; there is no way back\n";
+    let play = Playground::new();
+    let first = play.xtask(&["etcd-up", "--etcd", "3.6.7"]).ok();
+    assert!(!first.stderr.contains("note: "), "{first:?}");
+    put(&play.status(), "dg==");
+    play.xtask(&["etcd-down"]).ok();
+    let raised = play.xtask(&["etcd-up"]).ok();
+    assert_eq!(raised.stderr.matches(note).count(), 1, "{raised:?}");
+    assert_eq!(get(&play.status()).as_deref(), Some("dg=="));
+    play.xtask(&["etcd-down"]).ok();
+    let again = play.xtask(&["etcd-up"]).ok();
+    assert!(!again.stderr.contains("note: "), "{again:?}");
+    // With the old data wiped there is nothing to take anywhere.
+    play.xtask(&["etcd-down"]).ok();
+    play.xtask(&["etcd-reset", "--yes"]).ok();
+    play.up(&["--etcd", "3.5.27"]);
+    let reset = play.xtask(&["etcd-reset", "--yes"]).ok();
+    assert!(!reset.stderr.contains("note: "), "{reset:?}");
+}
+
+#[test]
 fn every_version_starts_stops_and_keeps_its_data() {
     for version in ["3.5.24", "3.6.7", "3.7.2"] {
         let play = Playground::new();

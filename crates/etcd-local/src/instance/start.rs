@@ -249,7 +249,10 @@ impl Instance {
                 None => Lock::acquire(&self.member_lock(), OPERATION_PATIENCE, || ())?,
             };
             let ports = self.choose_ports(previous.filter(|_| attempt == 1))?;
-            data.claim(&ports.peer_url(), &binary.version)?;
+            if let Some(from) = data.claim(&ports.peer_url(), &binary.version)? {
+                let (instance, to) = (self.name.clone(), binary.version.clone());
+                self.builder.reporter.report(&Event::Raised { instance, from, to });
+            }
             match self.launch(binary, held, &data, ports, lifetime) {
                 Err(StartError::Launch(LaunchError::PortTaken { .. })) if self.may_move() && attempt < ATTEMPTS => {
                     attempt += 1;
