@@ -245,6 +245,7 @@ fn binary(error: &(dyn Error + 'static)) -> Option<Advice> {
     let exit = match (error.downcast_ref::<FindError>(), error.downcast_ref::<InstallError>()) {
         // What was named is no program: a wrong setting.
         (Some(FindError::Given { .. }), _) | (_, Some(InstallError::NoSuchFile { .. })) => Exit::USAGE,
+        (_, Some(InstallError::NotAVersion { .. })) => Exit::USAGE,
         (Some(_), _) | (_, Some(_)) => Exit::FAILURE,
         (None, None) => return None,
     };

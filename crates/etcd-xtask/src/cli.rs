@@ -6,7 +6,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use etcd_local::Port;
 use etcd_local::binary::{Route, Sha256, Wanted};
-use semver::Version;
 
 use crate::protoc::Effort;
 
@@ -255,8 +254,8 @@ pub struct EtcdLogs {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  cargo xtask etcd-install 3.6.7\n  cargo xtask etcd-install --list")]
 pub struct EtcdInstall {
-    /// Which version [default: the newest that this workspace accepts]
-    pub(crate) version: Option<Version>,
+    /// Which version, like 3.6.7, or 3.6 for the newest of it [default: the newest that this workspace accepts]
+    pub(crate) version: Option<Wanted>,
     /// From where
     #[arg(long, value_name = "auto|path|registry|release|source", default_value = "auto")]
     pub(crate) from: Route,

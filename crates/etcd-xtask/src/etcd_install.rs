@@ -1,7 +1,7 @@
 //! `etcd-install`: an etcd in this user's cache, without starting it.
 
 use anyhow::Result;
-use etcd_local::binary::{Binaries, Binary, Origin, Source, Tool, Wanted};
+use etcd_local::binary::{Binaries, Binary, Origin, Source, Tool};
 use serde::Serialize;
 
 use crate::cli::{EtcdInstall, Format};
@@ -15,11 +15,8 @@ pub(crate) fn run(args: &EtcdInstall, cx: &Context) -> Result<Exit> {
     if args.list {
         return list(&binaries, args.answer.format, cx);
     }
-    let wanted = match &args.version {
-        Some(version) => Wanted::Exactly(version.clone()),
-        None => builder.settings().wanted.clone(),
-    };
-    let binary = binaries.install(Tool::Etcd, &wanted, args.from, args.sha256)?;
+    let wanted = args.version.as_ref().unwrap_or(&builder.settings().wanted);
+    let binary = binaries.install(Tool::Etcd, wanted, args.from, args.sha256)?;
     let Binary { path, version, origin } = &binary;
     match args.answer.format {
         Format::Json => output::json(&Line { version: version.to_string(), path: Some(path), from: from(*origin) })?,

@@ -52,6 +52,11 @@ fn versions_that_do_not_exist() {
     let play = Playground::new();
     play.xtask(&["etcd-up", "--etcd", "9.9.9"]).fails(1, &["9.9.9", "3.7.2", "etcd-install --list"]);
     play.xtask(&["etcd-install", "9.9.9"]).fails(1, &["9.9.9"]);
+    let run = play.xtask(&["etcd-install", "--from", "registry", "3.6.6"]);
+    let run = run.fails(1, &["etcd `3.6.6` does not come from the Cargo registry, but from the release archive"]);
+    assert!(!run.stderr.contains("not known"), "{run:?}");
+    play.xtask(&["etcd-install", "./etcd"]).fails(2, &["`./etcd` is a path"]);
+    assert_eq!(play.xtask(&["etcd-install", "newest"]).code, Some(2));
     assert_eq!(play.xtask(&["etcd-up", "--etcd", "newest"]).code, Some(2));
     assert_eq!(play.xtask(&["etcd-up", "--port", "0"]).code, Some(2));
     assert_eq!(play.xtask(&["etcd-up", "--port", "65536"]).code, Some(2));

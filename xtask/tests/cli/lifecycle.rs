@@ -412,6 +412,19 @@ fn data_that_goes_to_a_later_minor_version_says_so_once() {
 }
 
 #[test]
+fn versions_may_be_written_as_people_do() {
+    let play = Playground::new();
+    // Offline the newest 3.6 is the Cargo registry's, which has to be here for that.
+    let _here = [etcd("3.5.27"), etcd("3.6.7")];
+    for (version, line) in [("v3.5.27", "etcd 3.5.27 "), ("3.6", "etcd 3.6.7 "), ("v3.6", "etcd 3.6.7 ")] {
+        let run = play.xtask(&["etcd-install", "--offline", version]).ok();
+        assert!(run.stdout.starts_with(line), "{run:?}");
+    }
+    assert_eq!(play.up(&["--etcd", "v3.6.7"]).version.unwrap().to_string(), "3.6.7");
+    play.xtask(&["etcd-up", "--etcd", "v3.6"]).ok();
+}
+
+#[test]
 fn every_version_starts_stops_and_keeps_its_data() {
     for version in ["3.5.24", "3.6.7", "3.7.2"] {
         let play = Playground::new();

@@ -54,6 +54,23 @@ pub enum InstallError {
         /// Known versions near to it.
         nearest: Vec<Version>,
     },
+    /// A source that was not asked, or is not to be, has such a version.
+    #[error(
+        "{tool} `{wanted}` does not come from {asked}, but from {origin}{}",
+        if *offline { ", which needs the network" } else { "" }
+    )]
+    OtherSource {
+        /// What was asked for.
+        tool: Tool,
+        /// Which version of it.
+        wanted: Wanted,
+        /// From where.
+        asked: Source,
+        /// Where it comes from.
+        origin: Source,
+        /// Whether that was not asked only because it needs the network.
+        offline: bool,
+    },
     /// No source delivered.
     #[error("{tool} could not be installed: {}", failures(*tool, tried))]
     Failed {

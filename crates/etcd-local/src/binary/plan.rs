@@ -116,13 +116,17 @@ impl Request<'_> {
         known
     }
 
+    /// Why there is nothing to try.
     fn unknown(&self) -> InstallError {
-        InstallError::Unknown {
-            tool: self.tool,
-            wanted: self.wanted.clone(),
-            platform: self.platform.name(self.tool),
-            nearest: nearest(&self.known(), self.wanted),
+        let (tool, wanted, asked) = (self.tool, self.wanted.clone(), self.sources());
+        let has = |source: &Source| self.pinned(*source).iter().any(|version| wanted.accepts(version));
+        let origin = ORDER.into_iter().find(|source| !asked.contains(source) && has(source));
+        if let (Some(origin), Some(&asked)) = (origin, asked.first()) {
+            let offline = self.route == Route::Auto;
+            return InstallError::OtherSource { tool, wanted, asked, origin, offline };
         }
+        let (platform, nearest) = (self.platform.name(tool), nearest(&self.known(), self.wanted));
+        InstallError::Unknown { tool, wanted, platform, nearest }
     }
 }
 
@@ -194,6 +198,23 @@ mod tests {
         assert!(matches!(refused("3.4.23", |request| request.has_go = true), InstallError::Unknown { .. }));
         assert!(matches!(refused("^4", |request| request.has_go = true), InstallError::Unknown { .. }));
         assert!(matches!(refused("3.9.9", |request| request.offline = true), InstallError::Unknown { .. }));
+    }
+
+    #[test]
+    fn what_another_source_has_is_known() {
+        let from = |source| move |request: &mut Request<'_>| request.route = Route::Only(source);
+        for text in ["3.6.6", "=3.6.6", ">=3.6.8, <3.7"] {
+            let error = refused(text, from(Source::Registry)).to_string();
+            assert_eq!(
+                error,
+                format!("etcd `{}` does not come from the Cargo registry, but from the release archive", text)
+            );
+            let error = refused(text, |request| request.offline = true).to_string();
+            assert!(error.ends_with("but from the release archive, which needs the network"), "{error}");
+        }
+        let error = refused("^3.7", from(Source::Release)).to_string();
+        assert!(error.ends_with("does not come from the release archive, but from the Cargo registry"), "{error}");
+        assert!(matches!(refused("3.6.99", from(Source::Registry)), InstallError::Unknown { .. }));
     }
 
     #[test]

@@ -10,9 +10,9 @@ use super::Source;
 
 /// Which etcd is wanted.
 ///
-/// As text: `3.6.5` is that version and no other, `3.6` any 3.6, which is what people mean by it; `^3.6`, `=3.7.2` and
-/// `>=3.5, <3.7` are requirements as Cargo writes them, and whatever holds a path separator, or starts with `.` or `~`,
-/// is a path (save `~3.6`, a requirement).
+/// As text: `3.6.5`, or `v3.6.5`, is that version and no other, `3.6` any 3.6, which is what people mean by it; `^3.6`,
+/// `=3.7.2` and `>=3.5, <3.7` are requirements as Cargo writes them, and whatever holds a path separator, or starts with
+/// `.` or `~`, is a path (save `~3.6`, a requirement).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Any version that satisfies a requirement; where there is none, any etcd from 3.4 on will do.
@@ -68,12 +68,15 @@ impl FromStr for Wanted {
         if is_path(text) {
             return Ok(Self::At(PathBuf::from(text)));
         }
-        if let Ok(version) = Version::parse(text) {
+        // As etcd's own releases are called.
+        let plain =
+            text.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(text);
+        if let Ok(version) = Version::parse(plain) {
             return Ok(Self::Exactly(version));
         }
         // Cargo would take a later minor version for `3.6`, too. To etcd's data that is a step without a way back.
         let requirement =
-            if is_partial(text) { VersionReq::parse(&format!("~{text}")) } else { VersionReq::parse(text) };
+            if is_partial(plain) { VersionReq::parse(&format!("~{plain}")) } else { VersionReq::parse(text) };
         match requirement {
             Ok(requirement) => Ok(Self::Matching(requirement)),
             Err(_) => Err(NotWanted { text: text.to_owned() }),
@@ -150,6 +153,7 @@ mod tests {
     fn three_numbers_are_one_version() {
         assert_eq!(wanted("3.6.5"), Wanted::Exactly(Version::new(3, 6, 5)));
         assert_eq!(wanted("3.7.0-rc.1").to_string(), "3.7.0-rc.1");
+        assert_eq!((wanted("v3.5.27"), wanted("v3.6")), (wanted("3.5.27"), wanted("~3.6")));
     }
 
     #[test]
@@ -178,7 +182,9 @@ mod tests {
 
     #[test]
     fn the_rest_is_refused_by_name() {
-        for text in ["", "etcd", "v3.6.5", "latest", "3.6.5.1", "3..5", "=", "3.6 3.7", "03.6.5"] {
+        for text in
+            ["", "etcd", "v", "vv3.6.5", "v^3.6", "v3.6.*", "latest", "3.6.5.1", "3..5", "=", "3.6 3.7", "03.6.5"]
+        {
             let error = text.parse::<Wanted>().unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{text}` is no version")), "{error}");
         }
