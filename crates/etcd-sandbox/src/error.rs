@@ -21,6 +21,12 @@ pub enum Error {
         /// What was tried.
         source: Arc<etcd_keys::Error>,
     },
+    /// The workspace's instance is down, and its port is whichever is free: nothing says where an etcd could be.
+    #[error(
+        "no etcd is running: the instance `default` is down, and Cargo.toml, with `port = \"auto\"`, names no port; \
+         `cargo xtask etcd-up` starts one, `cargo xtask test` brings one along"
+    )]
+    NotRunning,
     /// Etcd refused something, or stopped answering.
     #[error("{0}")]
     Etcd(#[source] Arc<etcd_keys::Error>),

@@ -24,7 +24,8 @@
 //! ```
 //! `[workspace.metadata.etcd]` in the workspace's `Cargo.toml` says where test data goes: `root = "/Product/v1"` and
 //! `test-root = "Test"` mean below `/Product/v1/Test/`. Nothing here ever deletes a key outside. Where etcd is, a test
-//! finds by `ETCD_ENDPOINTS`, else by `.etcd/default/instance.json`, and then only that cluster, else at 127.0.0.1:2379.
+//! finds by `ETCD_ENDPOINTS`, else by `.etcd/default/instance.json`, and then only that cluster, else at 127.0.0.1 and the
+//! table's `port`, 2379 unless it names one.
 //!
 //! # What a test has
 //! A [`Sandbox`] is a keyspace of the test's own: [`Keys`](etcd_keys::Keys) relative to [`Sandbox::prefix`], which is

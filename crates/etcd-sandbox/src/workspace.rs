@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::roots::Roots;
 
 /// Where etcd is when nobody says anything: its own default.
-const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
+const DEFAULT_PORT: u16 = 2379;
 
 /// The workspace that this process belongs to, or none.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,39 @@ struct Places {
     root: Option<String>,
     test_root: Option<String>,
     protected: Vec<String>,
+    port: Option<Port>,
+}
+
+/// Where the instance `default` listens, as `cargo xtask etcd-up` understands it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "Spelling")]
+enum Port {
+    Fixed(u16),
+    /// Only its record says which.
+    Auto,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Spelling {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<Spelling> for Port {
+    type Error = String;
+
+    fn try_from(port: Spelling) -> Result<Self, String> {
+        let text = match port {
+            Spelling::Text(text) if text == "auto" => return Ok(Self::Auto),
+            Spelling::Text(text) => text,
+            Spelling::Number(number) => number.to_string(),
+        };
+        match text.parse() {
+            Ok(port) if port != 0 => Ok(Self::Fixed(port)),
+            _ => Err(format!("`{text}` is neither a port from 1 to 65535 nor `auto`")),
+        }
+    }
 }
 
 /// What we read of `.etcd/<instance>/instance.json`.
@@ -105,10 +138,11 @@ impl Workspace {
         Ok(manifest.workspace.unwrap_or_default().metadata.etcd)
     }
 
-    /// `ETCD_ENDPOINTS`, else the running instance `default`, else etcd's own default.
+    /// `ETCD_ENDPOINTS`, else the running instance `default`, else the manifest's port, etcd's own where it names none.
     ///
     /// # Errors
-    /// If the record of the running instance does not say which cluster it is.
+    /// If the record of the running instance does not say which cluster it is; if none is running, and the manifest
+    /// cannot be read, or leaves the port to the instance.
     pub(crate) fn place(&self) -> Result<Place, Error> {
         if let Some(urls) = variable("ETCD_ENDPOINTS") {
             return Ok(Place { endpoints: urls.split(',').map(|url| url.trim().to_owned()).collect(), record: None });
@@ -119,7 +153,7 @@ impl Workspace {
             (!instance.pids.is_empty()).then_some((path, instance))
         });
         let Some((path, Instance { endpoints, cluster_id, .. })) = found else {
-            return Ok(Place { endpoints: vec![DEFAULT_ENDPOINT.to_owned()], record: None });
+            return self.configured();
         };
         match cluster_id.and_then(|id| u64::from_str_radix(&id, 16).ok()) {
             Some(cluster_id) => Ok(Place { endpoints, record: Some((path, cluster_id)) }),
@@ -127,6 +161,14 @@ impl Workspace {
                 let why = "it does not say which cluster it is; `cargo xtask etcd-up` waits until that is known";
                 Err(Error::Record { path, why: why.to_owned() })
             }
+        }
+    }
+
+    /// Where an etcd would be that nobody wrote down: one that was not started by `cargo xtask etcd-up`.
+    fn configured(&self) -> Result<Place, Error> {
+        match self.places()?.port.unwrap_or(Port::Fixed(DEFAULT_PORT)) {
+            Port::Fixed(port) => Ok(Place { endpoints: vec![format!("http://127.0.0.1:{port}")], record: None }),
+            Port::Auto => Err(Error::NotRunning),
         }
     }
 
@@ -186,6 +228,23 @@ mod tests {
     }
 
     #[test]
+    fn without_an_instance_the_manifest_says_where() {
+        let configured = |line: &str| {
+            let (_dir, workspace) = workspace(&format!("[workspace]\n[workspace.metadata.etcd]\n{line}"));
+            workspace.configured().map(|place| place.endpoints.join(","))
+        };
+        for (line, endpoint) in [("", 2379), ("port = 22379", 22379), ("port = '22379'", 22379)] {
+            assert_eq!(configured(line).unwrap(), format!("http://127.0.0.1:{endpoint}"), "{line}");
+        }
+        assert!(matches!(configured("port = 'auto'"), Err(Error::NotRunning)));
+        for line in ["port = 0", "port = 65536", "port = 'some'"] {
+            let why = configured(line).unwrap_err().to_string();
+            assert!(why.contains("Cargo.toml") && why.contains("neither a port"), "{line}: {why}");
+        }
+        assert_eq!(Workspace::default().configured().unwrap().endpoints, ["http://127.0.0.1:2379"]);
+    }
+
+    #[test]
     fn an_instance_is_used_while_it_runs() {
         let (dir, workspace) = workspace("[workspace]");
         assert!(workspace.lock_dir().starts_with(std::env::temp_dir()));
@@ -202,8 +261,8 @@ mod tests {
                 "http://127.0.0.1:7",
                 record,
             ),
-            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[]}"#, DEFAULT_ENDPOINT, None),
-            ("damaged", DEFAULT_ENDPOINT, None),
+            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[]}"#, "http://127.0.0.1:2379", None),
+            ("damaged", "http://127.0.0.1:2379", None),
         ] {
             fs::write(home.join("instance.json"), text).unwrap();
             let place = workspace.place().unwrap();

@@ -99,6 +99,22 @@ async fn a_record_leads_to_no_other_cluster() {
 }
 
 #[tokio::test]
+async fn without_an_instance_the_port_is_the_manifests() {
+    let server = Server::start();
+    let endpoint = server.endpoint();
+    let (_, port) = endpoint.rsplit_once(':').unwrap();
+    for (port, words) in
+        [(port, ["1 passed; 0 failed", ""]), ("'auto'", ["no etcd is running", "`cargo xtask etcd-up` starts one"])]
+    {
+        let manifest = format!("[workspace]\n[workspace.metadata.etcd]\nport = {port}\n");
+        std::fs::write(server.dir.path().join("Cargo.toml"), manifest).unwrap();
+        let mut command = server.subject(&["forms::plain"]);
+        command.env_remove("ETCD_ENDPOINTS");
+        finished(command).await.says(&words);
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_has_ended_is_not_joined() {
     let server = Server::start();
     let registry = server.registry().await;
