@@ -8,7 +8,7 @@ use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
 use crate::ephemeral::{Ephemeral, EphemeralError};
 use crate::instance::{Instance, NameError, check_name, home};
-use crate::reporter::{Reporter, Silent};
+use crate::reporter::{Event, Reporter, Silent};
 use crate::settings::{Port, Settings, SettingsError, member_name};
 
 /// Sets up local etcds; see the crate's documentation for an example.
@@ -170,6 +170,14 @@ impl Builder {
         let mut instances: Vec<_> = named.filter(Instance::was_started).collect();
         instances.sort_by(|a, b| a.name.cmp(&b.name));
         instances
+    }
+
+    /// Says so where a server that is about to start listens beyond this machine.
+    pub(crate) fn report_exposure(&self) {
+        let host = self.settings.host;
+        if !host.is_loopback() {
+            self.reporter.report(&Event::Exposed { host });
+        }
     }
 
     /// The member's name: as set, else the host's.

@@ -105,6 +105,7 @@ impl Ephemeral {
         let temp = builder.env.temp_dir();
         sweep(temp);
         let binary = builder.binaries().find(&builder.settings.wanted)?;
+        builder.report_exposure();
         let (dir, owner) = make_dir(temp)?;
         // What a start fails with may be that no file can be opened; deleting opens one a level.
         let _reserve = owner.reserve::<LEVELS>().map_err(cannot("hold files in reserve for", dir.path()))?;

@@ -1,6 +1,7 @@
 //! How the library says what it is doing: [`Event`]s to a [`Reporter`]. The library itself never prints.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use semver::Version;
@@ -87,6 +88,11 @@ pub enum Event {
         /// The one that is about to.
         to: Version,
     },
+    /// A server is about to listen beyond loopback. It knows no passwords.
+    Exposed {
+        /// The address that it listens on.
+        host: IpAddr,
+    },
     /// A server was found running without a record of it, and is used.
     Adopted {
         /// Its process.
@@ -119,6 +125,10 @@ impl fmt::Display for Event {
             Self::Raised { instance, from, to } => write!(
                 f,
                 "the data of `{instance}`, last used by etcd {from}, goes with {to} from now on; there is no way back"
+            ),
+            Self::Exposed { host } => write!(
+                f,
+                "etcd listens on {host}, not only to this machine: whoever reaches it there may read and write all keys"
             ),
             Self::Adopted { pid } => write!(f, "found the server already running, pid {pid}"),
         }

@@ -259,6 +259,24 @@ fn the_ports_of_the_manifest_are_those_of_default() {
 }
 
 #[test]
+fn a_server_that_listens_beyond_this_machine_says_so() {
+    build_console();
+    let note = "note: etcd listens on 0.0.0.0, not only to this machine: ";
+    let play = Playground::new();
+    for args in [&["etcd-up"][..], &["etcd-down"], &["run", "--", "true"]] {
+        let run = play.xtask(args).ok();
+        assert!(!run.stderr.contains("note: "), "{run:?}");
+    }
+    let play = play.with("ETCDNODEADDR", "0.0.0.0");
+    for (args, notes) in
+        [(&["run", "--", "true"][..], 1), (&["etcd-up"], 1), (&["etcd-up"], 0), (&["etcd-reset", "--yes"], 1)]
+    {
+        let run = play.xtask(args).ok();
+        assert_eq!(run.stderr.matches(note).count(), notes, "{args:?}: {run:?}");
+    }
+}
+
+#[test]
 fn an_etcd_that_a_flag_asks_for_beats_etcdbinpath() {
     let (named, other) = (etcd("3.7.2"), etcd("3.5.27"));
     let play = Playground::new().with("ETCDBINPATH", &named);

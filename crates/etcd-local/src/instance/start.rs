@@ -240,6 +240,7 @@ impl Instance {
         lifetime: Lifetime,
     ) -> Result<Foreground, StartError> {
         const ATTEMPTS: usize = 5;
+        self.builder.report_exposure();
         let mut data = DataDir::find_or_create(data_path, &self.dir)?;
         let mut lock = Some(lock);
         let (mut attempt, mut is_second) = (1, false);
