@@ -10,12 +10,22 @@ use serde::Deserialize;
 use crate::cli::Global;
 use crate::output::{self, Exit, Failure};
 
+/// The instance that is meant where none is named.
+const DEFAULT: &str = "default";
+
 pub(crate) struct Context {
     pub(crate) global: Global,
 }
 
-/// The instance that is meant where none is named.
-const DEFAULT: &str = "default";
+/// What leads to the cluster.
+enum Source {
+    /// `--endpoints`.
+    Flag(Vec<String>),
+    /// `ETCD_ENDPOINTS`.
+    Variable(Vec<String>),
+    /// The record of the instance with this name.
+    Instance(String),
+}
 
 /// What we read of `.etcd/<instance>/instance.json`; the rest of it is not ours to know.
 #[derive(Deserialize)]
@@ -33,9 +43,9 @@ impl Context {
 
     /// A flag beats the environment, which beats the record.
     pub(crate) async fn connect(&self) -> Result<Connection> {
-        match self.elsewhere() {
-            Some(endpoints) => self.connect_to(&endpoints).await,
-            None => self.connect_to_instance().await,
+        match self.source() {
+            Source::Flag(endpoints) | Source::Variable(endpoints) => self.connect_to(&endpoints).await,
+            Source::Instance(name) => self.connect_to_instance(&name).await,
         }
     }
 
@@ -51,28 +61,23 @@ impl Context {
     }
 
     /// The workspace's own instance, and nobody else: by now another server may have the port that the record names.
-    async fn connect_to_instance(&self) -> Result<Connection> {
-        let name = self.global.instance.as_deref().unwrap_or(DEFAULT);
+    async fn connect_to_instance(&self, name: &str) -> Result<Connection> {
         let failure = |what, next| Failure { exit: Exit::NotRunning, what, next };
-        let flag = if name == DEFAULT { String::new() } else { format!(" --instance {name}") };
+        let up = etcd_up(name);
         let record = read(&self.global.home.join(name).join("instance.json"))?;
         let Some(record) = record.filter(|record| !record.pids.is_empty()) else {
-            let next = format!(
-                "`cargo xtask etcd-up{flag}` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere"
-            );
+            let next = format!("`{up}` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere");
             return Err(failure(format!("etcd `{name}` is not running"), next).into());
         };
         let Some(cluster_id) = record.cluster_id.and_then(|id| u64::from_str_radix(&id, 16).ok()) else {
             let what = format!("the record of etcd `{name}` does not say which cluster it is");
-            return Err(failure(what, format!("`cargo xtask etcd-up{flag}` waits until that is known")).into());
+            return Err(failure(what, format!("`{up}` waits until that is known")).into());
         };
         let connection = self.connect_to(&record.endpoints).await?;
         // One that does not say denies everything else, too.
         if connection.cluster_id().is_some_and(|answers| answers != cluster_id) {
             let what = format!("etcd `{name}` is not running: another cluster answers at {}", connection.endpoint());
-            let next = format!(
-                "`cargo xtask etcd-up --port auto{flag}` starts it beside that one; --endpoints names that one"
-            );
+            let next = format!("`{up} --port auto` starts it beside that one; --endpoints names that one");
             return Err(failure(what, next).into());
         }
         Ok(connection)
@@ -80,7 +85,7 @@ impl Context {
 
     /// Whether the cluster is the workspace's own instance, and not one elsewhere.
     pub(crate) fn is_own_instance(&self) -> bool {
-        self.elsewhere().is_none()
+        matches!(self.source(), Source::Instance(_))
     }
 
     /// Says something that is not the answer.
@@ -90,14 +95,33 @@ impl Context {
         }
     }
 
-    /// The endpoints that a flag or the environment names.
-    fn elsewhere(&self) -> Option<Vec<String>> {
-        if !self.global.endpoints.is_empty() {
-            return Some(self.global.endpoints.clone());
+    /// The flags that lead another command to the same cluster, as a shell wants them and with a space before them, if
+    /// any were given. What the environment says, it says to others, too.
+    pub(crate) fn flags(&self) -> String {
+        match (self.source(), &self.global.instance) {
+            (Source::Flag(endpoints), _) => format!(" --endpoints {}", output::argument(&endpoints.join(","))),
+            (Source::Instance(_), Some(name)) => format!(" --instance {}", output::argument(name)),
+            _ => String::new(),
         }
-        let urls =
-            std::env::var("ETCD_ENDPOINTS").ok().filter(|urls| !urls.is_empty() && self.global.instance.is_none())?;
-        Some(urls.split(',').map(|url| url.trim().to_owned()).collect())
+    }
+
+    fn source(&self) -> Source {
+        if !self.global.endpoints.is_empty() {
+            return Source::Flag(self.global.endpoints.clone());
+        }
+        let urls = std::env::var("ETCD_ENDPOINTS").ok().filter(|urls| !urls.is_empty());
+        match (&self.global.instance, urls) {
+            (None, Some(urls)) => Source::Variable(urls.split(',').map(|url| url.trim().to_owned()).collect()),
+            (name, _) => Source::Instance(name.as_deref().unwrap_or(DEFAULT).to_owned()),
+        }
+    }
+}
+
+/// The command that starts an instance.
+fn etcd_up(name: &str) -> String {
+    match name {
+        DEFAULT => "cargo xtask etcd-up".to_owned(),
+        name => format!("cargo xtask etcd-up --instance {}", output::argument(name)),
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     }
     let connection = cx.connect().await?;
     let preview = Preview::of(&connection, range).await?;
-    let shown = Shown::of(&preview);
+    let shown = Shown::of(&preview, cx);
     if args.dry_run {
         shown.print(args.format, "would delete", None, None)?;
         return Ok(ExitCode::SUCCESS);
@@ -59,6 +59,8 @@ struct Shown {
     count: u64,
     first: Vec<Vec<u8>>,
     last: Vec<Vec<u8>>,
+    /// The flags that lead there.
+    flags: String,
 }
 
 #[derive(Serialize)]
@@ -77,7 +79,7 @@ struct Answer<'a> {
 }
 
 impl Shown {
-    fn of(preview: &Preview) -> Self {
+    fn of(preview: &Preview, cx: &Context) -> Self {
         Self {
             endpoint: preview.endpoint().to_owned(),
             cluster_id: format!("{:016x}", preview.cluster_id()),
@@ -85,11 +87,12 @@ impl Shown {
             count: preview.count(),
             first: preview.first().to_vec(),
             last: preview.last().to_vec(),
+            flags: cx.flags(),
         }
     }
 
     fn print(&self, format: Format, verb: &str, outcome: Option<Deleted>, undo: Option<&Path>) -> Result<()> {
-        let Self { endpoint, cluster_id, revision, count, first, last } = self;
+        let Self { endpoint, cluster_id, revision, count, first, last, flags } = self;
         let (deleted, kept) = outcome.map_or((0, 0), |outcome| (outcome.deleted, outcome.kept));
         if format == Format::Json {
             let (first, last) = (base64(first), base64(last));
@@ -106,7 +109,7 @@ impl Shown {
             text.push_str(&format!("  {} changed or gone by then, and left alone\n", keys(kept)));
         }
         if let Some(path) = undo {
-            text.push_str(&format!("  undo: cargo xtask undo {}\n", output::argument(path)));
+            text.push_str(&format!("  undo: {}\n", way_back(path, flags)));
         }
         output::text(&text)
     }
@@ -123,6 +126,11 @@ impl Shown {
 
 fn base64(keys: &[Vec<u8>]) -> Vec<Base64<'_>> {
     keys.iter().map(|key| Base64(key)).collect()
+}
+
+/// The command that puts back what was deleted, to be pasted: it leads to the same cluster.
+fn way_back(undo: &Path, flags: &str) -> String {
+    format!("cargo xtask undo {}{flags}", output::path(undo))
 }
 
 /// A count that was given must be right. One that is needed is needed where nobody is asked.
@@ -203,7 +211,7 @@ async fn delete(
     let rest = if is_elsewhere { "" } else { "; the same command deletes the rest, as many as --dry-run counts" };
     output::say(format_args!("{deleted} of {} were deleted{rest}", keys(total)));
     if let Some(path) = undo {
-        output::say(format_args!("  undo: cargo xtask undo {}", output::argument(path)));
+        output::say(format_args!("  undo: {}", way_back(path, &cx.flags())));
     }
     match interrupted {
         Some(error) => Err(error.into()),

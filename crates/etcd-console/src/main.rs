@@ -30,30 +30,29 @@ use crate::context::Context;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = run(cli);
-    match result {
+    let cx = Context::new(cli.global);
+    match run(cli.command, &cx) {
         Ok(code) => code,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => output::print_error(&error),
     }
 }
 
-fn run(cli: Cli) -> Result<ExitCode> {
+fn run(command: Command, cx: &Context) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(async {
-        let cx = Context::new(cli.global);
-        match cli.command {
-            Command::Get(args) => get::run(args, &cx).await,
-            Command::Put(args) => put::run(args, &cx).await,
-            Command::Del(args) => del::run(args, &cx).await,
-            Command::Undo(args) => undo::run(args, &cx).await,
-            Command::Watch(args) => watch::run(args, &cx).await,
-            Command::Member(args) => member::run(args, &cx).await,
-            Command::Runs(args) => runs::run(args, &cx).await,
-            Command::TestClean(args) => test_clean::run(args, &cx).await,
-            Command::Keep(args) => keep::run(args, &cx).await,
-            Command::Fill(args) => fill::run(args, &cx).await,
-            Command::Load(args) => load::run(args, &cx).await,
+        match command {
+            Command::Get(args) => get::run(args, cx).await,
+            Command::Put(args) => put::run(args, cx).await,
+            Command::Del(args) => del::run(args, cx).await,
+            Command::Undo(args) => undo::run(args, cx).await,
+            Command::Watch(args) => watch::run(args, cx).await,
+            Command::Member(args) => member::run(args, cx).await,
+            Command::Runs(args) => runs::run(args, cx).await,
+            Command::TestClean(args) => test_clean::run(args, cx).await,
+            Command::Keep(args) => keep::run(args, cx).await,
+            Command::Fill(args) => fill::run(args, cx).await,
+            Command::Load(args) => load::run(args, cx).await,
         }
     })
 }

@@ -62,9 +62,7 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         say(format_args!("  because: {cause}"));
     }
     match error.downcast_ref::<UndoError>() {
-        Some(UndoError::AnotherCluster { .. }) => {
-            say(format_args!("hint: `--any-cluster` puts the keys into this one all the same"))
-        }
+        Some(UndoError::AnotherCluster { endpoint, .. }) => say(format_args!("hint: {}", way_to(endpoint.as_deref()))),
         Some(UndoError::File { what: "write", .. }) => {
             say(format_args!("hint: nothing was deleted; make room for it, or see `--no-undo`"))
         }
@@ -81,6 +79,17 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         None => {}
     }
     ExitCode::from(Exit::Failure as u8)
+}
+
+/// What to do about keys of another cluster, which was at this endpoint by the word of a file that anybody may have
+/// written.
+fn way_to(endpoint: Option<&str>) -> String {
+    let way = endpoint.map(|endpoint| argument(&endpoint.escape_debug().to_string()));
+    let way = way.map_or_else(
+        || "that one was at this same endpoint, and is not any more".to_owned(),
+        |endpoint| format!("`--endpoints {endpoint}` leads to where that one was"),
+    );
+    format!("{way}; `--any-cluster` puts the keys into this one all the same")
 }
 
 /// The time of day, for people. A clock before 1970, which the text of a time cannot hold, counts as then.
@@ -148,15 +157,19 @@ pub(crate) fn keys(count: u64) -> String {
 }
 
 /// A path as an argument to be pasted into a shell: relative to here if it is below, and quoted if need be.
-pub(crate) fn argument(path: &Path) -> String {
+pub(crate) fn path(path: &Path) -> String {
     let here = std::env::current_dir().ok();
-    let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).to_string_lossy();
+    argument(&here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).to_string_lossy())
+}
+
+/// An argument to be pasted into a shell: quoted if need be.
+pub(crate) fn argument(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c) || cfg!(windows) && c == '\\';
-    match path.chars().all(is_plain) {
-        true => path.into_owned(),
-        // No path has a `"` there.
-        false if cfg!(windows) => format!("\"{path}\""),
-        false => format!("'{}'", path.replace('\'', r"'\''")),
+    match text.chars().all(is_plain) && !text.is_empty() {
+        true => text.to_owned(),
+        // No path has a `"` there, and no endpoint.
+        false if cfg!(windows) => format!("\"{text}\""),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
 

@@ -74,6 +74,8 @@ pub enum UndoError {
         file: u64,
         /// The cluster that answers.
         here: u64,
+        /// The endpoints at which the file's was, separated by commas; `None`: those at which the other one answers.
+        endpoint: Option<String>,
     },
 }
 

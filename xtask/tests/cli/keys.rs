@@ -36,15 +36,15 @@ fn the_page_runs_through_xtask() {
     let deleted = said(&["del", "/CloudChamber/v0.1/racks/", "--prefix", "--yes", "--expect-count", "2"]);
     assert!(deleted.starts_with("deleted 2 keys") && deleted.contains("undo: cargo xtask undo "), "{deleted}");
     play.xtask(&["del", "", "--prefix", "--yes"]).fails(4, &["refused to delete"]);
-    assert!(said(&["undo", &undo_file(&deleted)]).starts_with("put back 2 keys"));
+    assert!(play.xtask(&way_back(&deleted)).ok().stdout.starts_with("put back 2 keys"));
 }
 
-/// The undo file that a `del` named, as a shell reads what is pasted into it.
-fn undo_file(said: &str) -> String {
-    let line = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo ")).unwrap();
+/// The arguments of the command that a `del` said puts it back, as a shell reads what is pasted into it.
+fn way_back(said: &str) -> Vec<String> {
+    let line = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask ")).unwrap();
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("printf %s {line}")]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    finish(shell).ok().stdout
+    shell.args(["-c", &format!("printf '%s\\n' {line}")]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(shell).ok().stdout.lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -52,19 +52,43 @@ fn what_del_says_of_its_undo_file_can_be_pasted() {
     let play = play_at(Playground::at(tempfile::Builder::new().prefix("it's a $play-").tempdir().unwrap()));
     play.up(&[]);
     for (below, begins) in [("", " .etcd/undo/"), (".etcd", " undo/"), ("home", " '/")] {
-        let xtask = |args: &[&str]| {
+        let pasted = |args: &[String]| {
             let mut command = play.command(args);
             command.current_dir(play.path(below));
             finish(command).ok().stdout
         };
+        let xtask = |args: &[&str]| pasted(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
         xtask(&["put", "/k", "v"]);
         let said = xtask(&["del", "/k", "--yes"]);
         assert!(said.contains(&format!("undo: cargo xtask undo{begins}")), "{said}");
-        assert!(xtask(&["undo", &undo_file(&said)]).starts_with("put back 1 key"), "{said}");
+        assert!(pasted(&way_back(&said)).starts_with("put back 1 key"), "{said}");
         let json: serde_json::Value =
             serde_json::from_str(&xtask(&["del", "/k", "--yes", "--format", "json"])).unwrap();
         assert!(Path::new(json["undo"].as_str().unwrap()).is_absolute(), "programs know nothing of where we are");
     }
+}
+
+#[test]
+fn what_del_says_of_its_undo_file_leads_to_the_cluster_that_it_is_of() {
+    let play = play();
+    play.up(&[]);
+    let two = play.up(&["--instance", "two"]);
+    let url = two.endpoints[0].as_str();
+    for flags in [["--instance", "two"], ["--endpoints", url]] {
+        play.xtask(&[&["put", "/k", "v"], &flags[..]].concat()).ok();
+        let said = play.xtask(&[&["del", "/k", "--yes"], &flags[..]].concat()).ok().stdout;
+        assert!(said.trim_end().ends_with(&flags.join(" ")), "{said}");
+        assert!(play.xtask(&way_back(&said)).ok().stdout.starts_with("put back 1 key of 1"), "{said}");
+        // And only half of it.
+        let hint = format!("hint: `--endpoints {url}` leads to where that one was; `--any-cluster` puts");
+        play.xtask(&way_back(&said)[..2]).fails(1, &["is of cluster", &hint]);
+        assert_eq!(play.xtask(&["get", "/k"]).ok().stdout, "", "nothing of it is in the other");
+    }
+    let mut by_variable = play.command(&["del", "/k", "--yes"]);
+    by_variable.env("ETCD_ENDPOINTS", url);
+    assert_eq!(way_back(&finish(by_variable).ok().stdout).len(), 2, "the variable leads the other one, too");
+    play.xtask(&["etcd-down", "--instance", "two"]).ok();
+    play.xtask(&["get", "/k", "--instance", "two"]).fails(3, &["hint: `cargo xtask etcd-up --instance two` starts it"]);
 }
 
 #[test]

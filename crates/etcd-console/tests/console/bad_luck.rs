@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use crate::cluster::{Cluster, Run, builder, eventually, finish, program};
+use crate::cluster::{Cluster, Run, builder, eventually, finish, program, undo_file};
 
 fn get_from(url: &str) -> Run {
     let mut command = program();
@@ -78,8 +78,8 @@ fn odd_keys_are_deleted_put_back_and_watched_by_the_names_that_are_shown() {
         cluster.put(key, "v");
         let said = cluster.run(&["del", key, "--yes"]).ok();
         assert!(said.starts_with("deleted 1 key at"), "{said}");
-        let file = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo ")).unwrap();
-        assert!(cluster.run(&["undo", file]).ok().starts_with("put back 1 key of 1"), "{key}");
+        let file = undo_file(&said);
+        assert!(cluster.run(&["undo", &file]).ok().starts_with("put back 1 key of 1"), "{key}");
         assert_eq!(cluster.run(&["get", key, "--keys-only"]).ok(), format!("{key}\n"));
     }
     let rev = (past + 1).to_string();
@@ -98,10 +98,10 @@ fn an_undo_file_from_a_pipe_is_refused() {
     let cluster = Cluster::new();
     cluster.fill("/pipe/", 3);
     let said = cluster.run(&["del", "/pipe/", "--prefix", "--yes", "--expect-count", "3"]).ok();
-    let file = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo ")).unwrap();
+    let file = undo_file(&said);
     let mut child = cluster.command(&["undo", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
     // It may have said no before all is written.
-    drop(child.stdin.take().unwrap().write_all(&std::fs::read(file).unwrap()));
+    drop(child.stdin.take().unwrap().write_all(&std::fs::read(&file).unwrap()));
     finish(child).fails(1, &["`/dev/stdin` is no regular file", "nothing was changed", "to a file first"]);
     let dir = cluster.dir.path().to_str().unwrap();
     cluster.run(&["undo", dir]).fails(1, &["is no regular file", "nothing was changed"]);

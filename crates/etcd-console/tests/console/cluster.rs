@@ -126,6 +126,14 @@ impl Cluster {
     }
 }
 
+/// The undo file that a `del` with `--endpoints` named; the flag follows it.
+#[track_caller]
+pub(crate) fn undo_file(said: &str) -> String {
+    let line = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo "));
+    let named = line.and_then(|line| line.split_once(" --endpoints http://"));
+    named.unwrap_or_else(|| panic!("no undo file: {said}")).0.to_owned()
+}
+
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-console"));
     command.env_remove("ETCD_ENDPOINTS").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

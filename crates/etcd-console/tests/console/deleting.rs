@@ -1,6 +1,6 @@
 //! `del` and `undo`: guards, previews, races, and the way back.
 
-use crate::cluster::{Cluster, finish};
+use crate::cluster::{Cluster, finish, undo_file};
 
 const ROOT: &str = "/CloudChamber/v0.1";
 
@@ -75,12 +75,6 @@ fn what_must_not_be_deleted_is_refused_whatever_it_is_called() {
     cluster.run(&["del", "", "--prefix", "--force", "--yes", "--expect-count", "3"]).fails(4, &["2 keys, not 3"]);
     cluster.run(&["del", "", "--prefix", "--force", "--yes", "--expect-count", "2"]).ok();
     assert_eq!(cluster.count(""), 0);
-}
-
-/// The undo file that a `del` named.
-fn undo_file(said: &str) -> String {
-    let line = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo "));
-    line.unwrap_or_else(|| panic!("no undo file: {said}")).to_owned()
 }
 
 #[test]

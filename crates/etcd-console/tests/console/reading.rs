@@ -1,6 +1,6 @@
 //! `get`, `put` and `member list`, with the arguments that Cloud Chamber's documentation teaches.
 
-use crate::cluster::{Cluster, finish};
+use crate::cluster::{Cluster, finish, undo_file};
 
 #[test]
 fn what_is_printed_and_how_much() {
@@ -143,8 +143,8 @@ fn answers(cluster: &Cluster) {
         3_000,
         "{version}"
     );
-    let file = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask undo ")).unwrap();
-    assert!(cluster.run(&["undo", file]).ok().starts_with("put back 3000 keys"), "{version}");
+    let file = undo_file(&said);
+    assert!(cluster.run(&["undo", &file]).ok().starts_with("put back 3000 keys"), "{version}");
     assert_eq!(cluster.run(&["get", "/v/", "--prefix"]).ok(), all, "{version}");
     cluster.call("kv/compaction", &format!(r#"{{"revision":{}}}"#, cluster.revision()));
     cluster.run(&["get", "/v/", "--prefix", "--rev", &rev]).fails(1, &["is compacted; the oldest", "--rev"]);

@@ -161,7 +161,8 @@ impl Restore {
         if here == file || self.any_cluster {
             return Ok(());
         }
-        Err(UndoError::AnotherCluster { path: self.path.clone(), file, here })
+        let endpoint = Some(header.endpoint.clone()).filter(|endpoint| endpoint != self.connection.endpoint());
+        Err(UndoError::AnotherCluster { path: self.path.clone(), file, here, endpoint })
     }
 
     /// Puts back those that are not there; those that are, are looked at. What is too much for the server at once goes
