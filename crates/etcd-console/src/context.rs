@@ -63,7 +63,7 @@ impl Context {
     /// The workspace's own instance, and nobody else: by now another server may have the port that the record names.
     async fn connect_to_instance(&self, name: &str) -> Result<Connection> {
         let failure = |what, next| Failure { exit: Exit::NotRunning, what, next };
-        let up = etcd_up(name);
+        let up = of_instance("etcd-up", name);
         let record = read(&self.global.home.join(name).join("instance.json"))?;
         let Some(record) = record.filter(|record| !record.pids.is_empty()) else {
             let next = format!("`{up}` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere");
@@ -105,6 +105,28 @@ impl Context {
         }
     }
 
+    /// What to do about a server that does not answer, which depends on what led there.
+    pub(crate) fn next_step(&self, kind: &Kind) -> Option<String> {
+        let name = match self.source() {
+            Source::Variable(_) if matches!(kind, Kind::Unreachable | Kind::TimedOut) => {
+                let way_out = "unset it, or give `--instance default` for the workspace's own etcd";
+                return Some(format!("ETCD_ENDPOINTS leads there: {way_out}"));
+            }
+            Source::Flag(_) | Source::Variable(_) => DEFAULT.to_owned(),
+            Source::Instance(name) => name,
+        };
+        match kind {
+            Kind::Unreachable => {
+                Some(format!("`{}` starts an etcd; `--endpoints` names another", of_instance("etcd-up", &name)))
+            }
+            Kind::TimedOut => {
+                let status = of_instance("etcd-status", &name);
+                Some(format!("`{status}` shows whether it is well; `--timeout` waits longer"))
+            }
+            _ => None,
+        }
+    }
+
     fn source(&self) -> Source {
         if !self.global.endpoints.is_empty() {
             return Source::Flag(self.global.endpoints.clone());
@@ -117,11 +139,11 @@ impl Context {
     }
 }
 
-/// The command that starts an instance.
-fn etcd_up(name: &str) -> String {
+/// A command of xtask's for an instance.
+fn of_instance(command: &str, name: &str) -> String {
     match name {
-        DEFAULT => "cargo xtask etcd-up".to_owned(),
-        name => format!("cargo xtask etcd-up --instance {}", output::argument(name)),
+        DEFAULT => format!("cargo xtask {command}"),
+        name => format!("cargo xtask {command} --instance {}", output::argument(name)),
     }
 }
 

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match run(cli.command, &cx) {
         Ok(code) => code,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => output::print_error(&error),
+        Err(error) => output::print_error(&error, &cx),
     }
 }
 

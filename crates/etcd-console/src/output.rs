@@ -13,6 +13,8 @@ use etcd_keys::undo::UndoError;
 use etcd_keys::{Error, Kind};
 use serde::{Serialize, Serializer};
 
+use crate::context::Context;
+
 /// The exit codes, the same as xtask's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -40,7 +42,7 @@ impl std::fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Prints an error: what, why, and what to do next.
-pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
     say(format_args!("error: {error}"));
     if let Some(Failure { exit, next, .. }) = error.downcast_ref() {
         say(format_args!("hint: {next}"));
@@ -54,7 +56,7 @@ pub(crate) fn print_error(error: &anyhow::Error) -> ExitCode {
         if let Some(cause) = root_cause(error) {
             say(format_args!("  because: {cause}"));
         }
-        say(format_args!("hint: {}", next_step(&error.kind)));
+        say(format_args!("hint: {}", cx.next_step(&error.kind).unwrap_or_else(|| next_step(&error.kind).to_owned())));
         let unreachable = matches!(error.kind, Kind::Unreachable);
         return ExitCode::from(if unreachable { Exit::NotRunning } else { Exit::Failure } as u8);
     }
@@ -118,8 +120,6 @@ fn of_etcd(error: &anyhow::Error) -> Option<&Error> {
 
 fn next_step(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Unreachable => "`cargo xtask etcd-up` starts an etcd; `--endpoints` names another",
-        Kind::TimedOut => "`cargo xtask etcd-status` shows whether it is well; `--timeout` waits longer",
         Kind::Compacted { .. } => "leave out --rev to read what is there now",
         Kind::FutureRevision(_) => "leave out --rev to read what is there now",
         Kind::TooLarge(_) => "a request holds at most 1.5 MiB, unless the server was told otherwise",

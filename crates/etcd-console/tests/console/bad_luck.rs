@@ -24,6 +24,26 @@ fn no_server_or_a_silent_one_is_a_clear_error() {
     run.fails(3, &["etcd `default` is not running", "etcd-up"]);
 }
 
+/// Starting an etcd would change nothing: the variable still leads elsewhere.
+#[test]
+fn a_variable_that_leads_nowhere_is_named_for_the_cause() {
+    let cluster = Cluster::new();
+    cluster.record(serde_json::json!(cluster.etcd.cluster_id().to_string()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    let get = |url: &str, more: &[&str]| {
+        let mut command = cluster.of_record(&["--timeout", "1", "get", "a"]);
+        finish(command.env("ETCD_ENDPOINTS", url).args(more).spawn().unwrap())
+    };
+    let hint = "hint: ETCD_ENDPOINTS leads there: unset it, or give `--instance default`";
+    get("http://127.0.0.1:1", &[]).fails(3, &["cannot connect at http://127.0.0.1:1", "no etcd answers", hint]);
+    get(&silent, &[]).fails(1, &["no answer in time", hint]);
+    get("http://127.0.0.1:1", &["--instance", "default"]).ok();
+    let by_flag = get("http://127.0.0.1:1", &["--endpoints", "http://127.0.0.1:2"]);
+    assert!(!by_flag.stderr.contains("ETCD_ENDPOINTS"), "{by_flag:?}");
+    by_flag.fails(3, &["`cargo xtask etcd-up` starts an etcd"]);
+}
+
 #[test]
 fn what_is_no_endpoint_is_wrong_usage() {
     for (url, why) in [("ftp://a", "it must begin with http://"), ("http://a:99999", "its port"), ("", "no endpoint")] {
