@@ -36,6 +36,12 @@ struct Record {
     cluster_id: Option<String>,
 }
 
+impl Record {
+    fn cluster_id(&self) -> Option<u64> {
+        u64::from_str_radix(self.cluster_id.as_deref()?, 16).ok()
+    }
+}
+
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
         Self { global }
@@ -69,7 +75,7 @@ impl Context {
             let next = format!("`{up}` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere");
             return Err(failure(format!("etcd `{name}` is not running"), next).into());
         };
-        let Some(cluster_id) = record.cluster_id.and_then(|id| u64::from_str_radix(&id, 16).ok()) else {
+        let Some(cluster_id) = record.cluster_id() else {
             let what = format!("the record of etcd `{name}` does not say which cluster it is");
             return Err(failure(what, format!("`{up}` waits until that is known")).into());
         };
@@ -83,9 +89,13 @@ impl Context {
         Ok(connection)
     }
 
-    /// Whether the cluster is the workspace's own instance, and not one elsewhere.
-    pub(crate) fn is_own_instance(&self) -> bool {
-        matches!(self.source(), Source::Instance(_))
+    /// Whether the cluster that answers is an instance of the workspace's, by the record of a running one, whatever led
+    /// there.
+    pub(crate) fn is_own_instance(&self, connection: &Connection) -> bool {
+        let instances = std::fs::read_dir(&self.global.home).into_iter().flatten().flatten();
+        let records = instances.filter_map(|dir| read(&dir.path().join("instance.json")).ok()?);
+        let ids = records.filter(|record| !record.pids.is_empty()).filter_map(|record| record.cluster_id());
+        connection.cluster_id().is_some_and(|answers| ids.into_iter().any(|id| id == answers))
     }
 
     /// Says something that is not the answer.

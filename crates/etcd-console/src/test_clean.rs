@@ -107,7 +107,7 @@ impl Plan {
             }
         }
         // On the workspace's own instance they are test data by definition; elsewhere somebody else's, perhaps.
-        if args.unregistered || cx.is_own_instance() {
+        if args.unregistered || cx.is_own_instance(registry.connection()) {
             plan.unregistered = listing.unregistered;
         } else {
             let left = listing.unregistered.into_iter().map(|found| Left {

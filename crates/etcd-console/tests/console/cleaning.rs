@@ -221,15 +221,35 @@ fn keys_of_no_run_elsewhere_are_reported_and_go_only_when_told() {
     assert_eq!(runs.state(alive.id()), "alive");
 }
 
-/// The workspace's own instance is the one that `instance.json` names.
+/// The workspace's own instance is the one that `instance.json` names, whatever leads there.
 #[test]
 fn keys_of_no_run_go_on_the_own_instance() {
     let runs = Runs::new();
-    runs.fill(&format!("{TEST_ROOT}Standard/"), 5);
+    let endpoint = runs.cluster.etcd.endpoints().concat();
+    let clean = |flags: &[&str], variable: &str| {
+        runs.fill(&format!("{TEST_ROOT}Standard/"), 5);
+        let mut command = runs.cluster.of_record(&["test-clean"]);
+        finish(command.args(flags).env("ETCD_ENDPOINTS", variable).spawn().unwrap()).ok()
+    };
+    let flag = ["--endpoints", &endpoint];
     runs.cluster.record(serde_json::json!(runs.cluster.etcd.cluster_id().to_string()));
-    let said = finish(runs.cluster.of_record(&["test-clean"]).spawn().unwrap()).ok();
-    assert!(said.starts_with("removed 0 runs, 5 keys\n"), "{said}");
-    assert_eq!(runs.cluster.count(TEST_ROOT), 0);
+    for (flags, variable) in [(&[][..], ""), (&flag, ""), (&[], &endpoint)] {
+        let said = clean(flags, variable);
+        assert!(said.starts_with("removed 0 runs, 5 keys\n"), "{said}");
+        assert_eq!(runs.cluster.count(TEST_ROOT), 0);
+    }
+    // A record that says nothing of the one that answers, or of none that runs.
+    let another = format!("{:016x}", !runs.cluster.etcd.cluster_id().0);
+    for none in [serde_json::Value::Null, another.into()] {
+        runs.cluster.record(none);
+        let said = clean(&flag, "");
+        assert!(said.contains("5 keys, unregistered: it belongs to no run"), "{said}");
+    }
+    let stopped = serde_json::json!({
+        "endpoints": [&endpoint], "pids": [], "cluster_id": runs.cluster.etcd.cluster_id().to_string()
+    });
+    std::fs::write(runs.cluster.dir.path().join("default/instance.json"), stopped.to_string()).unwrap();
+    assert!(clean(&[], &endpoint).contains("unregistered"));
 }
 
 /// The instance was killed, and somebody else's server has its port by now.
