@@ -100,7 +100,8 @@ pub(crate) struct Keys {
 /// Reads in pages at one revision, however many there are.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask get /CloudChamber/v0.1/ --prefix\n  cargo xtask get low high --keys-only"
+    after_help = "Examples:\n  cargo xtask get /CloudChamber/v0.1/ --prefix\n  cargo xtask get low high --keys-only\n  \
+                  cargo xtask get key --print-value-only | jq"
 )]
 pub(crate) struct Get {
     #[command(flatten)]
@@ -111,7 +112,7 @@ pub(crate) struct Get {
     /// Print how many there are
     #[arg(long)]
     pub(crate) count_only: bool,
-    /// Print values, and no keys
+    /// Print values, and no keys; into a pipe or a file byte for byte, each with a newline after it
     #[arg(long, conflicts_with = "count_only")]
     pub(crate) print_value_only: bool,
     /// Read as of this revision
@@ -131,12 +132,13 @@ pub(crate) struct Get {
 /// Write one key
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask put /CloudChamber/v0.1/Test/greeting hello\n  cargo xtask put key - < file"
+    after_help = "Examples:\n  cargo xtask put /CloudChamber/v0.1/Test/greeting hello\n  cargo xtask put key - < file\n  \
+                  cargo xtask put copy \"$(cargo xtask get key --print-value-only)\""
 )]
 pub(crate) struct Put {
     /// The key
     pub(crate) key: String,
-    /// The value, as it is; `-` reads it from stdin
+    /// The value, as it is; `-` reads all of stdin, a newline at its end included
     #[arg(allow_hyphen_values = true)]
     pub(crate) value: String,
     /// How to answer on stdout

@@ -1,6 +1,6 @@
 //! `get`: keys of a range, page by page, whatever their number.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
         pages = pages.limit(limit);
     }
     let mut out = output::stdout();
-    let mut progress = Progress::new(cx.global.quiet || io::IsTerminal::is_terminal(&io::stdout()));
+    let mut progress = Progress::new(cx.global.quiet || io::stdout().is_terminal());
     let (mut read, mut left) = (0_u64, 0);
     while let Some(page) = pages.next_page().await? {
         match args.format {
@@ -65,7 +65,10 @@ async fn count(args: &Get, connection: &Connection, range: &KeyRange) -> Result<
 
 /// A line for the key and one for the value, as etcdctl prints them.
 fn text(args: &Get, page: &Page, out: &mut impl Write) -> io::Result<()> {
-    let bytes = Bytes::choose(args.hex);
+    let bytes = match args.print_value_only && !args.hex && !io::stdout().is_terminal() {
+        true => Bytes::Raw,
+        false => Bytes::choose(args.hex),
+    };
     for entry in page.entries() {
         if !args.print_value_only {
             bytes.write(out, entry.key())?;

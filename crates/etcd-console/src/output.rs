@@ -193,11 +193,14 @@ pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// How bytes are printed for people.
+/// How bytes are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bytes {
+    /// For people.
     Escaped,
     Hex,
+    /// As they are: for programs, and never for a terminal, which would obey them.
+    Raw,
 }
 
 impl Bytes {
@@ -211,6 +214,7 @@ impl Bytes {
             // Nearly all keys and values are plain text, and need no second look.
             Self::Escaped if bytes.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~')) => out.write_all(bytes),
             Self::Escaped => write!(out, "{}", Escaped(bytes)),
+            Self::Raw => out.write_all(bytes),
             Self::Hex => bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}")),
         }
     }

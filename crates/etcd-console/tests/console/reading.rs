@@ -1,6 +1,7 @@
 //! `get`, `put` and `member list`, with the arguments that Cloud Chamber's documentation teaches.
 
 use crate::cluster::{Cluster, finish, undo_file};
+use crate::terminal::Terminal;
 
 #[test]
 fn what_is_printed_and_how_much() {
@@ -31,6 +32,37 @@ fn any_byte_is_readable_and_can_be_pasted_back() {
     let large = "k".repeat(100_000);
     cluster.put(&large, "v");
     assert_eq!(cluster.run(&["get", "kkk", "--prefix", "--keys-only"]).ok().trim_end(), large);
+}
+
+/// As etcdctl has it: into a pipe goes the value, with a newline after it, and `put` takes from one all that there is.
+#[test]
+fn a_value_in_a_pipe_is_the_value_and_on_a_terminal_it_is_readable() {
+    let cluster = Cluster::new();
+    let put = |key: &str, value: &[u8]| {
+        let file = cluster.dir.path().join("value");
+        std::fs::write(&file, value).unwrap();
+        let mut command = cluster.command(&["put", key, "-"]);
+        finish(command.stdin(std::fs::File::open(&file).unwrap()).spawn().unwrap()).ok();
+    };
+    let get = |key: &str| cluster.command(&["get", key, "--print-value-only"]).output().unwrap().stdout;
+    let json: &[u8] = br#"{"path":"C:\\rack","text":"a\nb"}"#;
+    for value in [json, b"\xff\0\x1b[31m\\", "zwei\nZeilen: Käse".as_bytes(), b""] {
+        put("/k", value);
+        assert_eq!(get("/k"), [value, b"\n"].concat());
+        put("/copy", &get("/k"));
+        assert_eq!(get("/copy"), [value, b"\n\n"].concat(), "the newline is taken for the value's");
+    }
+    put("/k", json);
+    cluster.put("/copy", String::from_utf8(get("/k")).unwrap().trim_end());
+    assert_eq!(get("/copy"), get("/k"), "what `$(…)` leaves of it is the value");
+    assert_eq!(cluster.run(&["get", "/k", "--print-value-only", "--hex"]).ok().len(), json.len() * 2 + 1);
+    let readable = format!("{}\n", json.escape_ascii().to_string().replace(r#"\""#, "\""));
+    assert_eq!(cluster.run(&["get", "/k"]).ok(), format!("/k\n{readable}"), "beside its key it is readable");
+    let terminal = Terminal::new();
+    let shown = terminal.stdio();
+    let child = cluster.command(&["get", "/k", "--print-value-only"]).stdout(shown).spawn().unwrap();
+    assert_eq!(finish(child).code, Some(0));
+    terminal.wait_for(readable.trim_end());
 }
 
 #[test]
