@@ -88,7 +88,7 @@ impl Line {
 pub(crate) fn standing(run: &Entry, standing: &Standing) -> (&'static str, &'static str) {
     let kept = run.found.record().is_some_and(|record| record.state == State::Kept);
     match (standing, &run.found) {
-        (Standing::Alive(Life::Keeper), _) => ("alive", "its keeper renews its lease"),
+        (Standing::Alive(Life::Keeper), _) => ("alive", "its sign of life has not run out"),
         (Standing::Alive(_), _) => ("alive", "a process on this machine holds its lock"),
         (Standing::Dead(_), _) if kept => ("kept", "it ended with --keep"),
         (Standing::Dead(_), _) => ("dead", "no process of it is left on this machine"),

@@ -170,6 +170,20 @@ fn one_run_is_removed_by_name() {
     assert_eq!(runs.state(&other), "dead");
 }
 
+/// Nobody keeps it any more, and nothing shows that for as long as etcd lets its lease live, which after a restart is
+/// longer.
+#[test]
+fn what_is_said_of_a_run_that_ended_just_now_is_true() {
+    let runs = Runs::new();
+    let run = runs.run(|plan| plan.ttl(Duration::from_secs(60)), 3);
+    let id = run.id().clone();
+    drop(run);
+    let words = "alive: its sign of life has not run out";
+    runs.cluster.run(&["test-clean", "--run", id.as_str()]).fails(4, &[&format!("the run `{id}` is {words}")]);
+    let said = runs.cluster.run(&["test-clean"]).ok();
+    assert!(said.contains(&format!("left {id}, 3 keys, {words}\n")), "{said}");
+}
+
 #[test]
 fn all_takes_live_runs_only_when_plainly_told() {
     let runs = Runs::new();
