@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 pub(crate) struct Global {
     /// A cluster elsewhere instead of the local instance [env: ETCD_ENDPOINTS]
-    #[arg(long, global = true, value_name = "URL,…", value_delimiter = ',')]
+    #[arg(long, global = true, value_name = "URL,…", value_delimiter = ',', conflicts_with = "instance")]
     pub(crate) endpoints: Vec<String>,
     /// Which of this workspace's instances [default: default]
     #[arg(long, global = true, value_name = "NAME")]

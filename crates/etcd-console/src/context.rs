@@ -1,6 +1,6 @@
 //! Which cluster: from a flag, the environment, or the record of a local instance. Connects to it.
 
-use std::path::Path;
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -68,6 +68,11 @@ impl Context {
 
     /// The workspace's own instance, and nobody else: by now another server may have the port that the record names.
     async fn connect_to_instance(&self, name: &str) -> Result<Connection> {
+        if !is_plain(name) {
+            let (what, next) =
+                (format!("`{name}` is not an instance name"), "a directory in `.etcd` is meant, and no path");
+            return Err(Failure { exit: Exit::Usage, what, next: next.to_owned() }.into());
+        }
         let failure = |what, next| Failure { exit: Exit::NotRunning, what, next };
         let up = of_instance("etcd-up", name);
         let record = read(&self.global.home.join(name).join("instance.json"))?;
@@ -147,6 +152,12 @@ impl Context {
             (name, _) => Source::Instance(name.as_deref().unwrap_or(DEFAULT).to_owned()),
         }
     }
+}
+
+/// Whether it names something in a directory, on this system, and nothing outside of it.
+fn is_plain(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only == name)
 }
 
 /// A command of xtask's for an instance.

@@ -45,6 +45,29 @@ fn a_variable_that_leads_nowhere_is_named_for_the_cause() {
 }
 
 #[test]
+fn one_cluster_is_named_and_an_instance_by_its_name_alone() {
+    let cluster = Cluster::new();
+    cluster.record(serde_json::json!(cluster.etcd.cluster_id().to_string()));
+    let of = |home: &str, args: &[&str]| {
+        let home = cluster.dir.path().join(home);
+        finish(program().args(["--home", home.to_str().unwrap()]).args(args).spawn().unwrap())
+    };
+    std::fs::create_dir(cluster.dir.path().join("home")).unwrap();
+    for name in ["../default", "..", ".", "", "/", "default/", "./default", "x/../../default"] {
+        let named = format!("`{name}` is not an instance name");
+        of("home", &["put", "a", "v", "--instance", name]).fails(2, &[&named, "no path"]);
+    }
+    of("", &["put", "a", "v", "--instance", "default"]).ok();
+    let endpoint = cluster.etcd.endpoints().concat();
+    let lines: [&[&str]; 3] = [&["get", "a"], &["watch", "a", "-n", "1"], &["member", "list"]];
+    for line in lines {
+        let both = of("", &[line, &["--instance", "default", "--endpoints", &endpoint]].concat());
+        assert_eq!(both.code, Some(2), "{both:?}");
+        assert!(both.stderr.contains("'--instance <NAME>' cannot be used with '--endpoints <URL,…>'"), "{both:?}");
+    }
+}
+
+#[test]
 fn what_is_no_endpoint_is_wrong_usage() {
     for (url, why) in [("ftp://a", "it must begin with http://"), ("http://a:99999", "its port"), ("", "no endpoint")] {
         get_from(url).fails(2, &[why, "write http://HOST:PORT"]);
