@@ -199,7 +199,8 @@ pub(crate) struct Undo {
 /// Follow changes; without KEY, all below the product's root
 ///
 /// No change is missed in silence: lost connections are resumed, and where etcd has forgotten, a line says
-/// GAP, or RESET if the data was replaced. Ctrl-C ends it.
+/// GAP, or RESET if the data was replaced. Ctrl-C ends it. Each line begins with the time at which the change was
+/// seen; etcd keeps none, so that what happened before (--rev) is `earlier`, and in JSON `"time":null`.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask watch\n  cargo xtask watch /CloudChamber/v0.1/racks/ --prefix -n 10 --format json"

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use etcd_keys::KeyRange;
 use etcd_keys::pages;
 use etcd_keys::watch::{Batch, Event, EventRef, Kind};
+use etcd_keys::{Connection, KeyRange, kv};
 use serde::Serialize;
 
 use crate::cli::{Format, Keys, Watch};
@@ -17,6 +17,8 @@ use crate::output::{self, Base64, Bytes};
 
 /// How long a server may be gone before we say so. We wait for it all the same.
 const UNSAID: Duration = Duration::from_secs(2);
+/// In place of a time, and as long: etcd keeps none.
+const EARLIER: &str = "earlier                 ";
 
 pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     let range = match &args.key {
@@ -25,6 +27,11 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
         None => KeyRange::prefix(format!("{}/", cx.global.root)),
     };
     let connection = cx.connect().await?;
+    let past = match args.rev {
+        Some(_) => newest(&connection, &range).await?,
+        None => 0,
+    };
+    let mut unsaid = Some(format!("watching {range} at {}", connection.endpoint()));
     let mut watch = etcd_keys::watch::Watch::new(&connection, range).track().patience(UNSAID);
     if !args.keys_only {
         watch = watch.previous_values();
@@ -32,7 +39,7 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     if let Some(revision) = args.rev {
         watch = watch.from_revision(revision);
     }
-    let mut printer = Printer::new(&args);
+    let mut printer = Printer::new(&args, past);
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut is_away = false;
     let mut interrupt = Interrupt::listen()?;
@@ -52,10 +59,31 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
             batch => batch?,
         };
         is_away = false;
+        if let Some(from) = begins_with(&batch)
+            && let Some(watching) = unsaid.take()
+        {
+            cx.note(format_args!("{watching}, from revision {from}"));
+        }
         left -= printer.batch(&batch, left)?;
         printer.out.flush()?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The newest revision that there is. The range's first key is all that is asked for.
+async fn newest(connection: &Connection, range: &KeyRange) -> Result<i64> {
+    let key = if range.start().is_empty() { vec![0] } else { range.start().to_vec() };
+    let answer = connection.all_keys().send(kv::Get::new(KeyRange::key(key)).count_only()).await?;
+    Ok(answer.revision)
+}
+
+/// The first revision of which a watch tells, by the first that it says.
+fn begins_with(batch: &Batch) -> Option<i64> {
+    match batch {
+        Batch::Listed { revision, .. } => Some(revision + 1),
+        Batch::Gap { from, .. } => Some(*from),
+        _ => None,
+    }
 }
 
 struct Printer {
@@ -63,6 +91,8 @@ struct Printer {
     bytes: Bytes,
     keys_only: bool,
     colour: bool,
+    /// Up to this revision it happened before the watch began, and nobody knows when.
+    past: i64,
     out: io::BufWriter<io::StdoutLock<'static>>,
 }
 
@@ -120,12 +150,13 @@ impl<'a> Change<'a> {
 }
 
 impl Printer {
-    fn new(args: &Watch) -> Self {
+    fn new(args: &Watch, past: i64) -> Self {
         Self {
             format: args.format,
             bytes: Bytes::choose(args.hex),
             keys_only: args.keys_only,
             colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            past,
             out: output::stdout(),
         }
     }
@@ -160,6 +191,8 @@ impl Printer {
                 self.notice(&now, "GAP", &text, json)?;
             }
             Batch::Reset { was, now: is, revision } => {
+                // What another cluster counts says nothing of when.
+                self.past = 0;
                 let (was, is) = (format!("{was:016x}"), format!("{is:016x}"));
                 let text = format!(
                     "the data of cluster {was} is gone; cluster {is} is at revision {revision}; its keys follow"
@@ -173,14 +206,15 @@ impl Printer {
     }
 
     fn change(&mut self, now: &str, change: &Change<'_>) -> Result<()> {
+        let time = (change.revision > self.past).then_some(now);
         if self.format == Format::Json {
-            return Ok(self.json(now, change)?);
+            return Ok(self.json(time, change)?);
         }
         let (word, colour) = match change.kind {
             Kind::Put => ("PUT", "32"),
             Kind::Delete => ("DEL", "31"),
         };
-        self.word(now, word, colour)?;
+        self.word(time.unwrap_or(EARLIER), word, colour)?;
         self.bytes.write(&mut self.out, change.key)?;
         if !self.keys_only {
             self.out.write_all(b"  ")?;
@@ -201,9 +235,9 @@ impl Printer {
         Ok(self.out.write_all(if change.found { b" (found)\n" } else { b"\n" })?)
     }
 
-    fn json(&mut self, now: &str, change: &Change<'_>) -> io::Result<()> {
+    fn json(&mut self, time: Option<&str>, change: &Change<'_>) -> io::Result<()> {
         let line = Line {
-            time: now,
+            time,
             r#type: if change.kind == Kind::Put { "PUT" } else { "DELETE" },
             kv: Entry {
                 key: Base64(change.key),
@@ -231,23 +265,23 @@ impl Printer {
         Ok(writeln!(self.out, "{text}")?)
     }
 
-    fn word(&mut self, now: &str, word: &str, colour: &str) -> io::Result<()> {
+    fn word(&mut self, time: &str, word: &str, colour: &str) -> io::Result<()> {
         match self.colour {
-            true => write!(self.out, "{now} \x1b[{colour}m{word}\x1b[0m "),
-            false => write!(self.out, "{now} {word} "),
+            true => write!(self.out, "{time} \x1b[{colour}m{word}\x1b[0m "),
+            false => write!(self.out, "{time} {word} "),
         }
     }
 }
 
-/// One change; the fields within `kv` and `prev_kv` are etcdctl's.
 fn follows(all_keys: bool) -> &'static str {
     if all_keys { "all keys follow, and others are gone" } else { "what differs follows" }
 }
 
+/// One change; the fields within `kv` and `prev_kv` are etcdctl's.
 #[derive(Serialize)]
 struct Line<'a> {
-    /// When it was printed, RFC 3339.
-    time: &'a str,
+    /// When it was printed, RFC 3339; `null` for what happened before the watch began.
+    time: Option<&'a str>,
     r#type: &'static str,
     kv: Entry<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -75,7 +75,7 @@ fn changes_have_colours_unless_they_are_not_wanted() {
         let run = finish(terminal.run(&mut command));
         assert_eq!(run.code, Some(0), "{}", terminal.shown());
         terminal.wait_for("rev");
-        assert!(eventually(|| terminal.shown().lines().count() >= 2));
+        assert!(eventually(|| terminal.shown().lines().count() >= 3));
         terminal.shown()
     };
     let coloured = shown(None);

@@ -5,7 +5,7 @@ use std::process::Child;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Cluster, eventually, finish};
+use crate::cluster::{Cluster, eventually, finish, next_line};
 
 /// A watch that is known to be under way: it has shown a first change.
 fn watch(cluster: &Cluster, args: &[&str], probe: &str) -> (Child, std::sync::mpsc::Receiver<String>) {
@@ -70,6 +70,46 @@ fn json_is_one_object_a_line() {
     assert_eq!(lines[1]["type"], "PUT");
     assert_eq!((&lines[1]["kv"]["value"], &lines[1]["prev_kv"]["value"]), (&"Mg==".into(), &"MQ==".into()));
     assert_eq!(lines[2]["type"], "DELETE");
+}
+
+/// A time would look like that of the change, which etcd does not keep.
+#[test]
+fn what_happened_before_the_watch_has_no_time() {
+    for format in ["text", "json"] {
+        let cluster = Cluster::new();
+        let past = cluster.revision();
+        cluster.put("/t/a", "old");
+        let rev = (past + 1).to_string();
+        let line = ["watch", "/t/", "--prefix", "--rev", &rev, "--format", format];
+        let mut child = cluster.command(&line).spawn().unwrap();
+        let (said, _) = next_line(BufReader::new(child.stderr.take().unwrap()));
+        let at = &cluster.etcd.endpoints()[0];
+        assert_eq!(said, format!("watching `/t/` --prefix at {at}, from revision {rev}\n"));
+        let (old, out) = next_line(BufReader::new(child.stdout.take().unwrap()));
+        assert!(old.starts_with("earlier                  PUT /t/a") || old.starts_with(r#"{"time":null,"#), "{old}");
+        cluster.put("/t/b", "new");
+        let (new, _) = next_line(out);
+        assert!(!new.contains("earlier") && !new.contains("null") && new.contains("Z"), "{new}");
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        assert_eq!(finish(child).code, Some(0));
+    }
+}
+
+/// What is written once it says so is seen.
+#[test]
+fn a_watch_says_what_it_watches_and_from_where_unless_it_is_to_be_quiet() {
+    let cluster = Cluster::new();
+    let now = cluster.revision();
+    let mut child = cluster.command(&["watch", "-n", "1"]).spawn().unwrap();
+    let (said, _) = next_line(BufReader::new(child.stderr.take().unwrap()));
+    assert!(said.starts_with("watching `/CloudChamber/v0.1/` --prefix at http://"), "{said}");
+    assert!(said.ends_with(&format!(", from revision {}\n", now + 1)), "{said}");
+    cluster.put("/CloudChamber/v0.1/x", "seen");
+    let (shown, _) = next_line(BufReader::new(child.stdout.take().unwrap()));
+    assert!(shown.contains("PUT /CloudChamber/v0.1/x  seen"), "{shown}");
+    assert_eq!(finish(child).code, Some(0));
+    let quiet = cluster.run(&["watch", "-q", "--rev", "1", "-n", "1"]);
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""), "{quiet:?}");
 }
 
 #[test]
