@@ -14,17 +14,19 @@ pub(crate) struct Question<'a> {
     pub(crate) examples: &'a str,
     /// Whether `--yes` answers it.
     pub(crate) yes: bool,
+    /// The flags that answer it where nobody can be asked.
+    pub(crate) flags: &'a str,
 }
 
 /// Returns if the answer is yes.
 pub(crate) fn ask(question: &Question<'_>) -> Result<()> {
-    let Question { what, examples, yes } = question;
+    let Question { what, examples, yes, flags } = question;
     if *yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         let what = format!("refused to delete {what}: there is nobody to ask");
-        return Err(refused(what, "`--yes` does it without asking"));
+        return Err(refused(what, format!("`{flags}` does it without asking")));
     }
     output::say_part(format_args!("{examples}Delete {what}? [y/N] "));
     let mut line = String::new();

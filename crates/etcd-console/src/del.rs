@@ -40,7 +40,12 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let what = format!("{} at {}, cluster {}", keys(shown.count), shown.endpoint, shown.cluster_id);
-    confirm::ask(&Question { what: &what, examples: &shown.examples(), yes: args.yes })?;
+    // For more than one key `--yes` needs the count.
+    let flags = match (shown.count, args.expect_count) {
+        (2.., None) => format!("--yes --expect-count {}", shown.count),
+        _ => "--yes".to_owned(),
+    };
+    confirm::ask(&Question { what: &what, examples: &shown.examples(), yes: args.yes, flags: &flags })?;
     let mut interrupt = Interrupt::listen()?;
     let undo = match args.no_undo {
         true => None,

@@ -55,10 +55,11 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
 async fn count(args: &Get, connection: &Connection, range: &KeyRange) -> Result<ExitCode> {
     let asked = args.rev.unwrap_or(0);
     let counted = connection.all_keys().send(kv::Get::new(range).count_only().revision(asked)).await?;
-    let (count, revision) = (counted.count, if asked > 0 { asked } else { counted.revision });
+    let revision = if asked > 0 { asked } else { counted.revision };
+    let header = Header { cluster_id: connection.cluster_id().unwrap_or_default(), revision };
     match args.format {
-        Format::Text => output::text(&format!("{count}\n"))?,
-        Format::Json => output::json(&serde_json::json!({ "count": count, "header": { "revision": revision } }))?,
+        Format::Text => output::text(&format!("{}\n", counted.count))?,
+        Format::Json => output::json(&serde_json::json!({ "count": counted.count, "header": header }))?,
     }
     Ok(ExitCode::SUCCESS)
 }

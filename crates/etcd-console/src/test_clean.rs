@@ -191,7 +191,7 @@ fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<()> {
     }
     let examples: String = live.iter().map(|run| format!("  {}, {}\n", run.id, keys(run.keys))).collect();
     let what = format!("{} that may be alive, at {}", runs(live.len() as u64), registry.connection().endpoint());
-    confirm::ask(&Question { what: &what, examples: &examples, yes: args.yes })
+    confirm::ask(&Question { what: &what, examples: &examples, yes: args.yes, flags: "--yes" })
 }
 
 fn runs(count: u64) -> String {

@@ -39,15 +39,16 @@ pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = format!("put back {} of {}\n", keys(done.restored), done.total);
-    let mut line = |count: u64, what: &str| {
+    let mut line = |count: u64, one: &str, more: &str| {
         if count > 0 {
-            text.push_str(&format!("  {} {what}\n", keys(count)));
+            text.push_str(&format!("  {} {}\n", keys(count), if count == 1 { one } else { more }));
         }
     };
-    line(done.unchanged, "were there with the same value");
-    line(done.overwritten, "had changed and were overwritten");
-    line(done.without_lease, "had a lease and now have none");
-    line(done.conflicting, "changed since and were left alone (--overwrite takes the old values):");
+    line(done.unchanged, "was there with the same value", "were there with the same value");
+    line(done.overwritten, "had changed and was overwritten", "had changed and were overwritten");
+    line(done.without_lease, "had a lease and now has none", "had a lease and now have none");
+    let left = |were: &str| format!("changed since and {were} left alone (--overwrite takes the old values):");
+    line(done.conflicting, &left("was"), &left("were"));
     for conflict in &done.conflicts {
         text.push_str(&format!("    {}\n", Escaped(&conflict.key)));
     }

@@ -20,7 +20,7 @@ pub struct Guard {
 #[non_exhaustive]
 pub enum Refusal {
     /// Every key there is, or every key that begins with a slash.
-    #[error("it would take all keys")]
+    #[error("it would take everybody's keys")]
     Everything,
     /// The whole product root.
     #[error("it would take the whole product root `{0}`")]

@@ -34,7 +34,9 @@ fn without_being_plainly_told_nothing_goes() {
     let cluster = Cluster::new();
     cluster.put("a", "v");
     cluster.put("b", "v");
-    cluster.run(&["del", "a"]).fails(4, &["nobody to ask", "--yes"]);
+    cluster.run(&["del", "a"]).fails(4, &["nobody to ask", "hint: `--yes` does it"]);
+    cluster.run(&["del", "a", "c"]).fails(4, &["nobody to ask", "hint: `--yes --expect-count 2` does it"]);
+    cluster.run(&["del", "a", "c", "--expect-count", "2"]).fails(4, &["nobody to ask", "hint: `--yes` does it"]);
     cluster.run(&["del", "a", "c", "--yes"]).fails(4, &["2 keys", "--expect-count 2"]);
     cluster.run(&["del", "a", "c", "--yes", "--expect-count", "3"]).fails(4, &["2 keys, not 3"]);
     cluster.run(&["del", "x", "z", "--yes", "--expect-count", "3"]).fails(4, &["0 keys, not 3"]);
@@ -101,6 +103,14 @@ fn undo_leaves_what_came_since() {
     let said = cluster.run(&["undo", &file]).ok();
     assert!(said.contains("put back 1 key") && said.contains("/u/a"), "{said}");
     assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok(), "/u/a\nnew\n/u/b\nold\n");
+    let again = cluster.run(&["undo", &file]).ok();
+    let words =
+        "put back 0 keys of 2\n  1 key was there with the same value\n  1 key changed since and was left alone (";
+    assert!(again.starts_with(words), "{again}");
+    let again = cluster.run(&["undo", &file, "--overwrite"]).ok();
+    assert!(again.contains("  1 key had changed and was overwritten\n"), "{again}");
+    let again = cluster.run(&["undo", &file]).ok();
+    assert_eq!(again, "put back 0 keys of 2\n  2 keys were there with the same value\n");
 }
 
 #[test]

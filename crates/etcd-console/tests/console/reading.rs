@@ -79,6 +79,8 @@ fn json_has_etcdctls_base64() {
     );
     let none = cluster.run(&["get", "b", "--format", "json"]).ok();
     assert!(none.starts_with(r#"{"kvs":[],"count":0,"header":{"cluster_id":"#), "{none}");
+    let count = cluster.run(&["get", "b", "--count-only", "--format", "json"]).ok();
+    assert_eq!(count, none.replace(r#""kvs":[],"#, ""), "the same header, whatever of the answer is asked for");
 }
 
 #[test]
