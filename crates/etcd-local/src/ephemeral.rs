@@ -109,6 +109,7 @@ impl Ephemeral {
         let (dir, owner) = make_dir(temp)?;
         // What a start fails with may be that no file can be opened; deleting opens one a level.
         let _reserve = owner.reserve::<LEVELS>().map_err(cannot("hold files in reserve for", dir.path()))?;
+        let mut janitor = Janitor::start(dir.path()).map_err(cannot("start the janitor of", dir.path()))?;
         let mut data = DataDir::find_or_create(&dir.path().join("data"), dir.path())?;
         let log = dir.path().join("etcd.log");
         let failed = FailedLaunch::reading(&log);
@@ -133,20 +134,14 @@ impl Ephemeral {
                 env: &builder.env,
             };
             let mut launched = launch.spawn(lock).map_err(&failed)?;
-            let pid = launched.child.running.identity.pid;
-            let janitor = Janitor::start(dir.path(), pid)
-                .inspect_err(|_| drop(launched.child.running.kill()))
-                .map_err(cannot("start the janitor of", dir.path()))?;
+            janitor.look_after(launched.child.running.identity.pid);
             match launched.wait_ready(builder.patience) {
                 Ok(ready) => {
                     let binary = binary.path;
                     return Ok(Self { launched, dir, _owner: owner, _janitor: janitor, ports, binary, ready });
                 }
                 // Somebody took the port between our look and etcd's bind.
-                Err(LaunchError::PortTaken { .. }) if attempt < ATTEMPTS => {
-                    janitor.dismiss();
-                    attempt += 1;
-                }
+                Err(LaunchError::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
                 Err(error) => return Err(failed(error).into()),
             }
         }

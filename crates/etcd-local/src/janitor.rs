@@ -14,13 +14,19 @@ pub(crate) struct Janitor {
 
 #[cfg(unix)]
 impl Janitor {
-    /// `$1` is the directory, `$2` the server. The server is ended only while it is the process that it was
-    /// at the beginning: same pid, same start. On Linux the kernel has ended it by then.
+    /// `$1` is the directory. It reads a pid, the server's, or `done`. The server is ended only while it is the process
+    /// that it was when it was named: same pid, same start. On Linux the kernel has ended it by then.
     const SCRIPT: &str = r#"
         trap '' HUP INT TERM
-        started=$(ps -o lstart= -p "$2" 2>/dev/null)
-        read -r dismissed && exit 0
-        if [ -n "$started" ] && [ "$(ps -o lstart= -p "$2" 2>/dev/null)" = "$started" ]; then kill -KILL "$2"; fi
+        started=
+        while read -r word; do
+            [ "$word" = done ] && exit 0
+            server=$word
+            started=$(ps -o lstart= -p "$server" 2>/dev/null)
+        done
+        if [ -n "$started" ] && [ "$(ps -o lstart= -p "$server" 2>/dev/null)" = "$started" ]; then
+            kill -KILL "$server"
+        fi
         tries=0
         while [ "$tries" -lt 50 ]; do
             rm -rf -- "$1/data" 2>/dev/null && rm -rf -- "$1" 2>/dev/null && [ ! -e "$1" ] && exit 0
@@ -28,36 +34,37 @@ impl Janitor {
             sleep 0.1
         done"#;
 
-    pub(crate) fn start(dir: &Path, server: u32) -> io::Result<Self> {
+    pub(crate) fn start(dir: &Path) -> io::Result<Self> {
         use std::process::{Command, Stdio};
 
         let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(Self::SCRIPT).arg("etcd-local-janitor").arg(dir).arg(server.to_string());
+        command.arg("-c").arg(Self::SCRIPT).arg("etcd-local-janitor").arg(dir);
         command.env_clear().env("PATH", "/usr/bin:/bin").current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         crate::os::detach(&mut command);
         Ok(Self { process: command.spawn()? })
     }
 
-    /// Sends it away with nothing to do.
-    pub(crate) fn dismiss(mut self) {
-        self.say_done();
+    /// Names the server that it is to end, in the place of one before.
+    pub(crate) fn look_after(&mut self, server: u32) {
+        self.say(&server.to_string());
     }
 
-    fn say_done(&mut self) {
+    fn say(&mut self, word: &str) {
         use std::io::Write;
 
-        if let Some(mut pipe) = self.process.stdin.take() {
-            let _ = pipe.write_all(b"\n");
+        // If it was killed, nobody hears it, and the next start sweeps.
+        if let Some(pipe) = &mut self.process.stdin {
+            let _ = pipe.write_all(format!("{word}\n").as_bytes());
         }
-        let _ = self.process.wait();
     }
 }
 
 #[cfg(unix)]
 impl Drop for Janitor {
     fn drop(&mut self) {
-        self.say_done();
+        self.say("done");
+        let _ = self.process.wait();
     }
 }
 
@@ -65,9 +72,9 @@ impl Drop for Janitor {
 #[cfg(windows)]
 impl Janitor {
     #[expect(clippy::unnecessary_wraps, reason = "Unix can fail here")]
-    pub(crate) fn start(_: &Path, _: u32) -> io::Result<Self> {
+    pub(crate) fn start(_: &Path) -> io::Result<Self> {
         Ok(Self {})
     }
 
-    pub(crate) fn dismiss(self) {}
+    pub(crate) fn look_after(&mut self, _: u32) {}
 }
