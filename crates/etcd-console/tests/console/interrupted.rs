@@ -133,6 +133,8 @@ fn a_server_that_dies_under_a_watch_is_waited_for_and_said_to_be() {
     }));
     let (line, _out) = shown.join().unwrap();
     assert!(line.contains("PUT /w/a"), "{line}");
+    let (line, said) = next_line(said);
+    assert!(line.starts_with("watching `/w/` --prefix at http://"), "{line}");
     cluster.kill();
     let (line, said) = next_line(said);
     for word in ["cannot watch `/w/` --prefix at http://", "no etcd answers", "waiting for it"] {
