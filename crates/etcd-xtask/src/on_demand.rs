@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
@@ -170,7 +170,8 @@ pub fn manifest(package: &str, cx: &Context) -> Option<PathBuf> {
 /// Beside `here`, where this crate was when it was compiled. A workspace that was moved or copied with its target
 /// folder is not compiled anew, so that what lies at the same place within `workspace` comes first.
 fn beside(here: &Path, workspace: &Path, package: &str) -> Option<PathBuf> {
-    let tails = (1..here.components().count()).map(|skipped| here.components().skip(skipped).collect::<PathBuf>());
+    let names = || here.components().filter(|part| matches!(part, Component::Normal(_)));
+    let tails = (0..names().count()).map(|skipped| names().skip(skipped).collect::<PathBuf>());
     let within = tails.map(|tail| workspace.join(tail)).filter(|dir| dir.join("Cargo.toml").is_file());
     let manifests = within.chain([here.to_owned()]).map(|dir| dir.with_file_name(package).join("Cargo.toml"));
     manifests.into_iter().find(|manifest| manifest.is_file())
