@@ -23,18 +23,21 @@ const GRACE: Duration = Duration::from_secs(5);
 #[cfg(target_os = "linux")]
 const PACE: Duration = Duration::from_millis(20);
 
-/// How often in a row nobody has to be found: a process that just begins its program shows no environment.
+/// How long a process may show no environment: one that is about to begin its program does so, for longer on a busy
+/// machine; one that was given none does so for ever.
 #[cfg(target_os = "linux")]
-const LOOKS: u32 = 3;
+const BEGINNING: Duration = Duration::from_secs(1);
 
 /// Ends all processes of a run, those that they start meanwhile included.
 #[cfg(target_os = "linux")]
 pub(crate) async fn end(run: &str) {
     let began = Instant::now();
-    let (mut told, mut in_vain) = (BTreeSet::new(), 0);
-    while in_vain < LOOKS && began.elapsed() < GRACE * 2 {
-        let left = of_run(run);
-        in_vain = if left.is_empty() { in_vain + 1 } else { 0 };
+    let mut told = BTreeSet::new();
+    while began.elapsed() < GRACE * 2 {
+        let Seen { left, unclear } = look(run);
+        if left.is_empty() && (!unclear || began.elapsed() > BEGINNING) {
+            return;
+        }
         for (pid, process) in left {
             // It may have ended by now.
             let _ = match began.elapsed() > GRACE {
@@ -51,34 +54,50 @@ pub(crate) async fn end(run: &str) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) async fn end(_: &str) {}
 
-/// Processes that have the run's id in their environment and are of our session, by what names them alone. Another
-/// session's is a daemon that outlives whoever started it: a terminal multiplexer, or a compiler's cache. Keepers are
-/// none of them either: a run inside this one has its own, and that has to sweep.
+/// What one look at all processes shows.
 #[cfg(target_os = "linux")]
-fn of_run(run: &str) -> Vec<(Pid, OwnedFd)> {
-    let variable = format!("ETCD_TEST_RUN={run}");
-    let session = session(Path::new("/proc/self"));
-    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = pids.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    pids.filter(|pid| *pid != getpid())
-        .filter_map(|pid| {
-            // Before it is looked at: what is signalled is what was there then.
-            let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-            let dir = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
-            let environment = fs::read(dir.join("environ")).ok()?;
-            let is_of_run = environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes());
-            let is_one = is_of_run && self::session(&dir) == session && !is_keeper(&dir);
-            is_one.then_some((pid, process))
-        })
-        .collect()
+#[derive(Default)]
+struct Seen {
+    /// Those of the run, by what names them alone.
+    left: Vec<(Pid, OwnedFd)>,
+    /// Whether there is one that cannot be told.
+    unclear: bool,
 }
 
-/// From `stat`, behind the name in parentheses: state, parent, group, session. 0 is one of another container's, which
-/// `getsid` of rustix cannot hold.
+/// Looks for processes that have the run's id in their environment and are of our session. Another session's is a daemon
+/// that outlives whoever started it: a terminal multiplexer, or a compiler's cache. Keepers are none of them either: a
+/// run inside this one has its own, and that has to sweep.
 #[cfg(target_os = "linux")]
-fn session(dir: &Path) -> Option<u32> {
+fn look(run: &str) -> Seen {
+    let variable = format!("ETCD_TEST_RUN={run}");
+    let session = living_in(Path::new("/proc/self"));
+    let mut seen = Seen::default();
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    for pid in pids.filter(|pid| *pid != getpid()) {
+        // Before it is looked at: what is signalled is what was there then.
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let dir = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        let Ok(environment) = fs::read(dir.join("environ")) else { continue };
+        if living_in(&dir) != session || is_keeper(&dir) {
+            continue;
+        }
+        seen.unclear |= environment.is_empty();
+        if environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes()) {
+            seen.left.push((pid, process));
+        }
+    }
+    seen
+}
+
+/// The session that a process lives in, from `stat`, behind the name in parentheses: state, parent, group, session. 0 is
+/// one of another container's, which `getsid` of rustix cannot hold. A zombie lives in none.
+#[cfg(target_os = "linux")]
+fn living_in(dir: &Path) -> Option<u32> {
     let stat = fs::read_to_string(dir.join("stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let lives = !matches!(fields.next()?, "Z" | "X");
+    fields.nth(2)?.parse().ok().filter(|_| lives)
 }
 
 /// Only keepers are told where their run's lock is.
