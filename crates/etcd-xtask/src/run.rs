@@ -83,11 +83,12 @@ impl Scene {
         let variables = self.keeper.run().variables.clone();
         // Tests that start a server of their own are to have the same.
         command.envs(self.etcd.iter().map(|etcd| ("ETCDBINPATH", etcd)));
-        let exit = interrupts.run(command.envs(variables), || self.keeper.look_after(cx));
-        if interrupts.any() {
+        let exit = interrupts.run(command.envs(variables), || self.keeper.look_after(cx))?;
+        // A command may have died of what we are only about to hear of.
+        if interrupts.any() || exit == Exit::INTERRUPTED {
             self.keeper.end_the_rest();
         }
-        exit
+        Ok(exit)
     }
 
     /// Ends the run, and says how what ran in it went: its subject, and the verb for being interrupted.
