@@ -16,7 +16,7 @@ const LARGEST: u64 = 64 << 10;
 /// What the name of a lock begins with until it is held.
 const SCRATCH: &str = ".new-";
 /// How often a cleaner may come between the making of a lock and the holding of it.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 100;
 
 /// What a lock file says: the run, and where its record is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
