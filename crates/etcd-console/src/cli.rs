@@ -251,8 +251,8 @@ pub(crate) struct Runs {
 /// Remove what dead test runs left, and nothing outside the test root
 ///
 /// A run is dead when no process of it is left on this machine, or, if it is of another, when it gave no sign of life
-/// for ten times as long as it may be silent, which is watched for. One that --keep left is as good as dead. Keys below the test root that belong to no run go,
-/// too, if this is the workspace's own instance.
+/// for ten times as long as it may be silent, which is watched for. One that --keep left is as good as dead. Keys below
+/// the test root that belong to no run go, too, if this is the workspace's own instance.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask test-clean --dry-run\n  cargo xtask test-clean --run 20261123T113433Z-…."

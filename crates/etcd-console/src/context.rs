@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use etcd_keys::{Connect, Connection, Error, Kind};
-use serde::Deserialize;
+use etcd_sandbox::Instance;
 
 use crate::cli::Global;
 use crate::output::{self, Exit, Failure};
@@ -25,21 +25,6 @@ enum Source {
     Variable(Vec<String>),
     /// The record of the instance with this name.
     Instance(String),
-}
-
-/// What we read of `.etcd/<instance>/instance.json`; the rest of it is not ours to know.
-#[derive(Deserialize)]
-struct Record {
-    endpoints: Vec<String>,
-    pids: Vec<u32>,
-    /// 16 hexadecimal digits; absent until it is known.
-    cluster_id: Option<String>,
-}
-
-impl Record {
-    fn cluster_id(&self) -> Option<u64> {
-        u64::from_str_radix(self.cluster_id.as_deref()?, 16).ok()
-    }
 }
 
 impl Context {
@@ -75,18 +60,18 @@ impl Context {
         }
         let failure = |what, next| Failure { exit: Exit::NotRunning, what, next };
         let up = of_instance("etcd-up", name);
-        let record = read(&self.global.home.join(name).join("instance.json"))?;
-        let Some(record) = record.filter(|record| !record.pids.is_empty()) else {
+        let record = self.global.home.join(name).join("instance.json");
+        let running = Instance::running(&record).with_context(|| format!("cannot read `{}`", record.display()))?;
+        let Some(instance) = running else {
             let next = format!("`{up}` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere");
             return Err(failure(format!("etcd `{name}` is not running"), next).into());
         };
-        let Some(cluster_id) = record.cluster_id() else {
+        if instance.cluster_id.is_none() {
             let what = format!("the record of etcd `{name}` does not say which cluster it is");
             return Err(failure(what, format!("`{up}` waits until that is known")).into());
-        };
-        let connection = self.connect_to(&record.endpoints).await?;
-        // One that does not say denies everything else, too.
-        if connection.cluster_id().is_some_and(|answers| answers != cluster_id) {
+        }
+        let connection = self.connect_to(&instance.endpoints).await?;
+        if !instance.may_be(&connection) {
             let what = format!("etcd `{name}` is not running: another cluster answers at {}", connection.endpoint());
             let next = format!("`{up} --port auto` starts it beside that one; --endpoints names that one");
             return Err(failure(what, next).into());
@@ -98,9 +83,8 @@ impl Context {
     /// there.
     pub(crate) fn is_own_instance(&self, connection: &Connection) -> bool {
         let instances = std::fs::read_dir(&self.global.home).into_iter().flatten().flatten();
-        let records = instances.filter_map(|dir| read(&dir.path().join("instance.json")).ok()?);
-        let ids = records.filter(|record| !record.pids.is_empty()).filter_map(|record| record.cluster_id());
-        connection.cluster_id().is_some_and(|answers| ids.into_iter().any(|id| id == answers))
+        let mut running = instances.filter_map(|dir| Instance::running(&dir.path().join("instance.json")).ok()?);
+        connection.cluster_id().is_some_and(|answers| running.any(|one| one.cluster_id == Some(answers)))
     }
 
     /// Says something that is not the answer.
@@ -165,14 +149,5 @@ fn of_instance(command: &str, name: &str) -> String {
     match name {
         DEFAULT => format!("cargo xtask {command}"),
         name => format!("cargo xtask {command} --instance {}", output::argument(name)),
-    }
-}
-
-fn read(path: &Path) -> Result<Option<Record>> {
-    match std::fs::read(path) {
-        // A damaged record is put right by the next `etcd-up`, and until then there is none.
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
     }
 }

@@ -201,13 +201,12 @@ impl DataDir {
     /// created it does not say that it keeps its data just here.
     fn came_with(&self, owner: &Path, marker: &Marker) -> bool {
         let is_real = |dir: &Path| fs::symlink_metadata(dir).is_ok_and(|metadata| metadata.is_dir());
-        let real = |path: &Path| fs::canonicalize(path).ok();
-        let creator = real(&marker.owner).filter(|creator| real(owner).as_ref() != Some(creator));
+        let creator = Some(&marker.owner).filter(|creator| !file::is_same(creator, owner));
         let creators = creator.and_then(|creator| state::peek(&creator.join(state::FILE)));
         self.path.parent() == Some(owner)
             && is_real(owner)
             && owner.parent().is_some_and(is_real)
-            && creators.is_none_or(|record| real(&record.data_dir) != real(&self.path))
+            && creators.is_none_or(|record| !file::is_same(&record.data_dir, &self.path))
     }
 
     /// Takes the data away, in one step, to a name beside it that [`Trash`] knows; whoever looks afterwards

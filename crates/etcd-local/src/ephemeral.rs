@@ -108,7 +108,7 @@ impl Ephemeral {
         builder.report_exposure();
         let (dir, owner) = make_dir(temp)?;
         // What a start fails with may be that no file can be opened; deleting opens one a level.
-        let _reserve = owner.reserve::<LEVELS>().map_err(cannot("hold files in reserve for", dir.path()))?;
+        let _reserve = owner.reserve(LEVELS).map_err(cannot("hold files in reserve for", dir.path()))?;
         let mut janitor = Janitor::start(dir.path()).map_err(cannot("start the janitor of", dir.path()))?;
         let mut data = DataDir::find_or_create(&dir.path().join("data"), dir.path())?;
         let log = dir.path().join("etcd.log");

@@ -41,8 +41,8 @@ impl Lock {
 
     /// Open files that can be closed when others are needed and the process may open no more. The lock is free once
     /// they are closed, too.
-    pub(crate) fn reserve<const FILES: usize>(&self) -> io::Result<Vec<File>> {
-        (0..FILES).map(|_| self.0.try_clone()).collect()
+    pub(crate) fn reserve(&self, files: usize) -> io::Result<Vec<File>> {
+        (0..files).map(|_| self.0.try_clone()).collect()
     }
 
     /// The open file, for a child to inherit: it then holds the lock, and so do we until we close ours.

@@ -105,6 +105,7 @@ mod farewell;
 pub mod fuzzing;
 mod history;
 mod host;
+mod instance;
 mod judge;
 mod lock;
 mod name;
@@ -130,6 +131,7 @@ pub use etcd_sandbox_macros::test;
 
 pub use crate::error::Error;
 pub use crate::expect::Difference;
+pub use crate::instance::Instance;
 pub use crate::judge::{Death, Life, Standing};
 pub use crate::plan::Plan;
 #[cfg(feature = "private")]

@@ -15,6 +15,7 @@ use crate::clean;
 use crate::error::Error;
 use crate::farewell;
 use crate::host::Host;
+use crate::instance::Instance;
 use crate::lock::{Joined, Shared};
 use crate::plan::Plan;
 use crate::record::{Found, State};
@@ -70,11 +71,14 @@ pub(crate) fn runtime() -> Result<&'static Handle, Error> {
 
 async fn open() -> Result<Home, Error> {
     let workspace = Workspace::of_process();
-    let Place { endpoints, record } = workspace.place()?;
-    let connection = connect(&endpoints).await?;
-    if let Some((path, cluster_id)) = record {
-        check_cluster(&connection, path, cluster_id)?;
-    }
+    let (connection, endpoints) = match workspace.place()? {
+        Place::Instance(record, instance) => {
+            let connection = connect(&instance.endpoints).await?;
+            check_cluster(&connection, &instance, record)?;
+            (connection, instance.endpoints)
+        }
+        Place::Anyone(endpoints) => (connect(&endpoints).await?, endpoints),
+    };
     match (variable("ETCD_TEST_RUN"), variable("ETCD_TEST_PREFIX")) {
         (Some(run), Some(prefix)) => join(connection, endpoints, &run, prefix).await,
         (None, None) => begin(connection, endpoints, &workspace).await,
@@ -84,9 +88,8 @@ async fn open() -> Result<Home, Error> {
 }
 
 /// By now another server may have the port that a record names.
-fn check_cluster(connection: &Connection, path: PathBuf, cluster_id: u64) -> Result<(), Error> {
-    // One that does not say denies everything else, too.
-    if connection.cluster_id().is_none_or(|answers| answers == cluster_id) {
+fn check_cluster(connection: &Connection, instance: &Instance, path: PathBuf) -> Result<(), Error> {
+    if instance.may_be(connection) {
         return Ok(());
     }
     let why = format!(

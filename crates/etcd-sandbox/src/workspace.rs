@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::instance::Instance;
 use crate::roots::Roots;
 
-/// Where etcd is when nobody says anything: its own default.
+/// Where etcd listens when nobody says anything: its own default.
 const DEFAULT_PORT: u16 = 2379;
 
 /// The workspace that this process belongs to, or none.
@@ -77,21 +78,13 @@ impl TryFrom<Spelling> for Port {
     }
 }
 
-/// What we read of `.etcd/<instance>/instance.json`.
-#[derive(Deserialize)]
-struct Instance {
-    endpoints: Vec<String>,
-    pids: Vec<u32>,
-    /// 16 hexadecimal digits; absent until it is known.
-    cluster_id: Option<String>,
-}
-
 /// Where etcd is.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) endpoints: Vec<String>,
-    /// The record that says so, and the id of the cluster that it means; `None`: whoever is there is meant.
-    pub(crate) record: Option<(PathBuf, u64)>,
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// This instance, whose record is here, and nobody else.
+    Instance(PathBuf, Instance),
+    /// Whoever answers at these endpoints.
+    Anyone(Vec<String>),
 }
 
 impl Workspace {
@@ -145,29 +138,27 @@ impl Workspace {
     /// cannot be read, or leaves the port to the instance.
     pub(crate) fn place(&self) -> Result<Place, Error> {
         if let Some(urls) = variable("ETCD_ENDPOINTS") {
-            return Ok(Place { endpoints: urls.split(',').map(|url| url.trim().to_owned()).collect(), record: None });
+            return Ok(Place::Anyone(urls.split(',').map(|url| url.trim().to_owned()).collect()));
         }
         let found = self.dir.as_ref().and_then(|dir| {
             let path = dir.join(".etcd/default/instance.json");
-            let instance = serde_json::from_slice::<Instance>(&fs::read(&path).ok()?).ok()?;
-            (!instance.pids.is_empty()).then_some((path, instance))
+            let instance = Instance::running(&path).ok()??;
+            Some((path, instance))
         });
-        let Some((path, Instance { endpoints, cluster_id, .. })) = found else {
-            return self.configured();
-        };
-        match cluster_id.and_then(|id| u64::from_str_radix(&id, 16).ok()) {
-            Some(cluster_id) => Ok(Place { endpoints, record: Some((path, cluster_id)) }),
-            None => {
+        match found {
+            Some((path, instance)) if instance.cluster_id.is_some() => Ok(Place::Instance(path, instance)),
+            Some((path, _)) => {
                 let why = "it does not say which cluster it is; `cargo xtask etcd-up` waits until that is known";
                 Err(Error::Record { path, why: why.to_owned() })
             }
+            None => self.configured().map(Place::Anyone),
         }
     }
 
     /// Where an etcd would be that nobody wrote down: one that was not started by `cargo xtask etcd-up`.
-    fn configured(&self) -> Result<Place, Error> {
+    fn configured(&self) -> Result<Vec<String>, Error> {
         match self.places()?.port.unwrap_or(Port::Fixed(DEFAULT_PORT)) {
-            Port::Fixed(port) => Ok(Place { endpoints: vec![format!("http://127.0.0.1:{port}")], record: None }),
+            Port::Fixed(port) => Ok(vec![format!("http://127.0.0.1:{port}")]),
             Port::Auto => Err(Error::NotRunning),
         }
     }
@@ -231,7 +222,7 @@ mod tests {
     fn without_an_instance_the_manifest_says_where() {
         let configured = |line: &str| {
             let (_dir, workspace) = workspace(&format!("[workspace]\n[workspace.metadata.etcd]\n{line}"));
-            workspace.configured().map(|place| place.endpoints.join(","))
+            workspace.configured().map(|endpoints| endpoints.join(","))
         };
         for (line, endpoint) in [("", 2379), ("port = 22379", 22379), ("port = '22379'", 22379)] {
             assert_eq!(configured(line).unwrap(), format!("http://127.0.0.1:{endpoint}"), "{line}");
@@ -241,7 +232,7 @@ mod tests {
             let why = configured(line).unwrap_err().to_string();
             assert!(why.contains("Cargo.toml") && why.contains("neither a port"), "{line}: {why}");
         }
-        assert_eq!(Workspace::default().configured().unwrap().endpoints, ["http://127.0.0.1:2379"]);
+        assert_eq!(Workspace::default().configured().unwrap(), ["http://127.0.0.1:2379"]);
     }
 
     #[test]
@@ -254,23 +245,22 @@ mod tests {
         if variable("ETCD_ENDPOINTS").is_some() {
             return;
         }
-        let record = Some((home.join("instance.json"), 0xab));
-        for (text, endpoint, record) in [
+        let path = home.join("instance.json");
+        let instance = Instance { endpoints: vec!["http://127.0.0.1:7".to_owned()], cluster_id: Some(0xab) };
+        let anyone = || Place::Anyone(vec!["http://127.0.0.1:2379".to_owned()]);
+        for (text, place) in [
             (
                 r#"{"endpoints":["http://127.0.0.1:7"],"pids":[1],"cluster_id":"00000000000000ab"}"#,
-                "http://127.0.0.1:7",
-                record,
+                Place::Instance(path.clone(), instance),
             ),
-            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[]}"#, "http://127.0.0.1:2379", None),
-            ("damaged", "http://127.0.0.1:2379", None),
+            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[]}"#, anyone()),
+            ("damaged", anyone()),
         ] {
-            fs::write(home.join("instance.json"), text).unwrap();
-            let place = workspace.place().unwrap();
-            assert_eq!((place.endpoints, place.record), (vec![endpoint.to_owned()], record));
+            fs::write(&path, text).unwrap();
+            assert_eq!(workspace.place().unwrap(), place);
         }
         for id in ["", r#","cluster_id":null"#, r#","cluster_id":"""#, r#","cluster_id":"x""#] {
-            fs::write(home.join("instance.json"), format!(r#"{{"endpoints":["http://127.0.0.1:7"],"pids":[1]{id}}}"#))
-                .unwrap();
+            fs::write(&path, format!(r#"{{"endpoints":["http://127.0.0.1:7"],"pids":[1]{id}}}"#)).unwrap();
             let why = workspace.place().unwrap_err().to_string();
             assert!(why.contains("instance.json") && why.contains("which cluster"), "{id}: {why}");
         }

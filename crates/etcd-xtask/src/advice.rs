@@ -242,12 +242,14 @@ fn start(error: &StartError, which: &Which) -> Option<Advice> {
 }
 
 fn binary(error: &(dyn Error + 'static)) -> Option<Advice> {
-    let exit = match (error.downcast_ref::<FindError>(), error.downcast_ref::<InstallError>()) {
-        // What was named is no program: a wrong setting.
-        (Some(FindError::Given { .. }), _) | (_, Some(InstallError::NoSuchFile { .. })) => Exit::USAGE,
-        (_, Some(InstallError::NotAVersion { .. })) => Exit::USAGE,
-        (Some(_), _) | (_, Some(_)) => Exit::FAILURE,
-        (None, None) => return None,
+    // What was named is no program, or no version: a wrong setting.
+    let exit = match error.downcast_ref::<FindError>() {
+        Some(FindError::Given { .. }) => Exit::USAGE,
+        Some(_) => Exit::FAILURE,
+        None => match error.downcast_ref::<InstallError>()? {
+            InstallError::NoSuchFile { .. } | InstallError::NotAVersion { .. } => Exit::USAGE,
+            _ => Exit::FAILURE,
+        },
     };
     let hint =
         "`cargo xtask etcd-install --list` shows what is there and what could be; ETCDBINPATH names one of your own";

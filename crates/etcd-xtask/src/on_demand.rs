@@ -30,7 +30,7 @@ enum Profile {
 
 impl Profile {
     /// In words: a program may be built in both.
-    fn manner(self) -> &'static str {
+    fn words(self) -> &'static str {
         match self {
             Self::Console => "optimised, for large numbers of keys",
             Self::Dev => "as tests are built, for what test runs need of it",
@@ -123,7 +123,7 @@ impl<'a> Checkout<'a> {
         }
         let began = SystemTime::now();
         if self.built().is_none() {
-            announce(self.package, self.profile.manner(), cx);
+            announce(self.package, self.profile.words(), cx);
         }
         let mut cargo = cargo(manner, cx);
         cargo.args(["build", "--message-format=json-render-diagnostics"]);
@@ -173,8 +173,8 @@ fn beside(here: &Path, workspace: &Path, package: &str) -> Option<PathBuf> {
     let names = || here.components().filter(|part| matches!(part, Component::Normal(_)));
     let tails = (0..names().count()).map(|skipped| names().skip(skipped).collect::<PathBuf>());
     let within = tails.map(|tail| workspace.join(tail)).filter(|dir| dir.join("Cargo.toml").is_file());
-    let manifests = within.chain([here.to_owned()]).map(|dir| dir.with_file_name(package).join("Cargo.toml"));
-    manifests.into_iter().find(|manifest| manifest.is_file())
+    let mut manifests = within.chain([here.to_owned()]).map(|dir| dir.with_file_name(package).join("Cargo.toml"));
+    manifests.find(|manifest| manifest.is_file())
 }
 
 fn announce(package: &str, manner: &str, cx: &Context) {

@@ -37,13 +37,11 @@ fn tests(scene: &mut Scene, runner: Chosen, args: &Test, interrupts: &Interrupts
     let mut exit = Exit::SUCCESS;
     for mut step in runner.steps(Phase::Run, &args.args) {
         let status = scene.act(in_workspace(&mut step, args, cx), interrupts, cx)?;
-        // A step may have died of what we are only about to hear of.
-        let interrupted = interrupts.any() || status == Exit::INTERRUPTED;
-        if exit == Exit::SUCCESS || interrupted {
-            exit = status;
+        if status == Exit::INTERRUPTED {
+            return Ok(status);
         }
-        if interrupted {
-            break;
+        if exit == Exit::SUCCESS {
+            exit = status;
         }
     }
     Ok(exit)

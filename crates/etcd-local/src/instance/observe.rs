@@ -3,14 +3,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use semver::Version;
 
 use super::{Instance, State, Status};
 use crate::data::DataDir;
-use crate::file::{PathError, cannot};
+use crate::file::{PathError, cannot, is_same};
 use crate::lock::{self, Lock};
 use crate::process::{Identity, Running};
 use crate::readiness::{self, Probe};
@@ -233,8 +233,7 @@ impl Instance {
     /// The record of a stopped server. One that has its log elsewhere came with a workspace that was moved or copied: what
     /// it says of places is not true of this one.
     fn at_rest(&self, record: Record) -> Record {
-        let real = |path: &Path| path.canonicalize().ok();
-        match record.log == self.log() || record.log.parent().and_then(real) == real(&self.dir) {
+        match record.log.parent().is_some_and(|dir| is_same(dir, &self.dir)) {
             true => record,
             false => Record { data_dir: self.data_dir(), log: self.log(), ..record },
         }
