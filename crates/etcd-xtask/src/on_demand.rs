@@ -32,7 +32,7 @@ impl Profile {
     /// In words: a program may be built in both.
     fn words(self) -> &'static str {
         match self {
-            Self::Console => "optimised, for large numbers of keys",
+            Self::Console => "optimised for large numbers of keys",
             Self::Dev => "as tests are built, for what test runs need of it",
         }
     }

@@ -55,7 +55,7 @@ fn a_program_is_where_cargo_says() {
 fn each_of_two_builds_is_told_once_and_says_what_it_is_for() {
     let play = with_cargo(BUILDS).with("MANIFEST", MANIFEST);
     for (args, words) in
-        [(["runs", "-q"], ""), (["get", "k"], "optimised, for large numbers of keys"), (["get", "k"], "")]
+        [(["runs", "-q"], ""), (["get", "k"], "optimised for large numbers of keys"), (["get", "k"], "")]
     {
         let said = play.xtask(&args).ok().stderr;
         assert_eq!(said.lines().collect::<Vec<_>>().len(), usize::from(!words.is_empty()), "{said}");
