@@ -83,9 +83,10 @@ pub(crate) enum Format {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Keys {
     /// The key, or the first of a range
+    #[arg(allow_negative_numbers = true)]
     pub(crate) key: String,
     /// The end of the range, which is not in it
-    #[arg(conflicts_with_all = ["prefix", "from_key"])]
+    #[arg(allow_negative_numbers = true, conflicts_with_all = ["prefix", "from_key"])]
     pub(crate) range_end: Option<String>,
     /// Every key that begins with KEY
     #[arg(long)]
@@ -130,16 +131,19 @@ pub(crate) struct Get {
 }
 
 /// Write one key
+///
+/// A negative number is a value like any other. What else begins with a dash is an option, unless `--` comes before it.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask put /CloudChamber/v0.1/Test/greeting hello\n  cargo xtask put key - < file\n  \
-                  cargo xtask put copy \"$(cargo xtask get key --print-value-only)\""
+                  cargo xtask put copy \"$(cargo xtask get key --print-value-only)\"\n  cargo xtask put key -- --value"
 )]
 pub(crate) struct Put {
     /// The key
+    #[arg(allow_negative_numbers = true)]
     pub(crate) key: String,
     /// The value, as it is; `-` reads all of stdin, a newline at its end included
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     pub(crate) value: String,
     /// How to answer on stdout
     #[arg(long, value_enum, default_value_t)]
@@ -207,9 +211,10 @@ pub(crate) struct Undo {
 )]
 pub(crate) struct Watch {
     /// The key, or the first of a range
+    #[arg(allow_negative_numbers = true)]
     pub(crate) key: Option<String>,
     /// The end of the range, which is not in it
-    #[arg(conflicts_with = "prefix")]
+    #[arg(allow_negative_numbers = true, conflicts_with = "prefix")]
     pub(crate) range_end: Option<String>,
     /// Every key that begins with KEY
     #[arg(long, requires = "key")]
@@ -343,6 +348,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    /// A mistyped option that becomes a key or a value is written, or deletes.
+    #[test]
+    fn no_argument_takes_an_option_for_its_value() {
+        for command in super::Cli::command().get_subcommands() {
+            let swallows = |arg: &&clap::Arg| arg.is_allow_hyphen_values_set();
+            assert!(command.get_arguments().find(swallows).is_none(), "`{}`", command.get_name());
+        }
     }
 
     #[test]

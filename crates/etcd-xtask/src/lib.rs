@@ -63,6 +63,7 @@ mod run;
 mod server;
 mod test;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -88,7 +89,25 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn parse<C: Parser>() -> C {
     protoc::stand_in();
-    C::try_parse().unwrap_or_else(|error| with_tip(error, &C::command()).exit())
+    let known = C::command();
+    let args = with_dashes_to_hand_over(std::env::args_os().collect(), &known);
+    C::try_parse_from(args).unwrap_or_else(|error| with_tip(error, &known).exit())
+}
+
+/// Doubles a `--` that comes first after a command whose options another program reads: clap takes one away, and
+/// that program needs one to tell a key like `--prefix` from an option.
+fn with_dashes_to_hand_over(mut args: Vec<OsString>, known: &clap::Command) -> Vec<OsString> {
+    let is_option = |arg: &OsString| arg.as_encoded_bytes().starts_with(b"-");
+    let Some(at) = args.iter().skip(1).position(|arg| !is_option(arg)).map(|at| at + 1) else { return args };
+    let hands_over = |name: &OsString| known.find_subcommand(name).is_some_and(clap::Command::is_disable_help_flag_set);
+    let first = args.iter().enumerate().skip(at + 1).find(|(_, arg)| *arg != "-q" && *arg != "--quiet");
+    if let Some((first, arg)) = first
+        && arg == "--"
+        && args.get(at).is_some_and(hands_over)
+    {
+        args.insert(first, "--".into());
+    }
+    args
 }
 
 /// `up` for `etcd-up`: clap does not see that they are alike. No alias, which might be a command of the workspace's own.

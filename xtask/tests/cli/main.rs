@@ -14,6 +14,7 @@ mod adopter;
 mod bad_input;
 mod bad_luck;
 mod doors;
+mod handing_over;
 mod house;
 mod keys;
 mod lifecycle;

@@ -8,6 +8,7 @@
     reason = "a test that meets the unexpected should fail on the spot"
 )]
 
+mod arguments;
 mod bad_luck;
 mod cleaning;
 mod cluster;
