@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcd_workspace::home;
+
 use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
 use crate::ephemeral::{Ephemeral, EphemeralError};
-use crate::instance::{Instance, NameError, check_name, home};
+use crate::instance::{Instance, NameError, check_name};
 use crate::reporter::{Event, Reporter, Silent};
 use crate::settings::{Port, Settings, SettingsError, member_name};
 

@@ -5,12 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use etcd_workspace::{ClusterId, RECORD};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::ClusterId;
 use crate::file::{self, PathError, cannot};
-use crate::{lock, os, random, state};
+use crate::{cluster, lock, os, random, state};
 
 /// The file in a data directory that says it is ours. etcd ignores it, with one warning in its log.
 pub(crate) const MARKER: &str = ".etcd-local.json";
@@ -165,7 +165,7 @@ impl DataDir {
         }
         let before = marker.clone();
         if !bootstrapped {
-            marker.cluster_id = Some(ClusterId::of_single_member(peer_url, &marker.cluster_token));
+            marker.cluster_id = Some(cluster::of_single_member(peer_url, &marker.cluster_token));
         }
         if marker.newest_version.as_ref().is_none_or(|newest| newest < binary) {
             marker.newest_version = Some(binary.clone());
@@ -202,7 +202,7 @@ impl DataDir {
     fn came_with(&self, owner: &Path, marker: &Marker) -> bool {
         let is_real = |dir: &Path| fs::symlink_metadata(dir).is_ok_and(|metadata| metadata.is_dir());
         let creator = Some(&marker.owner).filter(|creator| !file::is_same(creator, owner));
-        let creators = creator.and_then(|creator| state::peek(&creator.join(state::FILE)));
+        let creators = creator.and_then(|creator| state::peek(&creator.join(RECORD)));
         self.path.parent() == Some(owner)
             && is_real(owner)
             && owner.parent().is_some_and(is_real)

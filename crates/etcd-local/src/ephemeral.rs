@@ -7,11 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use etcd_workspace::ClusterId;
 use semver::Version;
 
 use crate::binary::FindError;
 use crate::builder::Builder;
-use crate::cluster::ClusterId;
 use crate::data::{DataDir, DataError};
 use crate::file::{PathError, cannot};
 use crate::janitor::Janitor;

@@ -2,17 +2,12 @@
 
 use std::path::Path;
 
+use crate::binary;
 use crate::settings::Settings;
-use crate::{binary, state};
 
 /// Reads a release archive into a directory; tells whether it was taken.
 pub fn archive(is_zip: bool, archive: &[u8], into: &Path) -> bool {
     binary::fuzz_archive(is_zip, archive, into)
-}
-
-/// The record that `instance.json` is, if it is one.
-pub fn record(text: &[u8]) -> Option<crate::Record> {
-    state::fuzz(text)
 }
 
 /// What the manifest of a workspace says, if it can be understood.

@@ -7,6 +7,7 @@ mod stop;
 
 use std::path::{Path, PathBuf};
 
+use etcd_workspace::{ClusterId, RECORD, home};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -15,17 +16,10 @@ pub use self::start::{Foreground, StartError, Up};
 pub use self::stop::{Down, Reset, ResetError, StopError};
 
 use crate::builder::Builder;
-use crate::cluster::ClusterId;
 use crate::file::{PathError, cannot};
-use crate::{os, state};
+use crate::os;
 
-/// The directory of a workspace in which its instances live.
-#[must_use]
-pub fn home(workspace: &Path) -> PathBuf {
-    workspace.join(".etcd")
-}
-
-/// Creates that directory, if it is not there: for this user only, and for git not to see.
+/// Creates the directory of a workspace in which its instances live, if it is not there: for this user only, and for git not to see.
 ///
 /// # Errors
 /// If the system refuses.
@@ -95,7 +89,7 @@ impl Instance {
     /// The record that others find the server by; see [`Record`](crate::Record).
     #[must_use]
     pub fn record_path(&self) -> PathBuf {
-        self.dir.join(state::FILE)
+        self.dir.join(RECORD)
     }
 
     /// Admits one change at a time.
@@ -105,7 +99,7 @@ impl Instance {
 
     /// Held by the server itself, as long as it lives.
     fn member_lock(&self) -> PathBuf {
-        self.dir.join("member.lock")
+        etcd_workspace::member_lock(&self.dir)
     }
 
     /// Whether a command has ever been about to start it: then it has what leads to its server.

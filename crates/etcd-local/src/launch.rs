@@ -11,10 +11,10 @@ use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use etcd_workspace::ClusterId;
 use semver::Version;
 
 use crate::binary::Binary;
-use crate::cluster::ClusterId;
 use crate::data::DataDir;
 use crate::env::Env;
 use crate::lock::Lock;

@@ -54,8 +54,9 @@ mod settings;
 mod state;
 mod wait;
 
+pub use etcd_workspace::{ClusterId, Identity, Record, SCHEMA, home};
+
 pub use crate::builder::Builder;
-pub use crate::cluster::ClusterId;
 #[doc(hidden)] // for etcd-xtask
 pub use crate::command::{all_on_path, first_line};
 pub use crate::data::DataError;
@@ -64,18 +65,16 @@ pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch};
 pub use crate::file::{PathError, replace};
 pub use crate::instance::{
     Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status, StopError, Up,
-    create_home, home,
+    create_home,
 };
 pub use crate::launch::{Holder, LaunchError, PortKind};
 pub use crate::lock::LockError;
 pub use crate::log::Tail;
-pub use crate::process::Identity;
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
 pub use crate::settings::{
     DEFAULT_INSTANCE, DEFAULT_PEER_PORT, DEFAULT_PORT, DEFAULT_VERSION, Port, Settings, SettingsError,
 };
-pub use crate::state::{Record, SCHEMA};
 
 /// Bytes that this user may still write to the file system of `path`.
 ///

@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::os::{self, Access};
+pub(crate) use etcd_workspace::is_held;
+use etcd_workspace::open_exclusive;
+
 use crate::wait::{Deadline, until};
 
 /// A lock that this process holds; dropped, it is free.
@@ -16,7 +18,7 @@ pub(crate) struct Lock(File);
 impl Lock {
     /// `None`: somebody else holds it.
     pub(crate) fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
-        Ok(os::open_exclusive(path, Access::Create)?.map(Self))
+        Ok(open_exclusive(path)?.map(Self))
     }
 
     /// Waits for whoever holds it; `on_wait` is called once if there is somebody.
@@ -48,15 +50,6 @@ impl Lock {
     /// The open file, for a child to inherit: it then holds the lock, and so do we until we close ours.
     pub(crate) fn into_file(self) -> File {
         self.0
-    }
-}
-
-/// Whether somebody has `path` open the way etcd and we do. A missing file is nobody's.
-pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
-    match os::open_exclusive(path, Access::Existing) {
-        Ok(lock) => Ok(lock.is_none()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -58,21 +58,6 @@ pub(crate) fn tie_to_owner(command: &mut Command) {
     system::tie_to_owner(command);
 }
 
-/// Opens `path` so that nobody else can do the same until every copy of the handle is closed, inherited
-/// ones included. `None`: somebody else has it.
-pub(crate) fn open_exclusive(path: &Path, access: Access) -> io::Result<Option<File>> {
-    system::open_exclusive(path, access)
-}
-
-/// How [`open_exclusive`] opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Create the file if it is missing.
-    Create,
-    /// Only look at a file that must exist.
-    Existing,
-}
-
 /// The processes whose standard input is this file; `None` where the system does not tell.
 pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
     system::holders(path)

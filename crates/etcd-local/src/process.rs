@@ -3,29 +3,15 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use etcd_workspace::Identity;
 
 use crate::env::Env;
 use crate::os;
-
-/// What tells one process from every other that had or will have its pid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// The process id.
-    pub pid: u32,
-    /// When it began, in the system's own unit: clock ticks after boot on Linux, microseconds after the
-    /// epoch on macOS, 100 ns after 1601 on Windows.
-    pub started: u64,
-    /// The boot during which it began; empty where `started` is absolute.
-    pub boot: String,
-    /// The program it runs.
-    pub exe: PathBuf,
-}
 
 /// A live process, held so that its pid stays its own.
 #[derive(Debug)]

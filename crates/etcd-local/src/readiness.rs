@@ -9,9 +9,8 @@ use std::io::Read;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use etcd_workspace::ClusterId;
 use serde::Deserialize;
-
-use crate::cluster::ClusterId;
 
 /// Seconds that an answer may take; minreq counts in whole ones.
 const PATIENCE: u64 = 2;

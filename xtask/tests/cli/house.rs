@@ -38,7 +38,7 @@ fn rules(package: &str, strangers: &[&str]) {
 
 #[test]
 fn xtask_and_the_engine_are_light() {
-    for package in ["xtask", "etcd-local", "etcd-xtask"] {
+    for package in ["xtask", "etcd-local", "etcd-workspace", "etcd-xtask"] {
         rules(package, &["tokio", "tonic", "prost", "prost-build", "hyper", "etcd-client", "openssl-sys", "rustls"]);
     }
 }
@@ -46,6 +46,11 @@ fn xtask_and_the_engine_are_light() {
 #[test]
 fn the_engine_knows_nothing_of_the_command_line_or_of_us() {
     rules("etcd-local", &["clap", "anyhow", "indicatif", "xtask", "etcd-keys", "etcd-sandbox", "etcd-console"]);
+}
+
+#[test]
+fn what_a_workspace_says_is_read_without_an_engine() {
+    rules("etcd-workspace", &["clap", "anyhow", "etcd-local", "etcd-keys", "etcd-sandbox", "which", "minreq"]);
 }
 
 #[test]

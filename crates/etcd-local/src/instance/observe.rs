@@ -6,17 +6,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use etcd_workspace::{Identity, Record, SCHEMA};
 use semver::Version;
 
 use super::{Instance, State, Status};
 use crate::data::DataDir;
 use crate::file::{PathError, cannot, is_same};
 use crate::lock::{self, Lock};
-use crate::process::{Identity, Running};
+use crate::process::Running;
 use crate::readiness::{self, Probe};
 use crate::reporter::Event;
 use crate::settings::Port;
-use crate::state::{self, Record};
+use crate::state;
 use crate::wait::{Deadline, until};
 use crate::{binary, os};
 
@@ -248,7 +249,7 @@ impl Instance {
         let cluster_id = DataDir::find(&data_dir).ok().flatten().and_then(|data| data.marker?.cluster_id);
         let version = readiness::server_version(&endpoint).ok().and_then(|version| Version::parse(&version).ok());
         Some(Record {
-            schema: state::SCHEMA,
+            schema: SCHEMA,
             instance: self.name.clone(),
             version: version.or_else(|| binary::version_of(&identity.exe, &self.builder.env).ok())?,
             endpoints: vec![endpoint],
@@ -331,7 +332,7 @@ mod tests {
             Builder::with_settings(Env::empty(dir.path()), dir.path(), settings).instance("default").unwrap();
         let pid = |record: Option<&Record>| instance.listener(record).map(|running| running.identity.pid);
         let record = |cluster_id: Option<u64>| Record {
-            schema: state::SCHEMA,
+            schema: SCHEMA,
             instance: "default".to_owned(),
             endpoints: vec![format!("http://{addr}")],
             peer_url: format!("http://{addr}"),

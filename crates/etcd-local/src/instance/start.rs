@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use etcd_workspace::{Record, SCHEMA};
+
 use super::observe::{ObserveError, Presence, Server, probe};
 use super::{Instance, State, Status};
 use crate::binary::{Binary, FindError, Wanted};
@@ -15,7 +17,7 @@ use crate::process::{Lifetime, Running};
 use crate::readiness::Probe;
 use crate::reporter::Event;
 use crate::settings::Port;
-use crate::state::{self, Record};
+use crate::state;
 use crate::wait::{Deadline, until};
 use crate::{instance, log, os};
 
@@ -284,7 +286,7 @@ impl Instance {
     ) -> Result<Foreground, StartError> {
         let member = self.builder.member();
         let mut record = Record {
-            schema: state::SCHEMA,
+            schema: SCHEMA,
             instance: self.name.clone(),
             endpoints: vec![ports.client_url()],
             peer_url: ports.peer_url(),

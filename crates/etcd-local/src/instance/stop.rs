@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use etcd_workspace::Record;
+
 use super::Instance;
 use super::observe::{ObserveError, Presence, Server};
 use super::start::{OPERATION_PATIENCE, StartError, Up};
@@ -11,7 +13,6 @@ use crate::data::{DataDir, DataError, Trash};
 use crate::lock::{Lock, LockError};
 use crate::process::Lifetime;
 use crate::settings::Port;
-use crate::state::Record;
 
 /// How long etcd may take to end by itself. It takes 4 ms when idle; with a watch open it would wait for its client, five
 /// seconds and more. What it acknowledged is on disk, whichever way it ends.

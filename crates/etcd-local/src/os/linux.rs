@@ -14,11 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-pub(crate) use super::unix::{
-    Server, Tie, create_private_dir, free_space, host_name, is_ours, open_exclusive, spawn_server, sync_dir,
-};
-use crate::process::Identity;
+pub(crate) use super::unix::{Server, Tie, create_private_dir, free_space, host_name, is_ours, spawn_server, sync_dir};
 use crate::wait::Deadline;
+use etcd_workspace::Identity;
 
 #[derive(Debug)]
 pub(crate) struct Process {

@@ -1,13 +1,12 @@
 //! What Linux and macOS share.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::Access;
 use crate::process::Lifetime;
 
 /// Ends a child with its owner; on Unix the child itself was told, or a janitor was.
@@ -42,22 +41,6 @@ pub(crate) fn detach(command: &mut Command) {
     // error is made of a number, without allocating.
     unsafe {
         command.pre_exec(|| rustix::process::setsid().map(|_| ()).map_err(io::Error::from));
-    }
-}
-
-/// A lock of `flock(2)`'s kind belongs to the open file, not to a process or a descriptor: a child that
-/// inherits it holds it as long as it lives. Never unlock explicitly: that would take it from the child.
-pub(crate) fn open_exclusive(path: &Path, access: Access) -> io::Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    if access == Access::Create {
-        options.write(true).create(true).truncate(false);
-    }
-    let file = options.open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

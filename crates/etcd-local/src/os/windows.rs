@@ -6,19 +6,18 @@ mod job;
 #[path = "windows/server.rs"]
 mod server;
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{DirBuilder, Metadata};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
-use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_PARAMETER, ERROR_SHARING_VIOLATION, FILETIME,
-    NO_ERROR, WAIT_OBJECT_0, WAIT_TIMEOUT,
+    ERROR_ACCESS_DENIED, ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_PARAMETER, FILETIME, NO_ERROR, WAIT_OBJECT_0,
+    WAIT_TIMEOUT,
 };
 use windows_sys::Win32::NetworkManagement::IpHelper::{
     GetExtendedTcpTable, MIB_TCP6ROW_OWNER_PID, MIB_TCPROW_OWNER_PID, TCP_TABLE_OWNER_PID_LISTENER,
@@ -30,10 +29,10 @@ use windows_sys::Win32::System::Threading::{
     QueryFullProcessImageNameW, TerminateProcess, WaitForSingleObject,
 };
 
+use etcd_workspace::Identity;
+
 pub(crate) use self::job::Tie;
 pub(crate) use self::server::{Server, spawn_server};
-use super::Access;
-use crate::process::Identity;
 
 /// An open handle keeps the pid from being given to another process.
 #[derive(Debug)]
@@ -139,21 +138,6 @@ pub(crate) fn host_name() -> Option<String> {
 
 /// A job does this: see [`Tie`], and [`spawn_server`].
 pub(crate) fn tie_to_owner(_: &mut Command) {}
-
-/// Sharing nothing is Windows' lock that children inherit: it lasts until the last copy of the handle is
-/// closed. (Locked ranges belong to one process only.)
-pub(crate) fn open_exclusive(path: &Path, access: Access) -> io::Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    options.read(true).share_mode(0);
-    if access == Access::Create {
-        options.write(true).create(true).truncate(false);
-    }
-    match options.open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if raw(&error) == Some(ERROR_SHARING_VIOLATION) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
 
 /// Windows does not tell who has a file open; the recorded identity and the listener do.
 pub(crate) fn holders(_: &Path) -> Option<Vec<u32>> {

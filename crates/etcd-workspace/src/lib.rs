@@ -1,0 +1,24 @@
+//! What a workspace says of its own etcd: the record of an instance, and whether its server runs. Read here, in one
+//! way, by those who start servers and by those who only want to reach one. Starts nothing, prints nothing, and
+//! writes nothing but an empty lock file.
+//!
+//! ```no_run
+//! use etcd_workspace::{Liveness, home, liveness};
+//!
+//! # fn main() -> Result<(), etcd_workspace::InstanceError> {
+//! match liveness(&home(".".as_ref()).join("default"))? {
+//!     Liveness::Running(record) => println!("{}", record.endpoints.join(",")),
+//!     Liveness::Starting => println!("not ready yet"),
+//!     Liveness::Stopped => println!("not running"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod instance;
+mod lock;
+mod record;
+
+pub use crate::instance::{InstanceError, Liveness, RECORD, home, liveness, member_lock};
+pub use crate::lock::{is_held, open_exclusive};
+pub use crate::record::{ClusterId, Identity, Record, SCHEMA};
