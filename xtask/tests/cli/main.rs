@@ -23,4 +23,6 @@ mod playground;
 mod protoc_door;
 mod run_tests;
 mod runs;
+#[cfg(target_os = "linux")] // /proc, mounts, namespaces
+mod situations;
 mod words;

@@ -240,19 +240,20 @@ pub(crate) fn port(status: &Status) -> u16 {
     status.endpoints[0].rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
-fn call(status: &Status, path: &str, body: String) -> serde_json::Value {
+/// Asks etcd's JSON gateway, which wants base64.
+pub(crate) fn gateway(status: &Status, path: &str, body: String) -> serde_json::Value {
     let url = format!("{}/v3/{path}", status.endpoints[0]);
     let answer = minreq::post(url).with_body(body).with_timeout(10).send().unwrap();
     serde_json::from_str(answer.as_str().unwrap()).unwrap()
 }
 
-/// Writes a key through etcd's JSON gateway, which wants base64; `a2V5` is `key`.
+/// Writes a key; `a2V5` is `key`.
 pub(crate) fn put(status: &Status, value: &str) {
-    call(status, "kv/put", format!(r#"{{"key":"a2V5","value":"{value}"}}"#));
+    gateway(status, "kv/put", format!(r#"{{"key":"a2V5","value":"{value}"}}"#));
 }
 
 /// The value that [`put`] wrote.
 pub(crate) fn get(status: &Status) -> Option<String> {
-    let answer = call(status, "kv/range", r#"{"key":"a2V5"}"#.to_owned());
+    let answer = gateway(status, "kv/range", r#"{"key":"a2V5"}"#.to_owned());
     Some(answer.pointer("/kvs/0/value")?.as_str()?.to_owned())
 }

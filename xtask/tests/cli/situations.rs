@@ -1,0 +1,108 @@
+//! Every command in every odd situation that a workspace gets into, compared with one another: what they take to be
+//! true, which exit code they end with, and what becomes of etcds that are not theirs. A new command needs a row, a new
+//! fault a situation.
+
+mod cell;
+mod class;
+mod rows;
+mod states;
+mod systems;
+mod world;
+
+use cell::Cell;
+use class::Class;
+use rows::{Concern, ROWS, Row};
+use world::World;
+
+use crate::playground::Playground;
+
+/// Situations in which these commands, or all, are known to be wrong.
+const PENDING: &[(&str, &[&str])] = &[
+    ("a copied workspace, its original running", KEYS),
+    ("the record is gone, and the server lives", KEYS),
+    (".etcd is gone, and the server lives", &[]),
+    ("the record is damaged, and the server lives", KEYS),
+    ("the record is of a newer schema, and the server lives", &[]),
+    ("ETCD_ENDPOINTS leads to nobody", &["run", "test"]),
+    ("root's workspace, called by a user", &[]),
+    ("a user's workspace, called by root", &[]),
+    ("another PID namespace", &[]),
+    ("the disk of the workspace is full", &["run", "test"]),
+    ("the workspace is read-only", &["run", "test", "etcd-down"]),
+    ("the workspace is read-only, and its server runs", &["run", "test", "etcd-down"]),
+    ("the store is over its quota", &["etcd-status", "doctor", "etcd-up"]),
+    ("a test has enabled authentication", &["etcd-status", "doctor", "etcd-up"]),
+];
+const KEYS: &[&str] = &["member", "get", "watch", "put", "del", "undo", "runs", "test-clean"];
+
+/// What is true, and what commands are to say of it.
+struct Situation {
+    name: &'static str,
+    /// A fresh one; `None` where this machine has none.
+    build: fn() -> Option<World>,
+    /// What is true of the instance.
+    instance: Class,
+    /// What is true of the cluster that keys are read from and written to, and runs are in.
+    cluster: Class,
+    /// Commands that find something else, or end otherwise, and rightly so.
+    except: &'static [(&'static str, Class, i32)],
+}
+
+impl Situation {
+    fn expected(&self, row: &Row) -> (Class, i32) {
+        let special = self.except.iter().find(|(command, ..)| *command == row.name);
+        let general = || {
+            let class = match row.concern {
+                Concern::Reaches | Concern::Runs => self.cluster,
+                _ => self.instance,
+            };
+            (class, class.code(row))
+        };
+        special.map_or_else(general, |(_, class, code)| (*class, *code))
+    }
+
+    fn cell(&self, world: &World, row: &Row) -> Cell {
+        let (class, code) = self.expected(row);
+        let (run, faults) = world.act(row);
+        let mut cell = Cell::of(row, run, class, code);
+        cell.faults.extend(faults);
+        cell
+    }
+
+    /// Runs the whole table of this situation: commands that change nothing in one world, each other in its own.
+    fn check(&self) {
+        let (changing, looking): (Vec<&Row>, Vec<&Row>) = ROWS.iter().partition(|row| row.changes_the_situation());
+        let worlds = [looking].into_iter().chain(changing.into_iter().map(|row| vec![row]));
+        let cells = std::thread::scope(|scope| {
+            let cells = worlds.map(|rows| {
+                scope.spawn(move || -> Option<Vec<Cell>> {
+                    let world = (self.build)()?;
+                    Some(rows.into_iter().map(|row| self.cell(&world, row)).collect())
+                })
+            });
+            let cells: Vec<_> = cells.collect();
+            cells.into_iter().map(|cells| cells.join().unwrap()).collect::<Option<Vec<_>>>()
+        });
+        let Some(cells) = cells else { return };
+        let cells: Vec<Cell> = cells.into_iter().flatten().collect();
+        let is_pending = |cell: &Cell| {
+            PENDING
+                .iter()
+                .any(|(name, commands)| *name == self.name && (commands.is_empty() || commands.contains(&cell.command)))
+        };
+        let wrong = cells.iter().any(|cell| !cell.faults.is_empty() && !is_pending(cell));
+        let table = cell::table(self.name, &cells);
+        assert!(!wrong, "{table}");
+        println!("{table}");
+    }
+}
+
+#[test]
+fn every_command_has_its_row() {
+    let help = Playground::new().xtask(&["-h"]).ok().stdout;
+    let mut rows: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+    let mut listed = rows::listed(&help);
+    rows.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(rows, listed);
+}

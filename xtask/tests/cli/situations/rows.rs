@@ -1,0 +1,75 @@
+//! The rows of the table: every command that `--help` shows, with the line that lets it do its real work.
+
+/// What a command has to do with an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Concern {
+    /// Describes it.
+    Describes,
+    /// Says where it is.
+    Points,
+    /// Reads or writes keys in it, or in the cluster that `ETCD_ENDPOINTS` names.
+    Reaches,
+    /// Runs something in it, or in an ephemeral etcd where it does not run.
+    Runs,
+    Starts,
+    Stops,
+    Wipes,
+    /// Looks for what is wrong with it, and with the machine.
+    Checks,
+    /// Shows its log.
+    Shows,
+    /// Has nothing to do with any: it always works.
+    Nothing,
+}
+
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    /// `UNDO` stands for an undo file, `WAIT` for the seconds to wait for an answer.
+    pub(super) args: &'static [&'static str],
+    pub(super) concern: Concern,
+}
+
+impl Row {
+    /// Whether the next command finds another situation: each of these has one of its own.
+    pub(super) fn changes_the_situation(&self) -> bool {
+        matches!(self.concern, Concern::Starts | Concern::Stops | Concern::Wipes)
+    }
+}
+
+const fn row(name: &'static str, concern: Concern, args: &'static [&'static str]) -> Row {
+    Row { name, args, concern }
+}
+
+/// In the order in which they are run.
+pub(super) const ROWS: &[Row] = &[
+    row("etcd-status", Concern::Describes, &["--format", "json"]),
+    row("etcd-logs", Concern::Shows, &[]),
+    row("env", Concern::Points, &[]),
+    row("etcdctl", Concern::Points, &["get", "x"]),
+    row("doctor", Concern::Checks, &["--format", "json"]),
+    row("member", Concern::Reaches, &["list", "--timeout", "WAIT"]),
+    row("get", Concern::Reaches, &["/CloudChamber/v0.1/racks/1", "--timeout", "WAIT"]),
+    row("watch", Concern::Reaches, &["/CloudChamber/", "--prefix", "--rev", "2", "-n", "1", "--timeout", "WAIT"]),
+    row("put", Concern::Reaches, &["/CloudChamber/v0.1/racks/1", "10 blades", "--timeout", "WAIT"]),
+    row("del", Concern::Reaches, &["/CloudChamber/v0.1/racks/1", "--yes", "--timeout", "WAIT"]),
+    row("undo", Concern::Reaches, &["UNDO", "--timeout", "WAIT"]),
+    row("run", Concern::Runs, &["--", "true"]),
+    row("test", Concern::Runs, &["--runner", "cargo"]),
+    row("runs", Concern::Reaches, &["--timeout", "WAIT"]),
+    row("test-clean", Concern::Reaches, &["--timeout", "WAIT"]),
+    row("etcd-install", Concern::Nothing, &["--list"]),
+    row("completions", Concern::Nothing, &["bash"]),
+    row("bench", Concern::Nothing, &["--help"]),
+    row("torture", Concern::Nothing, &["--help"]),
+    row("help", Concern::Nothing, &[]),
+    row("etcd-up", Concern::Starts, &[]),
+    row("etcd-down", Concern::Stops, &[]),
+    row("etcd-reset", Concern::Wipes, &["--yes"]),
+];
+
+/// The commands that a help text lists.
+pub(super) fn listed(help: &str) -> Vec<&str> {
+    let list = help.split_once("\nCommands:\n").map_or("", |(_, rest)| rest);
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty())).collect()
+}

@@ -1,0 +1,148 @@
+//! Situations of a workspace: what became of it, of its record, and of the ports and variables around it.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Situation;
+use super::class::Class;
+use super::world::{World, copy};
+
+#[test]
+fn healthy() {
+    let build = || Some(World::running().0);
+    Situation { name: "healthy", build, instance: Class::Running, cluster: Class::Running, except: &[] }.check();
+}
+
+#[test]
+fn stopped() {
+    fn build() -> Option<World> {
+        let (world, _) = World::running();
+        world.xtask(&["etcd-down"]).ok();
+        Some(world)
+    }
+    Situation { name: "stopped", build, instance: Class::Stopped, cluster: Class::Stopped, except: &[] }.check();
+}
+
+#[test]
+fn copied() {
+    fn build() -> Option<World> {
+        let (mut world, up) = World::running();
+        let original = world.play.path("original");
+        fs::rename(&world.workspace, &original).unwrap();
+        copy(&original, &world.workspace);
+        world.guard(up);
+        Some(world)
+    }
+    let name = "a copied workspace, its original running";
+    Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except: &[] }.check();
+}
+
+#[test]
+fn moved() {
+    fn build() -> Option<World> {
+        let (mut world, _) = World::running();
+        let moved = world.play.path("moved");
+        fs::rename(&world.workspace, &moved).unwrap();
+        world.workspace = moved;
+        Some(world)
+    }
+    let name = "a workspace that was moved under its server";
+    Situation { name, build, instance: Class::Running, cluster: Class::Running, except: &[] }.check();
+}
+
+#[test]
+fn record_gone() {
+    fn build() -> Option<World> {
+        let (world, _) = World::running();
+        fs::remove_file(world.workspace.join(".etcd/default/instance.json")).unwrap();
+        Some(world)
+    }
+    let name = "the record is gone, and the server lives";
+    Situation { name, build, instance: Class::Running, cluster: Class::Running, except: &[] }.check();
+}
+
+#[test]
+fn everything_gone() {
+    fn build() -> Option<World> {
+        let (world, _) = World::running();
+        fs::remove_dir_all(world.workspace.join(".etcd")).unwrap();
+        Some(world)
+    }
+    let name = ".etcd is gone, and the server lives";
+    Situation { name, build, instance: Class::Running, cluster: Class::Running, except: &[] }.check();
+}
+
+#[test]
+fn record_damaged() {
+    fn build() -> Option<World> {
+        let (world, _) = World::running();
+        fs::write(world.workspace.join(".etcd/default/instance.json"), "{\"sch").unwrap();
+        Some(world)
+    }
+    let name = "the record is damaged, and the server lives";
+    Situation { name, build, instance: Class::Running, cluster: Class::Running, except: &[] }.check();
+}
+
+#[test]
+fn record_newer() {
+    fn build() -> Option<World> {
+        let (world, _) = World::running();
+        let record = world.workspace.join(".etcd/default/instance.json");
+        let newer = fs::read_to_string(&record).unwrap().replace("\"schema\": 1", "\"schema\": 99");
+        fs::write(record, newer).unwrap();
+        Some(world)
+    }
+    let name = "the record is of a newer schema, and the server lives";
+    Situation { name, build, instance: Class::Running, cluster: Class::Running, except: &[] }.check();
+}
+
+#[test]
+fn stale_variable() {
+    fn build() -> Option<World> {
+        let (mut world, _) = World::running();
+        world.vars.push(("ETCD_ENDPOINTS", "http://127.0.0.1:1".to_owned()));
+        world.wait = "5";
+        Some(world)
+    }
+    let name = "ETCD_ENDPOINTS leads to nobody";
+    Situation { name, build, instance: Class::Running, cluster: Class::Misled, except: &[] }.check();
+}
+
+/// The instance was killed, so that its record still says that it runs, and another workspace's etcd took its port.
+#[test]
+fn port_taken() {
+    fn build() -> Option<World> {
+        let (mut world, up) = World::running();
+        let port = crate::playground::port(&up);
+        kill_process(Pid::from_raw(up.pids[0].cast_signed()).unwrap(), Signal::KILL).unwrap();
+        let own = std::mem::replace(&mut world.workspace, world.play.path("other"));
+        world.configure(&format!("port = {port}\npeer-port = \"auto\""));
+        let other = world.up();
+        world.guard(other);
+        world.workspace = own;
+        world.configure(&format!("port = {port}\npeer-port = \"auto\""));
+        Some(world)
+    }
+    let name = "a foreign etcd has the port that Cargo.toml names";
+    let except = &[("etcd-up", Class::Foreign, 1)];
+    Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except }.check();
+}
+
+#[test]
+fn paused() {
+    fn build() -> Option<World> {
+        let (mut world, up) = World::running();
+        kill_process(Pid::from_raw(up.pids[0].cast_signed()).unwrap(), Signal::STOP).unwrap();
+        world.wait = "1";
+        Some(world)
+    }
+    let name = "the server is paused";
+    let except = &[
+        ("env", Class::Running, 0),
+        ("etcdctl", Class::Running, 0),
+        ("etcd-down", Class::Running, 0),
+        ("etcd-reset", Class::Running, 0),
+    ];
+    Situation { name, build, instance: Class::Mute, cluster: Class::Mute, except }.check();
+}
