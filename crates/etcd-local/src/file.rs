@@ -32,7 +32,7 @@ pub(crate) fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error
 /// # Errors
 /// What the system says; the old one is still there.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = dir_of(path);
     let mut scratch = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(dir)?;
     scratch.write_all(content)?;
     scratch.as_file().sync_all()?;
@@ -50,6 +50,11 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         })?;
     replaced.ok_or(refused)?;
     os::sync_dir(dir)
+}
+
+/// The directory that a file is in. [`Path::parent`] of a bare name is the empty path, which no system opens.
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whether two paths lead to the same file, by whatever links.
@@ -95,6 +100,16 @@ pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The working directory of unit tests is the package's, which is the same for all of them.
+    #[test]
+    fn a_bare_name_is_replaced_in_the_working_directory() {
+        let name = format!(".replaced-{}", random::hex().unwrap());
+        let replaced = [b"one", b"two"].map(|content| replace(Path::new(&name), content));
+        let content = std::fs::read(&name).unwrap();
+        std::fs::remove_file(&name).unwrap();
+        assert!(replaced.iter().all(Result::is_ok) && content == b"two", "{replaced:?}");
+    }
 
     #[test]
     fn what_a_killed_writer_left_is_removed_and_nothing_else() {
