@@ -1,5 +1,7 @@
 //! Listing all records below a prefix, however many: page by page, at one revision.
 
+use std::collections::VecDeque;
+
 use etcd_keys::pages::{PageSize, Pages};
 
 use crate::fault::Fault;
@@ -21,6 +23,9 @@ pub struct Listing {
     store: Store,
     prefix: Prefix,
     pages: Pages,
+    /// What was read, and is not told yet: keys that are not the store's first, then its records.
+    foreign: VecDeque<Foreign>,
+    records: Vec<Record>,
 }
 
 impl Store {
@@ -56,7 +61,8 @@ impl Store {
     pub fn pages(&self, prefix: &Prefix) -> Result<Listing, ListError> {
         let keys = self.keys()?;
         let pages = keys.pages(prefix.to_etcd()).page_size(page_size());
-        Ok(Listing { store: self.clone(), prefix: prefix.clone(), pages })
+        let (foreign, records) = (VecDeque::new(), Vec::new());
+        Ok(Listing { store: self.clone(), prefix: prefix.clone(), pages, foreign, records })
     }
 }
 
@@ -70,13 +76,26 @@ impl Listing {
     /// The next page, never empty; `None`: that was all.
     ///
     /// # Errors
-    /// [`Fault`]; after an error the same call may be made again.
+    /// [`Fault`]; after an error the same call may be made again. [`Fault::Foreign`] comes once for each key that is
+    /// not the store's; the store's own records follow all the same.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Record>>, ListError> {
         self.store.keys()?; // a disconnected store lists no more
-        let words = format_args!("list `{}`", self.prefix);
-        let Some(page) = self.pages.next_page().await.map_err(Fault::of(words))? else { return Ok(None) };
-        let records = page.into_entries().map(Record::from_etcd);
-        Ok(Some(records.collect::<Result<_, Foreign>>().map_err(Fault::from)?))
+        loop {
+            if let Some(foreign) = self.foreign.pop_front() {
+                return Err(Fault::from(foreign).into());
+            }
+            if !self.records.is_empty() {
+                return Ok(Some(std::mem::take(&mut self.records)));
+            }
+            let words = format_args!("list `{}`", self.prefix);
+            let Some(page) = self.pages.next_page().await.map_err(Fault::of(words))? else { return Ok(None) };
+            for entry in page.into_entries() {
+                match Record::from_etcd(entry) {
+                    Ok(record) => self.records.push(record),
+                    Err(foreign) => self.foreign.push_back(foreign),
+                }
+            }
+        }
     }
 
     /// The revision that is listed; `None` before the first page.

@@ -98,3 +98,23 @@ async fn a_key_that_is_not_the_stores_is_an_error_that_names_it(sandbox: Sandbox
     assert_eq!(error.to_string(), told);
     Ok(())
 }
+
+#[etcd_sandbox::test]
+async fn after_a_key_that_is_not_the_stores_the_listing_goes_on_with_all_that_are(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    store.create_many([(key("a/1"), ""), (key("a/3"), "")]).await?;
+    for foreign in ["storetest/a/0 foreign", "storetest/a/UPPER"] {
+        sandbox.put(foreign, "").await?;
+    }
+    let (mut listing, mut told, mut listed) = (store.pages(&prefix("a"))?, Vec::new(), Vec::new());
+    loop {
+        match listing.next_page().await {
+            Ok(Some(page)) => listed.extend(page.into_iter().map(|record| record.key)),
+            Ok(None) => break,
+            Err(error) => told.push(error.to_string()),
+        }
+    }
+    assert_eq!(listed, [key("a/1"), key("a/3")]);
+    assert!(matches!(&told[..], [one, two] if one.contains("0 foreign") && two.contains("UPPER")), "{told:?}");
+    Ok(())
+}

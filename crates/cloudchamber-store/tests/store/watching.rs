@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cloudchamber_store::{Change, ChangeKind, Event, Expect, Fault, Watch, WatchError};
+use etcd_keys::kv::{Put, Txn};
 use etcd_sandbox::Sandbox;
 
 use crate::fixture::{Outcome, fill, key, keys, open, prefix};
@@ -160,6 +161,21 @@ async fn dropping_a_wait_loses_nothing(sandbox: Sandbox) -> Outcome {
     }
     writing.await?;
     assert_eq!(told, keys);
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn after_a_key_that_is_not_the_stores_a_watch_goes_on(sandbox: Sandbox) -> Outcome {
+    let store = open(&sandbox).await;
+    let mut watch = store.watch(&prefix("w")).await?;
+    // In one transaction, so that they come in one message.
+    let foreign = Put::new("storetest/w/UPPER", "");
+    sandbox
+        .send(Txn::new().then(foreign).then(Put::new("storetest/w/a", "")).then(Put::new("storetest/w/b", "")))
+        .await?;
+    let error = tokio::time::timeout(PATIENCE, watch.next()).await?.unwrap_err();
+    assert!(matches!(error, WatchError::Fault(Fault::Foreign(_))), "{error}");
+    assert_eq!([change(&mut watch).await.key, change(&mut watch).await.key], [key("w/a"), key("w/b")]);
     Ok(())
 }
 
