@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use etcd_client::CompareOp;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::client::Keys;
+use crate::clock;
 use crate::error::{Error, Kind, Operation};
-use crate::kv::Compare;
+use crate::kv::{Compare, Delete, Txn};
 use crate::lease::{Keeper, Lease};
 use crate::range::KeyRange;
 
@@ -24,6 +25,9 @@ pub(crate) struct Claim {
     keeper: Option<Keeper>,
     /// By its full name.
     key: Vec<u8>,
+    /// The revision that created the key: claims of one lease one after the other have one key, and differ in this.
+    /// 0 while it waits.
+    created: i64,
     open: bool,
 }
 
@@ -45,7 +49,7 @@ impl Claim {
         let (lease, keeper) = match terms.lease {
             Some(id) => (keys.lease(id), None),
             None => {
-                let asked = Instant::now();
+                let asked = clock::now();
                 let (lease, ttl) = keys.grant_with_ttl(terms.ttl).await?;
                 (lease.clone(), Some(Keeper::start(lease, asked, ttl)))
             }
@@ -54,20 +58,25 @@ impl Claim {
         let sign = if lease.id() < 0 { "-" } else { "" };
         let place = format!("/{sign}{:x}", lease.id().unsigned_abs());
         let key = [full_name, place.as_bytes()].concat();
-        Ok(Self { keys: keys.clone(), lease, keeper, key, open: true })
+        Ok(Self { keys: keys.clone(), lease, keeper, key, created: 0, open: true })
     }
 
-    /// Waits until the claim is won. If it is not, it is given up before this returns.
+    /// Waits until the claim is won: `call` tells by which revision of its key, 0 if that is gone already, and
+    /// something else. If it is not won, it is given up before this returns.
     pub(crate) async fn win<T>(
-        self,
+        mut self,
         terms: &Terms,
         operation: impl Fn() -> Operation,
-        call: impl Future<Output = Result<T, etcd_client::Error>>,
+        call: impl Future<Output = Result<(i64, T), etcd_client::Error>>,
     ) -> Result<(Self, T), Error> {
         let connection = self.keys.connection().clone();
         let within = terms.within.unwrap_or(connection.request_timeout());
         match connection.call_within(within, &operation, call).await {
-            Ok(answer) => Ok((self, answer)),
+            Ok((0, _)) => Err(connection.error(operation(), Kind::NoLease)),
+            Ok((created, answer)) => {
+                self.created = created;
+                Ok((self, answer))
+            }
             Err(error) => {
                 let given_up = self.release().await;
                 // Our own deadline has no source. A server that takes our claim back is one that answers.
@@ -90,6 +99,11 @@ impl Claim {
         self.keys.namespace().to_relative(&self.key).unwrap_or_default()
     }
 
+    /// The revision that created the key.
+    pub(crate) fn created(&self) -> i64 {
+        self.created
+    }
+
     pub(crate) fn keys(&self) -> &Keys {
         &self.keys
     }
@@ -108,7 +122,7 @@ impl Claim {
 
     /// That the claim still stands, for transactions.
     pub(crate) fn stands(&self) -> Compare {
-        Compare::present(KeyRange::key(self.key()))
+        stands(self.key(), self.created)
     }
 
     /// Gives the claim up. The next in line has it when this returns.
@@ -127,17 +141,25 @@ impl Claim {
     /// A task that does so, and that nobody can stop.
     fn give_up(&mut self) -> JoinHandle<Result<(), Error>> {
         self.open = false;
-        let (keys, lease, keeper, key) =
-            (self.keys.clone(), self.lease.clone(), self.keeper.take(), self.key().to_vec());
+        let (keys, lease, keeper, key, created) =
+            (self.keys.clone(), self.lease.clone(), self.keeper.take(), self.key().to_vec(), self.created);
         let runtime = self.keys.connection().runtime();
-        runtime.spawn(async move { give_up(&keys, &lease, keeper, &key).await })
+        runtime.spawn(async move { give_up(&keys, &lease, keeper, &key, created).await })
     }
 }
 
-/// Ends the lease that is the claim's own, and with it the key; else just the key.
-async fn give_up(keys: &Keys, lease: &Lease, keeper: Option<Keeper>, key: &[u8]) -> Result<(), Error> {
+/// That the key is the one that this revision created, and no later one on the same lease.
+fn stands(key: &[u8], created: i64) -> Compare {
+    Compare::create_revision(KeyRange::key(key), CompareOp::Equal, created)
+}
+
+/// Ends the lease that is the claim's own, and with it the key; else just the key, unless it is a later claim's.
+async fn give_up(keys: &Keys, lease: &Lease, keeper: Option<Keeper>, key: &[u8], created: i64) -> Result<(), Error> {
     if keeper.is_none() {
-        return keys.delete(key).await.map(drop);
+        if created == 0 {
+            return keys.delete(key).await.map(drop);
+        }
+        return keys.send(Txn::new().when(stands(key, created)).then(Delete::new(KeyRange::key(key)))).await.map(drop);
     }
     drop(keeper);
     match lease.revoke().await {

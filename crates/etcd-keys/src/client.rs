@@ -1,7 +1,6 @@
 //! The keys of one namespace: every operation relative to its prefix. Nothing that is asked of it reaches a
 //! key outside, whatever bytes a key has.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +9,7 @@ use crate::connect::Connection;
 use crate::delete::{Deletion, Preview, Progress};
 use crate::error::{Error, Kind, Operation};
 use crate::kv::{Delete, DeleteResponse, Get, GetResponse, KeyValue, Put, PutResponse, Txn, TxnResponse, empty_key};
+use crate::lease::Granted;
 use crate::namespace::Namespace;
 use crate::pages::Pages;
 use crate::range::KeyRange;
@@ -23,7 +23,7 @@ pub struct Keys {
     connection: Connection,
     namespace: Namespace,
     /// Leases granted through this client and its clones, and not seen to end.
-    granted: Arc<Mutex<BTreeSet<i64>>>,
+    granted: Arc<Mutex<Granted>>,
 }
 
 impl Connection {
@@ -189,7 +189,7 @@ impl Keys {
     }
 
     /// The leases granted here.
-    pub(crate) fn granted<T>(&self, look: impl FnOnce(&mut BTreeSet<i64>) -> T) -> T {
+    pub(crate) fn granted<T>(&self, look: impl FnOnce(&mut Granted) -> T) -> T {
         look(&mut self.granted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -99,10 +99,13 @@ impl sealed::Call for Campaign {
         let claim = Claim::prepare(keys, &name, &self.terms).await?;
         let mut client = keys.connection().raw().election_client();
         let lease = claim.lease().id();
-        let won = client.campaign(name.clone(), self.value, lease);
-        let (claim, mut response) = claim.win(&self.terms, || WIN(name.clone()), won).await?;
-        let rev = response.take_leader().map_or(0, |leader| leader.rev());
-        let leader = LeaderKey::new().with_name(name).with_key(claim.full_key()).with_rev(rev).with_lease(lease);
+        let won = async {
+            let leader = client.campaign(name.clone(), self.value, lease).await?.take_leader();
+            Ok((leader.map_or(0, |leader| leader.rev()), ()))
+        };
+        let (claim, ()) = claim.win(&self.terms, || WIN(name.clone()), won).await?;
+        let leader = LeaderKey::new().with_name(name).with_key(claim.full_key());
+        let leader = leader.with_rev(claim.created()).with_lease(lease);
         Ok(Leadership { claim, leader })
     }
 }
@@ -116,7 +119,7 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// The key that stands for it: while it is there, we lead.
+    /// The key that stands for it.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         self.claim.key()

@@ -6,14 +6,40 @@ use std::time::Duration;
 use etcd_client::LeaseTimeToLiveOptions;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 use crate::client::Keys;
+use crate::clock;
 use crate::error::{Error, Kind, Operation};
 use crate::range::KeyRange;
 
 /// The longest pause between two attempts to renew a lease that could not be renewed.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often whoever waits for a loss looks at the clock: timers stop while the machine sleeps.
+const LOOK: Duration = Duration::from_secs(1);
+/// Leases that are remembered before it is asked which of them still live.
+const MANY: usize = 64;
+
+/// Leases that were granted here. Those that run out say nothing of it: from time to time etcd is asked which live.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    ids: BTreeSet<i64>,
+    /// So many are too many to go without asking.
+    many: usize,
+}
+
+impl Default for Granted {
+    fn default() -> Self {
+        Self { ids: BTreeSet::new(), many: MANY }
+    }
+}
+
+impl Granted {
+    /// Forgets those that do not live; asks again when twice as many are known as live.
+    fn keep(&mut self, known: &BTreeSet<i64>, living: &BTreeSet<i64>) {
+        self.ids.retain(|id| living.contains(id) || !known.contains(id));
+        self.many = MANY.max(self.ids.len() * 2);
+    }
+}
 
 impl Keys {
     /// Grants a lease. The time to live is rounded up to seconds, and etcd raises it to its minimum: 2 s by
@@ -32,8 +58,21 @@ impl Keys {
         let operation = || Operation::Grant(self.namespace().prefix().to_vec());
         let mut client = self.connection().raw().lease_client();
         let response = self.connection().call(operation, client.grant(seconds.max(1), None)).await?;
-        self.granted(|granted| granted.insert(response.id()));
+        self.granted(|granted| granted.ids.insert(response.id()));
+        self.forget_ended().await;
         Ok((self.lease(response.id()), seconds_of(response.ttl())))
+    }
+
+    /// Forgets leases that ran out, if many are known. If etcd does not say which live, none is forgotten.
+    async fn forget_ended(&self) {
+        let Some(known) = self.granted(|granted| (granted.ids.len() >= granted.many).then(|| granted.ids.clone()))
+        else {
+            return;
+        };
+        let mut client = self.connection().raw().lease_client();
+        let listed = self.connection().call(|| Operation::Other("list the leases"), client.leases()).await;
+        let living = listed.map_or_else(|_| known.clone(), |all| all.leases().iter().map(|lease| lease.id()).collect());
+        self.granted(|granted| granted.keep(&known, &living));
     }
 
     /// A lease by its id. No round trip: whether there is one shows when it is used.
@@ -56,7 +95,7 @@ impl Keys {
         while let Some(page) = pages.next_page().await? {
             leases.extend(page.entries().map(|entry| entry.lease()).filter(|lease| *lease != 0));
         }
-        let others: Vec<i64> = self.granted(|granted| granted.difference(&leases).copied().collect());
+        let others: Vec<i64> = self.granted(|granted| granted.ids.difference(&leases).copied().collect());
         for id in others {
             match self.lease(id).remaining().await {
                 Ok(_) => drop(leases.insert(id)),
@@ -122,7 +161,7 @@ impl Lease {
     /// # Errors
     /// As [`Lease::renew`], for the first time.
     pub async fn keep(&self) -> Result<Keeper, Error> {
-        let asked = Instant::now();
+        let asked = clock::now();
         let ttl = self.renew().await?;
         Ok(Keeper::start(self.clone(), asked, ttl))
     }
@@ -144,7 +183,7 @@ impl Lease {
     /// [`Kind::Invalid`] if it was not granted here and keys outside the namespace are on it;
     /// [`Kind::NoLease`] and what every call may end in.
     pub async fn revoke(&self) -> Result<(), Error> {
-        if !self.keys.granted(|granted| granted.contains(&self.id)) {
+        if !self.keys.granted(|granted| granted.ids.contains(&self.id)) {
             let (_, full) = self.look_up().await?;
             if full.iter().any(|key| self.keys.namespace().to_relative(key).is_none()) {
                 let why = format!("keys outside of `{}` are on it", self.keys.namespace());
@@ -153,7 +192,7 @@ impl Lease {
         }
         let mut client = self.keys.connection().raw().lease_client();
         self.call("revoke", client.revoke(self.id)).await?;
-        self.keys.granted(|granted| granted.remove(&self.id));
+        self.keys.granted(|granted| granted.ids.remove(&self.id));
         Ok(())
     }
 
@@ -176,13 +215,13 @@ impl Lease {
     ) -> Result<T, Error> {
         let result = self.keys.connection().call(|| Operation::Lease(what, self.id), call).await;
         if result.as_ref().is_err_and(|error| error.kind == Kind::NoLease) {
-            self.keys.granted(|granted| granted.remove(&self.id));
+            self.keys.granted(|granted| granted.ids.remove(&self.id));
         }
         result
     }
 
     fn gone(&self, what: &'static str) -> Error {
-        self.keys.granted(|granted| granted.remove(&self.id));
+        self.keys.granted(|granted| granted.ids.remove(&self.id));
         self.keys.refuse(Operation::Lease(what, self.id), Kind::NoLease)
     }
 }
@@ -197,13 +236,13 @@ fn seconds_of(seconds: i64) -> Duration {
 pub struct Keeper {
     lease: Lease,
     task: AbortHandle,
-    /// Until when the lease is certain to live; `None`: etcd knows it no more.
-    until: watch::Receiver<Option<Instant>>,
+    /// Until when the lease is certain to live, by [`clock::now`]; `None`: etcd knows it no more.
+    until: watch::Receiver<Option<Duration>>,
 }
 
 impl Keeper {
-    /// Begins with a lease that was granted or renewed by a call begun at `asked`.
-    pub(crate) fn start(lease: Lease, asked: Instant, ttl: Duration) -> Self {
+    /// Begins with a lease that was granted or renewed by a call begun at `asked`, by [`clock::now`].
+    pub(crate) fn start(lease: Lease, asked: Duration, ttl: Duration) -> Self {
         let (certain, until) = watch::channel(Some(asked + ttl));
         let task = lease.keys.connection().runtime().spawn(keep(lease.clone(), ttl, certain)).abort_handle();
         Self { lease, task, until }
@@ -218,7 +257,7 @@ impl Keeper {
     /// Whether the lease lives for certain: etcd has confirmed it, less than its time to live ago.
     #[must_use]
     pub fn is_certain(&self) -> bool {
-        self.until.borrow().is_some_and(|until| Instant::now() < until)
+        self.until.borrow().is_some_and(|until| clock::now() < until)
     }
 
     /// Returns once the lease is not certain to live any more: etcd does not know it, or has not answered for
@@ -227,9 +266,9 @@ impl Keeper {
         let mut until = self.until.clone();
         loop {
             let Some(certain) = *until.borrow_and_update() else { return };
-            match tokio::time::timeout_at(certain, until.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return,
+            let left = certain.saturating_sub(clock::now());
+            if left.is_zero() || matches!(tokio::time::timeout(left.min(LOOK), until.changed()).await, Ok(Err(_))) {
+                return;
             }
         }
     }
@@ -242,11 +281,11 @@ impl Drop for Keeper {
 }
 
 /// Three chances to renew in each time to live, and more when one fails.
-async fn keep(lease: Lease, ttl: Duration, certain: watch::Sender<Option<Instant>>) {
+async fn keep(lease: Lease, ttl: Duration, certain: watch::Sender<Option<Duration>>) {
     let mut pause = ttl / 3;
     loop {
         tokio::time::sleep(pause).await;
-        let asked = Instant::now();
+        let asked = clock::now();
         match lease.beat().await {
             Ok(()) => {
                 certain.send_replace(Some(asked + ttl));
@@ -258,5 +297,22 @@ async fn keep(lease: Lease, ttl: Duration, certain: watch::Sender<Option<Instant
             }
             Err(_) => pause = (ttl / 10).min(RETRY),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ran_out_is_forgotten_and_what_came_meanwhile_is_not() {
+        let mut granted = Granted { ids: (0..100).collect(), many: MANY };
+        let known = granted.ids.clone();
+        granted.ids.insert(1_000); // while etcd was asked
+        granted.keep(&known, &(90..100).chain([5_000]).collect());
+        assert_eq!((granted.ids, granted.many), ((90..100).chain([1_000]).collect(), MANY));
+        let mut all_live = Granted { ids: (0..100).collect(), many: MANY };
+        all_live.keep(&known, &known);
+        assert_eq!(all_live.many, 200);
     }
 }

@@ -52,6 +52,7 @@
 
 mod claim;
 pub mod client;
+mod clock;
 mod compaction;
 pub mod connect;
 pub mod delete;

@@ -46,7 +46,8 @@ impl Lock {
     }
 
     /// The holder's own lease, which the holder keeps alive, instead of one that is granted for the lock and
-    /// kept alive by its guard. The same lease acquires the same lock only once: releasing it once is enough.
+    /// kept alive by its guard. The same lease acquires the same lock only once: releasing it once is enough, and
+    /// guards from before do not hold what it acquires afterwards.
     pub fn lease(mut self, lease: i64) -> Self {
         self.terms.lease = Some(lease);
         self
@@ -70,9 +71,15 @@ impl sealed::Call for Lock {
         let options = LockOptions::new().with_lease(claim.lease().id());
         let mut client = keys.connection().raw().lock_client();
         let operation = || Operation::Lock(name.clone());
-        let acquired = client.lock(name.clone(), Some(options));
-        let (claim, response) = claim.win(&self.terms, operation, acquired).await?;
-        Ok(LockGuard { claim, revision: revision(response.header()) })
+        let mut kv = keys.connection().kv();
+        // The lock service tells the key, and not which revision created it.
+        let acquired = async {
+            let response = client.lock(name.clone(), Some(options)).await?;
+            let found = kv.get(response.key(), None).await?;
+            Ok((found.kvs().first().map_or(0, |kv| kv.create_revision()), revision(response.header())))
+        };
+        let (claim, revision) = claim.win(&self.terms, operation, acquired).await?;
+        Ok(LockGuard { claim, revision })
     }
 }
 
@@ -85,7 +92,7 @@ pub struct LockGuard {
 }
 
 impl LockGuard {
-    /// The key that stands for it: while it is there, the lock is held.
+    /// The key that stands for it.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         self.claim.key()

@@ -43,7 +43,7 @@ use futures_core::Stream;
 use self::engine::Engine;
 pub use self::event::{Event, EventRef, Events, Kind};
 use crate::connect::Connection;
-use crate::error::Error;
+use crate::error::{Error, Operation};
 use crate::kv::KeyValue;
 use crate::namespace::Namespace;
 use crate::pages::Page;
@@ -129,6 +129,7 @@ pub enum Notice {
 /// [`Watch::next_batch`] loses nothing.
 pub struct Watch {
     state: State,
+    connection: Connection,
     /// Of the last batch, what [`Watch::next`] has not yet handed out.
     rest: VecDeque<Notice>,
 }
@@ -147,7 +148,7 @@ impl Watch {
     #[must_use]
     pub fn new(connection: &Connection, range: KeyRange) -> Self {
         let engine = Engine::new(connection.clone(), range);
-        Self { state: State::Idle(Box::new(engine)), rest: VecDeque::new() }
+        Self { state: State::Idle(Box::new(engine)), connection: connection.clone(), rest: VecDeque::new() }
     }
 
     /// A watch of a range of a namespace's: keys are told without its prefix.
@@ -229,8 +230,12 @@ impl Watch {
         let mut busy = match std::mem::replace(&mut self.state, State::Moving) {
             State::Idle(engine) => Box::pin(step(engine)),
             State::Busy(busy) => busy,
-            // Only after a panic of the future.
-            State::Moving => return Poll::Pending,
+            // Only after a panic of the future. Whoever were told to wait would wait for ever.
+            State::Moving => {
+                let kind =
+                    crate::Kind::Etcd { code: "client".to_owned(), message: "the watch panicked before".to_owned() };
+                return Poll::Ready(Err(self.connection.error(Operation::Other("watch any further"), kind)));
+            }
         };
         match busy.as_mut().poll(cx) {
             Poll::Ready((engine, batch)) => {
@@ -279,5 +284,23 @@ impl Stream for Watch {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll_notice(cx).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its waker is never called: what is not ready at once never would be.
+    #[tokio::test]
+    async fn after_a_panic_nobody_waits_for_ever() {
+        let mut watch = Watch::new(&Connection::to_nobody().await, KeyRange::all());
+        // As a panic leaves it.
+        watch.state = State::Moving;
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..2 {
+            let Poll::Ready(Err(error)) = watch.poll_notice(&mut cx) else { panic!("not ready") };
+            assert!(error.to_string().contains("panicked"), "{error}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcd_keys::kv::Txn;
-use etcd_keys::{Campaign, KeyRange, Kind};
+use etcd_keys::{Campaign, KeyRange, Kind, Leadership};
 
 on_every_etcd! {
     async fn the_first_leads_and_the_next_follows(keys) {
@@ -42,5 +42,20 @@ on_every_etcd! {
         assert_eq!(hear().await, b"two");
         leader.lease().revoke().await.unwrap();
         assert!(leader.proclaim("three").await.is_err());
+    }
+
+    async fn leaders_of_one_lease_that_follow_each_other_do_not_both_lead(keys) {
+        let lease = keys.grant(Duration::from_secs(60)).await.unwrap();
+        let again = || keys.send(Campaign::new("e", "x").lease(lease.id()));
+        let (old, other) = (again().await.unwrap(), again().await.unwrap());
+        other.resign().await.unwrap();
+        let new = again().await.unwrap();
+        assert_eq!(new.key(), old.key());
+        let leads = async |one: &Leadership| keys.send(Txn::new().when(one.is_leading())).await.unwrap().succeeded;
+        assert_eq!((leads(&old).await, leads(&new).await), (false, true));
+        old.resign().await.unwrap();
+        assert!(leads(&new).await);
+        new.resign().await.unwrap();
+        assert_eq!(keys.leader("e").await.unwrap(), None);
     }
 }

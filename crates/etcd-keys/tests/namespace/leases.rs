@@ -57,6 +57,30 @@ on_every_etcd! {
         ours.lease(bare).revoke().await.unwrap();
         assert_eq!(ours.leases().await.unwrap(), Vec::<i64>::new());
     }
+
+    async fn of_many_leases_those_that_live_are_known_when_the_rest_has_run_out(keys) {
+        let lives = keys.grant(LONG).await.unwrap();
+        let mut short = Vec::new();
+        for _ in 0..80 {
+            short.push(keys.grant(SHORT).await.unwrap().id());
+        }
+        let mut client = keys.connection().raw().lease_client();
+        let began = Instant::now();
+        while client.leases().await.unwrap().leases().iter().any(|lease| short.contains(&lease.id())) {
+            assert!(began.elapsed() < LONG);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Whenever it is that etcd is asked.
+        let mut live = vec![lives.id()];
+        for _ in 0..80 {
+            live.push(keys.grant(LONG).await.unwrap().id());
+        }
+        live.sort_unstable();
+        assert_eq!(keys.leases().await.unwrap(), live);
+        for id in live {
+            keys.lease(id).revoke().await.unwrap();
+        }
+    }
 }
 
 /// All at once, as it takes its time.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use etcd_keys::kv::{Put, Txn};
-use etcd_keys::lock::Lock;
+use etcd_keys::lock::{Lock, LockGuard};
 use etcd_keys::{KeyRange, Kind};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -99,5 +99,21 @@ on_every_etcd! {
         lease.revoke().await.unwrap();
         assert_eq!(keys.send(Lock::new("l").lease(lease.id())).await.unwrap_err().kind, Kind::NoLease);
         assert!(matches!(keys.lock("").await.unwrap_err().kind, Kind::Invalid(_)));
+    }
+
+    async fn guards_of_one_lease_that_follow_each_other_do_not_both_hold_it(keys) {
+        let lease = keys.grant(LONG).await.unwrap();
+        let again = || keys.send(Lock::new("l").lease(lease.id()));
+        let (old, other) = (again().await.unwrap(), again().await.unwrap());
+        other.release().await.unwrap();
+        let new = again().await.unwrap();
+        assert_eq!(new.key(), old.key());
+        let holds = async |guard: &LockGuard| keys.send(Txn::new().when(guard.is_held())).await.unwrap().succeeded;
+        assert_eq!((holds(&old).await, holds(&new).await), (false, true));
+        // Nor does the old one take away what is not its own.
+        old.release().await.unwrap();
+        assert!(holds(&new).await);
+        new.release().await.unwrap();
+        count_is(&keys, 0).await;
     }
 }
