@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use etcd_xtask::Forwarded;
+use xtask::{Bench, Torture};
 
 /// The whole command line.
 pub(crate) type Cli = etcd_xtask::Cli<Command>;
@@ -10,12 +11,8 @@ pub(crate) type Cli = etcd_xtask::Cli<Command>;
 pub(crate) enum Command {
     #[command(flatten)]
     Etcd(etcd_xtask::Command),
-    /// Measure what the README promises, beside plain etcd, in one run
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask bench start --rounds 9")]
-    Bench(Forwarded),
-    /// Try to break what the README promises: kills, forgeries, thieves, pauses
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask torture up --rounds 20")]
-    Torture(Forwarded),
+    Bench(Forwarded<Bench>),
+    Torture(Forwarded<Torture>),
 }
 
 #[cfg(test)]

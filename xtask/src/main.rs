@@ -3,10 +3,11 @@
 
 mod cli;
 
+use std::ffi::OsString;
 use std::process::{Command as Process, ExitCode};
 
 use anyhow::Result;
-use etcd_xtask::{Context, Exit, Forwarded, child, on_demand};
+use etcd_xtask::{Context, Exit, child, on_demand};
 
 use crate::cli::{Cli, Command};
 
@@ -14,13 +15,13 @@ fn main() -> ExitCode {
     let cli: Cli = etcd_xtask::parse();
     etcd_xtask::in_workspace(&cli.global, |cx| match &cli.command {
         Command::Etcd(command) => command.run::<Cli>(cx),
-        Command::Bench(args) => proof("bench", args, cx),
-        Command::Torture(args) => proof("torture", args, cx),
+        Command::Bench(args) => proof("bench", &args.args, cx),
+        Command::Torture(args) => proof("torture", &args.args, cx),
     })
 }
 
 /// Becomes `etcd-proof`, which is built when it is first asked for.
-fn proof(name: &str, args: &Forwarded, cx: &Context) -> Result<Exit> {
+fn proof(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     let mut command = Process::new(on_demand::program("etcd-proof", cx)?);
-    child::become_program(command.arg("--xtask").arg(std::env::current_exe()?).arg(name).args(&args.args))
+    child::become_program(command.arg("--xtask").arg(std::env::current_exe()?).arg(name).args(args))
 }

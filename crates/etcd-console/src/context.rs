@@ -41,7 +41,7 @@ impl Context {
     }
 
     async fn connect_to(&self, endpoints: &[String]) -> Result<Connection> {
-        let timeout = Duration::from_secs(self.global.timeout);
+        let timeout = Duration::from_secs(self.global.cluster.timeout);
         match Connect::new(endpoints).connect_timeout(timeout).request_timeout(timeout).connect().await {
             Err(Error { kind: Kind::Invalid(what), .. }) => {
                 let next = "write http://HOST:PORT, in --endpoints or ETCD_ENDPOINTS".to_owned();
@@ -97,7 +97,7 @@ impl Context {
     /// The flags that lead another command to the same cluster, as a shell wants them and with a space before them, if
     /// any were given. What the environment says, it says to others, too.
     pub(crate) fn flags(&self) -> String {
-        match (self.source(), &self.global.instance) {
+        match (self.source(), &self.global.cluster.instance) {
             (Source::Flag(endpoints), _) => format!(" --endpoints {}", output::argument(&endpoints.join(","))),
             (Source::Instance(_), Some(name)) => format!(" --instance {}", output::argument(name)),
             _ => String::new(),
@@ -127,11 +127,11 @@ impl Context {
     }
 
     fn source(&self) -> Source {
-        if !self.global.endpoints.is_empty() {
-            return Source::Flag(self.global.endpoints.clone());
+        if !self.global.cluster.endpoints.is_empty() {
+            return Source::Flag(self.global.cluster.endpoints.clone());
         }
         let urls = std::env::var("ETCD_ENDPOINTS").ok().filter(|urls| !urls.is_empty());
-        match (&self.global.instance, urls) {
+        match (&self.global.cluster.instance, urls) {
             (None, Some(urls)) => Source::Variable(urls.split(',').map(|url| url.trim().to_owned()).collect()),
             (name, _) => Source::Instance(name.as_deref().unwrap_or(DEFAULT).to_owned()),
         }

@@ -20,7 +20,7 @@ use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::output::{self, Base64, Progress, keys};
 
 pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
-    let range = args.keys.range()?;
+    let range = crate::keys::range(&args.keys)?;
     let guard =
         Guard::new(cx.global.root.as_str(), &cx.global.test_root, cx.global.protected.iter().map(String::as_str));
     if let Some(refusal) = guard.refusal(&range).filter(|_| !args.force && !args.dry_run) {

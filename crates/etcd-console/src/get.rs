@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::output::{self, Base64, Bytes, Progress};
 
 pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
-    let range = args.keys.range()?;
+    let range = crate::keys::range(&args.keys)?;
     let connection = cx.connect().await?;
     if args.count_only {
         return count(&args, &connection, &range).await;

@@ -6,28 +6,26 @@ use etcd_keys::{KeyRange, text};
 use crate::cli::Keys;
 use crate::output::{Exit, Failure};
 
-impl Keys {
-    /// The range that the arguments mean.
-    ///
-    /// # Errors
-    /// For a key with an escape that is none, an empty key, or a range that can hold nothing.
-    pub(crate) fn range(&self) -> Result<KeyRange> {
-        let key = bytes(&self.key)?;
-        let range = match (&self.range_end, self.prefix, self.from_key) {
-            (Some(end), _, _) => KeyRange::between(key, bytes(end)?),
-            (None, true, _) => KeyRange::prefix(key),
-            (None, _, true) => KeyRange::from_key(key),
-            (None, false, false) if key.is_empty() => {
-                return Err(usage("the key is empty", "`\"\" --prefix` means all keys"));
-            }
-            (None, false, false) => KeyRange::key(key),
-        };
-        if range.is_empty() {
-            let next = "the range end is not in the range, and must come after KEY in the order of bytes";
-            return Err(usage(format!("the range {range} ends before it starts"), next));
+/// The range that the arguments mean.
+///
+/// # Errors
+/// For a key with an escape that is none, an empty key, or a range that can hold nothing.
+pub(crate) fn range(keys: &Keys) -> Result<KeyRange> {
+    let key = bytes(&keys.key)?;
+    let range = match (&keys.range_end, keys.prefix, keys.from_key) {
+        (Some(end), _, _) => KeyRange::between(key, bytes(end)?),
+        (None, true, _) => KeyRange::prefix(key),
+        (None, _, true) => KeyRange::from_key(key),
+        (None, false, false) if key.is_empty() => {
+            return Err(usage("the key is empty", "`\"\" --prefix` means all keys"));
         }
-        Ok(range)
+        (None, false, false) => KeyRange::key(key),
+    };
+    if range.is_empty() {
+        let next = "the range end is not in the range, and must come after KEY in the order of bytes";
+        return Err(usage(format!("the range {range} ends before it starts"), next));
     }
+    Ok(range)
 }
 
 /// The bytes of a key that was typed or pasted.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use etcd_sandbox::{Entry, Listing, Registry, Standing, Swept, Unregistered};
+use etcd_sandbox::{Entry, Listing, NoRunId, Registry, Standing, Swept, Unregistered};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -43,11 +43,17 @@ pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
 
 async fn listing(args: &TestClean, registry: &Registry) -> Result<Listing> {
     let Some(id) = &args.run else { return Ok(registry.list().await?) };
-    match registry.entry(id).await? {
+    let next = "`cargo xtask runs` lists them".to_owned();
+    let id = match id.parse() {
+        Ok(id) => id,
+        Err::<_, NoRunId>(error) => {
+            return Err(Failure { exit: Exit::Usage, what: error.to_string(), next }.into());
+        }
+    };
+    match registry.entry(&id).await? {
         Some(run) => Ok(Listing::of_run(run)),
         None => {
             let what = format!("there is no run `{id}` below {}", registry.roots());
-            let next = "`cargo xtask runs` lists them".to_owned();
             Err(Failure { exit: Exit::Failure, what, next }.into())
         }
     }

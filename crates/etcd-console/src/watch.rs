@@ -22,8 +22,12 @@ const EARLIER: &str = "earlier                 ";
 
 pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     let range = match &args.key {
-        Some(key) => Keys { key: key.clone(), range_end: args.range_end.clone(), prefix: args.prefix, from_key: false }
-            .range()?,
+        Some(key) => crate::keys::range(&Keys {
+            key: key.clone(),
+            range_end: args.range_end.clone(),
+            prefix: args.prefix,
+            from_key: false,
+        })?,
         None => KeyRange::prefix(format!("{}/", cx.global.root)),
     };
     let connection = cx.connect().await?;

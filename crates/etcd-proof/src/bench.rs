@@ -86,7 +86,7 @@ fn names(args: &Bench) -> Vec<BenchName> {
 /// Before anything takes its time.
 fn can_be_plotted(file: &Path, args: &Bench, names: &[BenchName]) -> Result<()> {
     let usage = |what: String, next| Err(Failure::with_exit(Exit::USAGE, what, next));
-    if args.from.is_none() && !names.iter().any(|name| name.grows()) {
+    if args.from.is_none() && !names.iter().any(|name| measures_sizes(*name)) {
         let next = "start, read, delete and isolation show how cost grows";
         return usage("there is nothing to plot in what is measured".to_owned(), next);
     }
@@ -98,6 +98,11 @@ fn can_be_plotted(file: &Path, args: &Bench, names: &[BenchName]) -> Result<()> 
         );
     }
     Ok(())
+}
+
+/// Whether a bench measures several sizes.
+fn measures_sizes(name: BenchName) -> bool {
+    matches!(name, BenchName::Start | BenchName::Read | BenchName::Delete | BenchName::Isolation)
 }
 
 fn saved(file: &Path) -> Result<Report> {

@@ -57,23 +57,21 @@ impl Tally {
 
 const EVERY: [TortureName; 4] = [TortureName::Up, TortureName::Runs, TortureName::Watch, TortureName::Delete];
 
-impl TortureName {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Runs => "runs",
-            Self::Watch => "watch",
-            Self::Delete => "delete",
-        }
+fn word(name: TortureName) -> &'static str {
+    match name {
+        TortureName::Up => "up",
+        TortureName::Runs => "runs",
+        TortureName::Watch => "watch",
+        TortureName::Delete => "delete",
     }
+}
 
-    fn parts(self) -> &'static [Part] {
-        match self {
-            Self::Up => up::PARTS,
-            Self::Runs => runs::PARTS,
-            Self::Watch => watch::PARTS,
-            Self::Delete => delete::PARTS,
-        }
+fn parts(name: TortureName) -> &'static [Part] {
+    match name {
+        TortureName::Up => up::PARTS,
+        TortureName::Runs => runs::PARTS,
+        TortureName::Watch => watch::PARTS,
+        TortureName::Delete => delete::PARTS,
     }
 }
 
@@ -92,7 +90,7 @@ pub(crate) fn run(args: &Torture, xtask: &Path, console: Option<&Path>, cx: &Con
 
 fn chosen(args: &Torture) -> Result<Vec<(TortureName, &'static Part)>> {
     let names = EVERY.into_iter().filter(|name| args.name.is_none_or(|wanted| wanted == *name));
-    let parts = names.flat_map(|name| name.parts().iter().map(move |part| (name, part)));
+    let parts = names.flat_map(|name| parts(name).iter().map(move |part| (name, part)));
     let wanted = |part: &Part| args.only.as_ref().is_none_or(|only| only == part.name);
     let chosen: Vec<_> = parts.clone().filter(|(_, part)| wanted(part)).collect();
     if chosen.is_empty() {
@@ -111,19 +109,19 @@ fn play(name: TortureName, part: &Part, seed: u64, args: &Torture, arena: &mut A
     let (began, mut tally, mut told) = (Instant::now(), Tally::default(), Instant::now());
     for number in numbers {
         if told.elapsed() >= PACE {
-            cx.output.note(format_args!("{} {}: round {number} of {rounds} …", name.word(), part.name));
+            cx.output.note(format_args!("{} {}: round {number} of {rounds} …", word(name), part.name));
             told = Instant::now();
         }
         match arena.play(part, number, seed, &mut tally) {
             Ok(Played::Through) => tally.add("rounds", 1),
             Ok(Played::Impossible(why)) => {
-                output::answer_text(&format!("{} {}: skipped: {why}\n", name.word(), part.name))?;
+                output::answer_text(&format!("{} {}: skipped: {why}\n", word(name), part.name))?;
                 return Ok(true);
             }
             Err(violation) => {
-                tell(&violation, &format!("torture {}, {}, round {number}", name.word(), part.name));
+                tell(&violation, &format!("torture {}, {}, round {number}", word(name), part.name));
                 eprintln!("  kept: {}", arena.keep().display());
-                let (name, only) = (name.word(), part.name);
+                let (name, only) = (word(name), part.name);
                 eprintln!(
                     "hint: `cargo xtask torture {name} --only {only} --seed {seed} --round {number}` plays it again"
                 );
@@ -131,7 +129,7 @@ fn play(name: TortureName, part: &Part, seed: u64, args: &Torture, arena: &mut A
             }
         }
     }
-    let mut line = format!("{} {}:", name.word(), part.name);
+    let mut line = format!("{} {}:", word(name), part.name);
     let Tally(counts) = tally;
     let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
     let _ = writeln!(line, " {}; 0 {}; {:.0} s", counts.join(", "), part.none, began.elapsed().as_secs_f32());

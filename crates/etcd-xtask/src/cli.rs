@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use etcd_console_cli::OnCluster;
 use etcd_local::Port;
 use etcd_local::binary::{Route, Sha256, Wanted};
 
+use crate::forwarded::Forwarded;
 use crate::protoc::Effort;
 
 /// What a command line with these commands is for, in a line.
@@ -59,39 +61,15 @@ pub enum Command {
     Doctor(Doctor),
     Test(Test),
     Run(Run),
-    /// The test runs that there are: alive or dead, their age and keys, and who started them
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask runs")]
-    Runs(Forwarded),
-    /// Remove what dead test runs left, and nothing outside the test root
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask test-clean --dry-run")]
-    TestClean(Forwarded),
-    /// Read keys: one, a range, or a prefix
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask get /CloudChamber/v0.1/ --prefix")]
-    Get(Forwarded),
-    /// Write one key
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask put key value")]
-    Put(Forwarded),
-    /// Delete keys, after showing which, and write them to an undo file first
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask del key --dry-run")]
-    Del(Forwarded),
-    /// Put back what `del` deleted
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask undo FILE")]
-    Undo(Forwarded),
-    /// Follow changes; without KEY, all below the product's root
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask watch")]
-    Watch(Forwarded),
-    /// The cluster's members: `member list`
-    #[command(disable_help_flag = true, after_help = "Example:\n  cargo xtask member list")]
-    Member(Forwarded),
+    Runs(Forwarded<OnCluster<etcd_console_cli::Runs>>),
+    TestClean(Forwarded<OnCluster<etcd_console_cli::TestClean>>),
+    Get(Forwarded<OnCluster<etcd_console_cli::Get>>),
+    Put(Forwarded<OnCluster<etcd_console_cli::Put>>),
+    Del(Forwarded<OnCluster<etcd_console_cli::Del>>),
+    Undo(Forwarded<OnCluster<etcd_console_cli::Undo>>),
+    Watch(Forwarded<OnCluster<etcd_console_cli::Watch>>),
+    Member(Forwarded<OnCluster<etcd_console_cli::Member>>),
     Completions(Completions),
-}
-
-/// Whatever follows a command that another program knows, `--help` included.
-#[derive(Args, Debug)]
-pub struct Forwarded {
-    /// As they stand.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub args: Vec<std::ffi::OsString>,
 }
 
 impl Command {

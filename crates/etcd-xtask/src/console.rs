@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::cli::Forwarded;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::on_demand::Manner;
@@ -16,7 +15,7 @@ use crate::{child, on_demand, rebuild};
 pub(crate) const PACKAGE: &str = "etcd-console";
 
 /// Runs `etcd-console NAME ARGS…`.
-pub(crate) fn run(name: &str, args: &Forwarded, cx: &Context) -> Result<Exit> {
+pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     if name == "del" {
         // Undo files go there.
@@ -28,7 +27,7 @@ pub(crate) fn run(name: &str, args: &Forwarded, cx: &Context) -> Result<Exit> {
         _ => on_demand::program(PACKAGE, cx)?,
     };
     let mut command = Command::new(program);
-    child::become_program(command.args(settings(cx)?).arg(name).args(&args.args))
+    child::become_program(command.args(settings(cx)?).arg(name).args(args))
 }
 
 /// What it is told of the workspace, in hidden flags.

@@ -54,6 +54,7 @@ mod etcd_status;
 mod etcd_up;
 mod etcdctl;
 mod exit;
+mod forwarded;
 mod keeper;
 pub mod on_demand;
 pub mod output;
@@ -63,7 +64,6 @@ mod run;
 mod server;
 mod test;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -72,9 +72,10 @@ use clap::{CommandFactory, Parser};
 use etcd_local::Env;
 
 pub use crate::advice::Failure;
-pub use crate::cli::{Answer, Cli, Command, Format, Forwarded, Global};
+pub use crate::cli::{Answer, Cli, Command, Format, Global};
 pub use crate::context::Context;
 pub use crate::exit::Exit;
+pub use crate::forwarded::Forwarded;
 
 /// A command line of these commands and no others.
 #[must_use]
@@ -89,25 +90,7 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn parse<C: Parser>() -> C {
     protoc::stand_in();
-    let known = C::command();
-    let args = with_dashes_to_hand_over(std::env::args_os().collect(), &known);
-    C::try_parse_from(args).unwrap_or_else(|error| with_tip(error, &known).exit())
-}
-
-/// Doubles a `--` that comes first after a command whose options another program reads: clap takes one away, and
-/// that program needs one to tell a key like `--prefix` from an option.
-fn with_dashes_to_hand_over(mut args: Vec<OsString>, known: &clap::Command) -> Vec<OsString> {
-    let is_option = |arg: &OsString| arg.as_encoded_bytes().starts_with(b"-");
-    let Some(at) = args.iter().skip(1).position(|arg| !is_option(arg)).map(|at| at + 1) else { return args };
-    let hands_over = |name: &OsString| known.find_subcommand(name).is_some_and(clap::Command::is_disable_help_flag_set);
-    let first = args.iter().enumerate().skip(at + 1).find(|(_, arg)| *arg != "-q" && *arg != "--quiet");
-    if let Some((first, arg)) = first
-        && arg == "--"
-        && args.get(at).is_some_and(hands_over)
-    {
-        args.insert(first, "--".into());
-    }
-    args
+    C::try_parse().unwrap_or_else(|error| with_tip(error, &C::command()).exit())
 }
 
 /// `up` for `etcd-up`: clap does not see that they are alike. No alias, which might be a command of the workspace's own.
@@ -157,14 +140,14 @@ impl Command {
             Self::Doctor(args) => doctor::run(args, cx),
             Self::Test(args) => test::run(args, cx),
             Self::Run(args) => run::run(args, cx),
-            Self::Runs(args) => console::run("runs", args, cx),
-            Self::TestClean(args) => console::run("test-clean", args, cx),
-            Self::Get(args) => console::run("get", args, cx),
-            Self::Put(args) => console::run("put", args, cx),
-            Self::Del(args) => console::run("del", args, cx),
-            Self::Undo(args) => console::run("undo", args, cx),
-            Self::Watch(args) => console::run("watch", args, cx),
-            Self::Member(args) => console::run("member", args, cx),
+            Self::Runs(args) => console::run("runs", &args.args, cx),
+            Self::TestClean(args) => console::run("test-clean", &args.args, cx),
+            Self::Get(args) => console::run("get", &args.args, cx),
+            Self::Put(args) => console::run("put", &args.args, cx),
+            Self::Del(args) => console::run("del", &args.args, cx),
+            Self::Undo(args) => console::run("undo", &args.args, cx),
+            Self::Watch(args) => console::run("watch", &args.args, cx),
+            Self::Member(args) => console::run("member", &args.args, cx),
             Self::Completions(args) => completions::run(args, C::command()),
         }
     }

@@ -38,7 +38,7 @@ fn rules(package: &str, strangers: &[&str]) {
 
 #[test]
 fn xtask_and_the_engine_are_light() {
-    for package in ["xtask", "etcd-local", "etcd-workspace", "etcd-xtask"] {
+    for package in ["xtask", "etcd-local", "etcd-workspace", "etcd-xtask", "etcd-console-cli"] {
         rules(package, &["tokio", "tonic", "prost", "prost-build", "hyper", "etcd-client", "openssl-sys", "rustls"]);
     }
 }
