@@ -4,10 +4,13 @@
 
 mod cell;
 mod class;
+mod hints;
 mod rows;
 mod states;
 mod systems;
 mod world;
+
+use std::collections::BTreeMap;
 
 use cell::Cell;
 use class::Class;
@@ -18,6 +21,7 @@ use crate::playground::Playground;
 
 /// Situations in which these commands, or all, are known to be wrong.
 const PENDING: &[(&str, &[&str])] = &[
+    ("the server was killed", KEYS),
     ("a copied workspace, its original running", KEYS),
     ("the record is gone, and the server lives", KEYS),
     (".etcd is gone, and the server lives", &[]),
@@ -30,7 +34,7 @@ const PENDING: &[(&str, &[&str])] = &[
     ("the disk of the workspace is full", &["run", "test"]),
     ("the workspace is read-only", &["run", "test", "etcd-down"]),
     ("the workspace is read-only, and its server runs", &["run", "test", "etcd-down"]),
-    ("the store is over its quota", &["etcd-status", "doctor", "etcd-up"]),
+    ("the store is over its quota", &["etcd-status", "doctor", "etcd-up", "test", "run"]),
     ("a test has enabled authentication", &["etcd-status", "doctor", "etcd-up"]),
 ];
 const KEYS: &[&str] = &["member", "get", "watch", "put", "del", "undo", "runs", "test-clean"];
@@ -50,7 +54,7 @@ struct Situation {
 
 impl Situation {
     fn expected(&self, row: &Row) -> (Class, i32) {
-        let special = self.except.iter().find(|(command, ..)| *command == row.name);
+        let special = self.except.iter().find(|(command, ..)| *command == row.name && row.concern != Concern::Nothing);
         let general = || {
             let class = match row.concern {
                 Concern::Reaches | Concern::Runs => self.cluster,
@@ -61,40 +65,57 @@ impl Situation {
         special.map_or_else(general, |(_, class, code)| (*class, *code))
     }
 
-    fn cell(&self, world: &World, row: &Row) -> Cell {
-        let (class, code) = self.expected(row);
-        let (run, faults) = world.act(row);
-        let mut cell = Cell::of(row, run, class, code);
-        cell.faults.extend(faults);
-        cell
-    }
-
-    /// Runs the whole table of this situation: commands that change nothing in one world, each other in its own.
+    /// Runs the whole table of this situation.
     fn check(&self) {
-        let (changing, looking): (Vec<&Row>, Vec<&Row>) = ROWS.iter().partition(|row| row.changes_the_situation());
-        let worlds = [looking].into_iter().chain(changing.into_iter().map(|row| vec![row]));
-        let cells = std::thread::scope(|scope| {
-            let cells = worlds.map(|rows| {
-                scope.spawn(move || -> Option<Vec<Cell>> {
-                    let world = (self.build)()?;
-                    Some(rows.into_iter().map(|row| self.cell(&world, row)).collect())
-                })
-            });
-            let cells: Vec<_> = cells.collect();
-            cells.into_iter().map(|cells| cells.join().unwrap()).collect::<Option<Vec<_>>>()
-        });
-        let Some(cells) = cells else { return };
-        let cells: Vec<Cell> = cells.into_iter().flatten().collect();
+        let Some(mut cells) = self.commands() else { return };
+        cells.extend(self.hints(&cells));
         let is_pending = |cell: &Cell| {
-            PENDING
-                .iter()
-                .any(|(name, commands)| *name == self.name && (commands.is_empty() || commands.contains(&cell.command)))
+            PENDING.iter().any(|(name, commands)| {
+                *name == self.name && (commands.is_empty() || commands.contains(&cell.row.name))
+            })
         };
         let wrong = cells.iter().any(|cell| !cell.faults.is_empty() && !is_pending(cell));
         let table = cell::table(self.name, &cells);
         assert!(!wrong, "{table}");
         println!("{table}");
     }
+
+    /// Commands that change nothing in one world, each other in its own; `None` where there is none on this machine.
+    fn commands(&self) -> Option<Vec<Cell>> {
+        let (changing, looking): (Vec<&Row>, Vec<&Row>) = ROWS.iter().partition(|row| row.changes_the_situation());
+        let worlds = [looking].into_iter().chain(changing.into_iter().map(|row| vec![row]));
+        let cells = at_once(worlds, |rows| {
+            let world = (self.build)()?;
+            Some(rows.into_iter().map(|row| self.cell(&world, row)).collect::<Vec<_>>())
+        });
+        Some(cells.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    fn cell(&self, world: &World, row: &'static Row) -> Cell {
+        let (run, faults) = world.act(row);
+        let mut cell = Cell::of(row, run, self.expected(row));
+        cell.faults.extend(faults);
+        cell
+    }
+
+    /// Follows each hint that names a command, once.
+    fn hints(&self, cells: &[Cell]) -> Vec<Cell> {
+        let failed = cells.iter().filter(|cell| cell.run.code != Some(0));
+        let hints: BTreeMap<_, _> = failed.filter_map(|cell| Some((hints::first(&cell.run)?, cell.row))).collect();
+        let cells = at_once(hints, |(hint, row)| {
+            let world = (self.build)()?;
+            Some(Cell::of_hint(row, &hint, hints::follow(&world, row, &hint)))
+        });
+        cells.into_iter().flatten().collect()
+    }
+}
+
+fn at_once<T: Send, R: Send>(items: impl IntoIterator<Item = T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 #[test]
@@ -103,6 +124,7 @@ fn every_command_has_its_row() {
     let mut rows: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
     let mut listed = rows::listed(&help);
     rows.sort_unstable();
+    rows.dedup();
     listed.sort_unstable();
     assert_eq!(rows, listed);
 }

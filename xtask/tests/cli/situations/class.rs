@@ -48,8 +48,8 @@ const WORDS: &[(&str, Class)] = &[
     ("does not answer", Class::Mute),
     ("no answer in time", Class::Mute),
     ("but is not ready", Class::Mute),
-    ("\"state\":\"starting\"", Class::Mute),
-    ("\"state\":\"stopped\"", Class::Stopped),
+    (r#""state":"starting""#, Class::Mute),
+    (r#""state":"stopped""#, Class::Stopped),
     ("is not running", Class::Stopped),
     ("was not running", Class::Stopped),
     ("an ephemeral etcd", Class::Stopped),
@@ -61,7 +61,8 @@ impl Class {
         let text = match row.concern {
             Concern::Checks => findings(&run.stdout),
             // The log is etcd's word, not ours.
-            Concern::Shows | Concern::Nothing => run.stderr.clone(),
+            Concern::Shows => run.stderr.clone(),
+            Concern::Nothing if run.code == Some(0) => String::new(),
             _ => format!("{}{}", run.stdout, run.stderr),
         };
         let said = WORDS.iter().find(|(words, _)| text.contains(words)).map(|(_, class)| *class);

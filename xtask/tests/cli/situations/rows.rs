@@ -30,6 +30,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// As one types it.
+    pub(super) fn line(&self) -> String {
+        [self.name].iter().chain(self.args).copied().collect::<Vec<_>>().join(" ")
+    }
+
     /// Whether the next command finds another situation: each of these has one of its own.
     pub(super) fn changes_the_situation(&self) -> bool {
         matches!(self.concern, Concern::Starts | Concern::Stops | Concern::Wipes)
@@ -43,6 +48,7 @@ const fn row(name: &'static str, concern: Concern, args: &'static [&'static str]
 /// In the order in which they are run.
 pub(super) const ROWS: &[Row] = &[
     row("etcd-status", Concern::Describes, &["--format", "json"]),
+    row("etcd-status", Concern::Describes, &[]),
     row("etcd-logs", Concern::Shows, &[]),
     row("env", Concern::Points, &[]),
     row("etcdctl", Concern::Points, &["get", "x"]),
@@ -54,6 +60,7 @@ pub(super) const ROWS: &[Row] = &[
     row("del", Concern::Reaches, &["/CloudChamber/v0.1/racks/1", "--yes", "--timeout", "WAIT"]),
     row("undo", Concern::Reaches, &["UNDO", "--timeout", "WAIT"]),
     row("run", Concern::Runs, &["--", "true"]),
+    row("run", Concern::Nothing, &["--ephemeral", "--", "true"]),
     row("test", Concern::Runs, &["--runner", "cargo"]),
     row("runs", Concern::Reaches, &["--timeout", "WAIT"]),
     row("test-clean", Concern::Reaches, &["--timeout", "WAIT"]),

@@ -24,6 +24,18 @@ fn stopped() {
     Situation { name: "stopped", build, instance: Class::Stopped, cluster: Class::Stopped, except: &[] }.check();
 }
 
+/// As after a reboot: the record says that it runs, and its port is free.
+#[test]
+fn killed() {
+    fn build() -> Option<World> {
+        let (world, up) = World::running();
+        kill_process(Pid::from_raw(up.pids[0].cast_signed()).unwrap(), Signal::KILL).unwrap();
+        Some(world)
+    }
+    let name = "the server was killed";
+    Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except: &[] }.check();
+}
+
 #[test]
 fn copied() {
     fn build() -> Option<World> {
@@ -126,6 +138,21 @@ fn port_taken() {
     }
     let name = "a foreign etcd has the port that Cargo.toml names";
     let except = &[("etcd-up", Class::Foreign, 1)];
+    Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except }.check();
+}
+
+#[test]
+fn port_taken_from_the_start() {
+    fn build() -> Option<World> {
+        let (mut world, up) = World::running();
+        let port = crate::playground::port(&up);
+        world.guard(up);
+        world.workspace = world.play.path("new");
+        world.configure(&format!("port = {port}\npeer-port = \"auto\""));
+        Some(world)
+    }
+    let name = "a foreign etcd has the port, and no etcd ever ran here";
+    let except = &[("etcd-up", Class::Foreign, 1), ("etcd-logs", Class::Unknown, 1)];
     Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except }.check();
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -109,7 +110,7 @@ impl World {
         self.mounts.push(at);
     }
 
-    pub(super) fn command(&self, args: &[&str]) -> Command {
+    pub(super) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let plain = self.play.command(args);
         let words: Vec<_> = self.caller.iter().map(AsRef::as_ref).chain([plain.get_program()]).collect();
         let mut command = Command::new(words[0]);
@@ -121,27 +122,31 @@ impl World {
         command
     }
 
-    pub(super) fn xtask(&self, args: &[&str]) -> Run {
+    pub(super) fn xtask<S: AsRef<OsStr>>(&self, args: &[S]) -> Run {
         finish(self.command(args))
+    }
+
+    /// A row's command line here.
+    pub(super) fn line(&self, row: &Row) -> Vec<String> {
+        let filled = row.args.iter().map(|arg| match *arg {
+            "UNDO" => self.undo().to_str().unwrap().to_owned(),
+            "WAIT" => self.wait.to_owned(),
+            other => other.to_owned(),
+        });
+        [row.name.to_owned()].into_iter().chain(filled).collect()
     }
 
     /// Runs a row's command; then what it did that it should not have done.
     pub(super) fn act(&self, row: &Row) -> (Run, Vec<String>) {
-        let undo = self.undo();
-        let filled = row.args.iter().map(|arg| match *arg {
-            "UNDO" => undo.to_str().unwrap(),
-            "WAIT" => self.wait,
-            other => other,
-        });
-        let args: Vec<&str> = [row.name].into_iter().chain(filled).collect();
         let before = self.pids();
         let strange = self.strange_files();
-        let run = self.xtask(&args);
+        let run = self.xtask(&self.line(row));
         let mut faults = Vec::new();
         if !matches!(row.concern, Concern::Stops | Concern::Wipes) && !before.is_subset(&self.pids()) {
             faults.push("it ended a server".to_owned());
         }
-        if !matches!(row.concern, Concern::Starts | Concern::Wipes) && !eventually(|| self.pids().is_subset(&before)) {
+        let may_start = matches!(row.concern, Concern::Starts | Concern::Wipes) && run.code == Some(0);
+        if !eventually(|| self.pids().difference(&before).count() <= usize::from(may_start)) {
             faults.push(format!("it left something running: {:#?}", self.play.processes()));
         }
         for Victim { status, revision: before } in &self.victims {
