@@ -222,6 +222,8 @@ impl Helper {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         os::tie_to_owner(&mut command);
+        os::hand_over_stdio_only(&mut command)
+            .map_err(|source| CommandError::Start { command: self.line(), source })?;
         let spawned = wait::until(Deadline::after(BUSY_PATIENCE), || match command.spawn() {
             Ok(child) => Ok(Some(child)),
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => Ok(None),

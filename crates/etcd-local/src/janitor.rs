@@ -42,6 +42,7 @@ impl Janitor {
         command.env_clear().env("PATH", "/usr/bin:/bin").current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         crate::os::detach(&mut command);
+        crate::os::hand_over_stdio_only(&mut command)?;
         Ok(Self { process: command.spawn()? })
     }
 

@@ -67,9 +67,11 @@ pub use crate::instance::{
     Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status, StopError, Up,
     create_home,
 };
-pub use crate::launch::{Holder, LaunchError, PortKind};
+pub use crate::launch::{Holder, LaunchError, PortKind, claim_port};
 pub use crate::lock::LockError;
 pub use crate::log::Tail;
+#[doc(hidden)] // for etcd-xtask
+pub use crate::os::hand_over_stdio_only;
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
 pub use crate::settings::{

@@ -52,6 +52,15 @@ pub(crate) fn detach(command: &mut Command) {
     unix::detach(command);
 }
 
+/// Gives the child no open file of ours but its standard input, output and error: for one that outlives a command, or
+/// starts what does.
+///
+/// # Errors
+/// If the system does not say what is open.
+pub fn hand_over_stdio_only(command: &mut Command) -> io::Result<()> {
+    system::hand_over_stdio_only(command)
+}
+
 /// Has the system end the child when our process ends, however it ends. On Linux this is bound to the
 /// *thread* that spawns, which must live as long as the child.
 pub(crate) fn tie_to_owner(command: &mut Command) {

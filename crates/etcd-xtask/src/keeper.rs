@@ -222,6 +222,7 @@ impl Process {
         }
         // It has to sweep after it.
         child::out_of_reach(&mut command);
+        etcd_local::hand_over_stdio_only(&mut command).context("cannot start the keeper")?;
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the keeper")?;
         let out = child.stdout.take().context("the keeper has no stdout")?;

@@ -14,7 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-pub(crate) use super::unix::{Server, Tie, create_private_dir, free_space, host_name, is_ours, spawn_server, sync_dir};
+pub(crate) use super::unix::{
+    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, is_ours, spawn_server, sync_dir,
+};
 use crate::wait::Deadline;
 use etcd_workspace::Identity;
 
@@ -213,6 +215,7 @@ mod tests {
         assert!(!process.ended_within(Duration::ZERO).unwrap());
         process.kill().unwrap();
         assert!(process.ended_within(Duration::from_secs(10)).unwrap());
+        assert!(process.ended_within(Duration::MAX).unwrap());
         assert_eq!(process.identity().unwrap(), None, "a zombie is nobody");
         child.wait().unwrap();
         assert!(Process::open(u32::MAX).unwrap().is_none());

@@ -12,7 +12,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-pub(crate) use super::unix::{Server, Tie, create_private_dir, free_space, host_name, is_ours, spawn_server, sync_dir};
+pub(crate) use super::unix::{
+    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, is_ours, spawn_server, sync_dir,
+};
 use crate::wait::{Deadline, until};
 use etcd_workspace::Identity;
 

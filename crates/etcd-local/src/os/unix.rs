@@ -2,10 +2,13 @@
 
 use std::fs::{DirBuilder, File, Metadata};
 use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+
+use rustix::io::FdFlags;
 
 use crate::process::Lifetime;
 
@@ -24,12 +27,12 @@ pub(crate) fn host_name() -> Option<String> {
     rustix::system::uname().nodename().to_str().ok().map(str::to_owned)
 }
 
-/// Children inherit nothing but their standard handles here: all else is close-on-exec.
 pub(crate) type Server = std::process::Child;
 
 pub(crate) fn spawn_server(mut command: Command, lock: File, log: File, lifetime: Lifetime) -> io::Result<Server> {
     command.stdin(lock).stdout(log.try_clone()?).stderr(log);
     detach(&mut command);
+    hand_over_stdio_only(&mut command)?;
     if lifetime == Lifetime::Ours {
         super::tie_to_owner(&mut command);
     }
@@ -42,6 +45,28 @@ pub(crate) fn detach(command: &mut Command) {
     unsafe {
         command.pre_exec(|| rustix::process::setsid().map(|_| ()).map_err(io::Error::from));
     }
+}
+
+/// What we open ourselves is close-on-exec. What whoever started us left open, a lock or the end of a pipe, is not: it
+/// would stay open as long as the child lives. `/dev/fd` is there on every Unix of ours and with every kernel, which
+/// `close_range` is not; where it is missing, nothing can be seen of them.
+pub(crate) fn hand_over_stdio_only(command: &mut Command) -> io::Result<()> {
+    let inherited: Vec<RawFd> = match std::fs::read_dir("/dev/fd") {
+        Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; fcntl is one, and nothing is allocated. A
+    // number that is closed by now is refused, and the flag changes nothing but what the program to come gets.
+    unsafe {
+        command.pre_exec(move || {
+            for fd in inherited.iter().filter(|fd| **fd > 2) {
+                let _ = rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(*fd), FdFlags::CLOEXEC);
+            }
+            Ok(())
+        });
+    }
+    Ok(())
 }
 
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
