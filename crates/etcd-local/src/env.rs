@@ -8,6 +8,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use semver::Version;
+
+/// Names the processor, as Go does, that an etcd whose release does not support it runs on all the same; without it such
+/// an etcd ends at once, also when it is only asked for its version: etcdmain/etcd.go, `checkSupportArch`.
+const UNSUPPORTED_ARCH: &str = "ETCD_UNSUPPORTED_ARCH";
+
 /// A snapshot of what a process inherits.
 #[derive(Clone)]
 pub struct Env {
@@ -86,6 +92,17 @@ impl Env {
         self.vars.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
+    /// What an etcd of this version, if that is known, inherits: none of the `ETCD_*` variables, which it reads as flags,
+    /// and which mean other things to us. But the one that lets it run on a processor that its release does not support.
+    pub(crate) fn for_etcd(&self, version: Option<&Version>) -> Self {
+        let mut env = self.clone();
+        env.vars.retain(|name, _| name == UNSUPPORTED_ARCH || !name.to_string_lossy().starts_with("ETCD_"));
+        match unsupported_arch(std::env::consts::ARCH, version) {
+            Some(arch) if env.var_os(UNSUPPORTED_ARCH).is_none() => env.with(UNSUPPORTED_ARCH, arch),
+            _ => env,
+        }
+    }
+
     /// The working directory.
     #[must_use]
     pub fn cwd(&self) -> &Path {
@@ -108,5 +125,34 @@ impl Env {
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Env").field("cwd", &self.cwd).field("vars", &self.vars.len()).finish_non_exhaustive()
+    }
+}
+
+/// Go's name of a processor for which etcd is published and which a version of it does not support yet: arm64 before 3.5.
+fn unsupported_arch(arch: &str, version: Option<&Version>) -> Option<&'static str> {
+    let is_supported = version.is_some_and(|version| (version.major, version.minor) >= (3, 5));
+    (arch == "aarch64" && !is_supported).then_some("arm64")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn etcd_gets_no_variable_of_etcds_but_the_one_that_no_flag_is_there_for() {
+        let env = Env::empty("/").with("ETCD_NAME", "n").with(UNSUPPORTED_ARCH, "riscv64").with("ETCDDATA", "d");
+        let vars = env.for_etcd(None);
+        let names: Vec<_> = vars.vars().map(|(name, _)| name.to_str().unwrap()).collect();
+        assert_eq!(names, ["ETCDDATA", UNSUPPORTED_ARCH]);
+        assert_eq!(vars.var(UNSUPPORTED_ARCH), Some("riscv64"));
+    }
+
+    #[test]
+    fn only_3_4_needs_to_be_told_that_it_runs_on_arm64() {
+        let (old, new) = (Version::new(3, 4, 42), Version::new(3, 5, 0));
+        assert_eq!(unsupported_arch("aarch64", Some(&old)), Some("arm64"));
+        assert_eq!(unsupported_arch("aarch64", None), Some("arm64"), "its version is still to be asked for");
+        assert_eq!(unsupported_arch("aarch64", Some(&new)), None);
+        assert_eq!(unsupported_arch("x86_64", Some(&old)), None);
     }
 }

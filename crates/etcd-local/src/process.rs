@@ -104,12 +104,10 @@ impl Child {
 
 /// Spawns a server. A thread of its own spawns and reaps it: Linux ties a child to the thread that spawned
 /// it, and a caller that lives long must not collect zombies.
-///
-/// The child gets none of the `ETCD_*` variables: etcd reads them as flags, and ours mean other things.
 pub(crate) fn spawn(spawn: Spawn<'_>) -> io::Result<Spawned> {
     let mut command = Command::new(spawn.program);
     command.args(&spawn.args);
-    command.env_clear().envs(spawn.env.vars().filter(|(name, _)| !name.to_string_lossy().starts_with("ETCD_")));
+    command.env_clear().envs(spawn.env.vars());
 
     let (started, start) = channel();
     let (exiting, exit) = channel();

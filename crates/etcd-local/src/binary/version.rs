@@ -59,8 +59,8 @@ fn ask(path: &Path, env: &Env, patience: Duration) -> Result<Version, VersionErr
     if !path.exists() {
         return Err(VersionError::Missing { path: path.to_owned() });
     }
-    // These configure a server; a wrong one must not make it refuse to tell its version.
-    let helper = Helper::at(path, env).without_vars(|name| name.starts_with("ETCD_")).args(["--version"]);
+    // What configures a server must not make it refuse to tell its version.
+    let helper = Helper::at(path, &env.for_etcd(None)).args(["--version"]);
     let output = helper.run(patience).map_err(|source| VersionError::Command { path: path.to_owned(), source })?;
     let text = String::from_utf8_lossy(&output.stdout);
     if text.trim().is_empty() {
