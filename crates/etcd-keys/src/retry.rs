@@ -22,9 +22,9 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Attempts for as long as `patience`, counted from now; `None`: for ever.
+    /// Attempts for as long as `patience`, counted from now; `None`, or longer than the clock can say: for ever.
     pub(crate) fn new(patience: Option<Duration>) -> Self {
-        Self { deadline: patience.map(|patience| Instant::now() + patience), pause: FIRST }
+        Self { deadline: patience.and_then(|patience| Instant::now().checked_add(patience)), pause: FIRST }
     }
 
     /// What an attempt comes to; `None`: the deadline came first.

@@ -54,9 +54,9 @@ impl Builder {
         Self {
             env,
             workspace,
+            patience: settings.start_timeout,
             settings,
             asked: Asked::default(),
-            patience: Duration::from_secs(30),
             extra_args: Vec::new(),
             reporter: Arc::new(Silent),
             offline: false,
@@ -96,7 +96,7 @@ impl Builder {
         self
     }
 
-    /// How long a start may take, from spawn to proven ready; 30 s unless said otherwise.
+    /// How long a start may take, from spawn to proven ready; as the settings say, else.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

@@ -25,7 +25,7 @@ pub(crate) struct Marker {
     /// The `--initial-cluster-token`; a fresh one after each wipe, so that watchers of the old data notice.
     pub(crate) cluster_token: String,
     pub(crate) cluster_id: Option<ClusterId>,
-    /// The newest etcd that has had this data open: an older minor version refuses it.
+    /// The newest etcd that has used this data: an older minor version refuses it. Absent until one was ready.
     pub(crate) newest_version: Option<Version>,
 }
 
@@ -151,30 +151,34 @@ impl DataDir {
     }
 
     /// Readies the directory for `binary` with this peer URL: checks that the data is not newer and that
-    /// nobody has it open, and writes down what is about to happen. Returns the version that data had which is now
-    /// raised to a later minor one, for good.
-    pub(crate) fn claim(&mut self, peer_url: &str, binary: &Version) -> Result<Option<Version>, DataError> {
+    /// nobody has it open, and writes down the id of a cluster that is about to be made.
+    pub(crate) fn claim(&mut self, peer_url: &str, binary: &Version) -> Result<(), DataError> {
         if self.is_open()? {
             return Err(DataError::InUse(self.path.clone()));
         }
         let bootstrapped = self.has_members();
-        let Some(marker) = &mut self.marker else { return Ok(None) };
+        let Some(marker) = &mut self.marker else { return Ok(()) };
         file::remove_scratch(&self.path);
-        if let Some(data) = marker.newest_version.as_ref().filter(|data| minor(data) > minor(binary)) {
+        if let Some(data) = marker.newest_version.as_ref().filter(|data| bootstrapped && minor(data) > minor(binary)) {
             return Err(DataError::Newer { path: self.path.clone(), data: data.clone(), binary: binary.clone() });
         }
-        let before = marker.clone();
-        if !bootstrapped {
-            marker.cluster_id = Some(cluster::of_single_member(peer_url, &marker.cluster_token));
-        }
-        if marker.newest_version.as_ref().is_none_or(|newest| newest < binary) {
-            marker.newest_version = Some(binary.clone());
-        }
-        let raised = before.newest_version.clone().filter(|data| bootstrapped && minor(data) < minor(binary));
-        if *marker != before {
+        let id = cluster::of_single_member(peer_url, &marker.cluster_token);
+        if !bootstrapped && marker.cluster_id.replace(id) != Some(id) {
             self.save()?;
         }
-        Ok(raised)
+        Ok(())
+    }
+
+    /// Writes down that an etcd of this version has used the data: an older minor version refuses it from now on. Returns
+    /// the version that the data had, if that is an older minor one.
+    pub(crate) fn used_by(&mut self, version: &Version) -> Result<Option<Version>, DataError> {
+        let Some(marker) = &mut self.marker else { return Ok(None) };
+        if marker.newest_version.as_ref().is_some_and(|newest| newest >= version) {
+            return Ok(None);
+        }
+        let before = marker.newest_version.replace(version.clone());
+        self.save()?;
+        Ok(before.filter(|before| minor(before) < minor(version)))
     }
 
     /// Whether any etcd, of whatever version or origin, has the data open. A second one would wait silently
@@ -365,21 +369,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut data = DataDir::find_or_create(&dir.path().join("data"), Path::new("/instance")).unwrap();
         data.claim("http://127.0.0.1:1", &version("3.7.2")).unwrap();
+        data.claim("http://127.0.0.1:1", &version("3.5.27")).unwrap(); // the start before has failed
+        fs::create_dir_all(dir.path().join("data/member/wal")).unwrap();
+        data.used_by(&version("3.7.2")).unwrap();
         let mut again = DataDir::find(&data.path).unwrap().unwrap();
         assert!(matches!(again.claim("http://127.0.0.1:1", &version("3.6.9")), Err(DataError::Newer { .. })));
         again.claim("http://127.0.0.1:1", &version("3.7.0")).unwrap();
+        again.used_by(&version("3.7.0")).unwrap();
         assert_eq!(again.marker.unwrap().newest_version, Some(version("3.7.2")));
     }
 
     #[test]
-    fn a_later_minor_version_is_told_once_and_only_of_data() {
+    fn a_later_minor_version_is_told_once() {
         let dir = tempfile::tempdir().unwrap();
         let mut data = DataDir::find_or_create(&dir.path().join("data"), Path::new("/instance")).unwrap();
-        let mut claim = |binary| data.claim("http://127.0.0.1:1", &version(binary)).unwrap();
-        assert_eq!((claim("3.4.0"), claim("3.5.0")), (None, None), "there is no data yet");
-        fs::create_dir_all(dir.path().join("data/member/wal")).unwrap();
-        assert_eq!((claim("3.5.9"), claim("3.6.5")), (None, Some(version("3.5.9"))));
-        assert_eq!((claim("3.6.5"), claim("3.6.9")), (None, None));
+        let mut used_by = |binary| data.used_by(&version(binary)).unwrap();
+        assert_eq!((used_by("3.5.0"), used_by("3.5.9")), (None, None));
+        assert_eq!((used_by("3.6.5"), used_by("3.6.9")), (Some(version("3.5.9")), None));
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Launch<'_> {
             args: self.args(),
             lock: lock.into_file(),
             log,
-            env: self.env,
+            env: &self.env.for_etcd(Some(&self.binary.version)),
             lifetime: self.lifetime,
         })
         .map_err(|source| LaunchError::Spawn { binary: self.binary.path.clone(), source })?;
@@ -294,8 +294,11 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Checks that nobody has a port, by having it for a moment.
-pub(crate) fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchError> {
+/// Checks that etcd could have a port, by having it for a moment; 0 is any.
+///
+/// # Errors
+/// [`LaunchError::PortTaken`] if somebody has it, [`LaunchError::Listen`] if the system refuses for another reason.
+pub fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchError> {
     match is_free(host, port) {
         Ok(true) => Ok(()),
         Ok(false) => Err(LaunchError::PortTaken { port, kind, holder: Holder::of(SocketAddr::new(host, port)) }),

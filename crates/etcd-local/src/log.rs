@@ -141,6 +141,19 @@ pub(crate) fn is_stillborn(path: &Path, from: u64) -> bool {
     false
 }
 
+/// Whether the server that began at `from` has put its own version into its data, which an older one then refuses: so say
+/// etcd 3.4 to 3.7, of new data and of older data.
+pub(crate) fn has_set_cluster_version(path: &Path, from: u64) -> bool {
+    #[derive(Deserialize)]
+    struct Line {
+        msg: String,
+    }
+
+    const SAID: [&str; 2] = ["set initial cluster version", "updated cluster version"];
+    let said = |line: &str| serde_json::from_str::<Line>(line).is_ok_and(|line| SAID.contains(&line.msg.as_str()));
+    since(path, from).is_some_and(|text| text.lines().any(said))
+}
+
 /// The last lines, each no longer than a person reads; empty if there is no log.
 pub(crate) fn last_lines(path: &Path, lines: usize) -> String {
     let mut text = Vec::new();

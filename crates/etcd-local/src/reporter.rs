@@ -79,13 +79,13 @@ pub enum Event {
         /// What was wrong with it.
         reason: String,
     },
-    /// Data goes to a later minor version of etcd, which it has no way back from.
+    /// A later minor version of etcd has used the data, which it has no way back from.
     Raised {
         /// Whose data.
         instance: String,
-        /// The newest etcd that has had it open so far.
+        /// The newest etcd that had used it so far.
         from: Version,
-        /// The one that is about to.
+        /// The one that does now.
         to: Version,
     },
     /// A server is about to listen beyond loopback. It knows no passwords.

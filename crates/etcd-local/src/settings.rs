@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use semver::VersionReq;
 use serde::Deserialize;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub member: Option<String>,
     /// Where the data goes; `None`: the instance's own directory.
     pub data_dir: Option<PathBuf>,
+    /// How long a start may take, from spawn to proven ready.
+    pub start_timeout: Duration,
     /// The product's key prefix, without a trailing slash.
     pub root: String,
     /// The test root, below `root`, one segment.
@@ -89,6 +92,7 @@ impl Default for Settings {
             said: Said::default(),
             member: None,
             data_dir: None,
+            start_timeout: Duration::from_secs(30),
             root: "/CloudChamber/v0.1".to_owned(),
             test_root: "Test".to_owned(),
             protected: Vec::new(),
@@ -194,6 +198,7 @@ impl Settings {
         }
         self.peer_port = table.peer_port.or(self.peer_port);
         self.data_dir = table.data_dir.map(|dir| root.join(dir)).or(self.data_dir.take());
+        self.start_timeout = table.start_timeout.unwrap_or(self.start_timeout);
         if let Some(prefix) = table.root {
             self.root = prefix;
         }
@@ -270,6 +275,8 @@ struct Table {
     #[serde(deserialize_with = "port")]
     peer_port: Option<Port>,
     data_dir: Option<PathBuf>,
+    #[serde(deserialize_with = "seconds")]
+    start_timeout: Option<Duration>,
     #[serde(deserialize_with = "prefixes")]
     protected: Vec<String>,
 }
@@ -307,6 +314,13 @@ fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Port>, D::E
         Either::Text(text) => text,
     };
     text.parse().map(Some).map_err(D::Error::custom)
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    match u64::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("`0` is not a valid number of seconds")),
+        seconds => Ok(Some(Duration::from_secs(seconds))),
+    }
 }
 
 /// `/A/b`: begins with a slash, at least one segment, none of them empty or made of dots.
@@ -361,7 +375,8 @@ mod tests {
 
     #[test]
     fn the_environment_beats_the_manifest_which_beats_the_default() {
-        let mut settings = table("port = 3000\npeer-port = 'auto'\ndata-dir = 'data'").unwrap();
+        let mut settings = table("port = 3000\npeer-port = 'auto'\ndata-dir = 'data'\nstart-timeout = 90").unwrap();
+        assert_eq!(settings.start_timeout, Duration::from_secs(90));
         assert_eq!((settings.port, settings.peer_port), (Port::Fixed(3000), Some(Port::Auto)));
         assert_eq!(settings.data_dir, Some("/w/data".into()));
         let env = Env::empty("/cwd").with("ETCDPORTCLNT", "4000").with("ETCDDATA", "here").with("ETCDBINPATH", "bin");
@@ -378,6 +393,7 @@ mod tests {
             ("port = 0", "neither a port"),
             ("port = 70000", "neither a port"),
             ("port = 'some'", "neither a port"),
+            ("start-timeout = 0", "not a valid number of seconds"),
             ("version = 'new'", "unexpected character"),
             ("root = ''", "not a key prefix"),
             ("root = '/'", "not a key prefix"),

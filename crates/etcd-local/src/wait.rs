@@ -2,18 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-/// A point in monotonic time at which patience ends.
+/// A point in monotonic time at which patience ends; `None`: later than the clock can say, `Duration::MAX` say.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(Instant);
+pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
     pub(crate) fn after(patience: Duration) -> Self {
-        let now = Instant::now();
-        Self(now.checked_add(patience).unwrap_or(now))
+        Self(Instant::now().checked_add(patience))
     }
 
     pub(crate) fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+        self.0.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
     }
 
     pub(crate) fn expired(self) -> bool {

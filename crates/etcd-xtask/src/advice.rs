@@ -1,6 +1,7 @@
 //! What the user reads when a command fails: what, why, where, and what to do next.
 
 use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use etcd_local::binary::{FindError, InstallError};
@@ -169,20 +170,31 @@ fn launch(error: &LaunchError, which: &Which) -> Advice {
             Advice::hint("`--peer-port` or ETCDPORTPEER names another one; `--peer-port auto` picks a free one")
                 .with_exit(Exit::USAGE)
         }
-        LaunchError::Listen { .. } => {
-            Advice::hint("`--port auto` picks a port that may be had; ETCDNODEADDR must be an address of this machine")
-        }
+        LaunchError::Listen { source, .. } => Advice::hint(listening(source)),
         LaunchError::Stillborn { log } => {
             Advice::hint("it holds no key, and this instance did not create it: delete it, and try again").with_log(log)
         }
         LaunchError::Exited { log, .. } => {
             Advice::hint(format!("{} shows all it said", which.command("etcd-logs"))).with_log(log)
         }
-        LaunchError::NotReady { log, .. } => {
-            Advice::hint(format!("{} shows what it is busy with; then try again", which.command("etcd-logs")))
+        LaunchError::NotReady { waited, log, .. } => {
+            let longer = which.command(&format!("etcd-up --timeout {}", waited.as_secs().saturating_mul(10).max(60)));
+            let logs = which.command("etcd-logs");
+            Advice::hint(format!("{logs} shows what it was busy with; if it needs more time, {longer} gives it"))
                 .with_log(log)
         }
         _ => Advice::hint("`cargo xtask doctor` checks this machine"),
+    }
+}
+
+/// What to do where an address cannot be listened on that nobody has.
+pub(crate) fn listening(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "ETCDNODEADDR must be an address of this machine",
+        io::ErrorKind::PermissionDenied => {
+            "`--port auto` and `--peer-port auto` pick ports that need no privilege; those below 1024 may need one"
+        }
+        _ => "`--port auto` picks a port that may be had; ETCDNODEADDR must be an address of this machine",
     }
 }
 
@@ -194,6 +206,9 @@ fn ephemeral(error: &EphemeralError) -> Option<Advice> {
         }
         EphemeralError::Launch(FailedLaunch { error: LaunchError::Listen { .. }, .. }) => {
             "ETCDNODEADDR must be an address of this machine, with free ports"
+        }
+        EphemeralError::Launch(FailedLaunch { error: LaunchError::NotReady { .. }, .. }) => {
+            "`start-timeout = SECONDS` in `[workspace.metadata.etcd]` of Cargo.toml gives it more time"
         }
         EphemeralError::Launch(_) => "`cargo xtask etcd-up` starts one whose log stays",
         EphemeralError::Path(_) | EphemeralError::Data(_) => {
@@ -234,7 +249,8 @@ fn start(error: &StartError, which: &Which) -> Option<Advice> {
             Advice::hint(format!("{}, then {}: its data stays", which.command("etcd-down"), which.command("etcd-up")))
         }
         StartError::Unready { log, .. } => {
-            Advice::hint(format!("{} stops it", which.command("etcd-down"))).with_log(log)
+            let (longer, down) = (which.command("etcd-up --timeout 300"), which.command("etcd-down"));
+            Advice::hint(format!("{longer} waits longer; {down} stops it")).with_log(log)
         }
         StartError::Path(_) => Advice::hint("`cargo xtask doctor` checks disk and permissions"),
         _ => return None,

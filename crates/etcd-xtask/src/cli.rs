@@ -169,6 +169,9 @@ pub struct EtcdUp {
     /// Which etcd: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path
     #[arg(long, value_name = "VERSION|PATH")]
     pub(crate) etcd: Option<Wanted>,
+    /// How long the start may take: one with much data on a slow disk takes long [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: Option<u64>,
     /// Show the log until Ctrl-C, then stop the server
     #[arg(long)]
     pub(crate) foreground: bool,

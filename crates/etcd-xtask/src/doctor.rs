@@ -2,19 +2,19 @@
 //! what it changes is that a missing protoc is brought, and a missing `.etcd` made.
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 use etcd_local::binary::Tool;
-use etcd_local::{Builder, Holder, Port, State, Status};
+use etcd_local::{Builder, LaunchError, Port, PortKind, State, Status};
 use serde::Serialize;
 
 use crate::cli::{Doctor, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::{output, protoc};
+use crate::{advice, output, protoc};
 
 /// How long a program may take to say its version: rustup may fetch it first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -202,27 +202,34 @@ fn instance(status: &Status) -> Finding {
 
 fn ports(builder: &Builder, statuses: &[Status]) -> Vec<Finding> {
     let settings = builder.settings();
-    let fixed = |port| match port {
-        Port::Fixed(port) => Some(SocketAddr::new(settings.host, port)),
-        Port::Auto => None,
+    let number = |port| match port {
+        Port::Fixed(port) => port,
+        Port::Auto => 0,
     };
-    let ports = [fixed(settings.port), fixed(settings.peer())];
-    ports.into_iter().flatten().map(|addr| port(addr, statuses)).collect()
+    let ports = [(settings.port, PortKind::Client), (settings.peer(), PortKind::Peer)];
+    ports.into_iter().filter_map(|(port, kind)| self::port(settings.host, number(port), kind, statuses)).collect()
 }
 
-fn port(addr: SocketAddr, statuses: &[Status]) -> Finding {
-    if std::net::TcpListener::bind(addr).is_ok() {
-        return Finding::ok("port", format!("{addr} is free"));
-    }
-    let holder = Holder::of(addr);
-    match statuses.iter().find(|status| holder.pid.is_some_and(|pid| status.pids.contains(&pid))) {
+/// `None`: any port, and there are some.
+fn port(host: IpAddr, number: u16, kind: PortKind, statuses: &[Status]) -> Option<Finding> {
+    let addr = SocketAddr::new(host, number);
+    let holder = match etcd_local::claim_port(host, number, kind) {
+        Ok(()) => return (number != 0).then(|| Finding::ok("port", format!("{addr} is free"))),
+        Err(LaunchError::PortTaken { holder, .. }) => holder,
+        Err(LaunchError::Listen { source, .. }) => {
+            let finding = format!("cannot listen on {addr}: {source}");
+            return Some(Finding::failure("port", finding, advice::listening(&source)));
+        }
+        Err(error) => return Some(Finding::failure("port", error.to_string(), "set another port")),
+    };
+    Some(match statuses.iter().find(|status| holder.pid.is_some_and(|pid| status.pids.contains(&pid))) {
         Some(status) => Finding::ok("port", format!("{addr} is instance `{}`'s", status.instance)),
         None => Finding::warning(
             "port",
             format!("{addr} is taken by {holder}"),
             "`cargo xtask etcd-up --port auto` picks another, or stop that process",
         ),
-    }
+    })
 }
 
 /// Records that were set aside, which nothing needs any more.

@@ -28,6 +28,9 @@ pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     if let Some(wanted) = &args.etcd {
         builder = builder.etcd(wanted.clone());
     }
+    if let Some(seconds) = args.timeout {
+        builder = builder.patience(Duration::from_secs(seconds));
+    }
     let instance = builder.instance(&args.which.instance)?;
     if args.foreground {
         return foreground(&instance, args, cx);

@@ -25,4 +25,5 @@ mod run_tests;
 mod runs;
 #[cfg(target_os = "linux")] // /proc, mounts, namespaces
 mod situations;
+mod starting;
 mod words;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_workspace::{Record, SCHEMA};
+use semver::Version;
 
 use super::observe::{ObserveError, Presence, Server, probe};
 use super::{Instance, State, Status};
@@ -20,9 +21,6 @@ use crate::settings::Port;
 use crate::state;
 use crate::wait::{Deadline, until};
 use crate::{instance, log, os};
-
-/// How long a command waits for another that changes the same instance: longer than any start takes.
-pub(super) const OPERATION_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What [`Instance::up`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,9 +178,14 @@ impl Instance {
         }
     }
 
+    /// How long a command waits for another that changes the same instance: longer than a start may take.
+    pub(super) fn operation_patience(&self) -> Duration {
+        self.builder.patience.saturating_add(Duration::from_secs(30))
+    }
+
     pub(super) fn begin_operation(&self) -> Result<Lock, LockError> {
         let lock = self.operation_lock();
-        let held = Lock::acquire(&lock, OPERATION_PATIENCE, || {
+        let held = Lock::acquire(&lock, self.operation_patience(), || {
             self.builder.reporter.report(&Event::Waiting { lock: lock.clone() });
         })?;
         file::remove_scratch(&self.dir);
@@ -225,6 +228,9 @@ impl Instance {
             process: server.processes.first().map(|running| running.identity.clone()),
             ..record
         };
+        if let Some(mut data) = DataDir::find(&record.data_dir)? {
+            self.note_use(&mut data, &record.version)?;
+        }
         self.save(&record)?;
         let status = self.describe(Some(record.clone()), &server.processes, State::Ready);
         self.check_asked(&status, Some(&record))?;
@@ -249,14 +255,11 @@ impl Instance {
         loop {
             let held = match lock.take() {
                 Some(held) => held,
-                None => Lock::acquire(&self.member_lock(), OPERATION_PATIENCE, || ())?,
+                None => Lock::acquire(&self.member_lock(), self.operation_patience(), || ())?,
             };
             let ports = self.choose_ports(previous.filter(|_| attempt == 1))?;
-            if let Some(from) = data.claim(&ports.peer_url(), &binary.version)? {
-                let (instance, to) = (self.name.clone(), binary.version.clone());
-                self.builder.reporter.report(&Event::Raised { instance, from, to });
-            }
-            match self.launch(binary, held, &data, ports, lifetime) {
+            data.claim(&ports.peer_url(), &binary.version)?;
+            match self.launch(binary, held, &mut data, ports, lifetime) {
                 Err(StartError::Launch(LaunchError::PortTaken { .. })) if self.may_move() && attempt < ATTEMPTS => {
                     attempt += 1;
                 }
@@ -280,7 +283,7 @@ impl Instance {
         &self,
         binary: &Binary,
         lock: Lock,
-        data: &DataDir,
+        data: &mut DataDir,
         ports: Ports,
         lifetime: Lifetime,
     ) -> Result<Foreground, StartError> {
@@ -314,8 +317,18 @@ impl Instance {
             log: &self.log(),
             env: &self.builder.env,
         };
-        let mut launched = launch.spawn(lock)?;
-        let Ready { cluster_id, version, took } = launched.wait_ready(self.builder.patience)?;
+        let log_from = self.log().metadata().map_or(0, |log| log.len());
+        let started = launch.spawn(lock).and_then(|mut launched| {
+            let ready = launched.wait_ready(self.builder.patience)?;
+            Ok((launched, ready))
+        });
+        let (launched, Ready { cluster_id, version, took }) = started.inspect_err(|_| {
+            // A start that fails may have come that far. If this cannot be written, etcd itself refuses what is older.
+            if log::has_set_cluster_version(&self.log(), log_from) {
+                let _ = self.note_use(data, &binary.version);
+            }
+        })?;
+        self.note_use(data, &version).inspect_err(|_| drop(launched.child.running.kill()))?;
         let identity = launched.child.running.identity.clone();
         record.cluster_id = Some(cluster_id);
         record.version = version;
@@ -329,6 +342,15 @@ impl Instance {
         let status =
             self.describe(Some(record), std::slice::from_ref::<Running>(&launched.child.running), State::Ready);
         Ok(Foreground { status, launched })
+    }
+
+    /// Writes down which etcd has used the data, and says so if there is no way back.
+    fn note_use(&self, data: &mut DataDir, version: &Version) -> Result<(), DataError> {
+        if let Some(from) = data.used_by(version)? {
+            let (instance, to) = (self.name.clone(), version.clone());
+            self.builder.reporter.report(&Event::Raised { instance, from, to });
+        }
+        Ok(())
     }
 
     pub(super) fn save(&self, record: &Record) -> Result<(), StartError> {

@@ -7,7 +7,7 @@ use etcd_workspace::Record;
 
 use super::Instance;
 use super::observe::{ObserveError, Presence, Server};
-use super::start::{OPERATION_PATIENCE, StartError, Up};
+use super::start::{StartError, Up};
 use crate::binary::Binary;
 use crate::data::{DataDir, DataError, Trash};
 use crate::lock::{Lock, LockError};
@@ -202,7 +202,7 @@ impl Instance {
             running.stop(GRACE).map_err(failed)?;
         }
         // Only the lock proves that nobody is left, not even a child that a wrapper script started.
-        let lock = Lock::acquire(&self.member_lock(), OPERATION_PATIENCE, || ())?;
+        let lock = Lock::acquire(&self.member_lock(), self.operation_patience(), || ())?;
         let record = self.record_stopped(record)?;
         Ok((processes.iter().map(|running| running.identity.pid).collect(), lock, record))
     }
