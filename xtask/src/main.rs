@@ -4,7 +4,7 @@
 mod cli;
 
 use std::ffi::OsString;
-use std::process::{Command as Process, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use etcd_xtask::{Context, Exit, child, on_demand};
@@ -22,6 +22,6 @@ fn main() -> ExitCode {
 
 /// Becomes `etcd-proof`, which is built when it is first asked for.
 fn proof(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
-    let mut command = Process::new(on_demand::program("etcd-proof", cx)?);
+    let mut command = cx.command(on_demand::program("etcd-proof", cx)?);
     child::become_program(command.arg("--xtask").arg(std::env::current_exe()?).arg(name).args(args))
 }

@@ -2,6 +2,8 @@
 //! process's own only in [`Env::from_process`], so that callers and tests decide what it sees.
 //! Never printed: an inherited environment holds secrets.
 
+mod cargo;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -14,10 +16,14 @@ use semver::Version;
 /// an etcd ends at once, also when it is only asked for its version: etcdmain/etcd.go, `checkSupportArch`.
 const UNSUPPORTED_ARCH: &str = "ETCD_UNSUPPORTED_ARCH";
 
-/// A snapshot of what a process inherits.
+/// A snapshot of what a process inherits. Variables that cargo and rustup set for this process are seen by it, and not
+/// handed to its children.
 #[derive(Clone)]
 pub struct Env {
+    /// The user's.
     vars: BTreeMap<OsString, OsString>,
+    /// What cargo and rustup added or changed, as they left it.
+    cargos: BTreeMap<OsString, OsString>,
     cwd: PathBuf,
     temp_dir: PathBuf,
 }
@@ -28,20 +34,24 @@ impl Env {
     /// # Errors
     /// If the working directory is gone or may not be read.
     pub fn from_process() -> io::Result<Self> {
-        Ok(Self { vars: std::env::vars_os().collect(), cwd: std::env::current_dir()?, temp_dir: std::env::temp_dir() })
+        let (mut vars, cwd) = (std::env::vars_os().collect(), std::env::current_dir()?);
+        let cargos = cargo::take(&mut vars, &cwd, std::env::current_exe().ok().as_deref());
+        Ok(Self { vars, cargos, cwd, temp_dir: std::env::temp_dir() })
     }
 
     /// An environment without any variable, rooted in `cwd`, with `cwd` for temporary files.
     #[must_use]
     pub fn empty(cwd: impl Into<PathBuf>) -> Self {
         let cwd = cwd.into();
-        Self { vars: BTreeMap::new(), temp_dir: cwd.clone(), cwd }
+        Self { vars: BTreeMap::new(), cargos: BTreeMap::new(), temp_dir: cwd.clone(), cwd }
     }
 
     /// The same environment with one variable set.
     #[must_use]
     pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.vars.insert(name.into(), value.into());
+        let name = name.into();
+        self.cargos.remove(&name);
+        self.vars.insert(name, value.into());
         self
     }
 
@@ -49,6 +59,7 @@ impl Env {
     #[must_use]
     pub fn without(mut self, name: impl AsRef<OsStr>) -> Self {
         self.vars.remove(name.as_ref());
+        self.cargos.remove(name.as_ref());
         self
     }
 
@@ -62,12 +73,13 @@ impl Env {
     /// A variable's value; one that is set to nothing counts as unset, as it does for etcd and Cargo.
     #[must_use]
     pub fn var_os(&self, name: &str) -> Option<&OsStr> {
-        let value = match self.vars.get(OsStr::new(name)) {
+        let value = match self.cargos.get(OsStr::new(name)).or_else(|| self.vars.get(OsStr::new(name))) {
             Some(value) => Some(value),
             // Windows spells it `Path`, and compares names without regard to case.
             None if cfg!(windows) => self
-                .vars
+                .cargos
                 .iter()
+                .chain(&self.vars)
                 .find(|(key, _)| key.to_str().is_some_and(|key| key.eq_ignore_ascii_case(name)))
                 .map(|(_, value)| value),
             None => None,
@@ -87,7 +99,21 @@ impl Env {
         self.var_os(name).map(|value| self.cwd.join(value))
     }
 
-    /// All variables, for a child that is to inherit them.
+    /// The variable that leads a cargo to the toolchain that runs this process, if rustup chose it.
+    #[must_use]
+    pub fn toolchain(&self) -> Option<(&'static str, &OsStr)> {
+        const NAME: &str = "RUSTUP_TOOLCHAIN";
+        self.var_os(NAME).map(|toolchain| (NAME, toolchain))
+    }
+
+    /// What `[env]` of Cargo's configuration sets a variable to, for what cargo runs in `dir`.
+    #[must_use]
+    pub fn configured_var_os(&self, name: &str, dir: &Path) -> Option<OsString> {
+        let home = self.path_var("CARGO_HOME").or_else(|| self.home().map(|home| home.join(".cargo")));
+        cargo::configured(dir, home.as_deref()).into_iter().find_map(|(set, to)| (set == name).then_some(to))
+    }
+
+    /// The user's variables, for a child that is to inherit them.
     pub fn vars(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.vars.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }

@@ -73,20 +73,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// What it may do for later builds' sake.
-    pub(crate) fn effort(&self) -> Effort {
-        match self {
-            Self::EtcdDown(_) | Self::EtcdStatus(_) | Self::EtcdLogs(_) | Self::Etcdctl(_) | Self::Env(_) => {
-                Effort::LookOnly
-            }
-            Self::EtcdUp(EtcdUp { offline: true, .. }) | Self::EtcdInstall(EtcdInstall { offline: true, .. }) => {
-                Effort::Offline
-            }
-            Self::Test(Test { place, .. }) | Self::Run(Run { place, .. }) => place.effort(),
-            _ => Effort::Full,
-        }
-    }
-
     /// The instance that it acts on, where it is one command for one instance.
     pub(crate) fn which(&self) -> Which {
         match self {

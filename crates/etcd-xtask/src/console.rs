@@ -2,7 +2,6 @@
 //! handed over to it.
 
 use std::ffi::OsString;
-use std::process::Command;
 
 use anyhow::Result;
 
@@ -26,7 +25,7 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
         "runs" | "test-clean" => on_demand::any_program(PACKAGE, Manner::PLAIN, cx)?,
         _ => on_demand::program(PACKAGE, cx)?,
     };
-    let mut command = Command::new(program);
+    let mut command = cx.command(program);
     child::become_program(command.args(settings(cx)?).arg(name).args(args))
 }
 

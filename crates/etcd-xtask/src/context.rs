@@ -1,7 +1,10 @@
 //! What every command has: the environment, the workspace, and how to speak to the user.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use etcd_local::{Builder, Env, Instance};
@@ -35,6 +38,45 @@ impl Context {
     pub fn builder(&self) -> Result<Builder> {
         let builder = Builder::new(self.env.clone(), &self.workspace)?;
         Ok(builder.reporter(Arc::clone(&self.output) as Arc<dyn etcd_local::Reporter>))
+    }
+
+    /// A program with the user's environment: without what cargo and rustup add to ours.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(self.env.vars());
+        command
+    }
+
+    /// The same, for a program that the user names, which may be cargo in another workspace.
+    pub(crate) fn users_command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.command(program);
+        if self.is_toolchain_by_default() {
+            command.env_remove("RUSTUP_TOOLCHAIN");
+        }
+        command
+    }
+
+    /// Whether rustup chose the toolchain by itself, where it is older than 1.29 and does not say so: it would choose the
+    /// same again here.
+    fn is_toolchain_by_default(&self) -> bool {
+        /// rustup may look for a newer toolchain first.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let var = |name: &str| self.env.var(name);
+        let (Some(toolchain), Some(_), None) = (var("RUSTUP_TOOLCHAIN"), var("CARGO"), var("RUSTUP_TOOLCHAIN_SOURCE"))
+        else {
+            return false;
+        };
+        let env = self.env.clone().without("RUSTUP_TOOLCHAIN");
+        let said = etcd_local::first_line("rustup", &["show", "active-toolchain"], env.cwd(), &env, PATIENCE);
+        said.is_some_and(|said| said.split(' ').next() == Some(toolchain))
+    }
+
+    /// Cargo in this workspace, of the toolchain that runs this program.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut cargo = self.command("cargo");
+        cargo.envs(self.env.toolchain()).current_dir(&self.workspace);
+        cargo
     }
 
     /// The instance that the arguments name.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::cli::{Doctor, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::protoc::Effort;
 use crate::{advice, output, protoc};
 
 /// How long a program may take to say its version: rustup may fetch it first.
@@ -144,7 +145,7 @@ fn home(cx: &Context) -> Finding {
 }
 
 fn compiler(home: Level, cx: &Context) -> Finding {
-    // `protoc::provide` ran before us and has brought one if it could.
+    protoc::provide(cx, Effort::Full);
     let found = protoc::found(cx);
     // Where it is, is written there.
     let remedy = match home {
@@ -152,11 +153,22 @@ fn compiler(home: Level, cx: &Context) -> Finding {
         _ => "mend `.etcd` first: which protoc was brought is kept there",
     };
     let finding = match found.as_ref().map(|program| (program, says(cx, program, &["--version"]))) {
+        Some((_, Some(said))) if builds_client(cx) && !protoc::is_found_by_plain_cargo(cx) => {
+            let finding = format!("{said}; plain cargo and IDEs do not find it");
+            let remedy = format!("add to `[env]` in .cargo/config.toml: {}", protoc::LINE);
+            return Finding::warning("protoc", finding, remedy);
+        }
         Some((_, Some(said))) => return Finding::ok("protoc", said),
         Some((program, None)) => format!("`{}` does not run", program.display()),
         None => "there is none, and none could be brought".to_owned(),
     };
     Finding::failure("protoc", finding, remedy)
+}
+
+/// Whether what cargo builds in this workspace needs a protoc.
+fn builds_client(cx: &Context) -> bool {
+    let lock = std::fs::read_to_string(cx.workspace.join("Cargo.lock"));
+    lock.is_ok_and(|lock| lock.contains("name = \"etcd-client\""))
 }
 
 fn etcd(cx: &Context, builder: &Builder) -> Finding {

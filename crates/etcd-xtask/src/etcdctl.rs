@@ -1,7 +1,6 @@
 //! `etcdctl`: a real one, pointed at the instance.
 
 use std::ffi::OsString;
-use std::process::Command;
 
 use anyhow::Result;
 use etcd_local::State;
@@ -21,7 +20,7 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
         let what = "no etcdctl is installed: not beside etcd, in $GOPATH/bin, nor on PATH";
         return Err(Failure::of(what, how_to_have_one(&binaries)));
     };
-    let mut command = Command::new(etcdctl);
+    let mut command = cx.command(etcdctl);
     command.args(&args.args);
     if names_endpoints(&args.args) {
         // A flag beats the environment; etcdctl takes no both.

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,7 @@ impl Keeper {
     /// Registers a run.
     pub(crate) fn start(terms: Terms, cx: &Context) -> Result<Self> {
         let settings = console::settings(cx)?;
-        let mut process = Process::start(&terms, &settings, None)?;
+        let mut process = Process::start(&terms, &settings, None, cx)?;
         let run = process.registered(&terms.flag)?;
         let lock = std::fs::File::open(&run.lock).with_context(|| format!("cannot open `{}`", run.lock.display()))?;
         lock.try_lock_shared().with_context(|| format!("cannot hold `{}`", run.lock.display()))?;
@@ -150,7 +150,7 @@ impl Keeper {
             return;
         }
         self.lives -= 1;
-        match Process::start(&self.terms, &self.settings, Some(&self.run.run)) {
+        match Process::start(&self.terms, &self.settings, Some(&self.run.run), cx) {
             Ok(process) => (self.process, self.trouble) = (process, None),
             Err(error) => (self.process.began, self.trouble) = (Instant::now(), Some(format!("{error:#}"))),
         }
@@ -207,8 +207,8 @@ struct Process {
 }
 
 impl Process {
-    fn start(terms: &Terms, settings: &[OsString], adopt: Option<&str>) -> Result<Self> {
-        let mut command = Command::new(&terms.program);
+    fn start(terms: &Terms, settings: &[OsString], adopt: Option<&str>, cx: &Context) -> Result<Self> {
+        let mut command = cx.command(&terms.program);
         command.args(settings).args(["--endpoints", &terms.endpoints.join(",")]);
         command.arg("keep").arg("--lock-dir").arg(&terms.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&terms.command)]);

@@ -121,9 +121,6 @@ impl Command {
     /// What [`in_workspace`] prints.
     pub fn run<C: CommandFactory>(&self, cx: &Context) -> Result<Exit> {
         rebuild::clean_up();
-        if !matches!(self, Self::Completions(_)) {
-            protoc::provide(cx, self.effort());
-        }
         self.act::<C>(cx).map_err(|error| advice::about(self.which(), error))
     }
 

@@ -185,9 +185,9 @@ fn announce(package: &str, manner: &str, cx: &Context) {
 fn cargo(manner: Manner<'_>, cx: &Context) -> Command {
     protoc::provide(cx, manner.effort);
     let progress = format!("term.progress.when='{}'", if cx.output.shows_progress() { "always" } else { "never" });
-    let mut cargo = Command::new("cargo");
-    cargo.args(["--quiet", "--config", &progress, "--config", "term.progress.width=80"]).current_dir(&cx.workspace);
-    protoc::lead(&mut cargo, manner.effort, cx);
+    let mut cargo = cx.cargo();
+    cargo.args(["--quiet", "--config", &progress, "--config", "term.progress.width=80"]);
+    protoc::lead_cargo(&mut cargo, manner.effort, cx);
     cargo
 }
 

@@ -1,12 +1,22 @@
-//! A protoc for everybody who builds this workspace: plain cargo, IDEs and our own commands alike.
+//! A protoc for builds of this workspace: of our own commands, of plain cargo, and of IDEs.
 //!
-//! `.cargo/config.toml` points PROTOC at the door `scripts/protoc`, which takes the protoc that the user has
-//! on PATH, else the one whose path stands in `.etcd/.protoc`. Here that file is written, and the tool is
-//! brought if there is none. On Windows the door is a copy of this program: see [`run_as_protoc`].
+//! Plain cargo finds one by a line in `.cargo/config.toml` that points PROTOC at a launcher:
+//!
+//! ```toml
+//! [env]
+//! PROTOC = { value = ".etcd/protoc", relative = true }
+//! ```
+//!
+//! The launcher runs the protoc that the user has on PATH, else the one whose path stands in `.etcd/.protoc`. Here both
+//! files are written where they are missing, and a protoc is brought if there is none. On Windows the launcher is a copy
+//! of this program: see [`run_as_protoc`].
 
+use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 
 use anyhow::{Context as _, Result};
 use etcd_local::binary::is_whole_protoc;
@@ -15,92 +25,141 @@ use etcd_local::{Env, all_on_path, replace};
 use crate::context::Context;
 use crate::output;
 
-/// What a command may do to have a protoc for later builds.
+/// The launcher, where it is a script.
+const SCRIPT: &str = include_str!("protoc.sh");
+
+/// The line that leads plain cargo to the launcher.
+pub(crate) const LINE: &str = r#"PROTOC = { value = ".etcd/protoc", relative = true }"#;
+
+/// What a command may do to have what it builds with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// It answers from what is there, and should do so at once: what failed before is not tried again.
-    LookOnly,
     /// It must not use the network.
     Offline,
-    /// Bring one.
+    /// Bring it.
     Full,
 }
 
-/// Makes sure that a build finds a protoc. That there is none is no failure of the command at hand.
+/// Makes sure that a build finds a protoc; tried once a process. That there is none is no failure of the command at hand:
+/// what it builds may not need one.
 pub(crate) fn provide(cx: &Context, effort: Effort) {
-    let Err(error) = open_door(cx, effort) else { return };
-    cx.output.note(format_args!("note: there is no protoc for builds of etcd-client: {error:#}"));
-    cx.output.note("hint: `cargo xtask doctor` tries again; a protoc on PATH or in PROTOC does, too");
+    static TRIED: Once = Once::new();
+    TRIED.call_once(|| {
+        if let Err(error) = bring(cx, effort) {
+            cx.output.note(format_args!("note: there is no protoc for builds of etcd-client: {error:#}"));
+            cx.output.note("hint: `cargo xtask doctor` tries again; a protoc on PATH or in PROTOC does, too");
+        }
+    });
 }
 
-fn open_door(cx: &Context, effort: Effort) -> Result<()> {
-    let door = door(&cx.workspace);
-    if cfg!(windows) && door.is_file() {
-        copy_of_us(&door.with_extension("exe"))?;
+fn bring(cx: &Context, effort: Effort) -> Result<()> {
+    if let Some(launcher) = launcher(cx) {
+        write_launcher(&launcher)?;
     }
-    // Cargo hands its [env] to this process, too: the door is not a protoc of the user's.
-    let env = match cx.env.path_var("PROTOC") {
-        Some(path) if path == door => cx.env.clone().without("PROTOC"),
-        Some(_) => return Ok(()),
-        None => cx.env.clone(),
-    };
-    if on_path(&cx.env, &door).is_some() {
-        return Ok(());
-    }
-    let pointer = pointer(&cx.workspace);
-    // Empty: there was none to be had.
-    let in_vain = fs::read(&pointer).is_ok_and(|path| path.is_empty());
-    if recorded(&cx.workspace).is_some() || (in_vain && effort == Effort::LookOnly) {
+    if users(cx).is_some() || on_path(cx).is_some() || recorded(&cx.workspace).is_some() {
         return Ok(());
     }
     etcd_local::create_home(&cx.workspace)?;
-    let binaries = cx.builder()?.offline(effort == Effort::Offline).environment(env).binaries();
-    let protoc = binaries.protoc();
-    let path = protoc.as_ref().map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default();
-    replace(&pointer, path).with_context(|| format!("cannot write `{}`", pointer.display()))?;
-    protoc?;
-    Ok(())
+    // Cargo hands its [env] to this process, too: the launcher is not a protoc of the user's.
+    let env = cx.env.clone().without("PROTOC");
+    let path = cx.builder()?.offline(effort == Effort::Offline).environment(env).binaries().protoc()?;
+    let pointer = pointer(&cx.workspace);
+    replace(&pointer, path.as_os_str().as_encoded_bytes())
+        .with_context(|| format!("cannot write `{}`", pointer.display()))
 }
 
-fn door(workspace: &Path) -> PathBuf {
-    workspace.join("scripts").join("protoc")
+/// Where Cargo's configuration points PROTOC, if our launcher is there, or is to be.
+fn launcher(cx: &Context) -> Option<PathBuf> {
+    let path = PathBuf::from(configured(cx)?);
+    let is_ours = match fs::read_to_string(&path) {
+        Ok(text) => text.contains(".etcd/.protoc"),
+        Err(error) => error.kind() == ErrorKind::NotFound && path.starts_with(&cx.workspace),
+    };
+    (is_ours && path.file_name()? == "protoc").then_some(path)
+}
+
+/// One that is there stays, whoever wrote it.
+fn write_launcher(path: &Path) -> Result<()> {
+    let file = if cfg!(windows) { path.with_extension("exe") } else { path.to_owned() };
+    if file.exists() {
+        return Ok(());
+    }
+    let write = || -> Result<()> {
+        let dir = path.parent().unwrap_or(path);
+        // What is in `.etcd` is for this user only, and kept out of git.
+        match dir.parent().filter(|above| etcd_local::home(above) == dir) {
+            Some(workspace) => drop(etcd_local::create_home(workspace)?),
+            None => fs::create_dir_all(dir)?,
+        }
+        if cfg!(windows) {
+            let exe = std::env::current_exe().context("cannot find this program's own file")?;
+            return Ok(replace(&file, &fs::read(exe)?)?);
+        }
+        replace(&file, SCRIPT.as_bytes())?;
+        #[cfg(unix)]
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write `{}`", file.display()))
 }
 
 fn pointer(workspace: &Path) -> PathBuf {
     etcd_local::home(workspace).join(".protoc")
 }
 
-/// The user's own protoc, which is not our door, and is whole.
-fn on_path(env: &Env, door: &Path) -> Option<PathBuf> {
-    let mut all = all_on_path(env, "protoc").into_iter().filter(|found| found.parent() != door.parent());
+/// PROTOC as cargo sets it for what it builds and runs here.
+fn configured(cx: &Context) -> Option<OsString> {
+    cx.env.configured_var_os("PROTOC", &cx.workspace)
+}
+
+/// The protoc that PROTOC names, if that is not our launcher, as it stands: it may be a name.
+fn users(cx: &Context) -> Option<OsString> {
+    let named = cx.env.var_os("PROTOC").map(ToOwned::to_owned).or_else(|| configured(cx))?;
+    let same = |launcher: &PathBuf| *launcher == *named || is_same(launcher, Path::new(&named));
+    launcher(cx).filter(same).is_none().then_some(named)
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// The user's own protoc, if it is whole. The launcher's directory may be on PATH, too.
+fn on_path(cx: &Context) -> Option<PathBuf> {
+    whole_on_path(&cx.env, launcher(cx).as_deref().and_then(Path::parent))
+}
+
+fn whole_on_path(env: &Env, but_not_in: Option<&Path>) -> Option<PathBuf> {
+    let mut all = all_on_path(env, "protoc").into_iter().filter(|found| found.parent() != but_not_in);
     all.find(|found| is_whole_protoc(found))
 }
 
 /// The protoc that a build takes: the one that PROTOC names, else the user's own, else the one that was brought.
 pub(crate) fn found(cx: &Context) -> Option<PathBuf> {
-    // As it stands: it may be a name.
-    let named = cx.env.var_os("PROTOC").filter(|named| !named.is_empty()).map(PathBuf::from);
-    named.or_else(|| on_path(&cx.env, &door(&cx.workspace))).or_else(|| recorded(&cx.workspace))
+    users(cx).map(PathBuf::from).or_else(|| on_path(cx)).or_else(|| recorded(&cx.workspace))
 }
 
-fn copy_of_us(door: &Path) -> Result<()> {
-    if door.exists() {
-        return Ok(());
+/// Whether plain cargo in this workspace finds a protoc. On PATH it takes the first, whole or not.
+pub(crate) fn is_found_by_plain_cargo(cx: &Context) -> bool {
+    let first = || all_on_path(&cx.env, "protoc").into_iter().next();
+    users(cx).is_some() || launcher(cx).is_some() || first().is_some_and(|first| is_whole_protoc(&first))
+}
+
+/// Leads a program that may build to a protoc that plain cargo would not find: cargo builds anew what depends on PROTOC
+/// when that changes, so that it is left alone wherever it can be.
+pub(crate) fn lead(command: &mut Command, cx: &Context) {
+    if !is_found_by_plain_cargo(cx)
+        && let Some(protoc) = found(cx)
+    {
+        command.env("PROTOC", protoc);
     }
-    let exe = std::env::current_exe().context("cannot find this program's own file")?;
-    fs::read(&exe)
-        .and_then(|program| replace(door, &program))
-        .with_context(|| format!("cannot write `{}`", door.display()))
 }
 
-/// Leads a call of cargo to a protoc, also in a workspace that has no door, and keeps it off the network if need be.
-pub(crate) fn lead(cargo: &mut Command, effort: Effort, cx: &Context) {
+/// The same for a cargo of ours, which is also kept off the network if need be.
+pub(crate) fn lead_cargo(cargo: &mut Command, effort: Effort, cx: &Context) {
     if effort == Effort::Offline {
         cargo.env("CARGO_NET_OFFLINE", "true");
     }
-    if let Some(protoc) = found(cx) {
-        cargo.env("PROTOC", protoc);
-    }
+    lead(cargo, cx);
 }
 
 /// The protoc that was brought.
@@ -121,7 +180,7 @@ fn path_of(bytes: &[u8]) -> Option<PathBuf> {
     std::str::from_utf8(bytes).ok().map(PathBuf::from)
 }
 
-/// If this program runs under the name `protoc`, it is the door, and this does not return.
+/// If this program runs under the name `protoc`, it is the launcher, and this does not return.
 pub(crate) fn stand_in() {
     if let Some(code) = run_as_protoc() {
         std::process::exit(code);
@@ -129,12 +188,12 @@ pub(crate) fn stand_in() {
 }
 
 fn run_as_protoc() -> Option<i32> {
-    let door = std::env::current_exe().ok()?;
-    if door.file_stem()? != "protoc" {
+    let launcher = std::env::current_exe().ok()?;
+    if launcher.file_stem()? != "protoc" {
         return None;
     }
-    let brought = || recorded(door.parent()?.parent()?);
-    let Some(protoc) = on_path(&Env::from_process().ok()?, &door).or_else(brought) else {
+    let brought = || launcher.ancestors().find_map(recorded);
+    let Some(protoc) = whole_on_path(&Env::from_process().ok()?, launcher.parent()).or_else(brought) else {
         output::say(format_args!("error: there is no protoc\nhint: `cargo xtask doctor` brings one"));
         return Some(1);
     };

@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::keeper::{Ended, Keeper, Terms, Verdict, lock_dir};
 use crate::on_demand::Manner;
 use crate::server::Server;
-use crate::{console, on_demand, rebuild};
+use crate::{console, on_demand, protoc, rebuild};
 
 pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
@@ -25,6 +25,7 @@ pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     let mut command = command(&args.command, cx)?;
     let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
     let mut scene = Scene::open(&args.place, words.join(" "), &interrupts, cx)?;
+    protoc::lead(&mut command, cx);
     let exit = scene.act(&mut command, &interrupts, cx);
     scene.close(exit, ["the command", "was"], cx)
 }
@@ -40,7 +41,7 @@ fn command(words: &[OsString], cx: &Context) -> Result<Command> {
             "`cargo xtask run -- CMD ARGS…` wants one on PATH, or its path",
         ));
     };
-    let mut command = Command::new(path);
+    let mut command = cx.users_command(path);
     command.args(args);
     Ok(command)
 }

@@ -19,8 +19,9 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     let runner = choose_runner(args.runner, cx)?;
     let built = Built::of(&args.args, cx);
     if !built.is_fresh() {
-        for mut step in runner.steps(Phase::Build, &args.args) {
-            let exit = interrupts.run(in_workspace(&mut step, args, cx), || ())?;
+        protoc::provide(cx, args.place.effort());
+        for step in runner.steps(Phase::Build, &args.args) {
+            let exit = interrupts.run(&mut in_workspace(&step, args, cx), || ())?;
             if exit != Exit::SUCCESS {
                 return Ok(exit);
             }
@@ -35,8 +36,8 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
 /// Runs all steps, also after one that failed; the first failure is the answer.
 fn tests(scene: &mut Scene, runner: Chosen, args: &Test, interrupts: &Interrupts, cx: &Context) -> Result<Exit> {
     let mut exit = Exit::SUCCESS;
-    for mut step in runner.steps(Phase::Run, &args.args) {
-        let status = scene.act(in_workspace(&mut step, args, cx), interrupts, cx)?;
+    for step in runner.steps(Phase::Run, &args.args) {
+        let status = scene.act(&mut in_workspace(&step, args, cx), interrupts, cx)?;
         if status == Exit::INTERRUPTED {
             return Ok(status);
         }
@@ -47,9 +48,11 @@ fn tests(scene: &mut Scene, runner: Chosen, args: &Test, interrupts: &Interrupts
     Ok(exit)
 }
 
-fn in_workspace<'a>(step: &'a mut Command, args: &Test, cx: &Context) -> &'a mut Command {
-    protoc::lead(step, args.place.effort(), cx);
-    step.current_dir(&cx.workspace)
+fn in_workspace(step: &Command, args: &Test, cx: &Context) -> Command {
+    let mut cargo = cx.cargo();
+    cargo.args(step.get_args());
+    protoc::lead_cargo(&mut cargo, args.place.effort(), cx);
+    cargo
 }
 
 /// For whoever lists the runs.

@@ -376,11 +376,15 @@ fn the_doctor_finds_what_hints_send_users_to_it_for() {
     fs::remove_dir_all(play.path(".etcd")).unwrap();
     fs::write(play.path(".etcd"), "somebody's").unwrap();
     play.xtask(&["etcd-up"]).fails(1, &[".etcd", "`cargo xtask doctor`"]);
-    // As in this workspace: a door to the protoc that `.etcd` names.
-    fs::create_dir(play.path("scripts")).unwrap();
-    let door = play.path("scripts/protoc");
-    fs::write(&door, "").unwrap();
-    let play = play.with("PROTOC", &door);
+    // As in this workspace: PROTOC leads to a launcher of what `.etcd` names.
+    let launcher = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/protoc");
+    fs::create_dir_all(play.path("scripts")).unwrap();
+    fs::create_dir_all(play.path(".cargo")).unwrap();
+    fs::copy(launcher, play.path("scripts/protoc")).unwrap();
+    let line = "[env]\nPROTOC = { value = \"scripts/protoc\", relative = true }\n";
+    fs::write(play.path(".cargo/config.toml"), line).unwrap();
+    let launcher = play.path("scripts/protoc");
+    let play = play.with("PROTOC", launcher);
     let (code, wrong) = findings(&play);
     assert_eq!((code, wrong.len()), (Some(1), 2), "{wrong:#?}");
     assert!(wrong[0].contains("`.etcd` is no directory") && wrong[0].contains("move it away"), "{wrong:#?}");

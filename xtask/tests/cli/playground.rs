@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use etcd_local::binary::{Binaries, Route, Tool, Wanted};
 use etcd_local::{Env, Status};
 
+use crate::machine::plain_path;
+
 /// Longer than anything here takes, on a machine that does ten other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -105,11 +107,13 @@ impl Playground {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(args).current_dir(self.dir.path()).env_clear();
         command.env("CARGO_MANIFEST_DIR", self.dir.path());
-        for inherited in ["PATH", "CARGO_HOME", "RUSTUP_HOME", "HOME"] {
+        for inherited in ["CARGO_HOME", "RUSTUP_HOME", "HOME"] {
             if let Some(value) = std::env::var_os(inherited) {
                 command.env(inherited, value);
             }
         }
+        // In `$HOME/go/bin` there may be an etcd, too.
+        command.env("PATH", plain_path()).env("GOPATH", self.path("go"));
         command.env("TMPDIR", self.path("tmp")).env("ETCD_LOCAL_CACHE", shared_cache());
         // As in a workspace that has one: nothing is fetched, and what others build is not built anew.
         command.env("PROTOC", std::env::var_os("PROTOC").unwrap_or_else(|| TRUE.into()));

@@ -86,10 +86,14 @@ fn cargo(env: &Env) -> Result<Helper, CommandError> {
         Some(path) => Helper::at(env.cwd().join(path), env),
         None => Helper::on_path("cargo", env)?,
     };
-    Ok(helper.without_vars(|name| !cargo_may_see(name)).var("CARGO_TERM_COLOR", "never"))
+    let helper = helper.without_vars(|name| !cargo_may_see(name)).var("CARGO_TERM_COLOR", "never");
+    Ok(match env.toolchain() {
+        Some((name, toolchain)) => helper.var(name, toolchain),
+        None => helper,
+    })
 }
 
-/// A `cargo run` above us describes its own package and build in variables; only where to get crates is for this Cargo.
+/// How the user's own builds are set up is not for this Cargo; only where to get crates.
 fn cargo_may_see(name: &str) -> bool {
     let kept = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_SOURCE_"];
     let is_cargos = name == "CARGO" || name.starts_with("CARGO_") || name.starts_with("RUSTC") || name == "RUSTFLAGS";

@@ -1,0 +1,44 @@
+//! What the tests see of the machine that they run on: none of the programs that they are about, wherever it has them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::hash::{Hash as _, Hasher as _};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The programs that commands look for.
+const HIDDEN: [&str; 4] = ["etcd", "etcdctl", "go", "protoc"];
+
+/// This process's PATH, without these programs. A directory that has one is replaced by links to all the others.
+pub(crate) fn plain_path() -> &'static Path {
+    static PLAIN: OnceLock<PathBuf> = OnceLock::new();
+    PLAIN.get_or_init(|| {
+        let path = std::env::var_os("PATH").unwrap();
+        std::env::join_paths(std::env::split_paths(&path).map(|dir| without_hidden(&dir))).unwrap().into()
+    })
+}
+
+fn without_hidden(dir: &Path) -> PathBuf {
+    if HIDDEN.iter().all(|name| fs::symlink_metadata(dir.join(name)).is_err()) {
+        return dir.to_owned();
+    }
+    // Made once, until something is installed there; whole or not at all, as other processes make it, too.
+    let mut hash = std::hash::DefaultHasher::new();
+    (dir, fs::metadata(dir).unwrap().modified().unwrap()).hash(&mut hash);
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let plain = tmp.join(format!("path-{:016x}", hash.finish()));
+    if !plain.exists() {
+        let making = tempfile::tempdir_in(tmp).unwrap().keep();
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            let name: OsString = entry.file_name();
+            if HIDDEN.iter().all(|hidden| name != *hidden) {
+                symlink(dir.join(&name), making.join(name)).unwrap();
+            }
+        }
+        if fs::rename(&making, &plain).is_err() {
+            fs::remove_dir_all(making).unwrap();
+        }
+    }
+    plain
+}
