@@ -1,9 +1,11 @@
 //! Asking before something is destroyed: on a terminal. Elsewhere nobody can answer, so that silence is a no.
 
 use std::io::{self, IsTerminal};
+use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::context::Context;
 use crate::output::{self, Exit, Failure};
 
 /// What is asked.
@@ -18,23 +20,37 @@ pub(crate) struct Question<'a> {
     pub(crate) flags: &'a str,
 }
 
-/// Returns if the answer is yes.
-pub(crate) fn ask(question: &Question<'_>) -> Result<()> {
+/// Whether somebody can be asked.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Whether the answer is yes.
+///
+/// # Errors
+/// If it is not, and nobody can be asked.
+pub(crate) fn ask(question: &Question<'_>) -> Result<bool> {
     let Question { what, examples, yes, flags } = question;
     if *yes {
-        return Ok(());
+        return Ok(true);
     }
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !can_ask() {
         let what = format!("refused to delete {what}: there is nobody to ask");
         return Err(refused(what, format!("`{flags}` does it without asking")));
     }
     output::say_part(format_args!("{examples}Delete {what}? [y/N] "));
     let mut line = String::new();
-    io::stdin().read_line(&mut line)?;
-    match line.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(refused("nothing was deleted".to_owned(), "answer `y` to delete")),
+    if io::stdin().read_line(&mut line)? == 0 {
+        // The end of input moves no cursor.
+        output::say(format_args!(""));
     }
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The end of a command after a no: what it was there for has not been done, as was wished.
+pub(crate) fn declined(cx: &Context) -> ExitCode {
+    cx.note(format_args!("nothing was deleted"));
+    ExitCode::from(Exit::Refused as u8)
 }
 
 /// A refusal, with the way around it.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use etcd_keys::{Connect, Connection, Error, Kind};
 use etcd_sandbox::Instance;
 
-use crate::cli::Global;
+use crate::cli::{Command, Get, Global, Watch};
 use crate::output::{self, Exit, Failure};
 
 /// The instance that is meant where none is named.
@@ -15,6 +15,8 @@ const DEFAULT: &str = "default";
 
 pub(crate) struct Context {
     pub(crate) global: Global,
+    /// Whether the command was given a revision.
+    pub(crate) has_revision: bool,
 }
 
 /// What leads to the cluster.
@@ -28,8 +30,10 @@ enum Source {
 }
 
 impl Context {
-    pub(crate) fn new(global: Global) -> Self {
-        Self { global }
+    pub(crate) fn new(global: Global, command: &Command) -> Self {
+        let has_revision =
+            matches!(command, Command::Get(Get { rev: Some(_), .. }) | Command::Watch(Watch { rev: Some(_), .. }));
+        Self { global, has_revision }
     }
 
     /// A flag beats the environment, which beats the record.
@@ -87,6 +91,11 @@ impl Context {
         connection.cluster_id().is_some_and(|answers| running.any(|one| one.cluster_id == Some(answers)))
     }
 
+    /// Says what was done, on stdout: data is printed elsewhere, this is for people.
+    pub(crate) fn report(&self, text: &str) -> Result<()> {
+        if self.global.quiet { Ok(()) } else { output::text(text) }
+    }
+
     /// Says something that is not the answer.
     pub(crate) fn note(&self, text: std::fmt::Arguments<'_>) {
         if !self.global.quiet {
@@ -121,6 +130,9 @@ impl Context {
             Kind::TimedOut => {
                 let status = of_instance("etcd-status", &name);
                 Some(format!("`{status}` shows whether it is well; `--timeout` waits longer"))
+            }
+            Kind::Compacted { .. } if !self.has_revision => {
+                Some("etcd compacted the revision while its keys were read; run the same command again".to_owned())
             }
             _ => None,
         }

@@ -31,12 +31,12 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let preview = Preview::of(&connection, range).await?;
     let shown = Shown::of(&preview, cx);
     if args.dry_run {
-        shown.print(args.format, "would delete", None, None)?;
+        output::text(&shown.told(args.format, "would delete", None, None)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     check_count(&args, &preview)?;
     if preview.count() == 0 {
-        shown.print(args.format, "deleted", None, None)?;
+        shown.report(args.format, None, None, cx)?;
         return Ok(ExitCode::SUCCESS);
     }
     let what = format!("{} at {}, cluster {}", keys(shown.count), shown.endpoint, shown.cluster_id);
@@ -45,14 +45,16 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
         (2.., None) => format!("--yes --expect-count {}", shown.count),
         _ => "--yes".to_owned(),
     };
-    confirm::ask(&Question { what: &what, examples: &shown.examples(), yes: args.yes, flags: &flags })?;
+    if !confirm::ask(&Question { what: &what, examples: &shown.examples(), yes: args.yes, flags: &flags })? {
+        return Ok(confirm::declined(cx));
+    }
     let mut interrupt = Interrupt::listen()?;
     let undo = match args.no_undo {
         true => None,
         false => Some(write_undo_file(&connection, &preview, &mut interrupt, cx).await?),
     };
     let outcome = delete(&connection, preview, undo.as_deref(), &mut interrupt, cx).await?;
-    shown.print(args.format, "deleted", Some(outcome), undo.as_deref())?;
+    shown.report(args.format, Some(outcome), undo.as_deref(), cx)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -96,14 +98,20 @@ impl Shown {
         }
     }
 
-    fn print(&self, format: Format, verb: &str, outcome: Option<Deleted>, undo: Option<&Path>) -> Result<()> {
+    fn report(&self, format: Format, outcome: Option<Deleted>, undo: Option<&Path>, cx: &Context) -> Result<()> {
+        let text = self.told(format, "deleted", outcome, undo)?;
+        if format == Format::Json { output::text(&text) } else { cx.report(&text) }
+    }
+
+    fn told(&self, format: Format, verb: &str, outcome: Option<Deleted>, undo: Option<&Path>) -> Result<String> {
         let Self { endpoint, cluster_id, revision, count, first, last, flags } = self;
         let (deleted, kept) = outcome.map_or((0, 0), |outcome| (outcome.deleted, outcome.kept));
         if format == Format::Json {
             let (first, last) = (base64(first), base64(last));
             let (endpoint, cluster_id) = (endpoint.as_str(), cluster_id.as_str());
             let (revision, count) = (*revision, *count);
-            return output::json(&Answer { endpoint, cluster_id, revision, count, first, last, deleted, kept, undo });
+            let answer = Answer { endpoint, cluster_id, revision, count, first, last, deleted, kept, undo };
+            return Ok(serde_json::to_string(&answer)? + "\n");
         }
         let mut text = format!("{verb} {}", keys(if outcome.is_some() { deleted } else { *count }));
         text.push_str(&format!(" at {endpoint}, cluster {cluster_id}\n"));
@@ -116,7 +124,7 @@ impl Shown {
         if let Some(path) = undo {
             text.push_str(&format!("  undo: {}\n", way_back(path, flags)));
         }
-        output::text(&text)
+        Ok(text)
     }
 
     /// The first keys and the last ones.

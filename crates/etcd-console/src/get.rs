@@ -12,10 +12,11 @@ use serde::Serialize;
 
 use crate::cli::{Format, Get};
 use crate::context::Context;
-use crate::output::{self, Base64, Bytes, Progress};
+use crate::output::{self, Base64, Bytes, Exit, Failure, Progress};
 
 pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
     let range = crate::keys::range(&args.keys)?;
+    let is_one_key = range.is_single();
     let connection = cx.connect().await?;
     if args.count_only {
         return count(&args, &connection, &range).await;
@@ -49,7 +50,18 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
         writeln!(out, "]{more},\"count\":{},\"header\":{header}}}", read.saturating_add(left))?;
     }
     out.flush()?;
+    if read == 0 && args.print_value_only && args.format == Format::Text && is_one_key {
+        return Err(missing(&args));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// In `$(…)` no value looks like an empty one. Without --print-value-only the key tells them apart, as etcdctl has it.
+fn missing(args: &Get) -> anyhow::Error {
+    let when = args.rev.map(|revision| format!(" at revision {revision}")).unwrap_or_default();
+    let what = format!("there is no key `{}`{when}", args.keys.key);
+    let next = "without --print-value-only a key that is not there is no error, and prints nothing".to_owned();
+    Failure { exit: Exit::Failure, what, next }.into()
 }
 
 async fn count(args: &Get, connection: &Connection, range: &KeyRange) -> Result<ExitCode> {

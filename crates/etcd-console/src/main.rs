@@ -30,7 +30,7 @@ use crate::context::Context;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let cx = Context::new(cli.global);
+    let cx = Context::new(cli.global, &cli.command);
     match run(cli.command, &cx) {
         Ok(code) => code,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,

@@ -28,6 +28,12 @@ pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
             std::io::stdin().lock().read_to_end(&mut value).context("cannot read the value from stdin")?;
             value
         }
+        // What `$(…)` leaves of a command that failed: its exit code the shell drops.
+        "" => {
+            let what = "the value is empty: nothing was written".to_owned();
+            let next = format!("`cargo xtask put {} - < /dev/null` writes an empty value", output::argument(&args.key));
+            return Err(Failure { exit: Exit::Usage, what, next }.into());
+        }
         value => value.as_bytes().to_vec(),
     };
     let connection = cx.connect().await?;
@@ -37,7 +43,7 @@ pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
     let revision = answer.header().map_or(0, |header| header.revision());
     match args.format {
         Format::Json => output::json(&Answer { revision })?,
-        Format::Text => output::text("OK\n")?,
+        Format::Text => cx.report("OK\n")?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,13 +28,15 @@ pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
         return Err(Failure { exit: Exit::Refused, what, next }.into());
     }
     if args.dry_run {
-        return plan.pretended().print(args.format);
+        return plan.pretended().print(args.format, cx);
     }
-    confirm(&args, &plan, &registry)?;
+    if !confirm(&args, &plan, &registry)? {
+        return Ok(confirm::declined(cx));
+    }
     let done = plan.carry_out(&registry, cx).await;
     // What went, went, also if it was not all.
     let printed = match done.is_ok() || !plan.report.removed.is_empty() {
-        true => plan.report.print(args.format),
+        true => plan.report.print(args.format, cx),
         false => Ok(ExitCode::SUCCESS),
     };
     // An error counts more than a reader who is gone.
@@ -190,10 +192,10 @@ impl Plan {
 }
 
 /// Asks before anything goes that may live.
-fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<()> {
+fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
     let live = &plan.forced;
     if live.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let examples: String = live.iter().map(|run| format!("  {}, {}\n", run.id, keys(run.keys))).collect();
     let what = format!("{} that may be alive, at {}", runs(live.len() as u64), registry.connection().endpoint());
@@ -226,7 +228,7 @@ impl Report {
         self.left.push(Left { what: run.id.to_string(), state, why, keys: run.keys });
     }
 
-    fn print(&self, format: Format) -> Result<ExitCode> {
+    fn print(&self, format: Format, cx: &Context) -> Result<ExitCode> {
         if format == Format::Json {
             output::json(self)?;
             return Ok(ExitCode::SUCCESS);
@@ -239,7 +241,12 @@ impl Report {
         for Left { what, state, why, keys: count } in &self.left {
             text.push_str(&format!("left {what}, {}, {state}: {why}\n", keys(*count)));
         }
-        output::text(&text)?;
+        // Of a dry run it is what was asked for.
+        if self.dry_run {
+            output::text(&text)?
+        } else {
+            cx.report(&text)?
+        };
         Ok(ExitCode::SUCCESS)
     }
 }

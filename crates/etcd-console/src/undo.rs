@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use etcd_keys::text::Escaped;
-use etcd_keys::undo::Restore;
+use etcd_keys::undo::{Restore, Restored};
 use serde::Serialize;
 
 use crate::cli::{Format, Undo};
+use crate::confirm::refused;
 use crate::context::Context;
 use crate::output::{self, Base64, Progress, keys};
 
@@ -36,7 +37,7 @@ pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
             conflicts,
             without_lease: done.without_lease,
         })?;
-        return Ok(ExitCode::SUCCESS);
+        return outcome(&done);
     }
     let mut text = format!("put back {} of {}\n", keys(done.restored), done.total);
     let mut line = |count: u64, one: &str, more: &str| {
@@ -47,13 +48,21 @@ pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
     line(done.unchanged, "was there with the same value", "were there with the same value");
     line(done.overwritten, "had changed and was overwritten", "had changed and were overwritten");
     line(done.without_lease, "had a lease and now has none", "had a lease and now have none");
-    let left = |were: &str| format!("changed since and {were} left alone (--overwrite takes the old values):");
-    line(done.conflicting, &left("was"), &left("were"));
+    line(done.conflicting, "changed since and was left alone:", "changed since and were left alone:");
     for conflict in &done.conflicts {
         text.push_str(&format!("    {}\n", Escaped(&conflict.key)));
     }
-    output::text(&text)?;
-    Ok(ExitCode::SUCCESS)
+    cx.report(&text)?;
+    outcome(&done)
+}
+
+/// What was left alone was not put back: no success, and as much of one as --overwrite is not given for.
+fn outcome(done: &Restored) -> Result<ExitCode> {
+    if done.conflicting == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let what = format!("not all was put back: {} changed since", keys(done.conflicting));
+    Err(refused(what, "`--overwrite` puts back the old values all the same"))
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::cli::{Format, Keys, Watch};
 use crate::context::Context;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::output::{self, Base64, Bytes};
 
 /// How long a server may be gone before we say so. We wait for it all the same.
@@ -50,7 +50,8 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     while left > 0 {
         let batch = tokio::select! {
             biased;
-            () = interrupt.pressed() => break,
+            // With a count it has an end of its own, which has not come.
+            () = interrupt.pressed() => std::process::exit(if args.count.is_some() { INTERRUPTED } else { 0 }),
             batch = watch.next_batch() => batch,
         };
         let batch = match batch {

@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 pub use self::format::Header;
 pub use self::restore::{Conflict, Restore, Restored};
 use crate::connect::Connection;
-use crate::delete::Preview;
-use crate::error::Error;
+use crate::delete::{self, Preview};
+use crate::error::{Error, Kind, Operation};
 use crate::pages::{Page, Pages};
 
 /// Why keys were not written down or not put back.
@@ -136,10 +136,25 @@ pub async fn write(
     }
     let draft = written(&mut idle, writing).await.map_err(failed("write"))?;
     heard(draft.keys);
+    check_against(preview, draft.keys, &pages, connection).await?;
     let directory = path.parent().map(Path::to_owned).unwrap_or_default();
     let draft = tokio::task::spawn_blocking(move || draft.finish(&directory));
     let draft = joined(draft.await).map_err(failed("write"))?;
     Ok(Written { path: path.to_owned(), keys: draft.keys, with_lease: draft.with_lease, bytes: draft.bytes })
+}
+
+/// Whether what was written down is what was previewed: after a reset the same address, and even the same cluster id, is
+/// another server's.
+async fn check_against(preview: &Preview, keys: u64, pages: &Pages, connection: &Connection) -> Result<(), UndoError> {
+    let now = match pages.seen() {
+        Some((_, now)) => now,
+        None => delete::cluster_id(connection, preview.range()).await?,
+    };
+    if now == preview.cluster_id() && keys == preview.count() {
+        return Ok(());
+    }
+    let kind = Kind::AnotherCluster { before: preview.cluster_id(), now };
+    Err(connection.error(Operation::Read(preview.range().clone()), kind).into())
 }
 
 async fn written(idle: &mut Option<Draft>, writing: Option<JoinHandle<io::Result<Draft>>>) -> io::Result<Draft> {

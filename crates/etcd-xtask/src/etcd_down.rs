@@ -30,9 +30,9 @@ pub(crate) fn run(args: &EtcdDown, cx: &Context) -> Result<Exit> {
             pids: &stopped,
             data_dir: &data_dir,
         })?,
-        Format::Text if stopped.is_empty() => output::answer_text(&format!("etcd `{name}` was not running\n"))?,
+        Format::Text if stopped.is_empty() => cx.output.report(&format!("etcd `{name}` was not running\n"))?,
         Format::Text => {
-            output::answer_text(&format!("stopped etcd `{name}`; its data stays in {}\n", cx.shown(&data_dir)))?;
+            cx.output.report(&format!("stopped etcd `{name}`; its data stays in {}\n", cx.shown(&data_dir)))?;
         }
     }
     Ok(Exit::SUCCESS)

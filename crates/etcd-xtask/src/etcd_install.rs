@@ -22,7 +22,7 @@ pub(crate) fn run(args: &EtcdInstall, cx: &Context) -> Result<Exit> {
         Format::Json => output::json(&Line { version: version.to_string(), path: Some(path), from: from(*origin) })?,
         Format::Text => {
             let how = if matches!(origin, Origin::Installed(_)) { "is installed" } else { "was there already" };
-            output::answer_text(&format!("etcd {version} {how}: {}\n", cx.shown(path)))?;
+            cx.output.report(&format!("etcd {version} {how}: {}\n", cx.shown(path)))?;
         }
     }
     Ok(Exit::SUCCESS)

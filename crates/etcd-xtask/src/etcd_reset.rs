@@ -27,7 +27,7 @@ pub(crate) fn run(args: &EtcdReset, cx: &Context) -> Result<Exit> {
         (Format::Json, None) => {
             output::json(&Stopped { instance: name, state: "stopped", started: false, wiped: &wiped })?
         }
-        (Format::Text, _) => output::answer_text(&match &wiped {
+        (Format::Text, _) => cx.output.report(&match &wiped {
             Some(dir) => format!("wiped {}\n", cx.shown(dir)),
             None => format!("etcd `{name}` has no data\n"),
         })?,

@@ -52,7 +52,7 @@ pub(crate) fn answer(up: &Up, wiped: Option<Option<&Path>>, format: Format, cx: 
 
     match format {
         Format::Json => output::json(&Answer { status: &up.status, started: up.started, wiped }),
-        Format::Text => output::answer_text(&text(up, cx)),
+        Format::Text => cx.output.report(&text(up, cx)),
     }
 }
 

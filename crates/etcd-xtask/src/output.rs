@@ -37,6 +37,15 @@ impl Output {
         self.quiet
     }
 
+    /// Tells the user, on stdout, what was done, unless it is to be quiet. Data that was asked for goes through
+    /// [`answer_text`].
+    ///
+    /// # Errors
+    /// If nobody reads it.
+    pub fn report(&self, text: &str) -> Result<()> {
+        if self.quiet { Ok(()) } else { answer_text(text) }
+    }
+
     /// Tells the user something that is no answer and no error.
     pub fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {

@@ -23,6 +23,7 @@ mod machine;
 mod on_demand;
 mod playground;
 mod protoc_door;
+mod quiet;
 mod run_tests;
 mod runs;
 #[cfg(target_os = "linux")] // /proc, mounts, namespaces

@@ -100,12 +100,12 @@ fn undo_leaves_what_came_since() {
     cluster.put("/u/b", "old");
     let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "2"]).ok());
     cluster.put("/u/a", "new");
-    let said = cluster.run(&["undo", &file]).ok();
+    let said = cluster.run(&["undo", &file]).stdout;
     assert!(said.contains("put back 1 key") && said.contains("/u/a"), "{said}");
     assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok(), "/u/a\nnew\n/u/b\nold\n");
-    let again = cluster.run(&["undo", &file]).ok();
+    let again = cluster.run(&["undo", &file]).stdout;
     let words =
-        "put back 0 keys of 2\n  1 key was there with the same value\n  1 key changed since and was left alone (";
+        "put back 0 keys of 2\n  1 key was there with the same value\n  1 key changed since and was left alone:";
     assert!(again.starts_with(words), "{again}");
     let again = cluster.run(&["undo", &file, "--overwrite"]).ok();
     assert!(again.contains("  1 key had changed and was overwritten\n"), "{again}");

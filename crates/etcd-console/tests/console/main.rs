@@ -16,6 +16,7 @@ mod deleting;
 mod documentation;
 mod interrupted;
 mod keeping;
+mod outcomes;
 mod reading;
 mod slow;
 mod terminal;

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
@@ -93,8 +93,7 @@ impl Restore {
     /// [`UndoError::Changed`]: running it again puts back the rest.
     pub async fn run(&self, mut heard: impl FnMut(&Restored)) -> Result<Restored, UndoError> {
         let path = self.path.clone();
-        let checked = tokio::task::spawn_blocking(move || check(&path)).await;
-        let (header, total) = checked.map_err(|error| self.unreadable(io::Error::other(error)))??;
+        let (header, total) = self.blocking(move || check(&path)).await?;
         self.check_cluster(&header).await?;
         let mut done = Restored { total, ..Restored::default() };
         let passed = self.pass(None, &mut done, &mut heard).await;
@@ -108,7 +107,7 @@ impl Restore {
             }
             tokio::time::sleep(STRAGGLER).await;
             let mut late = Restored { total, ..Restored::default() };
-            let passed = again.pass(Some(&untouched), &mut late, &mut |_| ()).await;
+            let passed = again.pass(Some(untouched), &mut late, &mut |_| ()).await;
             untouched = passed.map_err(|error| error.midway(done.restored + late.restored))?;
             if late.restored == 0 {
                 break;
@@ -125,33 +124,31 @@ impl Restore {
     /// deleted nor written since, so that it would take them.
     async fn pass(
         &self,
-        among: Option<&Untouched>,
+        among: Option<Untouched>,
         done: &mut Restored,
         heard: &mut impl FnMut(&Restored),
     ) -> Result<Untouched, UndoError> {
-        let mut lines = Lines::open(&self.path)?;
-        lines.next()?;
-        let (mut batch, mut bytes, mut untouched) = (Vec::new(), 0, Untouched::default());
-        while let Some(entry) = lines.entry_of_whole()? {
-            if among.is_some_and(|among| !among.contains(entry.line)) {
-                continue;
+        let path = self.path.clone();
+        let mut batches = self.blocking(move || Batches::open(&path, among)).await?;
+        let mut untouched = Untouched::default();
+        loop {
+            let (rest, batch) = self.blocking(move || batches.next().map(|batch| (batches, batch))).await?;
+            batches = rest;
+            if batch.is_empty() {
+                return Ok(untouched.in_order());
             }
-            let size = entry.key.len() * 3 + entry.value.len() + 64;
-            if batch.len() >= MOST_KEYS || bytes + size > MOST_BYTES {
-                self.put_back(std::mem::take(&mut batch), done, &mut untouched).await?;
-                heard(done);
-                bytes = 0;
-            }
-            bytes += size;
-            batch.push(entry);
+            self.put_back(batch, done, &mut untouched).await?;
+            heard(done);
         }
-        self.put_back(batch, done, &mut untouched).await?;
-        heard(done);
-        Ok(untouched.in_order())
     }
 
-    fn unreadable(&self, source: io::Error) -> UndoError {
-        UndoError::File { what: "read", path: self.path.clone(), source }
+    /// Reads on a thread that may wait for a disk: the runtime's would keep all else waiting.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, UndoError> + Send + 'static,
+    ) -> Result<T, UndoError> {
+        let failed = |error| UndoError::File { what: "read", path: self.path.clone(), source: io::Error::other(error) };
+        tokio::task::spawn_blocking(read).await.map_err(failed)?
     }
 
     async fn check_cluster(&self, header: &Header) -> Result<(), UndoError> {
@@ -276,6 +273,47 @@ impl Restore {
                 None => {}
             }
         }
+    }
+}
+
+/// The keys of a file that was whole when it was checked, as many at a time as one transaction takes.
+struct Batches {
+    /// `None`: they have been read to their end.
+    lines: Option<Lines>,
+    /// Only these.
+    among: Option<Untouched>,
+    /// The next one, which had no room any more.
+    next: Option<Entry>,
+}
+
+impl Batches {
+    fn open(path: &Path, among: Option<Untouched>) -> Result<Self, UndoError> {
+        let mut lines = Lines::open(path)?;
+        lines.next()?;
+        Ok(Self { lines: Some(lines), among, next: None })
+    }
+
+    /// The next ones; none after the last.
+    fn next(&mut self) -> Result<Vec<Entry>, UndoError> {
+        let mut batch: Vec<Entry> = self.next.take().into_iter().collect();
+        let size = |entry: &Entry| entry.key.len() * 3 + entry.value.len() + 64;
+        let mut bytes: usize = batch.iter().map(size).sum();
+        while let Some(lines) = &mut self.lines {
+            let Some(entry) = lines.entry_of_whole()? else {
+                self.lines = None;
+                break;
+            };
+            if self.among.as_ref().is_some_and(|among| !among.contains(entry.line)) {
+                continue;
+            }
+            bytes += size(&entry);
+            if !batch.is_empty() && (batch.len() >= MOST_KEYS || bytes > MOST_BYTES) {
+                self.next = Some(entry);
+                break;
+            }
+            batch.push(entry);
+        }
+        Ok(batch)
     }
 }
 

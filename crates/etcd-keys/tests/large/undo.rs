@@ -1,12 +1,14 @@
 //! Undo files: what was deleted comes back, what was changed since is left alone.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use etcd_client::{DeleteOptions, LeaseGrantOptions, PutOptions};
 use etcd_keys::delete::{Deletion, Preview};
 use etcd_keys::undo::{self, Conflict, Restore, Restored, UndoError};
-use etcd_keys::{Connection, KeyRange};
+use etcd_keys::{Connection, KeyRange, Kind};
 
 use crate::proxy::Proxy;
 use crate::server::{Contents, Etcd, connect, contents, every, fill, put, soon};
@@ -284,4 +286,50 @@ async fn a_key_of_the_same_revision_in_another_cluster_is_not_the_same_key() {
     assert_eq!((restored.conflicting, restored.unchanged), (1, 0));
     let restored = Restore::new(&other, &file).any_cluster().overwrite().run(|_| ()).await.unwrap();
     assert_eq!((restored.overwritten, contents(&other, "/k").await[&b"/k"[..]].0.as_slice()), (1, &b"v1"[..]));
+}
+
+/// Behind one address there may be another server by the time that the file is written, and even the same cluster id:
+/// etcd derives it from its settings.
+#[tokio::test]
+async fn what_is_written_down_is_what_was_previewed() {
+    let (before, after) = (Etcd::V3_6.alone(), Etcd::V3_6.alone());
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (connect(&before.endpoints()[0]).await, connect(&after.endpoints()[0]).await);
+    for (connection, keys) in [(&before, 3), (&after, 2)] {
+        fill(connection, "/u/", keys, 8).await;
+        // The revision of the preview is there, too.
+        fill(connection, "/other/", 9, 8).await;
+    }
+    let preview = Preview::of(&before, KeyRange::prefix("/u/")).await.unwrap();
+    let error = undo::write(&after, &preview, &dir.path().join("undo"), |_| ()).await.unwrap_err();
+    let UndoError::Etcd(error) = error else { panic!("{error}") };
+    let ids = (preview.cluster_id(), after.cluster_id().unwrap());
+    assert_eq!(error.kind, Kind::AnotherCluster { before: ids.0, now: ids.1 });
+}
+
+/// A disk may be slow: what else runs on the runtime's thread is not to wait for it. With the one thread that may block
+/// busy, nothing is read.
+#[test]
+fn files_are_read_where_waiting_stops_nobody() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("undo");
+        let connection = Etcd::V3_6.connection().await;
+        fill(&connection, "/slow/", 300, 8).await;
+        delete(&connection, "/slow/", &file).await;
+        let (count, mut busy) = (Arc::new(AtomicU64::new(0)), None);
+        let heard = |done: &Restored| {
+            count.store(done.restored, SeqCst);
+            let (before, now) = (done.restored, Arc::clone(&count));
+            let seen = move || {
+                std::thread::park_timeout(Duration::from_millis(300));
+                (before, now.load(SeqCst))
+            };
+            busy.get_or_insert_with(|| tokio::task::spawn_blocking(seen));
+        };
+        assert_eq!(Restore::new(&connection, &file).run(heard).await.unwrap().restored, 300);
+        let (before, then) = busy.unwrap().await.unwrap();
+        assert!(before == then && before < 300, "{before} keys, then {then}");
+    });
 }
