@@ -1,11 +1,12 @@
 //! Which cluster: from a flag, the environment, or the record of a local instance. Connects to it.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use etcd_keys::{Connect, Connection, Error, Kind};
-use etcd_sandbox::Instance;
+use etcd_workspace::{ClusterId, InstanceError, Liveness, Record, liveness};
 
 use crate::cli::{Command, Get, Global, Watch};
 use crate::output::{self, Exit, Failure};
@@ -55,40 +56,62 @@ impl Context {
         }
     }
 
-    /// The workspace's own instance, and nobody else: by now another server may have the port that the record names.
+    /// The workspace's own instance, and no other server.
     async fn connect_to_instance(&self, name: &str) -> Result<Connection> {
         if !is_plain(name) {
             let (what, next) =
                 (format!("`{name}` is not an instance name"), "a directory in `.etcd` is meant, and no path");
             return Err(Failure { exit: Exit::Usage, what, next: next.to_owned() }.into());
         }
-        let failure = |what, next| Failure { exit: Exit::NotRunning, what, next };
-        let up = of_instance("etcd-up", name);
-        let record = self.global.home.join(name).join("instance.json");
-        let running = Instance::running(&record).with_context(|| format!("cannot read `{}`", record.display()))?;
-        let Some(instance) = running else {
-            let next = format!("`{up}` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere");
-            return Err(failure(format!("etcd `{name}` is not running"), next).into());
-        };
-        if instance.cluster_id.is_none() {
-            let what = format!("the record of etcd `{name}` does not say which cluster it is");
-            return Err(failure(what, format!("`{up}` waits until that is known")).into());
+        let record = self.running(name)?;
+        let connection = self.connect_to(&record.endpoints).await?;
+        if connection.cluster_id().is_none_or(|answers| record.cluster_id == Some(ClusterId(answers))) {
+            return Ok(connection);
         }
-        let connection = self.connect_to(&instance.endpoints).await?;
-        if !instance.may_be(&connection) {
-            let what = format!("etcd `{name}` is not running: another cluster answers at {}", connection.endpoint());
-            let next = format!("`{up} --port auto` starts it beside that one; --endpoints names that one");
-            return Err(failure(what, next).into());
-        }
-        Ok(connection)
+        let at = connection.endpoint();
+        let what = format!("another cluster than etcd `{name}` answers at {at}, which the record of `{name}` names");
+        let next = format!("`{}` corrects the record; --endpoints names that cluster", of_instance("etcd-up", name));
+        Err(Failure { exit: Exit::NotRunning, what, next }.into())
     }
 
-    /// Whether the cluster that answers is an instance of the workspace's, by the record of a running one, whatever led
-    /// there.
+    /// The record of a running instance that says which cluster it is.
+    fn running(&self, name: &str) -> Result<Box<Record>> {
+        let up = of_instance("etcd-up", name);
+        let (exit, what, next) = match liveness(&self.global.home.join(name)) {
+            Ok(Liveness::Running(record)) if record.cluster_id.is_some() => return Ok(record),
+            Ok(Liveness::Running(_)) => (
+                Exit::NotRunning,
+                format!("the record of etcd `{name}` does not say which cluster it is"),
+                format!("`{up}` waits until that is known"),
+            ),
+            Ok(Liveness::Starting) => {
+                (Exit::NotRunning, format!("etcd `{name}` is starting"), format!("`{up}` waits until it is ready"))
+            }
+            Ok(Liveness::Stopped) => (
+                Exit::NotRunning,
+                format!("etcd `{name}` is not running"),
+                format!("`{up}` starts it; --endpoints or ETCD_ENDPOINTS names a cluster elsewhere"),
+            ),
+            Err(error) => return Err(unknown(name, error)),
+        };
+        Err(Failure { exit, what, next }.into())
+    }
+
+    /// Whether the server that answers is an instance of the workspace's, whatever led there. The cluster id alone does
+    /// not tell: a copy of the workspace has the same in its data.
     pub(crate) fn is_own_instance(&self, connection: &Connection) -> bool {
         let instances = std::fs::read_dir(&self.global.home).into_iter().flatten().flatten();
-        let mut running = instances.filter_map(|dir| Instance::running(&dir.path().join("instance.json")).ok()?);
-        connection.cluster_id().is_some_and(|answers| running.any(|one| one.cluster_id == Some(answers)))
+        let mut running = instances.filter_map(|dir| match liveness(&dir.path()) {
+            Ok(Liveness::Running(record)) => Some(record),
+            _ => None,
+        });
+        let leads_there = |record: &Record| {
+            let given = connection.endpoint().split(',').collect::<Vec<_>>();
+            given.iter().all(|given| record.endpoints.iter().any(|own| is_same_address(given, own)))
+        };
+        connection.cluster_id().is_some_and(|answers| {
+            running.any(|record| record.cluster_id == Some(ClusterId(answers)) && leads_there(&record))
+        })
     }
 
     /// Says what was done, on stdout: data is printed elsewhere, this is for people.
@@ -148,6 +171,27 @@ impl Context {
             (name, _) => Source::Instance(name.as_deref().unwrap_or(DEFAULT).to_owned()),
         }
     }
+}
+
+/// Why nothing can be said of an instance, with the next step.
+fn unknown(name: &str, error: InstanceError) -> anyhow::Error {
+    let up = of_instance("etcd-up", name);
+    let next = match error {
+        InstanceError::Missing { .. } | InstanceError::Damaged { .. } => format!("`{up}` writes the record anew"),
+        InstanceError::Newer { .. } => "use the version of these commands that started this etcd, or newer".to_owned(),
+        _ => "be the user who started this etcd; `cargo xtask doctor` looks at whose the files are".to_owned(),
+    };
+    anyhow::Error::new(error).context(Failure { exit: Exit::Failure, what: format!("cannot find etcd `{name}`"), next })
+}
+
+/// Whether two URLs lead to the same port of the same host, by whatever name.
+fn is_same_address(one: &str, other: &str) -> bool {
+    let addresses = |url: &str| -> Vec<SocketAddr> {
+        let address = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
+        address.to_socket_addrs().into_iter().flatten().collect()
+    };
+    let others = addresses(other);
+    one == other || addresses(one).iter().any(|address| others.contains(address))
 }
 
 /// Whether it names something in a directory, on this system, and nothing outside of it.

@@ -45,6 +45,9 @@ impl std::error::Error for Failure {}
 pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
     say(format_args!("error: {error}"));
     if let Some(Failure { exit, next, .. }) = error.downcast_ref() {
+        for cause in error.chain().skip(1) {
+            say(format_args!("  because: {cause}"));
+        }
         say(format_args!("hint: {next}"));
         return ExitCode::from(*exit as u8);
     }

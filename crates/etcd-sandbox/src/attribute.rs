@@ -32,7 +32,10 @@ async fn open(name: &str, server: Server) -> Sandbox {
         #[cfg(feature = "private")]
         Server::Private => Sandbox::open_private(name).await,
     };
-    opened.unwrap_or_else(|error| fail(&format!("{error:?}")))
+    let sandbox = opened.unwrap_or_else(|error| fail(&format!("{error:?}")));
+    // Which etcd this is, and where: the output that runners show of a test that failed.
+    eprintln!("{sandbox:?}");
+    sandbox
 }
 
 /// A test that has no sandbox fails, whatever it returns.

@@ -29,7 +29,7 @@ pub(crate) async fn left_here(registry: &Registry, lock_dir: &Path) -> u64 {
             continue;
         }
         match registry.entry(&id).await {
-            Ok(Some(run)) if run.alive || is_kept(&run) => {}
+            Ok(Some(run)) if run.alive || is_kept(&run) || !run.found.record().is_some_and(|run| lock.is_of(run)) => {}
             Ok(Some(run)) => keys += registry.sweep(&run, Death(Some(lock))).await.map_or(0, gone),
             Ok(None) => lock.remove(),
             Err(_) => break,

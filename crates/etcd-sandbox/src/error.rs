@@ -21,12 +21,28 @@ pub enum Error {
         /// What was tried.
         source: Arc<etcd_keys::Error>,
     },
-    /// The workspace's instance is down, and its port is whichever is free: nothing says where an etcd could be.
+    /// The workspace's instance is not running, and nothing names another etcd.
+    #[error("etcd `default` of `{}` is not running; {}", workspace.display(), ways_to_etcd(other.as_deref()))]
+    NotRunning {
+        /// The workspace.
+        workspace: PathBuf,
+        /// The endpoint of an etcd that listens where the instance would; it is somebody else's.
+        other: Option<String>,
+    },
+    /// The workspace's instance cannot be reached, or not be told from others.
+    #[error("etcd `default` of `{}` {why}", workspace.display())]
+    Instance {
+        /// The workspace.
+        workspace: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// Nothing names an etcd.
     #[error(
-        "no etcd is running: the instance `default` is down, and Cargo.toml, with `port = \"auto\"`, names no port; \
-         `cargo xtask etcd-up` starts one, `cargo xtask test` brings one along"
+        "no etcd is named: ETCD_ENDPOINTS is not set, and neither CARGO_MANIFEST_DIR nor the current directory is in a \
+         workspace; run the tests with cargo, or set ETCD_ENDPOINTS"
     )]
-    NotRunning,
+    NoWorkspace,
     /// Etcd refused something, or stopped answering.
     #[error("{0}")]
     Etcd(#[source] Arc<etcd_keys::Error>),
@@ -61,14 +77,6 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
-    /// The record of the workspace's instance leads to no etcd, or to another than it means.
-    #[error("`{path}`: {why}", path = path.display())]
-    Record {
-        /// The record.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        why: String,
-    },
     /// The test root cannot be used.
     #[error("{0}")]
     Roots(#[from] RootsError),
@@ -92,6 +100,17 @@ pub enum Error {
     /// A server for this test alone could not be had.
     #[error("no etcd for this test alone: {0}")]
     Private(String),
+}
+
+/// What to do where the instance is not running.
+fn ways_to_etcd(other: Option<&str>) -> String {
+    match other {
+        None => "`cargo xtask etcd-up` starts it, `cargo xtask test` brings an etcd along".to_owned(),
+        Some(url) => format!(
+            "the etcd at {url} is not this workspace's: `cargo xtask etcd-up --port auto` starts this workspace's own \
+             beside it, `cargo xtask test` brings one along, ETCD_ENDPOINTS={url} uses that one"
+        ),
+    }
 }
 
 impl Error {

@@ -70,7 +70,7 @@ fn cut_off() {
 }
 
 async fn sweep(run: Run, endpoints: &[String]) -> Result<(), Error> {
-    let connection = process::connect(endpoints).await?;
+    let connection = process::connect_to(endpoints).await?;
     let registry = Registry::new(&connection, run.registry().roots().clone());
     run.by(registry).sweep().await?;
     Ok(())

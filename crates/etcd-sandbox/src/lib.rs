@@ -19,13 +19,14 @@
 //! ```
 //! and two commands:
 //! ```console
-//! $ cargo xtask etcd-up    # or `etcd`, or ETCD_ENDPOINTS for one elsewhere
+//! $ cargo xtask etcd-up    # or ETCD_ENDPOINTS=http://… for an etcd elsewhere
 //! $ cargo test             # or `cargo nextest run`; or only `cargo xtask test`, which brings its own etcd
 //! ```
 //! `[workspace.metadata.etcd]` in the workspace's `Cargo.toml` says where test data goes: `root = "/Product/v1"` and
-//! `test-root = "Test"` mean below `/Product/v1/Test/`. Nothing here ever deletes a key outside. Where etcd is, a test
-//! finds by `ETCD_ENDPOINTS`, else by `.etcd/default/instance.json`, and then only that cluster, else at 127.0.0.1 and the
-//! table's `port`, 2379 unless it names one.
+//! `test-root = "Test"` mean below `/Product/v1/Test/`. Nothing here ever deletes a key outside. A test
+//! uses the etcd that `ETCD_ENDPOINTS` names, else the workspace's instance `default`, if that runs, and no other: whoever
+//! else listens on its port was not meant. Each sandbox says on stderr which etcd it is on, and runners show that for
+//! a test that fails.
 //!
 //! # What a test has
 //! A [`Sandbox`] is a keyspace of the test's own: [`Keys`](etcd_keys::Keys) relative to [`Sandbox::prefix`], which is
@@ -105,7 +106,6 @@ mod farewell;
 pub mod fuzzing;
 mod history;
 mod host;
-mod instance;
 mod judge;
 mod lock;
 mod name;
@@ -131,11 +131,11 @@ pub use etcd_sandbox_macros::test;
 
 pub use crate::error::Error;
 pub use crate::expect::Difference;
-pub use crate::instance::Instance;
 pub use crate::judge::{Death, Life, Standing};
 pub use crate::plan::Plan;
 #[cfg(feature = "private")]
 pub use crate::private::Server;
+pub use crate::process::connect;
 pub use crate::record::{Found, Record, State};
 pub use crate::registry::{Entry, Listing, Registry, Unregistered};
 pub use crate::roots::{Roots, RootsError};

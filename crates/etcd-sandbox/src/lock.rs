@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::Record;
 use crate::run_id::RunId;
 
 /// The largest lock file that is read, in bytes.
@@ -120,6 +121,13 @@ impl Alone {
             // A file system without locks, or one that grants them only to writers.
             Err(TryLockError::Error(_)) => Tried::Unknown,
         }
+    }
+
+    /// Whether it is the lock that the run's processes have. A copy of the workspace has a copy of the lock, which nobody
+    /// holds.
+    pub(crate) fn is_of(&self, record: &Record) -> bool {
+        let same = |one: &Path, other: &Path| one.canonicalize().ok().zip(other.canonicalize().ok());
+        same(&record.lock, &self.path).is_some_and(|(one, other)| one == other)
     }
 
     /// Removes the file: the run is no more.

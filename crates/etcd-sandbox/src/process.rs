@@ -3,11 +3,12 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use etcd_keys::watch::Notice;
 use etcd_keys::{Connect, Connection, KeyRange, Kind};
+use etcd_workspace::ClusterId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -15,14 +16,13 @@ use crate::clean;
 use crate::error::Error;
 use crate::farewell;
 use crate::host::Host;
-use crate::instance::Instance;
 use crate::lock::{Joined, Shared};
 use crate::plan::Plan;
 use crate::record::{Found, State};
 use crate::registry::Registry;
 use crate::run::Run;
 use crate::run_id::RunId;
-use crate::workspace::{Place, Workspace, variable};
+use crate::workspace::{Target, Workspace, variable};
 
 /// How long etcd may take for an answer: hundreds of tests ask at the same time, on a machine that they share. A server
 /// that is gone is noticed before.
@@ -31,7 +31,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// What sandboxes share.
 pub(crate) struct Home {
     pub(crate) connection: Connection,
-    pub(crate) endpoints: Vec<String>,
+    pub(crate) target: Arc<Target>,
     /// The run's prefix.
     pub(crate) prefix: String,
     /// Nothing of the run happened before this revision.
@@ -71,33 +71,57 @@ pub(crate) fn runtime() -> Result<&'static Handle, Error> {
 
 async fn open() -> Result<Home, Error> {
     let workspace = Workspace::of_process();
-    let (connection, endpoints) = match workspace.place()? {
-        Place::Instance(record, instance) => {
-            let connection = connect(&instance.endpoints).await?;
-            check_cluster(&connection, &instance, record)?;
-            (connection, instance.endpoints)
-        }
-        Place::Anyone(endpoints) => (connect(&endpoints).await?, endpoints),
-    };
+    let (connection, target) = connect_to_target(&workspace).await?;
     match (variable("ETCD_TEST_RUN"), variable("ETCD_TEST_PREFIX")) {
-        (Some(run), Some(prefix)) => join(connection, endpoints, &run, prefix).await,
-        (None, None) => begin(connection, endpoints, &workspace).await,
+        (Some(run), Some(prefix)) => join(connection, target, &run, prefix).await,
+        (None, None) => begin(connection, target, &workspace).await,
         (Some(value), None) => Err(missing("ETCD_TEST_RUN", value, "ETCD_TEST_PREFIX is not set")),
         (None, Some(value)) => Err(missing("ETCD_TEST_PREFIX", value, "ETCD_TEST_RUN is not set")),
     }
 }
 
-/// By now another server may have the port that a record names.
-fn check_cluster(connection: &Connection, instance: &Instance, path: PathBuf) -> Result<(), Error> {
-    if instance.may_be(connection) {
+/// Connects to the etcd that this process is to use: what `ETCD_ENDPOINTS` names, else the workspace's running
+/// instance `default`. No sandbox is needed for that, nor a run.
+///
+/// # Errors
+/// [`Error::NotRunning`], [`Error::NoEtcd`], and what may be wrong with the environment.
+pub async fn connect() -> Result<Connection, Error> {
+    Ok(connect_to_target(&Workspace::of_process()).await?.0)
+}
+
+async fn connect_to_target(workspace: &Workspace) -> Result<(Connection, Arc<Target>), Error> {
+    let target = match workspace.target() {
+        Err(Error::NotRunning { workspace: dir, .. }) => {
+            return Err(Error::NotRunning { workspace: dir, other: other_etcd(workspace).await? });
+        }
+        target => Arc::new(target?),
+    };
+    let connection = connect_to(target.endpoints()).await?;
+    check_cluster(&connection, &target)?;
+    Ok((connection, target))
+}
+
+/// A record may be older than the server that holds the lock, and its port another server's by now.
+fn check_cluster(connection: &Connection, target: &Target) -> Result<(), Error> {
+    let Target::Instance { workspace, record } = target else { return Ok(()) };
+    let is_its_cluster = |answers| record.cluster_id == Some(ClusterId(answers));
+    if connection.cluster_id().is_none_or(is_its_cluster) {
         return Ok(());
     }
     let why = format!(
-        "its etcd is not running: another cluster answers at {}; `cargo xtask etcd-up --port auto` starts it beside \
-         that one, ETCD_ENDPOINTS names that one",
+        "runs, but another cluster answers at {}, which its record names; `cargo xtask etcd-up` corrects the record, \
+         ETCD_ENDPOINTS names another etcd",
         connection.endpoint()
     );
-    Err(Error::Record { path, why })
+    Err(Error::Instance { workspace: workspace.clone(), why })
+}
+
+/// The etcd that listens where the workspace's own would, for the message: nobody has named it.
+async fn other_etcd(workspace: &Workspace) -> Result<Option<String>, Error> {
+    const LOOK: Duration = Duration::from_secs(1);
+    let Some(endpoint) = workspace.usual_endpoint()? else { return Ok(None) };
+    let answers = Connect::new([endpoint.as_str()]).connect_timeout(LOOK).request_timeout(LOOK).connect().await;
+    Ok(answers.is_ok().then_some(endpoint))
 }
 
 fn missing(name: &'static str, value: String, why: &str) -> Error {
@@ -105,17 +129,15 @@ fn missing(name: &'static str, value: String, why: &str) -> Error {
 }
 
 /// Connects on the runtime that this is called on.
-pub(crate) async fn connect(endpoints: &[String]) -> Result<Connection, Error> {
+pub(crate) async fn connect_to(endpoints: &[String]) -> Result<Connection, Error> {
     Connect::new(endpoints).request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
-        Kind::Unreachable | Kind::TimedOut => {
-            Error::NoEtcd { endpoints: endpoints.join(","), source: std::sync::Arc::new(error) }
-        }
+        Kind::Unreachable | Kind::TimedOut => Error::NoEtcd { endpoints: endpoints.join(","), source: Arc::new(error) },
         _ => error.into(),
     })
 }
 
 /// Joins the run that the environment names. Only to write where it says: who joins deletes nothing.
-async fn join(connection: Connection, endpoints: Vec<String>, run: &str, prefix: String) -> Result<Home, Error> {
+async fn join(connection: Connection, target: Arc<Target>, run: &str, prefix: String) -> Result<Home, Error> {
     let id: RunId = run.parse().map_err(|error: crate::run_id::NoRunId| Error::Variable {
         name: "ETCD_TEST_RUN",
         value: run.to_owned(),
@@ -131,7 +153,7 @@ async fn join(connection: Connection, endpoints: Vec<String>, run: &str, prefix:
     // Read again once the lock is held: from then on nobody on this machine takes the run for dead.
     for _ in ["before", "after"] {
         let Some(kv) = connection.all_keys().get(key.as_str()).await? else {
-            return Err(Error::NoRun { run: id, endpoints: endpoints.join(",") });
+            return Err(Error::NoRun { run: id, endpoints: target.endpoints().join(",") });
         };
         since = kv.create_revision;
         let found = Found::read(&kv.value);
@@ -147,7 +169,7 @@ async fn join(connection: Connection, endpoints: Vec<String>, run: &str, prefix:
         }
     }
     connection.runtime().spawn(end_with(connection.clone(), key, id));
-    Ok(Home { connection, endpoints, prefix, since, _lock: lock })
+    Ok(Home { connection, target, prefix, since, _lock: lock })
 }
 
 /// Ends this process when its run has ended: a test whose runner was killed must not go on writing, and what it
@@ -185,18 +207,18 @@ fn has_ended(found: &Found) -> bool {
 }
 
 /// Begins a run of the process's own.
-async fn begin(connection: Connection, endpoints: Vec<String>, workspace: &Workspace) -> Result<Home, Error> {
+async fn begin(connection: Connection, target: Arc<Target>, workspace: &Workspace) -> Result<Home, Error> {
     let registry = Registry::new(&connection, workspace.roots()?);
     let lock_dir = workspace.lock_dir();
     let run = Run::start(&registry, Plan::new(&lock_dir, command())).await?;
     let (prefix, since, id, lost) = (run.prefix(), run.revision(), run.id().clone(), run.lost());
-    farewell::to(run, endpoints.clone());
+    farewell::to(run, target.endpoints().to_vec());
     connection.runtime().spawn(async move {
         lost.await;
         end(&id)
     });
     connection.runtime().spawn(async move { clean::left_here(&registry, &lock_dir).await });
-    Ok(Home { connection, endpoints, prefix, since, _lock: None })
+    Ok(Home { connection, target, prefix, since, _lock: None })
 }
 
 /// The command line, for whoever asks what a run is.

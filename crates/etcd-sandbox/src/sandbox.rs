@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::expect::{Contents, Difference};
 use crate::name;
 use crate::process;
+use crate::workspace::Target;
 use crate::{history, wait};
 
 /// How long a sandbox's lease lives when nobody keeps it alive any more.
@@ -40,7 +41,7 @@ pub struct Sandbox(Arc<Inner>);
 struct Inner {
     keys: Keys,
     prefix: String,
-    endpoints: Vec<String>,
+    target: Arc<Target>,
     since: i64,
     lease: OnceCell<Keeper>,
     #[cfg(feature = "private")]
@@ -55,7 +56,7 @@ impl Sandbox {
     /// sandbox is the error of all.
     pub async fn open(name: &str) -> Result<Self, Error> {
         let home = process::home().await?;
-        Self::below(&home.connection, &home.prefix, name, home.endpoints.clone(), home.since)
+        Self::below(&home.connection, &home.prefix, name, Arc::clone(&home.target), home.since)
     }
 
     /// Opens a sandbox for a test that is no async function; [`Sandbox::block_on`] then runs what is.
@@ -76,20 +77,14 @@ impl Sandbox {
         })
     }
 
-    fn below(
-        connection: &Connection,
-        run: &str,
-        name: &str,
-        endpoints: Vec<String>,
-        since: i64,
-    ) -> Result<Self, Error> {
+    fn below(connection: &Connection, run: &str, name: &str, target: Arc<Target>, since: i64) -> Result<Self, Error> {
         let name = name::unique(name).map_err(Error::system("name a sandbox"))?;
         let prefix = format!("{run}{name}/");
         let keys = connection.namespace(&prefix)?;
         Ok(Self(Arc::new(Inner {
             keys,
             prefix,
-            endpoints,
+            target,
             since,
             lease: OnceCell::new(),
             #[cfg(feature = "private")]
@@ -112,7 +107,7 @@ impl Sandbox {
     /// The endpoints, as URLs.
     #[must_use]
     pub fn endpoints(&self) -> &[String] {
-        &self.0.endpoints
+        self.0.target.endpoints()
     }
 
     /// etcd-client's own client. It sees all keys: prepend [`Sandbox::prefix`] to yours.
@@ -210,11 +205,13 @@ impl Sandbox {
     /// [`Error::Private`] if no etcd can be had.
     pub async fn open_private(name: &str) -> Result<Self, Error> {
         let (server, endpoints) = crate::private::start().await?;
-        let connecting = endpoints.clone();
-        let connected = process::runtime()?.spawn(async move { process::connect(&connecting).await }).await;
+        let target = Arc::new(Target::Private(endpoints));
+        let connecting = Arc::clone(&target);
+        let connected =
+            process::runtime()?.spawn(async move { process::connect_to(connecting.endpoints()).await }).await;
         let connection = connected.map_err(|error| Error::Private(error.to_string()))??;
         let run = crate::private::prefix()?;
-        let mut sandbox = Self::below(&connection, &run, name, endpoints, 1)?;
+        let mut sandbox = Self::below(&connection, &run, name, target, 1)?;
         if let Some(inner) = Arc::get_mut(&mut sandbox.0) {
             inner.server = Some(server);
         }
@@ -238,7 +235,7 @@ impl Deref for Sandbox {
 
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sandbox(`{}` at {})", self.prefix(), self.endpoints().join(","))
+        write!(f, "Sandbox(`{}` at {})", self.prefix(), self.0.target)
     }
 }
 

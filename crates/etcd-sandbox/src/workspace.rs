@@ -1,16 +1,19 @@
 //! What a test finds by itself when nobody told it: the workspace's roots, its running instance, a place for
-//! locks. Reads files; knows no etcd.
+//! locks. Reads files; asks no etcd.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use etcd_workspace::{Liveness, Record, home, liveness};
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::instance::Instance;
 use crate::roots::Roots;
 
-/// Where etcd listens when nobody says anything: its own default.
+/// The instance that tests use.
+const INSTANCE: &str = "default";
+/// Where `cargo xtask etcd-up` has that instance listen when nobody says anything.
 const DEFAULT_PORT: u16 = 2379;
 
 /// The workspace that this process belongs to, or none.
@@ -78,13 +81,40 @@ impl TryFrom<Spelling> for Port {
     }
 }
 
-/// Where etcd is.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// This instance, whose record is here, and nobody else.
-    Instance(PathBuf, Instance),
-    /// Whoever answers at these endpoints.
-    Anyone(Vec<String>),
+/// Which etcd a test uses.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// The running instance of a workspace, and no other server.
+    Instance { workspace: PathBuf, record: Box<Record> },
+    /// Whatever answers at the endpoints that `ETCD_ENDPOINTS` names.
+    Named(Vec<String>),
+    /// A server of one test alone.
+    #[cfg(feature = "private")]
+    Private(Vec<String>),
+}
+
+impl Target {
+    pub(crate) fn endpoints(&self) -> &[String] {
+        match self {
+            Self::Instance { record, .. } => &record.endpoints,
+            Self::Named(endpoints) => endpoints,
+            #[cfg(feature = "private")]
+            Self::Private(endpoints) => endpoints,
+        }
+    }
+}
+
+/// Where it is, and what led there.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, ", self.endpoints().join(","))?;
+        match self {
+            Self::Instance { workspace, .. } => write!(f, "etcd `{INSTANCE}` of `{}`", workspace.display()),
+            Self::Named(_) => f.write_str("named by ETCD_ENDPOINTS"),
+            #[cfg(feature = "private")]
+            Self::Private(_) => f.write_str("started for this test alone"),
+        }
+    }
 }
 
 impl Workspace {
@@ -107,7 +137,7 @@ impl Workspace {
     }
 
     /// Its directory; `None`: there is no workspace.
-    #[cfg(any(test, feature = "private"))]
+    #[cfg(feature = "private")]
     pub(crate) fn dir(&self) -> Option<&Path> {
         self.dir.as_deref()
     }
@@ -131,35 +161,40 @@ impl Workspace {
         Ok(manifest.workspace.unwrap_or_default().metadata.etcd)
     }
 
-    /// `ETCD_ENDPOINTS`, else the running instance `default`, else the manifest's port, etcd's own where it names none.
+    /// `ETCD_ENDPOINTS`, else the running instance `default`. What listens on that instance's port while the instance is
+    /// stopped is somebody else's.
     ///
     /// # Errors
-    /// If the record of the running instance does not say which cluster it is; if none is running, and the manifest
-    /// cannot be read, or leaves the port to the instance.
-    pub(crate) fn place(&self) -> Result<Place, Error> {
+    /// If there is no such instance, it is not running, or its record does not lead to it.
+    pub(crate) fn target(&self) -> Result<Target, Error> {
         if let Some(urls) = variable("ETCD_ENDPOINTS") {
-            return Ok(Place::Anyone(urls.split(',').map(|url| url.trim().to_owned()).collect()));
+            return Ok(Target::Named(urls.split(',').map(|url| url.trim().to_owned()).collect()));
         }
-        let found = self.dir.as_ref().and_then(|dir| {
-            let path = dir.join(".etcd/default/instance.json");
-            let instance = Instance::running(&path).ok()??;
-            Some((path, instance))
-        });
-        match found {
-            Some((path, instance)) if instance.cluster_id.is_some() => Ok(Place::Instance(path, instance)),
-            Some((path, _)) => {
-                let why = "it does not say which cluster it is; `cargo xtask etcd-up` waits until that is known";
-                Err(Error::Record { path, why: why.to_owned() })
+        let Some(dir) = &self.dir else { return Err(Error::NoWorkspace) };
+        let unusable = |why: &str| Error::Instance { workspace: dir.clone(), why: why.to_owned() };
+        match liveness(&home(dir).join(INSTANCE)) {
+            Ok(Liveness::Running(record)) if record.cluster_id.is_some() => {
+                Ok(Target::Instance { workspace: dir.clone(), record })
             }
-            None => self.configured().map(Place::Anyone),
+            Ok(Liveness::Running(_)) => Err(unusable(
+                "runs, but its record does not say which cluster it is; `cargo xtask etcd-up` waits until that is known",
+            )),
+            Ok(Liveness::Starting) => Err(unusable("is starting; `cargo xtask etcd-up` waits until it is ready")),
+            Ok(Liveness::Stopped) => Err(Error::NotRunning { workspace: dir.clone(), other: None }),
+            Err(error) => {
+                Err(unusable(&format!("cannot be found: {error}; `cargo xtask etcd-status` shows how it is")))
+            }
         }
     }
 
-    /// Where an etcd would be that nobody wrote down: one that was not started by `cargo xtask etcd-up`.
-    fn configured(&self) -> Result<Vec<String>, Error> {
+    /// Where the instance listens when it was started without a port of its own; `None`: only its record tells.
+    ///
+    /// # Errors
+    /// If the manifest cannot be read.
+    pub(crate) fn usual_endpoint(&self) -> Result<Option<String>, Error> {
         match self.places()?.port.unwrap_or(Port::Fixed(DEFAULT_PORT)) {
-            Port::Fixed(port) => Ok(vec![format!("http://127.0.0.1:{port}")]),
-            Port::Auto => Err(Error::NotRunning),
+            Port::Fixed(port) => Ok(Some(format!("http://127.0.0.1:{port}"))),
+            Port::Auto => Ok(None),
         }
     }
 
@@ -167,7 +202,7 @@ impl Workspace {
     /// has; else among temporary files, each user's apart.
     #[must_use]
     pub(crate) fn lock_dir(&self) -> PathBuf {
-        let home = self.dir.as_ref().map(|dir| dir.join(".etcd")).filter(|home| home.is_dir());
+        let home = self.dir.as_deref().map(home).filter(|home| home.is_dir());
         home.map_or_else(temporary, |home| home.join(".runs"))
     }
 }
@@ -219,50 +254,26 @@ mod tests {
     }
 
     #[test]
-    fn without_an_instance_the_manifest_says_where() {
-        let configured = |line: &str| {
+    fn the_manifest_says_where_the_instance_would_be() {
+        let usual = |line: &str| {
             let (_dir, workspace) = workspace(&format!("[workspace]\n[workspace.metadata.etcd]\n{line}"));
-            workspace.configured().map(|endpoints| endpoints.join(","))
+            workspace.usual_endpoint()
         };
-        for (line, endpoint) in [("", 2379), ("port = 22379", 22379), ("port = '22379'", 22379)] {
-            assert_eq!(configured(line).unwrap(), format!("http://127.0.0.1:{endpoint}"), "{line}");
+        for (line, port) in [("", 2379), ("port = 22379", 22379), ("port = '22379'", 22379)] {
+            assert_eq!(usual(line).unwrap(), Some(format!("http://127.0.0.1:{port}")), "{line}");
         }
-        assert!(matches!(configured("port = 'auto'"), Err(Error::NotRunning)));
+        assert_eq!(usual("port = 'auto'").unwrap(), None);
         for line in ["port = 0", "port = 65536", "port = 'some'"] {
-            let why = configured(line).unwrap_err().to_string();
+            let why = usual(line).unwrap_err().to_string();
             assert!(why.contains("Cargo.toml") && why.contains("neither a port"), "{line}: {why}");
         }
-        assert_eq!(Workspace::default().configured().unwrap(), ["http://127.0.0.1:2379"]);
     }
 
     #[test]
-    fn an_instance_is_used_while_it_runs() {
+    fn locks_are_with_the_instances_where_there_are_any() {
         let (dir, workspace) = workspace("[workspace]");
         assert!(workspace.lock_dir().starts_with(std::env::temp_dir()));
-        let home = dir.path().join(".etcd/default");
-        fs::create_dir_all(&home).unwrap();
+        fs::create_dir_all(dir.path().join(".etcd/default")).unwrap();
         assert_eq!(workspace.lock_dir(), dir.path().join(".etcd/.runs"));
-        if variable("ETCD_ENDPOINTS").is_some() {
-            return;
-        }
-        let path = home.join("instance.json");
-        let instance = Instance { endpoints: vec!["http://127.0.0.1:7".to_owned()], cluster_id: Some(0xab) };
-        let anyone = || Place::Anyone(vec!["http://127.0.0.1:2379".to_owned()]);
-        for (text, place) in [
-            (
-                r#"{"endpoints":["http://127.0.0.1:7"],"pids":[1],"cluster_id":"00000000000000ab"}"#,
-                Place::Instance(path.clone(), instance),
-            ),
-            (r#"{"endpoints":["http://127.0.0.1:7"],"pids":[]}"#, anyone()),
-            ("damaged", anyone()),
-        ] {
-            fs::write(&path, text).unwrap();
-            assert_eq!(workspace.place().unwrap(), place);
-        }
-        for id in ["", r#","cluster_id":null"#, r#","cluster_id":"""#, r#","cluster_id":"x""#] {
-            fs::write(&path, format!(r#"{{"endpoints":["http://127.0.0.1:7"],"pids":[1]{id}}}"#)).unwrap();
-            let why = workspace.place().unwrap_err().to_string();
-            assert!(why.contains("instance.json") && why.contains("which cluster"), "{id}: {why}");
-        }
     }
 }

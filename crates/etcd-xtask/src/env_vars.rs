@@ -21,10 +21,19 @@ pub(crate) fn not_running(which: &Which) -> anyhow::Error {
     Failure::with_exit(Exit::NOT_RUNNING, what, format!("{} starts it", which.command("etcd-up")))
 }
 
+/// A server lives, and nothing says where: a client that is told nothing would take 127.0.0.1:2379, whose ever that is.
+pub(crate) fn unknown_endpoints(which: &Which) -> anyhow::Error {
+    let what = format!("etcd `{}` runs, but nothing says at which endpoint: its record is missing", which.instance);
+    Failure::of(what, format!("{} writes the record anew", which.command("etcd-up")))
+}
+
 pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
     let status = cx.instance(&args.which)?.status()?;
     if status.state == State::Stopped {
         return Err(not_running(&args.which));
+    }
+    if status.endpoints.is_empty() {
+        return Err(unknown_endpoints(&args.which));
     }
     let vars = of_server(&status.endpoints);
     if args.answer.format == Format::Json {

@@ -33,6 +33,9 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     if is_stopped && !is_set("ETCDCTL_ENDPOINTS") && !is_about_itself(&args.args) {
         return Err(env_vars::not_running(&which));
     }
+    if !is_stopped && status.endpoints.is_empty() && !is_set("ETCDCTL_ENDPOINTS") {
+        return Err(env_vars::unknown_endpoints(&which));
+    }
     let vars = env_vars::of_server(if is_stopped { &[] } else { &status.endpoints });
     let vars = vars.into_iter().filter(|(name, value)| !is_set(name) && !value.is_empty());
     child::become_program(command.envs(vars))

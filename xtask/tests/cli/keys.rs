@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::playground::{Playground, build_console, eventually, finish};
 
 /// The commands that move keys want an optimised program; here any will do.
-fn play() -> Playground {
+pub(crate) fn play() -> Playground {
     play_at(Playground::new())
 }
 

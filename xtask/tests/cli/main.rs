@@ -29,4 +29,5 @@ mod runs;
 #[cfg(target_os = "linux")] // /proc, mounts, namespaces
 mod situations;
 mod starting;
+mod whose_etcd;
 mod words;

@@ -21,8 +21,6 @@ use crate::playground::Playground;
 
 /// Situations in which these commands, or all, are known to be wrong.
 const PENDING: &[(&str, &[&str])] = &[
-    ("the server was killed", KEYS),
-    ("a copied workspace, its original running", KEYS),
     ("the record is gone, and the server lives", KEYS),
     (".etcd is gone, and the server lives", &[]),
     ("the record is damaged, and the server lives", KEYS),

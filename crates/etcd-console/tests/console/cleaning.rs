@@ -259,10 +259,8 @@ fn keys_of_no_run_go_on_the_own_instance() {
         let said = clean(&flag, "");
         assert!(said.contains("5 keys, unregistered: it belongs to no run"), "{said}");
     }
-    let stopped = serde_json::json!({
-        "endpoints": [&endpoint], "pids": [], "cluster_id": runs.cluster.etcd.cluster_id().to_string()
-    });
-    std::fs::write(runs.cluster.dir.path().join("default/instance.json"), stopped.to_string()).unwrap();
+    runs.cluster.record(serde_json::json!(runs.cluster.etcd.cluster_id().to_string()));
+    runs.cluster.unlock();
     assert!(clean(&[], &endpoint).contains("unregistered"));
 }
 
@@ -284,14 +282,17 @@ fn another_cluster_is_not_taken_for_the_own_instance() {
         &["member", "list"],
     ];
     for command in commands {
-        let words = ["`default` is not running", "another cluster answers at http://", "etcd-up --port auto"];
+        let words =
+            ["another cluster than etcd `default` answers at http://", "`cargo xtask etcd-up` corrects the record"];
         finish(cluster.of_record(command).spawn().unwrap()).fails(3, &words);
     }
-    for none in [serde_json::Value::Null, "".into(), "x".into()] {
-        cluster.record(none);
-        let run = finish(cluster.of_record(&["test-clean"]).spawn().unwrap());
-        run.fails(3, &["does not say which cluster", "cargo xtask etcd-up"]);
-    }
+    let clean = || finish(cluster.of_record(&["test-clean"]).spawn().unwrap());
+    cluster.record(serde_json::Value::Null);
+    clean().fails(3, &["does not say which cluster", "cargo xtask etcd-up"]);
+    cluster.record("x".into());
+    clean().fails(1, &["cannot find etcd `default`", "is damaged", "`cargo xtask etcd-up` writes the record anew"]);
+    cluster.unlock();
+    clean().fails(3, &["etcd `default` is not running"]);
     assert_eq!(cluster.run(&["get", &precious]).ok(), format!("{precious}\n1\n"));
 }
 

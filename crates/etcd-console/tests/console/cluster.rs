@@ -1,8 +1,10 @@
 //! An ephemeral etcd, and our program pointed at it.
 
+use std::fs::File;
 use std::io::BufRead;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use etcd_local::binary::Wanted;
@@ -14,6 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     pub(crate) etcd: Ephemeral,
     pub(crate) dir: tempfile::TempDir,
+    lock: Mutex<Option<File>>,
 }
 
 /// One finished call.
@@ -66,7 +69,7 @@ impl Cluster {
     }
 
     pub(crate) fn of(builder: Builder) -> Self {
-        Self { etcd: builder.start_ephemeral().unwrap(), dir: tempfile::tempdir().unwrap() }
+        Self { etcd: builder.start_ephemeral().unwrap(), dir: tempfile::tempdir().unwrap(), lock: Mutex::default() }
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
@@ -81,12 +84,25 @@ impl Cluster {
         finish(self.command(args).spawn().unwrap())
     }
 
-    /// Makes it the instance `default`, with this for a cluster id.
+    /// Makes it the instance `default`, which runs, with this for a cluster id.
     pub(crate) fn record(&self, cluster_id: serde_json::Value) {
         let home = self.dir.path().join("default");
         std::fs::create_dir_all(&home).unwrap();
-        let record = serde_json::json!({"endpoints": self.etcd.endpoints(), "pids": [1], "cluster_id": cluster_id});
+        let record = serde_json::json!({
+            "schema": 1, "instance": "default", "endpoints": self.etcd.endpoints(), "peer_url": "http://127.0.0.1:1",
+            "member": "m", "version": self.etcd.version(), "binary": self.etcd.binary(), "data_dir": "/data",
+            "log": self.etcd.log(), "cluster_id": cluster_id, "pids": [1], "process": null, "ready_ms": null,
+        });
         std::fs::write(home.join("instance.json"), record.to_string()).unwrap();
+        let mut lock = self.lock.lock().unwrap();
+        if lock.is_none() {
+            *lock = etcd_workspace::open_exclusive(&etcd_workspace::member_lock(&home)).unwrap();
+        }
+    }
+
+    /// The instance `default` does not run any more, whatever its record says.
+    pub(crate) fn unlock(&self) {
+        drop(self.lock.lock().unwrap().take());
     }
 
     /// Finds it by that record.

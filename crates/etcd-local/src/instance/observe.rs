@@ -160,6 +160,7 @@ impl Instance {
         let path = self.record_path();
         let mut record = state::load(&path, &*self.builder.reporter).map_err(cannot("look at", &path))?;
         let lock_path = self.member_lock();
+        self.forget_dead_server(record.as_mut());
         let found = until(Deadline::after(PATIENCE), || -> Result<_, ObserveError> {
             if let Some(lock) = Lock::try_acquire(&lock_path).map_err(cannot("look at", &lock_path))? {
                 let record = record.take().map(|record| self.at_rest(record));
@@ -179,6 +180,16 @@ impl Instance {
             Ok(Some(Presence::Present(Server { record, processes })))
         })?;
         found.ok_or(ObserveError::UnknownHolder { lock: lock_path })
+    }
+
+    /// Takes a dead server out of the record before we hold the lock: whoever finds the lock held believes the record.
+    fn forget_dead_server(&self, record: Option<&mut Record>) {
+        let Some(record) = record.filter(|record| !record.pids.is_empty()) else { return };
+        if let Ok(false) = lock::is_held(&self.member_lock()) {
+            (record.pids, record.process) = (Vec::new(), None);
+            // Where nothing can be written, whoever has to write it says so.
+            drop(state::save(&self.record_path(), record));
+        }
     }
 
     /// The live processes of this instance. Where the system shows who has our lock, that is the proof;

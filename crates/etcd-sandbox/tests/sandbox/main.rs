@@ -17,5 +17,6 @@ mod judging;
 mod stopped;
 mod subject;
 mod sweeping;
+mod target;
 mod troubles;
 mod unregistered;

@@ -76,44 +76,6 @@ async fn an_environment_that_says_nonsense_is_an_error_that_names_it() {
     assert_eq!(count(&server.registry().await, "").await, 0, "and nothing was written");
 }
 
-/// The workspace's instance was killed, and somebody else's server has its port by now.
-#[tokio::test]
-async fn a_record_leads_to_no_other_cluster() {
-    let server = Server::start();
-    let home = server.dir.path().join(".etcd/default");
-    std::fs::create_dir(&home).unwrap();
-    let ours = server.etcd.cluster_id();
-    for (id, words) in [
-        (format!("{:016x}", !ours.0), ["instance.json", "another cluster answers at http://"]),
-        (String::new(), ["instance.json", "does not say which cluster"]),
-        (ours.to_string(), ["1 passed; 0 failed", ""]),
-    ] {
-        let all = server.registry().await.connection().all_keys().prefix("").await.unwrap();
-        assert_eq!(all.revision, 1, "nothing was written");
-        let record = format!(r#"{{"endpoints":["{}"],"pids":[1],"cluster_id":"{id}"}}"#, server.endpoint());
-        std::fs::write(home.join("instance.json"), record).unwrap();
-        let mut command = server.subject(&["forms::plain"]);
-        command.env_remove("ETCD_ENDPOINTS");
-        finished(command).await.says(&words);
-    }
-}
-
-#[tokio::test]
-async fn without_an_instance_the_port_is_the_manifests() {
-    let server = Server::start();
-    let endpoint = server.endpoint();
-    let (_, port) = endpoint.rsplit_once(':').unwrap();
-    for (port, words) in
-        [(port, ["1 passed; 0 failed", ""]), ("'auto'", ["no etcd is running", "`cargo xtask etcd-up` starts one"])]
-    {
-        let manifest = format!("[workspace]\n[workspace.metadata.etcd]\nport = {port}\n");
-        std::fs::write(server.dir.path().join("Cargo.toml"), manifest).unwrap();
-        let mut command = server.subject(&["forms::plain"]);
-        command.env_remove("ETCD_ENDPOINTS");
-        finished(command).await.says(&words);
-    }
-}
-
 #[tokio::test]
 async fn a_run_that_has_ended_is_not_joined() {
     let server = Server::start();
