@@ -85,27 +85,49 @@ fn mount(world: &mut World, at: &Path, args: &[&str]) -> Option<()> {
     Some(())
 }
 
+/// The workspace on a small disk of its own.
+fn on_a_small_disk(world: &mut World) -> Option<()> {
+    let workspace = world.workspace.clone();
+    mount(world, &workspace, &["-t", "tmpfs", "-o", "size=1m", "tmpfs"])?;
+    world.configure("port = \"auto\"");
+    Some(())
+}
+
+fn fill(world: &World) {
+    let _ = fs::write(world.workspace.join("filler"), vec![0; 2 << 20]);
+}
+
 #[test]
 fn a_full_disk() {
     fn build() -> Option<World> {
         let mut world = World::new();
-        let workspace = world.workspace.clone();
-        mount(&mut world, &workspace, &["-t", "tmpfs", "-o", "size=1m", "tmpfs"])?;
-        world.configure("port = \"auto\"");
-        world.xtask(&["doctor"]);
-        let _ = fs::write(workspace.join("filler"), vec![0; 2 << 20]);
+        on_a_small_disk(&mut world)?;
         fs::write(world.undo(), "").unwrap();
+        fill(&world);
         Some(world)
     }
     let name = "the disk of the workspace is full";
     let except = &[
         ("etcd-logs", Class::Unknown, 1), // it has never run
         ("doctor", Class::DiskFull, 1),
-        ("run", Class::DiskFull, 1),
-        ("test", Class::DiskFull, 1),
         ("etcd-up", Class::DiskFull, 1),
     ];
     Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except }.check();
+}
+
+#[test]
+fn a_full_disk_beside_a_server() {
+    fn build() -> Option<World> {
+        let mut world = World::new();
+        on_a_small_disk(&mut world)?;
+        world.vars.push(("ETCDDATA", world.play.path("data").to_str()?.to_owned()));
+        world.up();
+        fill(&world);
+        Some(world)
+    }
+    let name = "the disk of the workspace is full, and its server runs";
+    let except = &[("doctor", Class::DiskFull, 1), ("del", Class::DiskFull, 1)];
+    Situation { name, build, instance: Class::Running, cluster: Class::Running, except }.check();
 }
 
 fn read_only(world: &mut World) -> Option<()> {
@@ -124,6 +146,23 @@ fn nothing_writable() {
     }
     let name = "the workspace is read-only";
     let except = &[("etcd-up", Class::ReadOnly, 1), ("etcd-reset", Class::ReadOnly, 1), ("doctor", Class::ReadOnly, 1)];
+    Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except }.check();
+}
+
+#[test]
+fn nothing_writable_from_the_start() {
+    fn build() -> Option<World> {
+        let mut world = World::new();
+        fs::write(world.undo(), "").unwrap();
+        read_only(&mut world)?;
+        Some(world)
+    }
+    let name = "the workspace is read-only, and no etcd ever ran here";
+    let except = &[
+        ("etcd-logs", Class::Unknown, 1),
+        ("doctor", Class::ReadOnly, 1),
+        ("etcd-up", Class::ReadOnly, 1),
+    ];
     Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except }.check();
 }
 
