@@ -79,6 +79,13 @@ pub enum Event {
         /// What was wrong with it.
         reason: String,
     },
+    /// A server was stopped, and its record could not be written: it still says that the server runs.
+    Unrecorded {
+        /// The record.
+        record: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// A later minor version of etcd has used the data, which it has no way back from.
     Raised {
         /// Whose data.
@@ -122,6 +129,9 @@ impl fmt::Display for Event {
             }
             Self::Waiting { lock } => write!(f, "waiting for another process that holds {}", lock.display()),
             Self::SetAside { path, reason } => write!(f, "set aside as {}: {reason}", path.display()),
+            Self::Unrecorded { record, reason } => {
+                write!(f, "`{}` could not be written, and still says that the server runs: {reason}", record.display())
+            }
             Self::Raised { instance, from, to } => write!(
                 f,
                 "the data of `{instance}`, last used by etcd {from}, goes with {to} from now on; there is no way back"

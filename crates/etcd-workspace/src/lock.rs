@@ -17,7 +17,15 @@ use std::path::Path;
 pub fn open_exclusive(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    system::open(options, path, Share::Nothing)
+    match system::open(options, path, Share::Nothing) {
+        // A file that is there needs no writing to be locked.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            let mut options = OpenOptions::new();
+            options.read(true);
+            system::open(options, path, Share::Nothing).map_err(|_| error)
+        }
+        opened => opened,
+    }
 }
 
 /// Whether somebody has `path` open the way [`open_exclusive`] and etcd do. A missing file is nobody's. Two who look at

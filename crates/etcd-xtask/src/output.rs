@@ -105,7 +105,7 @@ impl Reporter for Output {
             Event::Downloading { .. } => {}
             Event::Downloaded => self.clear_line(),
             Event::Raised { .. } | Event::Exposed { .. } => self.note(format_args!("note: {event}")),
-            Event::Substituted { .. } | Event::SetAside { .. } => self.warn(event),
+            Event::Substituted { .. } | Event::SetAside { .. } | Event::Unrecorded { .. } => self.warn(event),
             _ => self.note(event),
         }
     }

@@ -30,10 +30,10 @@ const PENDING: &[(&str, &[&str])] = &[
     ("a user's workspace, called by root", &[]),
     ("another PID namespace", &[]),
     ("the disk of the workspace is full", &["run", "test"]),
-    ("the disk of the workspace is full, and its server runs", &["run", "test", "etcd-down", "etcd-reset"]),
-    ("the workspace is read-only", &["run", "test", "etcd-down"]),
+    ("the disk of the workspace is full, and its server runs", &["run", "test"]),
+    ("the workspace is read-only", &["run", "test"]),
     ("the workspace is read-only, and no etcd ever ran here", &["run", "test", "del"]),
-    ("the workspace is read-only, and its server runs", &["run", "test", "etcd-down"]),
+    ("the workspace is read-only, and its server runs", &["run", "test"]),
     ("the store is over its quota", &["etcd-status", "doctor", "etcd-up", "test", "run"]),
     ("a test has enabled authentication", &["etcd-status", "doctor", "etcd-up"]),
 ];

@@ -1,5 +1,6 @@
 //! `down` and `reset`: ending the server, and wiping exactly the data that is ours.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::binary::Binary;
 use crate::data::{DataDir, DataError, Trash};
 use crate::lock::{Lock, LockError};
 use crate::process::Lifetime;
+use crate::reporter::Event;
 use crate::settings::Port;
 
 /// How long etcd may take to end by itself. It takes 4 ms when idle; with a watch open it would wait for its client, five
@@ -88,6 +90,12 @@ impl Instance {
         let _operation = self.begin_operation()?;
         let (stopped, _lock, record) = self.stop(self.observe()?)?;
         let data_dir = self.data_dir_of(record.as_ref());
+        // The lock says that it is stopped; the record only repeats that.
+        if let Err(error) = self.record_stopped(record) {
+            let causes = std::iter::successors(Some(&error as &dyn Error), |error| (*error).source());
+            let reason = causes.last().map(ToString::to_string).unwrap_or_default();
+            self.builder.reporter.report(&Event::Unrecorded { record: self.record_path(), reason });
+        }
         self.finish_wiping(&data_dir);
         Ok(Down { stopped, data_dir })
     }
@@ -144,6 +152,7 @@ impl Instance {
             (Presence::Present(server), None) => Some(self.binary_again(server.record.as_ref())?),
         };
         let (_, lock, record) = self.stop(presence)?;
+        let record = self.record_stopped(record)?;
         let wiped = match self.own_data(&path)? {
             Some(data) => Some(data.put_away(&self.dir)?),
             None => None,
@@ -190,10 +199,7 @@ impl Instance {
     /// Ends every process of the instance. The lock that is returned keeps another from starting.
     fn stop(&self, found: Presence) -> Result<(Vec<u32>, Lock, Option<Record>), StopError> {
         let Server { record, processes } = match found {
-            Presence::Absent { lock, record } => {
-                let record = self.record_stopped(record)?;
-                return Ok((Vec::new(), lock, record));
-            }
+            Presence::Absent { lock, record } => return Ok((Vec::new(), lock, record)),
             Presence::Present(server) => server,
         };
         for running in &processes {
@@ -203,7 +209,6 @@ impl Instance {
         }
         // Only the lock proves that nobody is left, not even a child that a wrapper script started.
         let lock = Lock::acquire(&self.member_lock(), self.operation_patience(), || ())?;
-        let record = self.record_stopped(record)?;
         Ok((processes.iter().map(|running| running.identity.pid).collect(), lock, record))
     }
 
