@@ -1,5 +1,6 @@
 //! How local etcds are set up: settings, patience, who hears of it. Starts nothing by itself.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use etcd_workspace::home;
 use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
 use crate::ephemeral::{Ephemeral, EphemeralError};
-use crate::instance::{Instance, NameError, check_name};
+use crate::file::{PathError, cannot};
+use crate::instance::{Instance, NameError, check_name, orphan};
 use crate::reporter::{Event, Reporter, Silent};
 use crate::settings::{Port, Settings, SettingsError, member_name};
 
@@ -164,14 +166,22 @@ impl Builder {
     }
 
     /// All instances that this workspace has ever started, by name.
-    #[must_use]
-    pub fn instances(&self) -> Vec<Instance> {
-        let entries = std::fs::read_dir(home(&self.workspace)).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let named = names.filter_map(|name| self.instance(&name).ok());
-        let mut instances: Vec<_> = named.filter(Instance::was_started).collect();
+    ///
+    /// # Errors
+    /// If the directory that they are in cannot be read.
+    pub fn instances(&self) -> Result<Vec<Instance>, PathError> {
+        let home = home(&self.workspace);
+        let entries = match std::fs::read_dir(&home) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(cannot("list", &home))?,
+        };
+        let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
+        let named = |name: String| self.instance(&name).ok();
+        let mut instances: Vec<_> = names.filter_map(named).filter(Instance::was_started).collect();
+        instances.extend(orphan::names(&self.workspace).into_iter().filter_map(named));
         instances.sort_by(|a, b| a.name.cmp(&b.name));
-        instances
+        instances.dedup_by(|a, b| a.name == b.name);
+        Ok(instances)
     }
 
     /// Says so where a server that is about to start listens beyond this machine.

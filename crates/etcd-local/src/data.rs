@@ -10,7 +10,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{self, PathError, cannot};
-use crate::{cluster, lock, os, random, state};
+use crate::{cluster, lock, os, owner, random, state};
 
 /// The file in a data directory that says it is ours. etcd ignores it, with one warning in its log.
 pub(crate) const MARKER: &str = ".etcd-local.json";
@@ -30,6 +30,24 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
+    /// A marker that says nothing we understand makes nothing ours.
+    ///
+    /// # Errors
+    /// The schema of one that a newer version of these programs wrote: it may say that the data is ours, and what of it
+    /// must not be done.
+    fn parse(text: &[u8]) -> Result<Option<Self>, u32> {
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: u32,
+        }
+
+        match serde_json::from_slice(text) {
+            Ok(Schema { schema }) if schema > SCHEMA => Err(schema),
+            Ok(Schema { schema: SCHEMA }) => Ok(serde_json::from_slice(text).ok()),
+            _ => Ok(None),
+        }
+    }
+
     pub(crate) fn is_owned_by(&self, owner: &Path) -> bool {
         self.owner == owner
     }
@@ -53,9 +71,9 @@ pub enum DataError {
     /// There is a file of that name.
     #[error("the data directory `{}` is not a directory", .0.display())]
     NotADirectory(PathBuf),
-    /// Another user's directory.
-    #[error("the data directory `{}` belongs to another user", .0.display())]
-    NotYours(PathBuf),
+    /// A newer version of these programs uses it, and may know something of it that we do not.
+    #[error("a newer version of this tool wrote `{}`", .0.join(MARKER).display())]
+    NewerMarker(PathBuf),
     /// The directory holds something, but neither our marker nor etcd's `member`.
     #[error("`{}` holds files that are not etcd's", .0.display())]
     NotEtcds(PathBuf),
@@ -101,12 +119,9 @@ impl DataDir {
         if !metadata.is_dir() {
             return Err(DataError::NotADirectory(path.to_owned()));
         }
-        if !os::is_ours(&metadata) {
-            return Err(DataError::NotYours(path.to_owned()));
-        }
+        owner::check(path).map_err(cannot("use", path))?;
         let marker = match fs::read(path.join(MARKER)) {
-            // A marker that says nothing we understand makes nothing ours.
-            Ok(text) => serde_json::from_slice(&text).ok().filter(|marker: &Marker| marker.schema == SCHEMA),
+            Ok(text) => Marker::parse(&text).map_err(|_| DataError::NewerMarker(path.to_owned()))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(cannot("read the marker in", path)(error).into()),
         };
@@ -206,11 +221,15 @@ impl DataDir {
     fn came_with(&self, owner: &Path, marker: &Marker) -> bool {
         let is_real = |dir: &Path| fs::symlink_metadata(dir).is_ok_and(|metadata| metadata.is_dir());
         let creator = Some(&marker.owner).filter(|creator| !file::is_same(creator, owner));
-        let creators = creator.and_then(|creator| state::peek(&creator.join(RECORD)));
+        let keeps_it_here = |creator: &PathBuf| match state::peek(&creator.join(RECORD)) {
+            Ok(record) => record.is_some_and(|record| file::is_same(&record.data_dir, &self.path)),
+            // What cannot be read may say so.
+            Err(_) => true,
+        };
         self.path.parent() == Some(owner)
             && is_real(owner)
             && owner.parent().is_some_and(is_real)
-            && creators.is_none_or(|record| !file::is_same(&record.data_dir, &self.path))
+            && !creator.is_some_and(keeps_it_here)
     }
 
     /// Takes the data away, in one step, to a name beside it that [`Trash`] knows; whoever looks afterwards
@@ -357,11 +376,13 @@ mod tests {
         let data = dir.path().join("data");
         DataDir::find_or_create(&data, Path::new("/instance")).unwrap();
         fs::create_dir(data.join("member")).unwrap();
-        for damage in ["", "{", "null", r#"{"schema":99,"owner":"/instance","cluster_token":"t"}"#] {
+        for damage in ["", "{", "null", r#"{"schema":0,"owner":"/instance","cluster_token":"t"}"#] {
             fs::write(data.join(MARKER), damage).unwrap();
             let found = DataDir::find(&data).unwrap().unwrap();
             assert!(matches!(found.put_away(Path::new("/instance")), Err(DataError::NotOurs(_))), "{damage}");
         }
+        fs::write(data.join(MARKER), r#"{"schema":99,"owners":["/instance"]}"#).unwrap();
+        assert!(matches!(DataDir::find(&data), Err(DataError::NewerMarker(_))));
     }
 
     #[test]

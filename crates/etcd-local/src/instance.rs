@@ -2,9 +2,12 @@
 //! its description. Starting, stopping and observing live in the submodules.
 
 mod observe;
+pub(crate) mod orphan;
 mod start;
 mod stop;
 
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use etcd_workspace::{ClusterId, RECORD, home};
@@ -17,14 +20,15 @@ pub use self::stop::{Down, Reset, ResetError, StopError};
 
 use crate::builder::Builder;
 use crate::file::{PathError, cannot};
-use crate::os;
+use crate::{os, owner};
 
 /// Creates the directory of a workspace in which its instances live, if it is not there: for this user only, and for git not to see.
 ///
 /// # Errors
-/// If the system refuses.
+/// If the system refuses, or it is another user's: root is refused, too.
 pub fn create_home(workspace: &Path) -> Result<PathBuf, PathError> {
     let home = home(workspace);
+    owner::check(&home).map_err(cannot("write to", &home))?;
     os::create_private_dir(&home).map_err(cannot("create", &home))?;
     let ignore = home.join(".gitignore");
     if !ignore.exists() {
@@ -102,9 +106,12 @@ impl Instance {
         etcd_workspace::member_lock(&self.dir)
     }
 
-    /// Whether a command has ever been about to start it: then it has what leads to its server.
+    /// Whether a command has ever been about to start it: then it has what leads to its server. What may not be looked at
+    /// may be there.
     pub(crate) fn was_started(&self) -> bool {
-        self.operation_lock().is_file() || self.record_path().is_file()
+        let is_hidden = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        let may_exist = |path: PathBuf| path.try_exists().unwrap_or_else(is_hidden);
+        may_exist(self.operation_lock()) || may_exist(self.record_path())
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -116,7 +123,7 @@ impl Instance {
     }
 }
 
-/// Whether an instance serves.
+/// Whether an instance serves. Shown in words that follow its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -124,8 +131,25 @@ pub enum State {
     Ready,
     /// A server lives and does not answer (yet).
     Starting,
+    /// A server lives, by its lock, and no process that can be seen from here is it: it runs in another container or PID
+    /// namespace, or as another user. It may answer all the same.
+    Hidden,
+    /// A server lives, and its lock file was deleted, as by `git clean -fdx`, so that it can only be stopped.
+    Orphaned,
     /// No server.
     Stopped,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "is ready",
+            Self::Starting => "runs, but does not answer yet",
+            Self::Hidden => "runs, but is not visible from here",
+            Self::Orphaned => "runs, but its lock file was deleted",
+            Self::Stopped => "is not running",
+        })
+    }
 }
 
 /// An instance as it was found.
@@ -135,6 +159,8 @@ pub struct Status {
     pub instance: String,
     /// Whether it serves.
     pub state: State,
+    /// Whether its member answers, whatever else is true of it.
+    pub answers: bool,
     /// Client URLs; while it is stopped, those it had last.
     pub endpoints: Vec<String>,
     /// The server's processes.

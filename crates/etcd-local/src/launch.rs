@@ -267,6 +267,10 @@ pub struct Holder {
     pub exe: Option<PathBuf>,
     /// The version, if an etcd answers there, and soon.
     pub etcd: Option<String>,
+    /// The directory of the instance whose server it is, `.etcd/NAME` of some workspace.
+    pub instance_dir: Option<PathBuf>,
+    /// Whether the lock file in that directory was deleted: nothing there leads to the server any more.
+    pub is_orphan: bool,
 }
 
 impl Holder {
@@ -276,7 +280,9 @@ impl Holder {
         let pid = crate::os::listener(addr);
         let running = pid.and_then(|pid| Running::with_pid(pid).ok().flatten());
         let exe = running.map(|running| running.identity.exe).filter(|exe| !exe.as_os_str().is_empty());
-        Self { pid, exe, etcd: readiness::server_version_soon(&format!("http://{addr}")) }
+        let (instance_dir, is_orphan) = pid.and_then(process::instance_dir).unzip();
+        let etcd = readiness::server_version_soon(&format!("http://{addr}"));
+        Self { pid, exe, etcd, instance_dir, is_orphan: is_orphan.unwrap_or(false) }
     }
 }
 
@@ -287,8 +293,16 @@ impl fmt::Display for Holder {
             (Some(pid), None) => write!(f, "pid {pid}")?,
             (None, _) => f.write_str("a process that cannot be seen")?,
         }
-        match &self.etcd {
-            Some(version) => write!(f, ", an etcd {version} that this instance did not start"),
+        if let Some(version) = &self.etcd {
+            write!(f, ", an etcd {version}")?;
+        }
+        match &self.instance_dir {
+            Some(dir) if self.is_orphan => {
+                write!(f, ", the server of `{}`, whose lock file was deleted", dir.display())
+            }
+            Some(dir) => write!(f, ", the server of `{}`", dir.display()),
+            None if self.etcd.is_some() && self.pid.is_some() => f.write_str(" that this instance did not start"),
+            // Of a process that cannot be seen nobody can tell who started it.
             None => Ok(()),
         }
     }

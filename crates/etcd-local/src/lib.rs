@@ -46,6 +46,7 @@ mod launch;
 mod lock;
 mod log;
 mod os;
+mod owner;
 mod process;
 mod random;
 mod readiness;
@@ -72,6 +73,7 @@ pub use crate::lock::LockError;
 pub use crate::log::Tail;
 #[doc(hidden)] // for etcd-xtask
 pub use crate::os::hand_over_stdio_only;
+pub use crate::owner::{NotYours, User, find_foreign, owner_of};
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
 pub use crate::settings::{

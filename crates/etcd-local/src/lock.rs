@@ -9,6 +9,7 @@ use std::time::Duration;
 pub(crate) use etcd_workspace::is_held;
 use etcd_workspace::open_exclusive;
 
+use crate::owner;
 use crate::wait::{Deadline, until};
 
 /// A lock that this process holds; dropped, it is free.
@@ -35,7 +36,7 @@ impl Lock {
                 }
                 Ok(None)
             }
-            Err(source) => Err(LockError::Io { path: path.to_owned(), source }),
+            Err(error) => Err(LockError::Io { path: path.to_owned(), source: owner::explain(error, path) }),
         };
         until(Deadline::after(patience), attempt)?
             .ok_or_else(|| LockError::Held { path: path.to_owned(), waited: patience })

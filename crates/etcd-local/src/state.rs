@@ -8,22 +8,26 @@ use etcd_workspace::{InstanceError, Record};
 use crate::file;
 use crate::reporter::{Event, Reporter};
 
-/// Reads the record. What cannot be read is renamed, never deleted, and counts as absent.
-pub(crate) fn load(path: &Path, reporter: &dyn Reporter) -> io::Result<Option<Record>> {
+/// Reads the record. One that is damaged is renamed, never deleted, and counts as absent.
+///
+/// # Errors
+/// If the record cannot be read, or a newer version wrote it: then it is left alone.
+pub(crate) fn load(path: &Path, reporter: &dyn Reporter) -> Result<Option<Record>, InstanceError> {
     let reason = match Record::read(path) {
-        Ok(record) => return Ok(record),
-        Err(InstanceError::Unreadable { source, .. }) => return Err(source),
         Err(InstanceError::Damaged { reason, .. }) => reason,
-        Err(error) => error.to_string(),
+        read => return read,
     };
-    let path = file::set_aside(path)?;
+    let path = file::set_aside(path).map_err(|source| InstanceError::Unreadable { path: path.to_owned(), source })?;
     reporter.report(&Event::SetAside { path, reason });
     Ok(None)
 }
 
-/// Reads the record without touching anything; what cannot be read counts as absent.
-pub(crate) fn peek(path: &Path) -> Option<Record> {
-    Record::read(path).ok().flatten()
+/// The same, without touching anything.
+pub(crate) fn peek(path: &Path) -> Result<Option<Record>, InstanceError> {
+    match Record::read(path) {
+        Err(InstanceError::Damaged { .. }) => Ok(None),
+        read => read,
+    }
 }
 
 /// Writes the record, whole or not at all.

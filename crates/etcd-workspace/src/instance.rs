@@ -60,7 +60,7 @@ pub enum InstanceError {
         reason: String,
     },
     /// A newer version of these programs wrote the record.
-    #[error("`{}` has schema {schema}, and this program knows {SCHEMA} at most", path.display())]
+    #[error("a newer version of this tool wrote `{}`: it has schema {schema}, and this version knows {SCHEMA} at most", path.display())]
     Newer {
         /// The record.
         path: PathBuf,

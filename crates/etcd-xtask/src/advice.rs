@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use etcd_local::binary::{FindError, InstallError};
 use etcd_local::{
-    DataError, EphemeralError, FailedLaunch, LaunchError, LockError, NameError, ObserveError, PortKind, ResetError,
-    SettingsError, StartError, StopError,
+    DataError, EphemeralError, FailedLaunch, Holder, LaunchError, LockError, NameError, NotYours, ObserveError,
+    PortKind, ResetError, SettingsError, StartError, State, Status, StopError,
 };
 
 use crate::cli::Which;
@@ -29,7 +29,7 @@ pub(crate) fn print(error: &anyhow::Error) -> Exit {
         last = cause;
     }
     let which = error.downcast_ref().map_or_else(|| Which::named(None), |About { which, .. }| which.clone());
-    let advice = error.chain().map(innermost).find_map(|error| of(error, &which)).unwrap_or_default();
+    let advice = on(error, &which);
     if let Some(log) = advice.log {
         output::say(format_args!("  log: {}", log.display()));
     }
@@ -37,6 +37,17 @@ pub(crate) fn print(error: &anyhow::Error) -> Exit {
         output::say(format_args!("hint: {hint}"));
     }
     advice.exit
+}
+
+fn on(error: &anyhow::Error, which: &Which) -> Advice {
+    let foreign = error.chain().find_map(|cause| NotYours::of(cause.downcast_ref()?)).map(not_yours);
+    let advice = foreign.or_else(|| error.chain().map(innermost).find_map(|error| of(error, which)));
+    advice.unwrap_or_default()
+}
+
+/// The next step after an error, where one is known.
+pub(crate) fn next_step(error: &anyhow::Error, which: &Which) -> Option<String> {
+    on(error, which).hints.into_iter().next()
 }
 
 /// An error, and the instance that it is about: hints name that one.
@@ -51,6 +62,40 @@ pub(crate) fn about(which: Which, error: anyhow::Error) -> anyhow::Error {
 struct About {
     which: Which,
     what: String,
+}
+
+/// What is true of an instance, in words that follow its name.
+pub(crate) fn state(status: &Status) -> String {
+    match (status.state, status.answers) {
+        (State::Hidden, false) => format!("{}, and does not answer here", State::Hidden),
+        (State::Starting, _) if status.endpoints.is_empty() => {
+            "runs, but nothing says at which endpoint: its record is missing".to_owned()
+        }
+        (State::Orphaned, _) => format!("{} (pid {})", State::Orphaned, list(&status.pids)),
+        (state, _) => state.to_string(),
+    }
+}
+
+/// What can be done about an instance in this state by whoever needs it.
+pub(crate) fn way_out(state: State, which: &Which) -> String {
+    let (up, down) = (which.command("etcd-up"), which.command("etcd-down"));
+    match state {
+        State::Stopped => format!("{up} starts it"),
+        State::Ready | State::Starting => format!("{up} waits for it"),
+        State::Hidden => "run the command where the server was started: in its container, or as its user".to_owned(),
+        State::Orphaned => format!("{down} stops it; then {up} starts it anew"),
+    }
+}
+
+/// An instance that a command needs does not serve it; `instead` follows the hint.
+pub(crate) fn unusable(status: &Status, which: &Which, instead: &str) -> anyhow::Error {
+    let exit = if status.state == State::Stopped { Exit::NOT_RUNNING } else { Exit::FAILURE };
+    let what = format!("etcd `{}` {}", status.instance, state(status));
+    Failure::with_exit(exit, what, format!("{}{instead}", way_out(status.state, which)))
+}
+
+pub(crate) fn list(pids: &[u32]) -> String {
+    pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A failure that another program has told the user of.
@@ -146,6 +191,11 @@ fn of(error: &(dyn Error + 'static), which: &Which) -> Option<Advice> {
     if error.is::<LockError>() {
         return Some(Advice::hint("wait for the other command, or end it, and try again"));
     }
+    match error.downcast_ref() {
+        Some(ObserveError::Hidden { .. }) => return Some(Advice::hint(way_out(State::Hidden, which))),
+        Some(ObserveError::Record(_)) => return Some(Advice::hint(NEWER)),
+        _ => {}
+    }
     if error.is::<ObserveError>() || error.is::<StopError>() {
         return Some(Advice::hint("`cargo xtask doctor` shows what it finds"));
     }
@@ -158,8 +208,27 @@ fn of(error: &(dyn Error + 'static), which: &Which) -> Option<Advice> {
     binary(error)
 }
 
+/// What to do about a file that a newer version of these commands wrote.
+pub(crate) const NEWER: &str = "use that version here, or move the file away: a server that runs is found without it";
+
+/// Somebody's files, and who we are.
+fn not_yours(error: &NotYours) -> Advice {
+    let NotYours { path, owner, user } = error;
+    let home = path.ancestors().find(|dir| dir.ends_with(".etcd"));
+    Advice::hint(match home {
+        _ if user.is_root() => format!("run it as {owner}: what root writes there, {owner} cannot change later"),
+        Some(home) => format!("`sudo chown -R {user} '{}'` makes it yours", home.display()),
+        None => format!("run it as {owner}, or choose a place that is yours"),
+    })
+}
+
 fn launch(error: &LaunchError, which: &Which) -> Advice {
     match error {
+        LaunchError::PortTaken { holder: Holder { instance_dir: Some(dir), is_orphan: true, .. }, .. } => {
+            let name = dir.file_name().unwrap_or_default().display();
+            let workspace = dir.ancestors().nth(2).unwrap_or(dir).display();
+            Advice::hint(format!("`cargo xtask etcd-down --instance {name}`, in `{workspace}`, stops it"))
+        }
         LaunchError::PortTaken { kind: PortKind::Client, .. } => {
             Advice::hint(format!("{} picks a free one", which.command("etcd-up --port auto")))
         }
@@ -226,6 +295,7 @@ fn data(error: &DataError, which: &Which) -> Advice {
             path.display()
         ))
         .with_exit(Exit::REFUSED),
+        DataError::NewerMarker(_) => Advice::hint("use that version here, or choose another directory with --data-dir"),
         DataError::InUse(_) => Advice::hint("stop that etcd first, or choose another directory with --data-dir"),
         DataError::Newer { data, .. } => {
             Advice::hint(format!("start it with `--etcd {data}`, or wipe it with {}", which.command("etcd-reset")))
@@ -240,6 +310,14 @@ fn start(error: &StartError, which: &Which) -> Option<Advice> {
             "{} stops it first; `--instance NAME` starts another beside it",
             which.command("etcd-down")
         )),
+        StartError::Orphaned { endpoints, has_data, .. } => {
+            let mut advice = Advice::hint(way_out(State::Orphaned, which));
+            if let Some(url) = endpoints.first().filter(|_| !has_data) {
+                let get = format!("`cargo xtask get / --prefix --endpoints {url}`");
+                advice.hints.push(format!("its data directory was deleted: {get} reads its keys until it stops"));
+            }
+            advice
+        }
         StartError::AlreadyUp { .. } => Advice::hint(format!(
             "{} follows it; {} stops it",
             which.command("etcd-logs -f"),

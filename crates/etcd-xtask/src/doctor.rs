@@ -3,19 +3,19 @@
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use etcd_local::binary::Tool;
-use etcd_local::{Builder, LaunchError, Port, PortKind, State, Status};
+use etcd_local::{Builder, LaunchError, Port, PortKind, State, Status, User};
 use serde::Serialize;
 
 use crate::cli::{Doctor, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::protoc::Effort;
-use crate::{advice, output, protoc};
+use crate::{advice, on_demand, output, protoc};
 
 /// How long a program may take to say its version: rustup may fetch it first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,8 +62,10 @@ pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
     let mut findings = vec![toolchain(cx), linker(cx), runner(cx), home, compiler];
     findings.push(etcd(cx, &builder));
     findings.extend(cache(&builder));
-    let statuses: Vec<Status> = builder.instances().iter().filter_map(|one| one.status().ok()).collect();
+    let (statuses, unknown) = instances(&builder);
     findings.extend(statuses.iter().map(instance));
+    findings.extend(unknown);
+    findings.extend(foreign_files(cx));
     findings.extend(ports(&builder, &statuses));
     findings.extend(damaged(cx));
     findings.push(disk("disk", &cx.workspace));
@@ -138,7 +140,9 @@ fn home(cx: &Context) -> Finding {
             Finding::failure(HOME, format!("`{}` is no directory", cx.shown(&home)), remedy)
         }
         Err(error) => {
-            let remedy = format!("make `{}` yours, with mode 0700, on a disk that is not read-only", home.display());
+            let remedy = advice::next_step(&error, &Which::named(None)).unwrap_or_else(|| {
+                format!("make `{}` yours, with mode 0700, on a disk that is not read-only", home.display())
+            });
             Finding::failure(HOME, format!("`{}` cannot be written to: {error:#}", cx.shown(&home)), remedy)
         }
     }
@@ -198,18 +202,59 @@ fn cache(builder: &Builder) -> Vec<Finding> {
     installed.iter().filter_map(check).collect()
 }
 
-fn instance(status: &Status) -> Finding {
-    let name = &status.instance;
-    let which = Which::named(Some(name));
-    match status.state {
-        State::Ready => Finding::ok("instance", format!("`{name}` is ready at {}", status.endpoints.join(","))),
-        State::Stopped => Finding::ok("instance", format!("`{name}` is not running")),
-        State::Starting => Finding::warning(
-            "instance",
-            format!("`{name}` runs (pid {}) and does not answer", status.pids.first().copied().unwrap_or_default()),
-            format!("{} waits for it, {} stops it", which.command("etcd-up"), which.command("etcd-down")),
-        ),
+/// The instances, and what is wrong with those that nothing can be said of.
+fn instances(builder: &Builder) -> (Vec<Status>, Vec<Finding>) {
+    let mut statuses = Vec::new();
+    let mut unknown = Vec::new();
+    // What cannot be listed is the workspace's directory, of which that is said already.
+    for one in builder.instances().unwrap_or_default() {
+        match one.status() {
+            Ok(status) => statuses.push(status),
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                let remedy = advice::next_step(&error, &Which::named(Some(one.name()))).unwrap_or_default();
+                unknown.push(Finding::failure("instance", format!("`{}`: {error:#}", one.name()), remedy));
+            }
+        }
     }
+    (statuses, unknown)
+}
+
+fn instance(status: &Status) -> Finding {
+    let at = if status.answers { format!(" at {}", status.endpoints.join(",")) } else { String::new() };
+    let finding = match status.state {
+        State::Hidden if status.answers => format!("{}; it answers{at}", advice::state(status)),
+        State::Starting => format!("{} (pid {})", advice::state(status), advice::list(&status.pids)),
+        _ => format!("{}{at}", advice::state(status)),
+    };
+    let finding = format!("`{}` {finding}", status.instance);
+    let which = Which::named(Some(&status.instance));
+    match status.state {
+        State::Ready | State::Stopped => Finding::ok("instance", finding),
+        State::Hidden if status.answers => Finding::ok("instance", finding),
+        State::Starting => {
+            let stop = which.command("etcd-down");
+            Finding::warning("instance", finding, format!("{}, {stop} stops it", advice::way_out(status.state, &which)))
+        }
+        state => Finding::warning("instance", finding, advice::way_out(state, &which)),
+    }
+}
+
+/// Files that keep their workspace's user from working there, as root leaves them.
+fn foreign_files(cx: &Context) -> Vec<Finding> {
+    let home = etcd_local::home(&cx.workspace);
+    let Some(user) = User::of_process() else { return Vec::new() };
+    let dirs = [(Some(home.clone()), 5), (on_demand::target_dir(cx).ok(), 2)];
+    let find = |(dir, levels): (Option<PathBuf>, usize)| {
+        let dir = dir?;
+        // Root is kept from nothing: it looks for the user's sake.
+        let owner = if user.is_root() { etcd_local::owner_of(&dir)? } else { user };
+        // Of `.etcd` itself that is said already.
+        let (path, theirs) = etcd_local::find_foreign(&dir, owner, levels).filter(|(path, _)| *path != home)?;
+        let finding = format!("`{}` belongs to {theirs}, not to {owner}", cx.shown(&path));
+        Some(Finding::failure(HOME, finding, format!("`sudo chown -R {owner} '{}'`", dir.display())))
+    };
+    dirs.into_iter().filter_map(find).collect()
 }
 
 fn ports(builder: &Builder, statuses: &[Status]) -> Vec<Finding> {
@@ -234,7 +279,11 @@ fn port(host: IpAddr, number: u16, kind: PortKind, statuses: &[Status]) -> Optio
         }
         Err(error) => return Some(Finding::failure("port", error.to_string(), "set another port")),
     };
-    Some(match statuses.iter().find(|status| holder.pid.is_some_and(|pid| status.pids.contains(&pid))) {
+    let is_of = |status: &&Status| match holder.pid {
+        Some(pid) => status.pids.contains(&pid),
+        None => status.state == State::Hidden && status.endpoints.contains(&format!("http://{addr}")),
+    };
+    Some(match statuses.iter().find(is_of) {
         Some(status) => Finding::ok("port", format!("{addr} is instance `{}`'s", status.instance)),
         None => Finding::warning(
             "port",

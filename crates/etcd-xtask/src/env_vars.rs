@@ -1,13 +1,12 @@
 //! The variables that lead a program to a server, and `env`, which prints them. Defines them for `test`, too.
 
 use anyhow::Result;
-use etcd_local::State;
+use etcd_local::{State, Status};
 
-use crate::advice::Failure;
-use crate::cli::{Dialect, EnvVars, Format, Which};
+use crate::cli::{Dialect, EnvVars, Format};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output;
+use crate::{advice, output};
 
 /// What a client, ours or etcdctl or any other, needs to find a server.
 pub(crate) fn of_server(endpoints: &[String]) -> Vec<(&'static str, String)> {
@@ -15,25 +14,19 @@ pub(crate) fn of_server(endpoints: &[String]) -> Vec<(&'static str, String)> {
     vec![("ETCD_ENDPOINTS", urls.clone()), ("ETCDCTL_API", "3".to_owned()), ("ETCDCTL_ENDPOINTS", urls)]
 }
 
-/// There is no server, and the command needs one.
-pub(crate) fn not_running(which: &Which) -> anyhow::Error {
-    let what = format!("etcd `{}` is not running", which.instance);
-    Failure::with_exit(Exit::NOT_RUNNING, what, format!("{} starts it", which.command("etcd-up")))
-}
-
-/// A server lives, and nothing says where: a client that is told nothing would take 127.0.0.1:2379, whose ever that is.
-pub(crate) fn unknown_endpoints(which: &Which) -> anyhow::Error {
-    let what = format!("etcd `{}` runs, but nothing says at which endpoint: its record is missing", which.instance);
-    Failure::of(what, format!("{} writes the record anew", which.command("etcd-up")))
+/// Whether it is known where a server is that clients may use. One that is told nothing would take 127.0.0.1:2379, whose
+/// ever that is.
+pub(crate) fn has_place(status: &Status) -> bool {
+    !matches!(status.state, State::Stopped | State::Orphaned) && !status.endpoints.is_empty()
 }
 
 pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
     let status = cx.instance(&args.which)?.status()?;
-    if status.state == State::Stopped {
-        return Err(not_running(&args.which));
+    if !has_place(&status) {
+        return Err(advice::unusable(&status, &args.which, ""));
     }
-    if status.endpoints.is_empty() {
-        return Err(unknown_endpoints(&args.which));
+    if status.state == State::Hidden {
+        cx.output.note(format_args!("note: etcd `{}` {}", status.instance, advice::state(&status)));
     }
     let vars = of_server(&status.endpoints);
     if args.answer.format == Format::Json {

@@ -32,7 +32,9 @@ pub(crate) fn run(args: &EtcdDown, cx: &Context) -> Result<Exit> {
         })?,
         Format::Text if stopped.is_empty() => cx.output.report(&format!("etcd `{name}` was not running\n"))?,
         Format::Text => {
-            cx.output.report(&format!("stopped etcd `{name}`; its data stays in {}\n", cx.shown(&data_dir)))?;
+            let is_gone = matches!(data_dir.try_exists(), Ok(false));
+            let stays = if is_gone { "its data was deleted before, in" } else { "its data stays in" };
+            cx.output.report(&format!("stopped etcd `{name}`; {stays} {}\n", cx.shown(&data_dir)))?;
         }
     }
     Ok(Exit::SUCCESS)

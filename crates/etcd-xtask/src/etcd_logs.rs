@@ -5,9 +5,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use etcd_local::Tail;
+use etcd_local::{State, Tail};
 
-use crate::advice::Failure;
+use crate::advice::{self, Failure};
 use crate::cli::EtcdLogs;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -16,16 +16,28 @@ use crate::rebuild;
 pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
     const PACE: Duration = Duration::from_millis(100);
 
-    let log = cx.instance(&args.which)?.log();
+    let instance = cx.instance(&args.which)?;
+    let log = instance.log();
     let mut tail = match Tail::open(&log, args.lines) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let what = format!("there is no log at `{}`", log.display());
-            return Err(Failure::of(
-                what,
-                format!("{} starts a server, which writes one", args.which.command("etcd-up")),
-            ));
+            let status = instance.status()?;
+            return Err(match status.state {
+                State::Stopped => {
+                    Failure::of(what, format!("{} starts a server, which writes one", args.which.command("etcd-up")))
+                }
+                state => Failure::of(
+                    format!("{what}: etcd `{}` {}", status.instance, advice::state(&status)),
+                    advice::way_out(state, &args.which),
+                ),
+            });
         }
-        opened => opened.with_context(|| format!("cannot read `{}`", log.display()))?,
+        // Who may read the log may read the rest; who may not is told whose it is.
+        Err(error) => {
+            instance.status()?;
+            Err(error).with_context(|| format!("cannot read `{}`", log.display()))?
+        }
+        Ok(opened) => opened,
     };
     tail.read(&mut io::stdout().lock())?;
     if !args.follow {

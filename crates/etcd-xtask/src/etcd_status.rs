@@ -4,7 +4,8 @@ use anyhow::Result;
 use etcd_local::{State, Status};
 use serde::Serialize;
 
-use crate::cli::{EtcdStatus, Format};
+use crate::advice;
+use crate::cli::{EtcdStatus, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output;
@@ -29,12 +30,7 @@ pub(crate) fn run(args: &EtcdStatus, cx: &Context) -> Result<Exit> {
 fn text(status: &Status, cx: &Context) -> String {
     let name = &status.instance;
     let version = status.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-    let state = match status.state {
-        State::Ready => "is ready",
-        State::Starting => "runs, but does not answer yet",
-        State::Stopped => "is not running",
-    };
-    let mut text = format!("etcd{version} `{name}` {state}\n");
+    let mut text = format!("etcd{version} `{name}` {}\n", advice::state(status));
     let mut line = |label: &str, value: String| {
         if !value.is_empty() {
             text.push_str(&format!("  {label:<11}{value}\n"));
@@ -45,8 +41,13 @@ fn text(status: &Status, cx: &Context) -> String {
         line("pids:", status.pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
         line("binary:", status.binary.as_ref().map(|path| cx.shown(path).to_string()).unwrap_or_default());
     }
-    line("data:", cx.shown(&status.data_dir).to_string());
+    let is_gone = status.state != State::Stopped && matches!(status.data_dir.try_exists(), Ok(false));
+    let lost = if is_gone { " (was deleted: what the server has is lost when it stops)" } else { "" };
+    line("data:", format!("{}{lost}", cx.shown(&status.data_dir)));
     line("log:", cx.shown(&status.log).to_string());
     line("cluster:", status.cluster_id.map(|id| id.to_string()).unwrap_or_default());
+    if matches!(status.state, State::Hidden | State::Orphaned) {
+        line("do:", advice::way_out(status.state, &Which::named(Some(name))));
+    }
     text
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use etcd_local::{Instance, Status, Tail, Up};
+use etcd_local::{Instance, State, Status, Tail, Up};
 use serde::Serialize;
 
 use crate::cli::{EtcdUp, Format};
@@ -62,6 +62,7 @@ fn text(up: &Up, cx: &Context) -> String {
     let how = match (up.started, ready_ms) {
         (true, Some(ms)) => format!("is ready after {ms} ms"),
         (true, None) => "is ready".to_owned(),
+        (false, _) if up.status.state == State::Hidden => "is already up, but is not visible from here".to_owned(),
         (false, _) => "is already up".to_owned(),
     };
     format!(

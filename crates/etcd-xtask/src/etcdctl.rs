@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 
 use anyhow::Result;
-use etcd_local::State;
 use etcd_local::binary::{Binaries, Known, Source, Tool};
 
 use crate::advice::Failure;
 use crate::cli::{Etcdctl, Which};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::{child, env_vars};
+use crate::{advice, child, env_vars};
 
 pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let which = Which::named(args.instance.as_deref());
@@ -29,14 +28,11 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     }
     // Endpoints that the caller set are the caller's wish, unless a flag, which beats the environment, names an instance.
     let is_set = |name: &str| args.instance.is_none() && cx.env.var(name).is_some();
-    let is_stopped = status.state == State::Stopped;
-    if is_stopped && !is_set("ETCDCTL_ENDPOINTS") && !is_about_itself(&args.args) {
-        return Err(env_vars::not_running(&which));
+    let has_place = env_vars::has_place(&status);
+    if !has_place && !is_set("ETCDCTL_ENDPOINTS") && !is_about_itself(&args.args) {
+        return Err(advice::unusable(&status, &which, ""));
     }
-    if !is_stopped && status.endpoints.is_empty() && !is_set("ETCDCTL_ENDPOINTS") {
-        return Err(env_vars::unknown_endpoints(&which));
-    }
-    let vars = env_vars::of_server(if is_stopped { &[] } else { &status.endpoints });
+    let vars = env_vars::of_server(if has_place { &status.endpoints } else { &[] });
     let vars = vars.into_iter().filter(|(name, value)| !is_set(name) && !value.is_empty());
     child::become_program(command.envs(vars))
 }

@@ -3,12 +3,13 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use etcd_local::NotYours;
 use serde::Deserialize;
 
 use crate::advice::{AlreadySaid, Failure};
@@ -287,7 +288,12 @@ impl Drop for Process {
     }
 }
 
-/// Where the locks of this workspace's runs are, as etcd-sandbox has it; no instance has such a name.
-pub(crate) fn lock_dir(workspace: &Path) -> PathBuf {
-    etcd_local::home(workspace).join(".runs")
+/// Where the locks of this workspace's runs are, as etcd-sandbox has it: beside the instances, where none has such a name;
+/// in a workspace of another user's among our temporary files.
+pub(crate) fn lock_dir(cx: &Context) -> Result<PathBuf> {
+    let home = etcd_local::create_home(&cx.workspace);
+    match home.as_ref().err().and_then(|error| NotYours::of(&error.source)) {
+        Some(theirs) => Ok(cx.env.temp_dir().join(format!("etcd-sandbox-{}", theirs.user.number()))),
+        None => Ok(home?.join(".runs")),
+    }
 }

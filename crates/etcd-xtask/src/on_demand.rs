@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
+use etcd_local::NotYours;
 use serde::Deserialize;
 
 use crate::advice::{AlreadySaid, Failure};
@@ -121,6 +122,7 @@ impl<'a> Checkout<'a> {
         if let Some(program) = self.fresh() {
             return Ok(program);
         }
+        check_owner(self.package, &self.target)?;
         let began = SystemTime::now();
         if self.built().is_none() {
             announce(self.package, self.profile.words(), cx);
@@ -149,12 +151,25 @@ fn installed(package: &str, manner: Manner<'_>, cx: &Context) -> Result<PathBuf>
     let root = target.join(format!("{package}-{VERSION}"));
     let program = root.join("bin").join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
+        check_owner(package, &target)?;
         announce(package, "for commands like this one", cx);
         let mut cargo = cargo(manner, cx);
         cargo.args(["install", package, "--locked", "--no-track", "--version", &format!("={VERSION}")]);
         build(package, cargo.arg("--root").arg(root).arg("--target-dir").arg(&target), manner)?;
     }
     Ok(program)
+}
+
+/// Refuses to build where another user builds, as root may: what it leaves there, the other's cargo cannot replace.
+fn check_owner(package: &str, target: &Path) -> Result<()> {
+    let Some(NotYours { owner, user, .. }) = NotYours::find(target) else { return Ok(()) };
+    let target = target.display();
+    let what =
+        format!("{package} has to be built in `{target}`, which belongs to another user, {owner}; you are {user}");
+    let variable = package.to_uppercase().replace('-', "_");
+    let next =
+        format!("run it as {owner}; CARGO_TARGET_DIR=DIR builds elsewhere, {variable}=FILE takes one that is built");
+    Err(Failure::of(what, next))
 }
 
 /// Their version, which is ours.
@@ -239,7 +254,7 @@ fn failed(package: &str) -> anyhow::Error {
 }
 
 /// Where cargo builds: this program lies in `<target>/<profile>/`, or in `<target>/<system>/<profile>/`.
-fn target_dir(cx: &Context) -> Result<PathBuf> {
+pub(crate) fn target_dir(cx: &Context) -> Result<PathBuf> {
     if let Some(dir) = cx.env.path_var("CARGO_TARGET_DIR") {
         return Ok(dir);
     }

@@ -64,12 +64,12 @@ impl Scene {
         let program = on_demand::any_program(console::PACKAGE, manner, cx)?;
         // It may bring an etcd first, for minutes.
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
-        etcd_local::create_home(&cx.workspace)?;
+        let lock_dir = lock_dir(cx)?;
         let terms = Terms {
             program,
             endpoints: server.endpoints(),
             flag: server.flag(),
-            lock_dir: lock_dir(&cx.workspace),
+            lock_dir,
             command,
             ephemeral: server.is_ephemeral(),
         };

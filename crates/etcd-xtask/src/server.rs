@@ -5,12 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use etcd_local::{Ephemeral, State, Tail};
+use etcd_local::{Ephemeral, State, Status, Tail};
 
-use crate::advice::Failure;
+use crate::advice::{self, Failure};
 use crate::cli::{Place, Which};
 use crate::context::Context;
 use crate::exit::Exit;
+
+/// What else can be done where an instance cannot be used.
+const EPHEMERAL: &str = "; `--ephemeral` does without it";
 
 /// How much of a log is shown, in lines.
 const TAIL: usize = 20;
@@ -34,14 +37,12 @@ impl Server {
             }
             let which = Which::named(args.instance.as_deref());
             match Self::running(&which, cx)? {
-                Some(instance) => return Ok(instance),
+                Ok(instance) => return Ok(instance),
                 // Whoever names one means that one.
-                None if args.instance.is_some() => {
-                    let what = format!("etcd `{}` is not running", which.instance);
-                    let next = format!("{} starts it; `--ephemeral` does without it", which.command("etcd-up"));
-                    return Err(Failure::with_exit(Exit::NOT_RUNNING, what, next));
+                Err(stopped) if args.instance.is_some() => {
+                    return Err(advice::unusable(&stopped, &which, EPHEMERAL));
                 }
-                None => {}
+                Err(_) => {}
             }
         }
         if args.keep {
@@ -56,21 +57,21 @@ impl Server {
         Ok(Self::Ephemeral(Box::new(builder.start_ephemeral()?)))
     }
 
-    fn running(which: &Which, cx: &Context) -> Result<Option<Self>> {
+    /// The instance, if it answers.
+    ///
+    /// # Errors
+    /// If it runs and cannot be used: another etcd beside it would not be what was meant. Inside, that it is stopped.
+    fn running(which: &Which, cx: &Context) -> Result<Result<Self, Status>> {
         let status = cx.instance(which)?.status()?;
         match status.state {
-            State::Ready => Ok(Some(Self::Instance {
+            State::Ready | State::Hidden if status.answers => Ok(Ok(Self::Instance {
                 which: which.clone(),
                 endpoints: status.endpoints,
                 version: status.version.map(|version| version.to_string()).unwrap_or_default(),
                 log: status.log,
             })),
-            State::Starting => {
-                let what = format!("etcd `{}` runs, but does not answer", status.instance);
-                let next = format!("{} waits for it; `--ephemeral` does without it", which.command("etcd-up"));
-                Err(Failure::of(what, next))
-            }
-            State::Stopped => Ok(None),
+            State::Stopped => Ok(Err(status)),
+            _ => Err(advice::unusable(&status, which, EPHEMERAL)),
         }
     }
 
@@ -114,15 +115,14 @@ impl Server {
 
     /// What is wrong with it, if that can be told from here.
     pub(crate) fn ailment(&self, cx: &Context) -> Option<&'static str> {
-        let state = match self {
-            Self::Ephemeral(server) if !server.is_alive() => State::Stopped,
-            Self::Ephemeral(_) | Self::Elsewhere { .. } => return None,
-            Self::Instance { which, .. } => cx.instance(which).ok()?.status().ok()?.state,
-        };
-        match state {
-            State::Ready => None,
-            State::Starting => Some("does not answer"),
-            State::Stopped => Some("has ended"),
+        match self {
+            Self::Ephemeral(server) => (!server.is_alive()).then_some("has ended"),
+            Self::Elsewhere { .. } => None,
+            Self::Instance { which, .. } => match cx.instance(which).ok()?.status().ok()? {
+                Status { state: State::Stopped, .. } => Some("has ended"),
+                Status { answers: false, .. } => Some("does not answer"),
+                _ => None,
+            },
         }
     }
 

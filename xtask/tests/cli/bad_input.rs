@@ -43,7 +43,9 @@ fn a_port_that_a_foreign_etcd_has() {
     let up = || play.xtask(&["etcd-up", "--port", &port(&theirs).to_string(), "--peer-port", "auto"]);
     // Its version is asked for, and not for long: a busy machine may be too slow once.
     let run = (0..5).map(|_| up()).find(|run| run.stderr.contains("an etcd 3.7.2")).unwrap();
-    run.fails(1, &["an etcd 3.7.2 that this instance did not start", &format!("pid {}", theirs.pids[0])]);
+    let owner = foreign.path(".etcd/default").canonicalize().unwrap();
+    let owner = format!("an etcd 3.7.2, the server of `{}`", owner.display());
+    run.fails(1, &[&owner, &format!("pid {}", theirs.pids[0])]);
     assert_eq!(get(&theirs).as_deref(), Some("dGhlaXJz"));
 }
 

@@ -20,6 +20,7 @@ mod house;
 mod keys;
 mod lifecycle;
 mod machine;
+mod observed;
 mod on_demand;
 mod playground;
 mod protoc_door;

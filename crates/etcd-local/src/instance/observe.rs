@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use etcd_workspace::{Identity, Record, SCHEMA};
+use etcd_workspace::{Identity, InstanceError, Record, SCHEMA};
 use semver::Version;
 
 use super::{Instance, State, Status};
@@ -20,6 +20,18 @@ use crate::settings::Port;
 use crate::state;
 use crate::wait::{Deadline, until};
 use crate::{binary, os};
+
+/// Who has an instance's lock; `L` is what whoever asked gets of a free one.
+enum Held<L> {
+    /// Nobody, and no server of the instance lives.
+    Free(L),
+    /// Its server.
+    Server(Vec<Running>),
+    /// Nobody, as its server's was deleted.
+    Orphan(Vec<Running>),
+    /// A process that is not to be seen from here: in another container, say, or another user's.
+    Hidden,
+}
 
 /// What [`Instance::observe`] found.
 pub(super) enum Presence {
@@ -44,18 +56,30 @@ pub(super) struct Seen {
     on_disk: Option<Record>,
     /// As the running server says it; of a stopped one, as the file does.
     pub(super) record: Option<Record>,
-    /// None: it is stopped.
-    pub(super) processes: Vec<Running>,
+    held: Held<()>,
 }
 
 impl Seen {
+    /// The server's processes, as far as they can be seen.
+    pub(super) fn processes(&self) -> &[Running] {
+        match &self.held {
+            Held::Server(processes) | Held::Orphan(processes) => processes,
+            Held::Free(()) | Held::Hidden => &[],
+        }
+    }
+
+    /// Whether there is no server.
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.held, Held::Free(()))
+    }
+
     /// Whether the file leads everybody to the live server, also those who read nothing else.
     pub(super) fn is_recorded(&self) -> bool {
         let Some(record) = self.on_disk.as_ref().filter(|record| self.record.as_ref() == Some(record)) else {
             return false;
         };
-        let lives = |identity: &Identity| self.processes.iter().any(|running| running.identity == *identity);
-        let pids: Vec<u32> = self.processes.iter().map(|running| running.identity.pid).collect();
+        let lives = |identity: &Identity| self.processes().iter().any(|running| running.identity == *identity);
+        let pids: Vec<u32> = self.processes().iter().map(|running| running.identity.pid).collect();
         record.cluster_id.is_some()
             && record.process.as_ref().is_some_and(|process| lives(process) && record.pids.contains(&process.pid))
             && record.pids.iter().all(|pid| pids.contains(pid))
@@ -67,6 +91,8 @@ pub(super) struct Server {
     /// Absent: the record was lost, and the system does not show a process's arguments.
     pub(super) record: Option<Record>,
     pub(super) processes: Vec<Running>,
+    /// Whether its lock file was deleted.
+    pub(super) is_orphan: bool,
 }
 
 impl Server {
@@ -80,15 +106,29 @@ impl Server {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObserveError {
-    /// The lock is held, and by no process that we may see.
-    #[error("`{}` is held by a process that cannot be found", lock.display())]
-    UnknownHolder {
+    /// The server cannot be seen, and what was asked for takes that.
+    #[error("etcd `{instance}` {}: a process that this one cannot see holds `{}`", State::Hidden, lock.display())]
+    Hidden {
+        /// The instance.
+        instance: String,
         /// The lock.
         lock: PathBuf,
     },
+    /// The record is of a newer version.
+    #[error(transparent)]
+    Record(InstanceError),
     /// The system refused.
     #[error(transparent)]
     Path(#[from] PathError),
+}
+
+impl From<InstanceError> for ObserveError {
+    fn from(error: InstanceError) -> Self {
+        match error {
+            InstanceError::Unreadable { path, source } => cannot("read", &path)(source).into(),
+            error => Self::Record(error),
+        }
+    }
 }
 
 impl Instance {
@@ -101,33 +141,53 @@ impl Instance {
     }
 
     pub(super) fn look(&self) -> Result<Seen, ObserveError> {
-        let on_disk = state::peek(&self.record_path());
-        let held = lock::is_held(&self.member_lock()).map_err(cannot("look at", &self.member_lock()))?;
-        let processes = if held { self.processes(on_disk.as_ref())? } else { Vec::new() };
-        let record = match processes.as_slice() {
-            [] => on_disk.clone().map(|record| self.at_rest(record)),
-            _ => self.record_of(&processes, on_disk.clone()),
+        let on_disk = state::peek(&self.record_path())?;
+        let held = self.held_by(on_disk.as_ref())?;
+        let record = match &held {
+            Held::Free(()) | Held::Hidden => on_disk.clone().map(|record| self.at_rest(record)),
+            Held::Server(processes) | Held::Orphan(processes) => self.record_of(processes, on_disk.clone()),
         };
-        Ok(Seen { on_disk, record, processes })
+        Ok(Seen { on_disk, record, held })
     }
 
-    pub(super) fn status_of(&self, Seen { record, processes, .. }: &Seen) -> Status {
-        let probe = || record.as_ref().map(probe);
-        let state = match processes.as_slice() {
-            [] => State::Stopped,
-            _ if matches!(probe(), Some(Probe::Ready { .. })) => State::Ready,
-            _ => State::Starting,
+    /// Who has the lock, found out without taking it.
+    fn held_by(&self, record: Option<&Record>) -> Result<Held<()>, ObserveError> {
+        // Others who look do not keep us from looking, only whoever changes something.
+        const PATIENCE: Duration = Duration::from_millis(300);
+        let (lock, operation) = (self.member_lock(), self.operation_lock());
+        let look = |patience| self.held(record, patience, || Ok((!lock::is_held(&lock)?).then_some(())));
+        if let Some(held) = look(PATIENCE)? {
+            return Ok(held);
+        }
+        // A command that is about to start the server, or has just stopped it, has the lock itself.
+        if lock::is_held(&operation).map_err(cannot("look at", &operation))? {
+            return Ok(Held::Free(()));
+        }
+        // It may have ended only now.
+        Ok(look(Duration::ZERO)?.unwrap_or(Held::Hidden))
+    }
+
+    pub(super) fn status_of(&self, seen: &Seen) -> Status {
+        let answers = || seen.record.as_ref().is_some_and(|record| matches!(probe(record), Probe::Ready { .. }));
+        let (state, answers) = match &seen.held {
+            Held::Free(()) => (State::Stopped, false),
+            Held::Hidden => (State::Hidden, seen.record.as_ref().is_some_and(answers_as_recorded)),
+            Held::Orphan(_) => (State::Orphaned, answers()),
+            Held::Server(_) if answers() => (State::Ready, true),
+            Held::Server(_) => (State::Starting, false),
         };
-        self.describe(record.clone(), processes, state)
+        Status { answers, ..self.describe(seen.record.clone(), seen.processes(), state) }
     }
 
     pub(super) fn describe(&self, record: Option<Record>, processes: &[Running], state: State) -> Status {
         let pids = processes.iter().map(|running| running.identity.pid).collect();
         let instance = self.name.clone();
+        let answers = state == State::Ready;
         match record {
             Some(record) => Status {
                 instance,
                 state,
+                answers,
                 endpoints: record.endpoints,
                 pids,
                 version: Some(record.version),
@@ -140,6 +200,7 @@ impl Instance {
             None => Status {
                 instance,
                 state,
+                answers,
                 endpoints: Vec::new(),
                 pids,
                 version: None,
@@ -154,32 +215,52 @@ impl Instance {
 
     /// Finds out whether a server lives. The caller holds the operation lock, so that it stays so.
     pub(super) fn observe(&self) -> Result<Presence, ObserveError> {
-        // Somebody who only looks has the lock for a moment, too: a holder that cannot be found is asked
-        // for again.
+        // Somebody who only looks has the lock for a moment, too.
         const PATIENCE: Duration = Duration::from_secs(2);
-        let path = self.record_path();
-        let mut record = state::load(&path, &*self.builder.reporter).map_err(cannot("look at", &path))?;
+        let mut on_disk = state::load(&self.record_path(), &*self.builder.reporter)?;
         let lock_path = self.member_lock();
-        self.forget_dead_server(record.as_mut());
-        let found = until(Deadline::after(PATIENCE), || -> Result<_, ObserveError> {
-            if let Some(lock) = Lock::try_acquire(&lock_path).map_err(cannot("look at", &lock_path))? {
-                let record = record.take().map(|record| self.at_rest(record));
-                return Ok(Some(Presence::Absent { lock, record }));
+        self.forget_dead_server(on_disk.as_mut());
+        let (processes, is_orphan) = match self.held(on_disk.as_ref(), PATIENCE, || Lock::try_acquire(&lock_path))? {
+            Some(Held::Free(lock)) => {
+                let record = on_disk.map(|record| self.at_rest(record));
+                return Ok(Presence::Absent { lock, record });
             }
-            let processes = self.processes(record.as_ref())?;
-            if processes.is_empty() {
-                return Ok(None);
+            Some(Held::Server(processes)) => (processes, false),
+            Some(Held::Orphan(processes)) => (processes, true),
+            Some(Held::Hidden) | None => return Err(self.hidden()),
+        };
+        let record = self.record_of(&processes, on_disk.clone());
+        if record != on_disk && !is_orphan {
+            processes.iter().take(1).for_each(|running| {
+                self.builder.reporter.report(&Event::Adopted { pid: running.identity.pid });
+            });
+        }
+        Ok(Presence::Present(Server { record, processes, is_orphan }))
+    }
+
+    /// Who has the lock; `take` gets what the caller wants of a free one. `None`: a process that cannot be seen has kept
+    /// it all the time.
+    fn held<L>(
+        &self,
+        record: Option<&Record>,
+        patience: Duration,
+        take: impl Fn() -> io::Result<Option<L>>,
+    ) -> Result<Option<Held<L>>, ObserveError> {
+        until(Deadline::after(patience), || -> Result<_, ObserveError> {
+            if let Some(free) = take().map_err(cannot("look at", &self.member_lock()))? {
+                let orphans = self.orphans();
+                return Ok(Some(if orphans.is_empty() { Held::Free(free) } else { Held::Orphan(orphans) }));
             }
-            let on_disk = record.take();
-            let record = self.record_of(&processes, on_disk.clone());
-            if record != on_disk {
-                processes.iter().take(1).for_each(|running| {
-                    self.builder.reporter.report(&Event::Adopted { pid: running.identity.pid });
-                });
+            let processes = self.processes(record)?;
+            if !processes.is_empty() {
+                return Ok(Some(Held::Server(processes)));
             }
-            Ok(Some(Presence::Present(Server { record, processes })))
-        })?;
-        found.ok_or(ObserveError::UnknownHolder { lock: lock_path })
+            Ok(record.is_some_and(answers_as_recorded).then_some(Held::Hidden))
+        })
+    }
+
+    pub(super) fn hidden(&self) -> ObserveError {
+        ObserveError::Hidden { instance: self.name.clone(), lock: self.member_lock() }
     }
 
     /// Takes a dead server out of the record before we hold the lock: whoever finds the lock held believes the record.
@@ -278,7 +359,7 @@ impl Instance {
 }
 
 /// What a server of ours was started with.
-struct Args {
+pub(super) struct Args {
     member: String,
     data_dir: PathBuf,
     endpoint: String,
@@ -287,7 +368,7 @@ struct Args {
 
 impl Args {
     /// `None`: the system does not show them, or they are not as we give them.
-    fn of(pid: u32) -> Option<Self> {
+    pub(super) fn of(pid: u32) -> Option<Self> {
         let args = os::arguments(pid)?;
         let flag =
             |name: &str| args.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned);
@@ -310,6 +391,11 @@ pub(super) fn probe(record: &Record) -> Probe {
         Some(endpoint) => readiness::probe(endpoint, &record.peer_url, record.cluster_id),
         None => Probe::NotYet("its record names no endpoint".to_owned()),
     }
+}
+
+/// Whether our server answers where the record says: its cluster id comes from random bits, so that nobody else has it.
+fn answers_as_recorded(record: &Record) -> bool {
+    record.cluster_id.is_some() && matches!(probe(record), Probe::Ready { .. })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_workspace::{Record, SCHEMA};
+use etcd_workspace::{Record, SCHEMA, home};
 use semver::Version;
 
 use super::observe::{ObserveError, Presence, Server, probe};
@@ -20,7 +20,7 @@ use crate::reporter::Event;
 use crate::settings::Port;
 use crate::state;
 use crate::wait::{Deadline, until};
-use crate::{instance, log, os};
+use crate::{instance, log, os, owner};
 
 /// What [`Instance::up`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,18 @@ pub enum StartError {
         /// What was asked for.
         asked: String,
     },
+    /// A server runs that only its end can be brought in order with.
+    #[error("etcd `{instance}` {} (pid {})", State::Orphaned, join(pids))]
+    Orphaned {
+        /// The instance.
+        instance: String,
+        /// The server's processes.
+        pids: Vec<u32>,
+        /// Where it answers.
+        endpoints: Vec<String>,
+        /// Whether its data directory is there still; else what it has is lost when it ends.
+        has_data: bool,
+    },
     /// A server runs whose record is lost, on a system that does not show its arguments.
     #[error("the server of `{instance}` runs as pid {pid}, but its record was damaged")]
     RecordLost {
@@ -118,14 +130,23 @@ impl Instance {
         // The common case, a second `up`, needs neither a binary nor the right to change anything.
         let seen = self.look()?;
         let status = self.status_of(&seen);
-        if status.state == State::Ready {
-            self.check_asked(&status, seen.record.as_ref())?;
-            if seen.is_recorded() {
+        match status.state {
+            State::Ready => {
+                self.check_asked(&status, seen.record.as_ref())?;
+                if seen.is_recorded() {
+                    return Ok(Up { status, started: false });
+                }
+                if let Some(up) = self.adopt()? {
+                    return Ok(up);
+                }
+            }
+            State::Hidden if status.answers => {
+                self.check_asked(&status, seen.record.as_ref())?;
                 return Ok(Up { status, started: false });
             }
-            if let Some(up) = self.adopt()? {
-                return Ok(up);
-            }
+            State::Hidden => return Err(self.hidden().into()),
+            State::Orphaned => return Err(self.orphaned(seen.record.as_ref(), seen.processes())),
+            State::Starting | State::Stopped => {}
         }
         self.check_ports()?;
         self.create_dir()?;
@@ -171,6 +192,9 @@ impl Instance {
         let binary = self.builder.binaries().find(&self.builder.settings.wanted)?;
         let _operation = self.begin_operation()?;
         match self.observe()? {
+            Presence::Present(server) if server.is_orphan => {
+                Err(self.orphaned(server.record.as_ref(), &server.processes))
+            }
             Presence::Present(server) => Err(StartError::AlreadyUp { instance: self.name.clone(), pid: server.pid() }),
             Presence::Absent { lock, record } => {
                 self.start(&binary, lock, record.as_ref(), &self.data_dir(), Lifetime::Ours)
@@ -185,6 +209,9 @@ impl Instance {
 
     pub(super) fn begin_operation(&self) -> Result<Lock, LockError> {
         let lock = self.operation_lock();
+        for dir in [&home(&self.builder.workspace), &self.dir] {
+            owner::check(dir).map_err(|source| LockError::Io { path: lock.clone(), source })?;
+        }
         let held = Lock::acquire(&lock, self.operation_patience(), || {
             self.builder.reporter.report(&Event::Waiting { lock: lock.clone() });
         })?;
@@ -197,9 +224,18 @@ impl Instance {
         Ok(os::create_private_dir(&self.dir).map_err(cannot("create", &self.dir))?)
     }
 
+    fn orphaned(&self, record: Option<&Record>, processes: &[Running]) -> StartError {
+        let Status { instance, endpoints, pids, data_dir, .. } =
+            self.describe(record.cloned(), processes, State::Orphaned);
+        StartError::Orphaned { instance, pids, endpoints, has_data: data_dir.try_exists().unwrap_or(true) }
+    }
+
     /// A server that runs already: somebody else's start, or one whose launcher was killed. It may still be
     /// on its way up, or down: `None` if it has ended.
     fn await_running(&self, server: Server) -> Result<Option<Up>, StartError> {
+        if server.is_orphan {
+            return Err(self.orphaned(server.record.as_ref(), &server.processes));
+        }
         let instance = self.name.clone();
         let pid = server.pid();
         let Some(record) = server.record else { return Err(StartError::RecordLost { instance, pid }) };
@@ -441,4 +477,8 @@ impl Instance {
             _ => Ok(()),
         }
     }
+}
+
+fn join(pids: &[u32]) -> String {
+    pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -11,6 +11,7 @@ use super::observe::{ObserveError, Presence, Server};
 use super::start::{StartError, Up};
 use crate::binary::Binary;
 use crate::data::{DataDir, DataError, Trash};
+use crate::file::{self, cannot};
 use crate::lock::{Lock, LockError};
 use crate::process::Lifetime;
 use crate::reporter::Event;
@@ -84,8 +85,12 @@ impl Instance {
     /// # Errors
     /// If the server lives on.
     pub fn down(&self) -> Result<Down, StopError> {
-        if !self.dir.is_dir() {
-            return Ok(Down { stopped: Vec::new(), data_dir: self.data_dir() });
+        if !file::is_dir(&self.dir).map_err(cannot("look at", &self.dir)).map_err(ObserveError::from)? {
+            let seen = self.look()?;
+            if seen.is_stopped() {
+                return Ok(Down { stopped: Vec::new(), data_dir: self.data_dir() });
+            }
+            self.create_dir().map_err(|error| StopError::Record(Box::new(error)))?;
         }
         let _operation = self.begin_operation()?;
         let (stopped, _lock, record) = self.stop(self.observe()?)?;
@@ -100,13 +105,15 @@ impl Instance {
         Ok(Down { stopped, data_dir })
     }
 
-    /// What [`Instance::reset`] would wipe, if anything: the data that the server has, or had last.
+    /// What [`Instance::reset`] would wipe, if anything: the data that the server has, or had last. A running server has
+    /// some even if its directory was deleted.
     ///
     /// # Errors
     /// If it would refuse, or what is there cannot be found out.
     pub fn wipes(&self) -> Result<Option<PathBuf>, ResetError> {
         let seen = self.look().map_err(StopError::from)?;
-        Ok(self.own_data(&self.data_dir_of(seen.record.as_ref()))?.map(|data| data.path))
+        let path = self.data_dir_of(seen.record.as_ref());
+        Ok(self.own_data(&path)?.map(|data| data.path).or_else(|| (!seen.is_stopped()).then_some(path)))
     }
 
     fn data_dir_of(&self, record: Option<&Record>) -> PathBuf {
@@ -130,15 +137,15 @@ impl Instance {
     pub fn reset(&self) -> Result<Reset, ResetError> {
         let seen = self.look().map_err(StopError::from)?;
         let data = self.own_data(&self.data_dir_of(seen.record.as_ref()))?;
-        if !self.dir.is_dir() {
-            // Data kept elsewhere is still ours when somebody has deleted this.
-            if data.is_none() {
+        if !file::is_dir(&self.dir).map_err(cannot("look at", &self.dir)).map_err(StartError::from)? {
+            // Data kept elsewhere is still ours when somebody has deleted this, and so is a server.
+            if data.is_none() && seen.is_stopped() {
                 return Ok(Reset { wiped: None, up: None });
             }
             self.create_dir()?;
         }
         // Refused, or not found again, before anything is stopped; installed, before anybody has to wait.
-        let binary = match seen.processes.as_slice() {
+        let binary = match seen.processes() {
             [] => None,
             _ => Some(self.binary_again(seen.record.as_ref())?),
         };
@@ -198,7 +205,7 @@ impl Instance {
 
     /// Ends every process of the instance. The lock that is returned keeps another from starting.
     fn stop(&self, found: Presence) -> Result<(Vec<u32>, Lock, Option<Record>), StopError> {
-        let Server { record, processes } = match found {
+        let Server { record, processes, .. } = match found {
             Presence::Absent { lock, record } => return Ok((Vec::new(), lock, record)),
             Presence::Present(server) => server,
         };

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 pub(crate) use super::unix::{
-    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, is_ours, spawn_server, sync_dir,
+    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, owner, spawn_server, sync_dir, user,
 };
 use crate::wait::Deadline;
 use etcd_workspace::Identity;
@@ -129,7 +129,17 @@ pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
         fs::metadata(format!("/proc/{pid}/fd/0"))
             .is_ok_and(|stdin| stdin.dev() == lock.dev() && stdin.ino() == lock.ino())
     };
-    Some(pids()?.filter(same).collect())
+    Some(pids()?.into_iter().filter(same).collect())
+}
+
+pub(crate) fn standard_input(pid: u32) -> Option<(PathBuf, bool)> {
+    let mounts = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let link = format!("/proc/{pid}/fd/0");
+    let path = fs::read_link(&link).ok()?;
+    let stdin = fs::metadata(&link).ok().filter(fs::Metadata::is_file)?;
+    let is_deleted = stdin.nlink() == 0;
+    let path = if is_deleted { without_deleted_mark(path) } else { path };
+    (mounts(&pid.to_string())? == mounts("self")?).then_some((path, is_deleted))
 }
 
 pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
@@ -138,16 +148,16 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     args.map(|arg| String::from_utf8(arg.to_vec()).ok()).collect()
 }
 
-fn pids() -> Option<impl Iterator<Item = u32>> {
+pub(crate) fn pids() -> Option<Vec<u32>> {
     let entries = fs::read_dir("/proc").ok()?;
-    Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+    Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
 pub(crate) fn listener(addr: SocketAddr) -> Option<u32> {
     let tables = [fs::read_to_string("/proc/net/tcp"), fs::read_to_string("/proc/net/tcp6")];
     let inode = tables.iter().flatten().flat_map(|table| table.lines().skip(1)).find_map(|row| listening(row, addr))?;
     let link = PathBuf::from(format!("socket:[{inode}]"));
-    pids()?.find(|pid| {
+    pids()?.into_iter().find(|pid| {
         fs::read_dir(format!("/proc/{pid}/fd"))
             .is_ok_and(|fds| fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == link)))
     })
@@ -196,6 +206,19 @@ mod tests {
         assert_eq!(listener(addr), Some(std::process::id()));
         drop(socket);
         assert_eq!(listener(addr), None);
+    }
+
+    #[test]
+    fn a_deleted_standard_input_keeps_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join("lock");
+        let mut child = Command::new("sleep").arg("30").stdin(fs::File::create(&path).unwrap()).spawn().unwrap();
+        assert_eq!(standard_input(child.id()), Some((path.clone(), false)));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(standard_input(child.id()), Some((path, true)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(standard_input(child.id()), None);
     }
 
     #[test]

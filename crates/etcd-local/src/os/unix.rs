@@ -73,8 +73,12 @@ pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-pub(crate) fn is_ours(metadata: &Metadata) -> bool {
-    metadata.uid() == rustix::process::geteuid().as_raw()
+pub(crate) fn owner(metadata: &Metadata) -> Option<u32> {
+    Some(metadata.uid())
+}
+
+pub(crate) fn user() -> Option<u32> {
+    Some(rustix::process::geteuid().as_raw())
 }
 
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {

@@ -150,6 +150,14 @@ pub(crate) fn holders(_: &Path) -> Option<Vec<u32>> {
     None
 }
 
+pub(crate) fn standard_input(_: u32) -> Option<(PathBuf, bool)> {
+    None
+}
+
+pub(crate) fn pids() -> Option<Vec<u32>> {
+    None
+}
+
 pub(crate) fn arguments(_: u32) -> Option<Vec<String>> {
     None
 }
@@ -225,8 +233,13 @@ pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).create(path)
 }
 
-pub(crate) fn is_ours(_: &Metadata) -> bool {
-    true
+/// An owner there is a group, say, and decides nothing.
+pub(crate) fn owner(_: &Metadata) -> Option<u32> {
+    None
+}
+
+pub(crate) fn user() -> Option<u32> {
+    None
 }
 
 pub(crate) fn sync_dir(_: &Path) -> io::Result<()> {
