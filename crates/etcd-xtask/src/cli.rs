@@ -203,7 +203,7 @@ pub struct EtcdStatus {
     pub(crate) answer: Answer,
 }
 
-/// Show the server's log
+/// Show the server's log: time, level, message and fields
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask etcd-logs -f -n 20")]
 pub struct EtcdLogs {
@@ -215,6 +215,9 @@ pub struct EtcdLogs {
     /// How many of the last lines to begin with
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     pub(crate) lines: usize,
+    /// How to show it: readable, or, with `json`, as etcd writes it, an object a line
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Bring an etcd into this user's cache, or list what is there

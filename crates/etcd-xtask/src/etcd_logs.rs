@@ -1,6 +1,6 @@
-//! `etcd-logs`: the server's log, as it is and as it grows.
+//! `etcd-logs`: the server's log, and what is added to it.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result};
 use etcd_local::{State, Tail};
 
 use crate::advice::{self, Failure};
-use crate::cli::EtcdLogs;
+use crate::cli::{EtcdLogs, Format};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::readable_log::Readable;
 use crate::rebuild;
 
 pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
@@ -39,7 +40,12 @@ pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
         }
         Ok(opened) => opened,
     };
-    tail.read(&mut io::stdout().lock())?;
+    let stdout = io::stdout().lock();
+    let mut out: Box<dyn Write> = match args.format {
+        Format::Text => Box::new(Readable::new(stdout)),
+        Format::Json => Box::new(stdout),
+    };
+    tail.read(&mut out)?;
     if !args.follow {
         return Ok(Exit::SUCCESS);
     }
@@ -47,7 +53,7 @@ pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
     let (interrupt, interrupted) = channel();
     ctrlc::set_handler(move || interrupt.send(()).unwrap_or_default()).context("cannot watch for Ctrl-C")?;
     while interrupted.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
-        tail.read(&mut io::stdout().lock())?;
+        tail.read(&mut out)?;
     }
     Ok(Exit::SUCCESS)
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cli::{EtcdUp, Format};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::readable_log::Readable;
 use crate::{output, rebuild};
 
 pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
@@ -87,8 +88,9 @@ fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> 
         Some(tail) => tail,
         None => Tail::open(&instance.log(), usize::MAX)?,
     };
+    let mut log = Readable::new(io::stderr());
     let ended = loop {
-        tail.read(&mut io::stderr().lock())?;
+        tail.read(&mut log)?;
         if interrupted.recv_timeout(PACE) != Err(RecvTimeoutError::Timeout) {
             break None;
         }
@@ -97,7 +99,7 @@ fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> 
         }
     };
     instance.down()?;
-    tail.read(&mut io::stderr().lock())?;
+    tail.read(&mut log)?;
     Ok(match ended {
         None => {
             cx.output.note(format_args!("stopped etcd `{}`; its data stays", instance.name()));

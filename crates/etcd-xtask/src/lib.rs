@@ -59,15 +59,16 @@ mod keeper;
 pub mod on_demand;
 pub mod output;
 mod protoc;
+mod readable_log;
 mod rebuild;
 mod run;
 mod server;
 mod test;
+mod tips;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 use etcd_local::Env;
 
@@ -90,18 +91,7 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn parse<C: Parser>() -> C {
     protoc::stand_in();
-    C::try_parse().unwrap_or_else(|error| with_tip(error, &C::command()).exit())
-}
-
-/// `up` for `etcd-up`: clap does not see that they are alike. No alias, which might be a command of the workspace's own.
-fn with_tip(mut error: clap::Error, known: &clap::Command) -> clap::Error {
-    if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) {
-        let meant = format!("etcd-{given}");
-        if known.find_subcommand(&meant).is_some() {
-            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![meant]));
-        }
-    }
-    error
+    C::try_parse().unwrap_or_else(|error| tips::with_tip(error, &C::command()).exit())
 }
 
 /// Does something in the workspace that this program belongs to; prints what went wrong, and what to do next.

@@ -11,6 +11,7 @@ use crate::advice::{self, Failure};
 use crate::cli::{Place, Which};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::readable_log::Readable;
 
 /// What else can be done where an instance cannot be used.
 const EPHEMERAL: &str = "; `--ephemeral` does without it";
@@ -137,7 +138,8 @@ impl Server {
     /// The last lines of its log; empty where it is not here.
     pub(crate) fn tail(&self) -> String {
         let mut text = Vec::new();
-        let read = self.log().map(|log| Tail::open(&log, TAIL).and_then(|mut tail| tail.read(&mut text)));
+        let read =
+            self.log().map(|log| Tail::open(&log, TAIL).and_then(|mut tail| tail.read(&mut Readable::new(&mut text))));
         drop(read);
         String::from_utf8_lossy(&text).into_owned()
     }
