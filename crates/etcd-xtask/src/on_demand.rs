@@ -1,6 +1,7 @@
 //! Programs that are built when a command first needs them: they take long to build, and most commands do without.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
@@ -98,7 +99,7 @@ struct Checkout<'a> {
 
 impl<'a> Checkout<'a> {
     fn new(package: &'a str, manifest: PathBuf, profile: Profile, cx: &Context) -> Result<Self> {
-        let target = target_dir(cx)?;
+        let target = own_target_dir(package, root(&manifest), target_dir(cx)?);
         let dir = target.join(match profile {
             Profile::Console => "console",
             Profile::Dev => "debug",
@@ -265,7 +266,23 @@ pub(crate) fn target_dir(cx: &Context) -> Result<PathBuf> {
     Ok(tagged.or_else(|| above().next()).unwrap_or(&cx.workspace).to_owned())
 }
 
-/// Whether nothing that the program is made of is newer than the last build. Asking cargo would take longer
+/// The checkout of a package that lies in its `crates`.
+fn root(manifest: &Path) -> &Path {
+    manifest.ancestors().nth(3).unwrap_or(manifest)
+}
+
+/// Where a checkout builds: a target folder outside of it may be another's, too, and cargo tells the crates of two
+/// checkouts apart by nothing but their files' times. In a folder of its own nothing is taken for what it is not.
+fn own_target_dir(package: &str, root: &Path, target: PathBuf) -> PathBuf {
+    if target.starts_with(root) {
+        return target;
+    }
+    let mut hasher = DefaultHasher::new();
+    root.hash(&mut hasher);
+    target.join(format!("{package}-{:016x}", hasher.finish()))
+}
+
+/// Whether the program is made of this checkout's sources, and nothing of them is newer than the last build. Asking cargo would take longer
 /// than most commands do; what it goes by, the sources in its dep-info and their manifests, is what we look at.
 fn is_fresh(stamp: &Path, dep_info: &Path, manifest: &Path) -> bool {
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
@@ -273,13 +290,15 @@ fn is_fresh(stamp: &Path, dep_info: &Path, manifest: &Path) -> bool {
     let Ok(text) = fs::read_to_string(dep_info) else { return false };
     let older = |path: &Path| modified(path).is_some_and(|time: SystemTime| time <= built);
     let sources = sources(&text);
+    if !sources.contains(&manifest.with_file_name("src").join("main.rs")) {
+        return false;
+    }
     // `<crate>/src/…` is a crate's; the workspace's own two are above ours.
     let of_crate =
         |path: &PathBuf| Some(path.ancestors().find(|dir| dir.ends_with("src"))?.with_file_name("Cargo.toml"));
     let mut manifests: Vec<PathBuf> = sources.iter().filter_map(of_crate).collect();
     manifests.dedup();
-    let root = manifest.ancestors().nth(3).unwrap_or(manifest);
-    let of_workspace = ["Cargo.toml", "Cargo.lock"].map(|name| root.join(name));
+    let of_workspace = ["Cargo.toml", "Cargo.lock"].map(|name| root(manifest).join(name));
     sources.iter().chain(&manifests).chain(&of_workspace).all(|path| older(path))
 }
 
@@ -332,11 +351,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let (manifest, source) = (path("crates/console/Cargo.toml"), path("crates/keys/src/a.rs"));
-        for file in [&path("Cargo.toml"), &path("Cargo.lock"), &manifest, &path("crates/keys/Cargo.toml"), &source] {
+        let main = path("crates/console/src/main.rs");
+        for file in
+            [&path("Cargo.toml"), &path("Cargo.lock"), &manifest, &path("crates/keys/Cargo.toml"), &main, &source]
+        {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, "").unwrap();
         }
-        fs::write(path("d"), format!("x: {}", source.display().to_string().replace(' ', "\\ "))).unwrap();
+        let sources = format!("x: {} {}", main.display(), source.display().to_string().replace(' ', "\\ "));
+        fs::write(path("d"), sources).unwrap();
         let fresh = || is_fresh(&path("stamp"), &path("d"), &manifest);
         assert!(!fresh(), "never built");
         fs::write(path("stamp"), "").unwrap();

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,19 +32,22 @@ fn calls(play: &Playground) -> Vec<String> {
 
 /// A cargo that builds, as with `build.target` or CARGO_BUILD_TARGET.
 const BUILDS: &str = r#"
-dir=$CARGO_TARGET_DIR/some-system/debug
+while [ $# -gt 0 ]; do
+    case $1 in --target-dir) target=$2;; --manifest-path) manifest=$2;; esac
+    shift
+done
+dir=${target:-$CARGO_TARGET_DIR}/some-system/debug
 mkdir -p "$dir"
-printf '#!/bin/sh\necho "built: $0 $*"\n' > "$dir/etcd-console"
+printf '#!/bin/sh\necho "built: $0 $*"\necho "by: '"$PWD"'"\n' > "$dir/etcd-console"
 chmod +x "$dir/etcd-console"
-printf 'x: %s\n' "$(printf %s "$MANIFEST" | sed 's/ /\\ /g')" > "$dir/etcd-console.d"
+printf 'x: %s\n' "$(printf %s "${manifest%/*}/src/main.rs" | sed 's/ /\\ /g')" > "$dir/etcd-console.d"
 echo '{"reason":"compiler-artifact","target":{"name":"etcd-keys"},"executable":null}'
 echo "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"etcd-console\"},\"executable\":\"$dir/etcd-console\"}"
 "#;
-const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
 
 #[test]
 fn a_program_is_where_cargo_says() {
-    let play = with_cargo(BUILDS).with("MANIFEST", MANIFEST);
+    let play = with_cargo(BUILDS);
     for _ in 0..2 {
         let run = play.xtask(&["runs"]).ok();
         assert!(run.stdout.contains("built: ") && run.stdout.contains("runs"), "{run:#?}");
@@ -53,7 +57,7 @@ fn a_program_is_where_cargo_says() {
 
 #[test]
 fn each_of_two_builds_is_told_once_and_says_what_it_is_for() {
-    let play = with_cargo(BUILDS).with("MANIFEST", MANIFEST);
+    let play = with_cargo(BUILDS);
     for (args, words) in
         [(["runs", "-q"], ""), (["get", "k"], "optimised for large numbers of keys"), (["get", "k"], "")]
     {
@@ -61,13 +65,13 @@ fn each_of_two_builds_is_told_once_and_says_what_it_is_for() {
         assert_eq!(said.lines().collect::<Vec<_>>().len(), usize::from(!words.is_empty()), "{said}");
         assert!(said.contains(words), "{said}");
     }
-    let said = with_cargo(BUILDS).with("MANIFEST", MANIFEST).xtask(&["runs"]).ok().stderr;
+    let said = with_cargo(BUILDS).xtask(&["runs"]).ok().stderr;
     assert_eq!(said, "building etcd-console as tests are built, for what test runs need of it; this happens once\n");
 }
 
 #[test]
 fn a_target_folder_that_was_copied_has_a_program_of_its_own() {
-    let play = with_cargo(BUILDS).with("MANIFEST", MANIFEST);
+    let play = with_cargo(BUILDS);
     play.xtask(&["runs"]).ok();
     let (target, copy) = (play.path("target"), play.path("copy"));
     let copied = std::process::Command::new("cp").arg("-a").args([&target, &copy]).status();
@@ -78,6 +82,53 @@ fn a_target_folder_that_was_copied_has_a_program_of_its_own() {
         assert!(run.stdout.contains(&format!("built: {}", copy.display())), "{run:#?}");
     }
     assert_eq!(calls(&play).len(), 2, "what is fresh is not built again");
+}
+
+/// A checkout with sources of its own, whose target folder is `target`.
+fn checkout(target: impl FnOnce(&Playground) -> PathBuf) -> Playground {
+    let play = with_cargo(BUILDS);
+    for file in ["crates/etcd-xtask/Cargo.toml", "crates/etcd-console/Cargo.toml", "crates/etcd-console/src/main.rs"] {
+        fs::create_dir_all(play.path(file).parent().unwrap()).unwrap();
+        fs::write(play.path(file), "").unwrap();
+    }
+    fs::write(play.path("Cargo.lock"), "").unwrap();
+    let target = target(&play);
+    play.with("CARGO_TARGET_DIR", target)
+}
+
+#[track_caller]
+fn runs_its_own(play: &Playground) {
+    let run = play.xtask(&["runs"]).ok();
+    assert!(run.stdout.contains(&format!("by: {}\n", play.dir.path().display())), "{run:#?}");
+}
+
+/// As `cargo build -p etcd-console` there, of which xtask hears nothing.
+fn build_by_hand(play: &Playground, target: &Path) {
+    let manifest = play.path("crates/etcd-console/Cargo.toml");
+    let mut cargo = std::process::Command::new(play.path("bin/cargo"));
+    cargo.arg("--manifest-path").arg(manifest).current_dir(play.dir.path()).env("CARGO_TARGET_DIR", target);
+    assert!(cargo.output().unwrap().status.success());
+}
+
+#[test]
+fn checkouts_that_share_a_target_folder_each_run_their_own_program() {
+    let target = tempfile::tempdir().unwrap();
+    let (one, other) = (checkout(|_| target.path().into()), checkout(|_| target.path().into()));
+    for play in [&one, &one, &other, &other, &one] {
+        runs_its_own(play);
+    }
+    assert_eq!((calls(&one).len(), calls(&other).len()), (1, 1), "what is fresh is not built again");
+    build_by_hand(&other, target.path());
+    runs_its_own(&one);
+}
+
+#[test]
+fn what_another_checkout_built_into_this_ones_target_folder_is_not_fresh() {
+    let (one, other) = (checkout(|play| play.path("target")), checkout(|play| play.path("target")));
+    runs_its_own(&one);
+    build_by_hand(&other, &one.path("target"));
+    runs_its_own(&one);
+    assert_eq!(calls(&one).len(), 2);
 }
 
 #[test]
