@@ -326,17 +326,21 @@ impl Place {
 ///
 /// Uses the running instance, or starts an ephemeral etcd that is gone afterwards. The tests find it by
 /// ETCD_ENDPOINTS, and their place in it by ETCD_TEST_PREFIX. What they wrote there is deleted at the end, however that
-/// comes. Runs nextest if it is installed, else cargo test; documentation tests, too, unless ARGS select something.
+/// comes.
+///
+/// At the workspace's root all packages are tested, in a package's folder that one; -p and --workspace choose, as with
+/// cargo. Runs nextest if it is installed, else cargo test. If all tests passed, documentation tests follow, unless ARGS
+/// select targets or tests.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --etcd 3.5 -- -p my-crate")]
+#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test -p my-crate --etcd 3.5 name_of_a_test")]
 pub struct Test {
     #[command(flatten)]
     pub(crate) place: Place,
     /// What runs the tests
     #[arg(long, value_enum, default_value_t)]
     pub(crate) runner: Runner,
-    /// What to hand to the runner; `--` before it, if it begins with a dash
-    #[arg(trailing_var_arg = true)]
+    /// Names of tests, and options of cargo test and nextest, like -p, --release, --test, -j or -E; `--` may come first
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<String>,
 }
 

@@ -91,7 +91,9 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn parse<C: Parser>() -> C {
     protoc::stand_in();
-    C::try_parse().unwrap_or_else(|error| tips::with_tip(error, &C::command()).exit())
+    let mut known = C::command();
+    let args = test::own_first(std::env::args_os().collect(), &mut known);
+    C::try_parse_from(args).unwrap_or_else(|error| tips::with_tip(error, &known).exit())
 }
 
 /// Does something in the workspace that this program belongs to; prints what went wrong, and what to do next.

@@ -166,7 +166,7 @@ fn explain(server: &Server, cx: &Context) {
         ));
     }
     match server.lasting_log(&cx.workspace) {
-        Ok(Some(log)) => cx.output.note(format_args!("  log: {}", cx.shown(&log))),
+        Ok(Some(log)) => cx.output.note(format_args!("  etcd log: {}", cx.shown(&log))),
         Ok(None) => {}
         Err(error) => cx.output.warn(format_args!("{error:#}")),
     }

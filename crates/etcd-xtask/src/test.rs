@@ -1,8 +1,12 @@
 //! `test`: the project's tests, built first, run against a real etcd, with nothing left behind.
 
+mod arguments;
+
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
+use serde::Deserialize;
 
 use crate::advice::Failure;
 use crate::built::Built;
@@ -11,59 +15,102 @@ use crate::cli::{Runner, Test};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::run::Scene;
+pub(crate) use crate::test::arguments::own_first;
 use crate::{protoc, rebuild};
 
 pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     let interrupts = Interrupts::listen()?;
+    let here = Here::of(cx);
     let runner = choose_runner(args.runner, cx)?;
-    let built = Built::of(&args.args, cx);
-    if !built.is_fresh() {
+    let steps = Steps::of(runner, here.is_root(cx), &args.args).map_err(|option| {
+        let what = format!("`{option}` is an option of nextest, and plain cargo is to run these tests");
+        let next = "leave it out, or `--runner cargo`; `cargo install cargo-nextest --locked` brings nextest";
+        Failure::with_exit(Exit::USAGE, what, next)
+    })?;
+    let built = Built::of(&[&[here.dir.to_string_lossy().into_owned()], &steps.build[..]].concat(), cx);
+    if !steps.build.is_empty() && !built.is_fresh() {
         protoc::provide(cx, args.place.effort());
-        for step in runner.steps(Phase::Build, &args.args) {
-            let exit = interrupts.run(&mut in_workspace(&step, args, cx), || ())?;
-            if exit != Exit::SUCCESS {
-                return Ok(exit);
-            }
+        let exit = interrupts.run(&mut here.cargo(&steps.build, args, cx), || ())?;
+        if exit != Exit::SUCCESS {
+            return Ok(exit);
         }
         built.remember();
     }
-    let mut scene = Scene::open(&args.place, command_line(&args.args), &interrupts, cx)?;
-    let exit = tests(&mut scene, runner, args, &interrupts, cx);
+    let words = [&["cargo xtask test".to_owned()], &args.args[..]].concat().join(" ");
+    let mut scene = Scene::open(&args.place, words, &interrupts, cx)?;
+    let mut exit = scene.act(&mut here.cargo(&steps.tests, args, cx), &interrupts, cx);
+    // Not after a failure: what failed should be the last that is read.
+    if matches!(exit, Ok(Exit::SUCCESS))
+        && let Some(documentation) = &steps.documentation
+        && here.has_documentation_tests(&args.args, cx)
+    {
+        exit = scene.act(&mut here.cargo(documentation, args, cx), &interrupts, cx);
+    }
     scene.close(exit, ["the tests", "were"], cx)
 }
 
-/// Runs all steps, also after one that failed; the first failure is the answer.
-fn tests(scene: &mut Scene, runner: Chosen, args: &Test, interrupts: &Interrupts, cx: &Context) -> Result<Exit> {
-    let mut exit = Exit::SUCCESS;
-    for step in runner.steps(Phase::Run, &args.args) {
-        let status = scene.act(&mut in_workspace(&step, args, cx), interrupts, cx)?;
-        if status == Exit::INTERRUPTED {
-            return Ok(status);
-        }
-        if exit == Exit::SUCCESS {
-            exit = status;
-        }
+/// Where in the workspace the user stands.
+struct Here {
+    dir: PathBuf,
+    /// Of the package that cargo takes there, or of the workspace.
+    manifest: PathBuf,
+}
+
+impl Here {
+    fn of(cx: &Context) -> Self {
+        let dir = if cx.env.cwd().starts_with(&cx.workspace) { cx.env.cwd() } else { &cx.workspace };
+        let manifest = dir.ancestors().map(|dir| dir.join("Cargo.toml")).find(|manifest| manifest.is_file());
+        Self { dir: dir.to_owned(), manifest: manifest.unwrap_or_else(|| root_manifest(cx)) }
     }
-    Ok(exit)
+
+    fn is_root(&self, cx: &Context) -> bool {
+        self.manifest == root_manifest(cx)
+    }
+
+    fn cargo(&self, step: &[String], args: &Test, cx: &Context) -> Command {
+        let mut cargo = cx.cargo();
+        protoc::lead_cargo(&mut cargo, args.place.effort(), cx);
+        cargo.args(step).current_dir(&self.dir);
+        cargo
+    }
+
+    /// Whether what is tested has any: cargo takes it for a mistake to ask for them where there is no library.
+    fn has_documentation_tests(&self, args: &[String], cx: &Context) -> bool {
+        let mut cargo = cx.cargo();
+        cargo.args(["metadata", "--no-deps", "--format-version=1", "--offline", "--quiet"]).current_dir(&self.dir);
+        let said = cargo.output().ok().and_then(|output| serde_json::from_slice::<Metadata>(&output.stdout).ok());
+        let named = arguments::packages(args);
+        let is_tested = |package: &&Package| match &named[..] {
+            [] => self.is_root(cx) || package.manifest_path == self.manifest,
+            named => named.contains(&&*package.name),
+        };
+        let packages = said.map(|metadata| metadata.packages).unwrap_or_default();
+        let mut tested = packages.iter().filter(is_tested).peekable();
+        // Where they are named otherwise, cargo knows.
+        tested.peek().is_none() || tested.any(|package| package.targets.iter().any(|target| target.doctest))
+    }
 }
 
-fn in_workspace(step: &Command, args: &Test, cx: &Context) -> Command {
-    let mut cargo = cx.cargo();
-    cargo.args(step.get_args());
-    protoc::lead_cargo(&mut cargo, args.place.effort(), cx);
-    cargo
+fn root_manifest(cx: &Context) -> PathBuf {
+    cx.workspace.join(Path::new("Cargo.toml"))
 }
 
-/// For whoever lists the runs.
-fn command_line(args: &[String]) -> String {
-    let separator = (!args.is_empty()).then_some("--");
-    ["cargo xtask test"]
-        .into_iter()
-        .chain(separator)
-        .chain(args.iter().map(String::as_str))
-        .collect::<Vec<_>>()
-        .join(" ")
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    doctest: bool,
 }
 
 /// The runner, once chosen.
@@ -73,57 +120,41 @@ enum Chosen {
     CargoTest,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Build,
-    Run,
+/// Calls of cargo, one after the other.
+struct Steps {
+    /// Empty where cargo builds one by one what it runs, as it does documentation tests.
+    build: Vec<String>,
+    tests: Vec<String>,
+    /// nextest does not run documentation tests, so cargo does; not when ARGS select something else.
+    documentation: Option<Vec<String>>,
 }
 
-impl Chosen {
-    /// Cargo's calls of a phase. nextest does not run documentation tests, so cargo does; not when ARGS
-    /// select something, which may well be no documentation test.
-    fn steps(self, phase: Phase, args: &[String]) -> Vec<Command> {
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let all: &[&str] = if args.is_empty() { &["--workspace"] } else { &[] };
-        match (self, phase) {
-            // Cargo builds documentation tests one by one, as it runs them.
-            (Self::CargoTest, Phase::Build)
-                if args.iter().take_while(|arg| **arg != "--").any(|arg| *arg == "--doc") =>
-            {
-                Vec::new()
-            }
-            (Self::CargoTest, Phase::Build) => vec![cargo(&[&["test", "--no-run"], all, &args])],
-            (Self::CargoTest, Phase::Run) => vec![cargo(&[&["test"], all, &args])],
-            (Self::Nextest, Phase::Build) => vec![cargo(&[&["nextest", "run", "--no-run"], &of_builds(&args)])],
-            (Self::Nextest, Phase::Run) => {
-                let doc = (!all.is_empty()).then(|| cargo(&[&["test", "--workspace", "--doc"]]));
-                [cargo(&[&["nextest", "run"], &args])].into_iter().chain(doc).collect()
-            }
+impl Steps {
+    /// At the workspace's root all packages are tested, also where that is a package itself; elsewhere cargo takes the
+    /// package that one stands in. The error is an option that the runner does not have.
+    fn of(runner: Chosen, at_root: bool, args: &[String]) -> Result<Self, &str> {
+        let all = (at_root && !arguments::select_packages(args)).then_some("--workspace");
+        let step = |command: &[&str], args: &[&str]| {
+            let words = command.iter().copied().chain(all).chain(args.iter().copied());
+            words.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let by_cargo = arguments::for_cargo(args);
+        let only_documentation = arguments::are_of_documentation(args);
+        if runner == Chosen::CargoTest || only_documentation {
+            let by_cargo = by_cargo?;
+            let build = if only_documentation { Vec::new() } else { step(&["test", "--no-run"], &by_cargo.options()) };
+            return Ok(Self { build, tests: step(&["test"], &by_cargo.args()), documentation: None });
         }
+        let by_nextest = arguments::for_nextest(args);
+        let documentation = by_cargo.ok().filter(|line| {
+            !line.selects_tests() && !arguments::select_targets(args) && !arguments::have(args, &["--profile"])
+        });
+        Ok(Self {
+            build: step(&["nextest", "run", "--no-run"], &arguments::of_builds(&by_nextest.options())),
+            tests: step(&["nextest", "run"], &by_nextest.args()),
+            documentation: documentation.map(|line| step(&["test", "--doc"], &line.args())),
+        })
     }
-}
-
-/// Those of ARGS that nextest takes together with `--no-run`: all but when to stop, and what to run a test under.
-fn of_builds<'a>(args: &[&'a str]) -> Vec<&'a str> {
-    const ALONE: [&str; 4] = ["--fail-fast", "--ff", "--no-fail-fast", "--nff"];
-    const WITH_VALUE: [&str; 3] = ["--max-fail", "--debugger", "--tracer"];
-    let mut left = Vec::new();
-    let mut args = args.iter().copied();
-    while let Some(arg) = args.next() {
-        match arg.split_once('=') {
-            None if ALONE.contains(&arg) => {}
-            None if WITH_VALUE.contains(&arg) => drop(args.next()),
-            Some((flag, _)) if WITH_VALUE.contains(&flag) => {}
-            _ => left.push(arg),
-        }
-    }
-    left
-}
-
-fn cargo(args: &[&[&str]]) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.args(args.iter().copied().flatten());
-    cargo
 }
 
 fn choose_runner(wanted: Runner, cx: &Context) -> Result<Chosen> {
@@ -149,40 +180,69 @@ fn has_nextest(cx: &Context) -> bool {
 mod tests {
     use super::*;
 
-    fn lines(chosen: Chosen, phase: Phase, args: &[&str]) -> Vec<String> {
-        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let line = |cargo: Command| cargo.get_args().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        chosen.steps(phase, &args).into_iter().map(line).collect()
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The steps at the root, in the order in which they are taken.
+    fn steps(runner: Chosen, args: &str) -> Vec<String> {
+        let args = words(args);
+        let Steps { build, tests, documentation } = Steps::of(runner, true, &args).unwrap();
+        let all = [Some(build), Some(tests), documentation].into_iter().flatten();
+        all.map(|step| step.join(" ")).filter(|step| !step.is_empty()).collect()
     }
 
     #[test]
-    fn all_tests_are_built_and_run() {
-        assert_eq!(lines(Chosen::Nextest, Phase::Build, &[]), ["nextest run --no-run"]);
-        assert_eq!(lines(Chosen::Nextest, Phase::Run, &[]), ["nextest run", "test --workspace --doc"]);
-        assert_eq!(lines(Chosen::CargoTest, Phase::Build, &[]), ["test --no-run --workspace"]);
-        assert_eq!(lines(Chosen::CargoTest, Phase::Run, &[]), ["test --workspace"]);
-    }
-
-    #[test]
-    fn documentation_tests_alone_are_only_run() {
-        let args = ["-p", "a", "--doc"];
-        assert!(lines(Chosen::CargoTest, Phase::Build, &args).is_empty());
-        assert_eq!(lines(Chosen::CargoTest, Phase::Run, &args), ["test -p a --doc"]);
-        assert_eq!(lines(Chosen::CargoTest, Phase::Build, &["--", "--doc"]), ["test --no-run -- --doc"]);
-    }
-
-    #[test]
-    fn arguments_reach_both_phases_save_those_that_are_of_runs_only() {
-        for of_runs in [
-            &["--no-fail-fast", "--max-fail", "3", "--max-fail=4"][..],
-            &["--debugger", "gdb --args"],
-            &["--debugger=gdb"],
-            &["--tracer", "strace", "--tracer=strace -f"],
-        ] {
-            let args = [&["-p", "a"], of_runs, &["name"]].concat();
-            assert_eq!(lines(Chosen::Nextest, Phase::Build, &args), ["nextest run --no-run -p a name"]);
-            assert_eq!(lines(Chosen::Nextest, Phase::Run, &args), [format!("nextest run {}", args.join(" "))]);
+    fn either_runner_has_all_tests_built_and_run() {
+        let nextest = ["nextest run --no-run --workspace", "nextest run --workspace", "test --doc --workspace"];
+        assert_eq!(steps(Chosen::Nextest, ""), nextest);
+        assert_eq!(steps(Chosen::CargoTest, ""), ["test --no-run --workspace", "test --workspace"]);
+        for args in ["--release -j 1 --no-fail-fast", "--features=a --exclude b", "-- --nocapture"] {
+            assert!(steps(Chosen::Nextest, args).iter().all(|step| step.contains("--workspace")), "{args}");
+            assert_eq!(steps(Chosen::Nextest, args).len(), 3, "{args}");
         }
-        assert_eq!(lines(Chosen::CargoTest, Phase::Run, &["a", "--", "--exact"]), ["test a -- --exact"]);
+    }
+
+    #[test]
+    fn in_a_package_or_where_one_is_named_it_is_that_one() {
+        for args in ["-p a", "--package=a", "--manifest-path a/Cargo.toml"] {
+            assert!(steps(Chosen::Nextest, args).iter().all(|step| !step.contains("--workspace")), "{args}");
+        }
+        let here = Steps::of(Chosen::Nextest, false, &[]).unwrap();
+        assert_eq!(here.tests, ["nextest", "run"]);
+        assert_eq!(here.documentation.unwrap(), ["test", "--doc"]);
+        let all = words("--workspace");
+        assert_eq!(Steps::of(Chosen::CargoTest, false, &all).unwrap().tests, ["test", "--workspace"]);
+    }
+
+    #[test]
+    fn documentation_tests_alone_are_run_by_cargo_and_not_built() {
+        for runner in [Chosen::CargoTest, Chosen::Nextest] {
+            assert_eq!(steps(runner, "-p a --doc"), ["test -p a --doc"]);
+        }
+    }
+
+    #[test]
+    fn what_selects_something_else_leaves_documentation_tests_out() {
+        for args in ["name", "--lib", "--test=t", "-E all()", "-- name", "--profile ci", "--partition count:1/2"] {
+            assert_eq!(steps(Chosen::Nextest, args).len(), 2, "{args}");
+        }
+    }
+
+    #[test]
+    fn builds_take_no_argument_that_is_of_runs_only() {
+        for of_runs in ["--no-fail-fast --max-fail 3 --max-fail=4", "--debugger env", "--tracer strace --tracer=x"] {
+            let steps = steps(Chosen::Nextest, &format!("-p a {of_runs} name"));
+            assert_eq!(
+                steps,
+                ["nextest run --no-run -p a name".to_owned(), format!("nextest run -p a {of_runs} name")]
+            );
+        }
+        assert_eq!(steps(Chosen::CargoTest, "name -p a")[0], "test --no-run -p a");
+    }
+
+    #[test]
+    fn plain_cargo_refuses_what_only_nextest_has() {
+        assert_eq!(Steps::of(Chosen::CargoTest, true, &words("-E all()")).err(), Some("-E"));
     }
 }

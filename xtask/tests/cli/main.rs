@@ -28,6 +28,7 @@ mod playground;
 mod protoc_door;
 mod quiet;
 mod run_tests;
+mod runners;
 mod runs;
 #[cfg(target_os = "linux")] // /proc, mounts, namespaces
 mod situations;

@@ -98,8 +98,6 @@ fn arguments_are_passed_on_and_a_cluster_elsewhere_is_used() {
     assert!(run.stderr.contains("Doc-tests"), "{run:?}");
     let run = test(&play, &["--runner", "cargo", "--endpoints", &there, "shows", "--lib"]).ok();
     assert!(run.stderr.contains("tests passed") && !run.stderr.contains("Doc-tests"), "{run:?}");
-    let run = test(&play, &["-p", "play"]);
-    assert!(run.code == Some(2) && run.stderr.contains("'-- -p'"), "{run:?}");
     let play = play.with("ETCD_ENDPOINTS", &there);
     test(&play, &["--runner", "cargo"]).ok();
     assert_eq!(seen(&play), there);
