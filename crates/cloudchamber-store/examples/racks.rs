@@ -3,13 +3,14 @@
 //!     cargo xtask etcd-up
 //!     cargo run -p cloudchamber-store --example racks
 //!
-//! Its keys go under `Test/Standard/`, which it empties first; in a run of tests, into that run's sandbox.
+//! It uses the etcd that `ETCD_ENDPOINTS` names, else the workspace's own, and says which. Its keys go under
+//! `Test/Standard/`, which it empties first; in a run of tests, into that run's sandbox.
 
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use cloudchamber_store::{Config, ConnectError, Event, Expect, Noun, Root, Store};
+use cloudchamber_store::{Config, Event, Expect, Noun, Root, Store};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,20 +29,22 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            if error.is::<ConnectError>() {
-                eprintln!("hint: `cargo xtask etcd-up` starts an etcd");
-            }
             ExitCode::FAILURE
         }
     }
 }
 
-async fn connect_and_run() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn connect_and_run() -> Result<(), Box<dyn Error>> {
     let mut config = Config::load(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/cloudchamber.yaml"))?;
     config.test.use_test_namespace = true;
     config.test.use_unique_instance = std::env::var_os("ETCD_TEST_PREFIX").is_some();
     config.test.pre_clean_store = !config.test.use_unique_instance;
-    let store = Store::connect(&config.in_run(|name| std::env::var(name).ok())).await?;
+    let etcd = etcd_sandbox::connect().await?;
+    config.service.endpoints = etcd.endpoint().split(',').map(str::to_owned).collect();
+    config = config.in_run(|name| std::env::var(name).ok());
+    let place = if config.test.pre_clean_store { "below Test/Standard/, which is emptied" } else { "in the run" };
+    eprintln!("etcd at {}, {place}", etcd.endpoint());
+    let store = Store::connect(&config).await?;
     run(&store, &mut std::io::stdout()).await?;
     store.disconnect()?;
     Ok(())

@@ -1,5 +1,6 @@
 //! What the store costs beside a bare etcd-client: the same calls on the same server, in turns. Prints one JSON
-//! object of samples in milliseconds; what they are compared to, and how, is the reader's business.
+//! object of samples in milliseconds; what they are compared to, and how, is the reader's business. Without
+//! `--endpoints` it uses the etcd that `ETCD_ENDPOINTS` names, else the workspace's own, and says which.
 //!
 //! `cargo run --profile console -p cloudchamber-store --example store_bench -- --endpoints URL --rounds 21`
 
@@ -20,6 +21,7 @@ const LISTS: usize = 8;
 const VALUE: usize = 200;
 
 struct Options {
+    /// Empty: whichever sandboxes would use.
     endpoints: Vec<String>,
     rounds: usize,
     records: usize,
@@ -27,7 +29,7 @@ struct Options {
 
 impl Options {
     fn parse() -> Outcome<Self> {
-        let mut options = Self { endpoints: vec!["http://127.0.0.1:2379".to_owned()], rounds: 21, records: 10_000 };
+        let mut options = Self { endpoints: Vec::new(), rounds: 21, records: 10_000 };
         let mut args = std::env::args().skip(1);
         while let Some(flag) = args.next() {
             let value = args.next().ok_or_else(|| format!("`{flag}` needs a value"))?;
@@ -61,7 +63,11 @@ struct Samples {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
-    let options = Options::parse()?;
+    let mut options = Options::parse()?;
+    if options.endpoints.is_empty() {
+        options.endpoints = etcd_sandbox::connect().await?.endpoint().split(',').map(str::to_owned).collect();
+    }
+    eprintln!("etcd at {}", options.endpoints.join(","));
     let bench = Bench::open(&options).await?;
     let measured = bench.measure(options.rounds).await;
     bench.store.delete_prefix(&bench.prefix).await?;

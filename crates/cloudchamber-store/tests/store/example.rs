@@ -1,5 +1,7 @@
 //! The example does what it shows.
 
+use std::process::{Command, Output, Stdio};
+
 use etcd_sandbox::Sandbox;
 
 use crate::fixture::{Outcome, open};
@@ -21,4 +23,50 @@ async fn racks_are_created_listed_and_watched(sandbox: Sandbox) -> Outcome {
     assert!(rest.starts_with(expected), "{rest}");
     assert!(rest.contains("\ntoo late: `racks/rack/rack1` has revision "), "{rest}");
     Ok(())
+}
+
+/// The whole example, in a process of its own.
+#[tokio::test]
+#[ignore = "the next test runs it"]
+async fn whole() -> Outcome {
+    racks::connect_and_run().await
+}
+
+/// It empties a part of the store: never of an etcd that is another workspace's, or a service of the system.
+#[etcd_sandbox::test(private)]
+async fn the_example_uses_no_etcd_that_was_not_named(sandbox: Sandbox) -> Outcome {
+    let endpoint = sandbox.endpoints().concat();
+    let old = format!("{}Test/Standard/old", cloudchamber_store::ROOT);
+    sandbox.raw().put(old.as_str(), "1", None).await?;
+    let workspace = tempfile::tempdir()?;
+    let (_, port) = endpoint.rsplit_once(':').unwrap();
+    let manifest = format!("[workspace]\n[workspace.metadata.etcd]\nport = {port}\n");
+    std::fs::write(workspace.path().join("Cargo.toml"), manifest)?;
+    let mut example = Command::new(std::env::current_exe()?);
+    example.args(["--ignored", "--exact", "example::whole", "--nocapture"]).env("CARGO_MANIFEST_DIR", workspace.path());
+    example.env_remove("ETCD_TEST_RUN").env_remove("ETCD_TEST_PREFIX").env_remove("ETCD_ENDPOINTS");
+    example.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+
+    let refused = run(&mut example).await?;
+    assert!(!refused.status.success());
+    let said = said(&refused);
+    assert!(said.contains("is not running") && said.contains(&format!("{endpoint} is not this workspace's")), "{said}");
+    assert_eq!(sandbox.raw().get(old.as_str(), None).await?.kvs().len(), 1);
+
+    let told = run(example.env("ETCD_ENDPOINTS", &endpoint)).await?;
+    let said = self::said(&told);
+    assert!(told.status.success(), "{said}");
+    let keys = format!("etcd at {endpoint}, below Test/Standard/, which is emptied");
+    assert!(said.contains(&keys), "{said}");
+    assert_eq!(sandbox.raw().get(old.as_str(), None).await?.kvs().len(), 0);
+    Ok(())
+}
+
+async fn run(command: &mut Command) -> Result<Output, Box<dyn std::error::Error>> {
+    let child = command.spawn()?;
+    Ok(tokio::task::spawn_blocking(|| child.wait_with_output()).await??)
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
