@@ -1,5 +1,8 @@
 //! What the attribute [`test`](crate::test) expands to calls. Not for anybody else, and free to change.
 
+use tokio::runtime::Runtime;
+
+use crate::error::Error;
 use crate::sandbox::Sandbox;
 
 /// Which etcd a test wants.
@@ -14,28 +17,49 @@ pub enum Server {
 
 /// Runs an async test on a runtime of its own.
 pub fn run<F: Future>(name: &str, server: Server, test: impl FnOnce(Sandbox) -> F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.unwrap_or_else(|error| fail(&format!("cannot start a runtime: {error}")));
-    runtime.block_on(async { test(open(name, server).await).await })
+    let (runtime, opened) = open(name, server);
+    let sandbox = opened.unwrap_or_else(|error| fail(&format!("{error:?}")));
+    runtime.block_on(async { test(sandbox).await })
 }
 
 /// Runs a test that is no async function.
 pub fn run_blocking<T>(name: &str, server: Server, test: impl FnOnce(Sandbox) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.unwrap_or_else(|error| fail(&format!("cannot start a runtime: {error}")));
-    test(runtime.block_on(open(name, server)))
+    let (_runtime, opened) = open(name, server);
+    test(opened.unwrap_or_else(|error| fail(&format!("{error:?}"))))
 }
 
-async fn open(name: &str, server: Server) -> Sandbox {
-    let opened = match server {
-        Server::Shared => Sandbox::open(name).await,
-        #[cfg(feature = "private")]
-        Server::Private => Sandbox::open_private(name).await,
-    };
-    let sandbox = opened.unwrap_or_else(|error| fail(&format!("{error:?}")));
-    // Which etcd this is, and where: the output that runners show of a test that failed.
-    eprintln!("{sandbox:?}");
-    sandbox
+/// Runs an async test that is to panic. One that has no sandbox must not: it would pass.
+pub fn run_to_panic<F: Future>(name: &str, server: Server, test: impl FnOnce(Sandbox) -> F) {
+    let (runtime, opened) = open(name, server);
+    match opened {
+        Ok(sandbox) => drop(runtime.block_on(async { test(sandbox).await })),
+        Err(error) => eprintln!("{error:?}"),
+    }
+}
+
+/// The same of a test that is no async function.
+pub fn run_blocking_to_panic<T>(name: &str, server: Server, test: impl FnOnce(Sandbox) -> T) {
+    match open(name, server).1 {
+        Ok(sandbox) => drop(test(sandbox)),
+        Err(error) => eprintln!("{error:?}"),
+    }
+}
+
+fn open(name: &str, server: Server) -> (Runtime, Result<Sandbox, Error>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.unwrap_or_else(|error| fail(&format!("cannot start a runtime: {error}")));
+    let opened = runtime.block_on(async {
+        match server {
+            Server::Shared => Sandbox::open(name).await,
+            #[cfg(feature = "private")]
+            Server::Private => Sandbox::open_private(name).await,
+        }
+    });
+    if let Ok(sandbox) = &opened {
+        // Which etcd this is, and where: in the output that runners show of a test that failed.
+        eprintln!("{sandbox:?}");
+    }
+    (runtime, opened)
 }
 
 /// A test that has no sandbox fails, whatever it returns.
