@@ -1,5 +1,5 @@
-//! Short helper programs, run to their end: cargo, curl, go, `etcd --version`. Each has a deadline, bounded
-//! output and no stdin, and is killed together with its children when it overstays.
+//! Short helper programs, run to their end: cargo, curl, go, `etcd --version`. Each has a deadline and bounded
+//! input and output, and is killed together with its children when it overstays.
 //! Never runs a server, and never puts the environment into an error.
 
 mod running;
@@ -101,13 +101,14 @@ pub(crate) struct Helper {
     args: Vec<OsString>,
     dir: PathBuf,
     vars: Vec<(OsString, OsString)>,
+    input: String,
 }
 
 impl Helper {
     /// The program at `path`, with the variables and the working directory of `env`.
     pub(crate) fn at(path: impl Into<PathBuf>, env: &Env) -> Self {
         let vars = env.vars().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { program: path.into(), args: Vec::new(), dir: env.cwd().to_owned(), vars }
+        Self { program: path.into(), args: Vec::new(), dir: env.cwd().to_owned(), vars, input: String::new() }
     }
 
     /// The program that the PATH of `env` finds under this name.
@@ -131,6 +132,12 @@ impl Helper {
     pub(crate) fn var(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.vars.retain(|(other, _)| other != name);
         self.vars.push((name.into(), value.into()));
+        self
+    }
+
+    /// What it reads from stdin, which other processes do not see, as they do its arguments.
+    pub(crate) fn input(mut self, text: String) -> Self {
+        self.input = text;
         self
     }
 
@@ -181,6 +188,7 @@ impl Helper {
     ) -> Result<(ExitStatus, String), CommandError> {
         let deadline = Deadline::after(patience);
         let mut running = self.start()?;
+        running.feed(&self.input).map_err(|source| self.unusable(source))?;
         let pieces = running.drain().map_err(|source| self.unusable(source))?;
         let (mut tail, mut received, mut silence) = (Tail::default(), 0_u64, None);
         loop {
@@ -218,7 +226,8 @@ impl Helper {
         let mut command = Command::new(&self.program);
         command.args(&self.args).current_dir(&self.dir).env_clear();
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         os::tie_to_owner(&mut command);
@@ -271,7 +280,7 @@ impl Tail {
         let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
         let last = lines.get(lines.len().saturating_sub(Self::LINES)..).unwrap_or_default().join("\n");
         // Colours and cursor movements have no place in an error.
-        last.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
+        without_credentials(last.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim())
     }
 }
 
@@ -304,14 +313,23 @@ pub fn first_line(
     String::from_utf8_lossy(&said.stdout).lines().next().map(str::to_owned)
 }
 
-/// A URL, or any other text, without `user:password@`.
-pub(crate) fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    match authority.rsplit_once('@') {
-        Some((credentials, _)) => format!("{scheme}://…{}", rest.strip_prefix(credentials).unwrap_or(rest)),
-        None => url.to_owned(),
+/// A text whose URLs are without `user:password@`, and without the values of their queries, which may be tokens.
+pub(crate) fn without_credentials(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '>' | ')'));
+        let (url, next) = after.split_at(end.unwrap_or(after.len()));
+        let authority = url.split(['/', '?', '#']).next().unwrap_or(url);
+        let place = match authority.rsplit_once('@') {
+            Some((credentials, _)) => format!("…{}", url.strip_prefix(credentials).unwrap_or(url)),
+            None => url.to_owned(),
+        };
+        let place = place.split_once('?').map_or_else(|| place.clone(), |(path, _)| format!("{path}?…"));
+        shown = shown + before + "://" + &place;
+        rest = next;
     }
+    shown + rest
 }
 
 #[cfg(test)]

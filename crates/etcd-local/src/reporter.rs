@@ -22,7 +22,7 @@ impl Reporter for Silent {
     fn report(&self, _: &Event) {}
 }
 
-/// What a [`Reporter`] hears. `Display` is one line for people.
+/// What a [`Reporter`] hears. `Display` is for people, one line unless it lists reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -64,7 +64,7 @@ pub enum Event {
         version: Version,
         /// Where it is.
         path: PathBuf,
-        /// Why what was asked for cannot be installed, in one line.
+        /// Why what was asked for cannot be installed, a line for each reason.
         reason: String,
     },
     /// Another process is changing the same thing; we wait for it.
@@ -121,11 +121,7 @@ impl fmt::Display for Event {
             Self::SourceFailed { source, reason } => write!(f, "not from {source}: {reason}"),
             Self::Installed { path } => write!(f, "installed {}", path.display()),
             Self::Substituted { wanted, version, path, reason } => {
-                write!(
-                    f,
-                    "no etcd satisfies `{wanted}`: using {version} at {}, as none can be installed: {reason}",
-                    path.display()
-                )
+                write!(f, "no etcd satisfies `{wanted}`: using {version} at {}\n  because: {reason}", path.display())
             }
             Self::Waiting { lock } => write!(f, "waiting for another process that holds {}", lock.display()),
             Self::SetAside { path, reason } => write!(f, "set aside as {}: {reason}", path.display()),

@@ -1,6 +1,8 @@
 //! What a local etcd is to be like, from `[workspace.metadata.etcd]` and the environment; the builder's
 //! setters beat both. Reads two files at most and touches nothing.
 
+mod table;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -8,9 +10,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use semver::VersionReq;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 
+use self::table::{Table, parse};
 use crate::binary::Wanted;
 use crate::env::Env;
 
@@ -262,101 +263,6 @@ pub(crate) fn member_name(text: &str) -> Result<String, String> {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct Table {
-    version: Option<VersionReq>,
-    #[serde(deserialize_with = "prefix")]
-    root: Option<String>,
-    #[serde(deserialize_with = "segment")]
-    test_root: Option<String>,
-    #[serde(deserialize_with = "port")]
-    port: Option<Port>,
-    #[serde(deserialize_with = "port")]
-    peer_port: Option<Port>,
-    data_dir: Option<PathBuf>,
-    #[serde(deserialize_with = "seconds")]
-    start_timeout: Option<Duration>,
-    #[serde(deserialize_with = "prefixes")]
-    protected: Vec<String>,
-}
-
-fn parse(manifest: &str) -> Result<Table, String> {
-    #[derive(Deserialize)]
-    struct Manifest {
-        #[serde(default)]
-        workspace: Workspace,
-    }
-    #[derive(Default, Deserialize)]
-    struct Workspace {
-        #[serde(default)]
-        metadata: Metadata,
-    }
-    #[derive(Default, Deserialize)]
-    struct Metadata {
-        #[serde(default)]
-        etcd: Table,
-    }
-
-    let manifest: Manifest = basic_toml::from_str(manifest).map_err(|error| error.to_string().trim_end().to_owned())?;
-    Ok(manifest.workspace.metadata.etcd)
-}
-
-fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Port>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Number(u64),
-        Text(String),
-    }
-    let text = match Either::deserialize(deserializer)? {
-        Either::Number(number) => number.to_string(),
-        Either::Text(text) => text,
-    };
-    text.parse().map(Some).map_err(D::Error::custom)
-}
-
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    match u64::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("`0` is not a valid number of seconds")),
-        seconds => Ok(Some(Duration::from_secs(seconds))),
-    }
-}
-
-/// `/A/b`: begins with a slash, at least one segment, none of them empty or made of dots.
-fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    checked_prefix(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
-}
-
-fn prefixes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let prefixes = Vec::<String>::deserialize(deserializer)?;
-    prefixes.iter().map(|prefix| checked_prefix(prefix).map_err(D::Error::custom)).collect()
-}
-
-fn checked_prefix(text: &str) -> Result<String, String> {
-    let trimmed = text.strip_suffix('/').unwrap_or(text);
-    let segments = trimmed.strip_prefix('/').unwrap_or_default().split('/');
-    if segments.clone().all(is_segment) {
-        Ok(trimmed.to_owned())
-    } else {
-        Err(format!("`{text}` is not a key prefix like `/Product/v1`"))
-    }
-}
-
-fn segment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let trimmed = text.strip_suffix('/').unwrap_or(&text);
-    if is_segment(trimmed) && !trimmed.contains('/') {
-        Ok(Some(trimmed.to_owned()))
-    } else {
-        Err(D::Error::custom(format!("`{text}` is not one segment below `root`, like `Test`")))
-    }
-}
-
-fn is_segment(text: &str) -> bool {
-    !text.is_empty() && text.chars().any(|c| c != '.') && !text.chars().any(char::is_control)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,7 +300,6 @@ mod tests {
             ("port = 70000", "neither a port"),
             ("port = 'some'", "neither a port"),
             ("start-timeout = 0", "not a valid number of seconds"),
-            ("version = 'new'", "unexpected character"),
             ("root = ''", "not a key prefix"),
             ("root = '/'", "not a key prefix"),
             ("root = 'CloudChamber'", "not a key prefix"),
@@ -406,9 +311,32 @@ mod tests {
             ("test-root = 'a/b'", "not one segment"),
             ("protected = ['x']", "not a key prefix"),
             ("protekted = ['/x']", "unknown field"),
+            // Values of another type than the setting's.
+            ("port = 2379.5", "`2379.5` is neither a port"),
+            ("port = -1", "`-1` is neither a port"),
+            ("port = true", "`true` is neither a port"),
+            ("peer-port = [2380]", "`[…]` is neither a port"),
+            ("version = 3.6", "`3.6` is not a text: write `\"3.6\"`"),
+            ("version = 3", "`3` is not a text: write `\"3\"`"),
+            ("version = ['3.6']", "`[…]` is not a version requirement like `^3.6`"),
+            ("version = 'new'", "`new` is not a version requirement like `^3.6`"),
+            ("root = 1", "`1` is not a key prefix"),
+            ("test-root = true", "`true` is not one segment"),
+            ("data-dir = 1", "`1` is not a path"),
+            ("data-dir = ''", "`` is not a path"),
+            ("start-timeout = 1.5", "`1.5` is not a valid number of seconds"),
+            ("start-timeout = '30s'", "`30s` is not a valid number of seconds"),
+            ("start-timeout = -1", "`-1` is not a valid number of seconds"),
+            ("protected = '/x'", "`/x` is not a list of key prefixes"),
+            ("protected = [1]", "`1` is not a key prefix"),
         ] {
             let error = table(lines).unwrap_err();
             assert!(error.contains(complaint) && error.contains("line "), "{lines}: {error}");
+            assert!(["enum", "struct", "variant", "u64"].iter().all(|word| !error.contains(word)), "{lines}: {error}");
+        }
+        for manifest in ["workspace = 1", "[workspace]\nmetadata = 1", "[workspace.metadata]\netcd = '3.6'"] {
+            let error = parse(manifest).unwrap_err();
+            assert!(error.contains("expected a table") && !error.contains("struct"), "{manifest}: {error}");
         }
     }
 

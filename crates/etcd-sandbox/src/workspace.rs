@@ -61,8 +61,11 @@ enum Port {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Spelling {
-    Number(u64),
+    Number(i64),
+    Fraction(f64),
+    Flag(bool),
     Text(String),
+    Other(serde::de::IgnoredAny),
 }
 
 impl TryFrom<Spelling> for Port {
@@ -73,6 +76,9 @@ impl TryFrom<Spelling> for Port {
             Spelling::Text(text) if text == "auto" => return Ok(Self::Auto),
             Spelling::Text(text) => text,
             Spelling::Number(number) => number.to_string(),
+            Spelling::Fraction(number) => number.to_string(),
+            Spelling::Flag(flag) => flag.to_string(),
+            Spelling::Other(_) => "…".to_owned(),
         };
         match text.parse() {
             Ok(port) if port != 0 => Ok(Self::Fixed(port)),
@@ -263,7 +269,9 @@ mod tests {
             assert_eq!(usual(line).unwrap(), Some(format!("http://127.0.0.1:{port}")), "{line}");
         }
         assert_eq!(usual("port = 'auto'").unwrap(), None);
-        for line in ["port = 0", "port = 65536", "port = 'some'"] {
+        for line in
+            ["port = 0", "port = 65536", "port = 'some'", "port = -1", "port = 2379.5", "port = true", "port = []"]
+        {
             let why = usual(line).unwrap_err().to_string();
             assert!(why.contains("Cargo.toml") && why.contains("neither a port"), "{line}: {why}");
         }

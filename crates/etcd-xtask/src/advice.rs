@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use etcd_local::binary::{FindError, InstallError};
+use etcd_local::binary::{DownloadError, FindError, InstallError, SourceError};
 use etcd_local::{
     DataError, EphemeralError, FailedLaunch, Holder, LaunchError, LockError, NameError, NotYours, ObserveError,
     PortKind, ResetError, SettingsError, StartError, State, Status, StopError,
@@ -336,16 +336,57 @@ fn start(error: &StartError, which: &Which) -> Option<Advice> {
 }
 
 fn binary(error: &(dyn Error + 'static)) -> Option<Advice> {
-    // What was named is no program, or no version: a wrong setting.
-    let exit = match error.downcast_ref::<FindError>() {
-        Some(FindError::Given { .. }) => Exit::USAGE,
-        Some(_) => Exit::FAILURE,
-        None => match error.downcast_ref::<InstallError>()? {
-            InstallError::NoSuchFile { .. } | InstallError::NotAVersion { .. } => Exit::USAGE,
-            _ => Exit::FAILURE,
-        },
-    };
-    let hint =
-        "`cargo xtask etcd-install --list` shows what is there and what could be; ETCDBINPATH names one of your own";
-    Some(Advice::hint(hint).with_exit(exit))
+    match error.downcast_ref::<FindError>() {
+        Some(FindError::Nothing { source, .. }) => return Some(installation(source)),
+        // What was named is not an etcd: a wrong setting.
+        Some(FindError::Given { .. }) => {
+            let hint = "name an etcd, or a directory that has one; without a name, one is found or installed";
+            return Some(Advice::hint(hint).with_exit(Exit::USAGE));
+        }
+        Some(_) => return Some(Advice::hint(WHICH_THERE_ARE)),
+        None => {}
+    }
+    error.downcast_ref::<InstallError>().map(installation)
+}
+
+const WHICH_THERE_ARE: &str =
+    "`cargo xtask etcd-install --list` shows what is there and what could be; ETCDBINPATH names one of your own";
+
+fn installation(error: &InstallError) -> Advice {
+    match error {
+        InstallError::NoSuchFile { .. } | InstallError::NotAVersion { .. } => {
+            Advice::hint(WHICH_THERE_ARE).with_exit(Exit::USAGE)
+        }
+        InstallError::Failed { tried, .. } => {
+            let mut hints: Vec<String> = Vec::new();
+            for hint in tried.iter().filter_map(|tried| source(&tried.error)) {
+                if !hints.iter().any(|known| known == hint) {
+                    hints.push(hint.to_owned());
+                }
+            }
+            let others = "ETCDBINPATH names an etcd that is here already; a mirror that this machine reaches goes into \
+                          ETCD_RELEASE_MIRROR or Cargo's configuration";
+            hints.push(others.to_owned());
+            Advice { hints, ..Advice::default() }
+        }
+        _ => Advice::hint(WHICH_THERE_ARE),
+    }
+}
+
+/// What would have one source deliver.
+fn source(error: &SourceError) -> Option<&'static str> {
+    Some(match error {
+        SourceError::Offline | SourceError::NotDownloaded => "without `--offline`, what is missing is downloaded",
+        SourceError::NotAMirror { .. } => "ETCD_RELEASE_MIRROR takes the URL of a mirror, or is not set",
+        SourceError::Download(DownloadError::Refused { status: Some(407), .. }) => {
+            "the proxy's user and password go into `https_proxy=http://USER:PASSWORD@HOST:PORT`"
+        }
+        SourceError::Download(DownloadError::Refused { status: Some(401 | 403), .. }) => {
+            "the mirror's user and password go into ~/.netrc, or into ETCD_RELEASE_MIRROR as `https://USER:PASSWORD@HOST`"
+        }
+        SourceError::Download(DownloadError::Refused { status: Some(429 | 500..), .. }) => {
+            "try again later, or take another mirror with ETCD_RELEASE_MIRROR"
+        }
+        _ => return None,
+    })
 }

@@ -1,8 +1,8 @@
 //! A child that has the terminal: it runs to its end, Ctrl-C is its to handle first, and ours to see through.
 
 use std::process::{Child, Command, ExitStatus};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -75,8 +75,12 @@ struct Heard {
 }
 
 impl Interrupts {
-    /// Starts listening. At most once a process.
+    /// Starts listening, unless this process does already.
     pub(crate) fn listen() -> Result<Self> {
+        static HEARD: OnceLock<Arc<Heard>> = OnceLock::new();
+        if let Some(heard) = HEARD.get() {
+            return Ok(Self(Arc::clone(heard)));
+        }
         let this = Self(Arc::default());
         let heard = Arc::clone(&this.0);
         let hear = move || {
@@ -85,7 +89,7 @@ impl Interrupts {
             }
         };
         ctrlc::set_handler(hear).context("cannot watch for Ctrl-C")?;
-        Ok(this)
+        Ok(Self(Arc::clone(HEARD.get_or_init(|| this.0))))
     }
 
     /// Whether there was one.

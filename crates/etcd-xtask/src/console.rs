@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::on_demand::Manner;
+use crate::protoc::Effort;
 use crate::{child, on_demand, rebuild};
 
 /// The program's package.
@@ -22,7 +22,7 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     }
     // What moves keys by the million wants to be optimised; what looks after runs should be there at once.
     let program = match name {
-        "runs" | "test-clean" => on_demand::any_program(PACKAGE, Manner::PLAIN, cx)?,
+        "runs" | "test-clean" => on_demand::any_program(PACKAGE, Effort::Full, cx)?,
         _ => on_demand::program(PACKAGE, cx)?,
     };
     let mut command = cx.command(program);

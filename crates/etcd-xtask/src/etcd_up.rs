@@ -2,13 +2,13 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use etcd_local::{Instance, State, Status, Tail, Up};
 use serde::Serialize;
 
+use crate::child::Interrupts;
 use crate::cli::{EtcdUp, Format};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -79,10 +79,10 @@ fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> 
     const PACE: Duration = Duration::from_millis(50);
 
     rebuild::make_way(cx);
-    let (interrupt, interrupted) = channel();
-    ctrlc::set_handler(move || interrupt.send(()).unwrap_or_default()).context("cannot watch for Ctrl-C")?;
+    let interrupts = Interrupts::listen()?;
     let before = Tail::at_end(&instance.log()).ok();
-    let mut server = instance.up_in_foreground()?;
+    // It may wait for another command, or install an etcd, for minutes; a server that is not ready yet goes with us.
+    let mut server = interrupts.breakable(|| instance.up_in_foreground())?;
     answer(&Up { status: server.status.clone(), started: true }, None, args.answer.format, cx)?;
     let mut tail = match before {
         Some(tail) => tail,
@@ -91,10 +91,10 @@ fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> 
     let mut log = Readable::new(io::stderr());
     let ended = loop {
         tail.read(&mut log)?;
-        if interrupted.recv_timeout(PACE) != Err(RecvTimeoutError::Timeout) {
+        if interrupts.any() {
             break None;
         }
-        if let Some(status) = server.ended_within(Duration::ZERO) {
+        if let Some(status) = server.ended_within(PACE) {
             break Some(status);
         }
     };

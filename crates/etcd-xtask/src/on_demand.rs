@@ -40,20 +40,6 @@ impl Profile {
     }
 }
 
-/// How a program is had that may have to be built first.
-#[derive(Clone, Copy)]
-pub(crate) struct Manner<'a> {
-    /// Whether the network may be used.
-    pub(crate) effort: Effort,
-    /// What hears of Ctrl-C, where something does: the build ends with it.
-    pub(crate) interrupts: Option<&'a Interrupts>,
-}
-
-impl Manner<'_> {
-    /// With the network, and ended by Ctrl-C together with us.
-    pub(crate) const PLAIN: Self = Self { effort: Effort::Full, interrupts: None };
-}
-
 /// The program of a package that lies beside this one, built if it is missing or older than what it is made of. One that
 /// the environment names wins: `ETCD_CONSOLE` for `etcd-console`.
 ///
@@ -64,21 +50,21 @@ pub fn program(package: &str, cx: &Context) -> Result<PathBuf> {
         return Ok(program);
     }
     match manifest(package, cx) {
-        Some(manifest) => Checkout::new(package, manifest, Profile::Console, cx)?.up_to_date(Manner::PLAIN, cx),
-        None => installed(package, Manner::PLAIN, cx),
+        Some(manifest) => Checkout::new(package, manifest, Profile::Console, cx)?.up_to_date(Effort::Full, cx),
+        None => installed(package, Effort::Full, cx),
     }
 }
 
 /// As [`program`], for work that needs no speed: not optimised, if that one is not there already.
-pub(crate) fn any_program(package: &str, manner: Manner<'_>, cx: &Context) -> Result<PathBuf> {
+pub(crate) fn any_program(package: &str, effort: Effort, cx: &Context) -> Result<PathBuf> {
     if let Some(program) = given(package, cx) {
         return Ok(program);
     }
-    let Some(manifest) = manifest(package, cx) else { return installed(package, manner, cx) };
+    let Some(manifest) = manifest(package, cx) else { return installed(package, effort, cx) };
     if let Some(fast) = Checkout::new(package, manifest.clone(), Profile::Console, cx)?.fresh() {
         return Ok(fast);
     }
-    Checkout::new(package, manifest, Profile::Dev, cx)?.up_to_date(manner, cx)
+    Checkout::new(package, manifest, Profile::Dev, cx)?.up_to_date(effort, cx)
 }
 
 /// The program that the environment names, as `ETCD_CONSOLE` does for `etcd-console`: where nothing is to be built.
@@ -119,7 +105,7 @@ impl<'a> Checkout<'a> {
         self.built().filter(|program| is_fresh(&self.stamp, &program.with_extension("d"), &self.manifest))
     }
 
-    fn up_to_date(self, manner: Manner<'_>, cx: &Context) -> Result<PathBuf> {
+    fn up_to_date(self, effort: Effort, cx: &Context) -> Result<PathBuf> {
         if let Some(program) = self.fresh() {
             return Ok(program);
         }
@@ -128,13 +114,13 @@ impl<'a> Checkout<'a> {
         if self.built().is_none() {
             announce(self.package, self.profile.words(), cx);
         }
-        let mut cargo = cargo(manner, cx);
+        let mut cargo = cargo(effort, cx);
         cargo.args(["build", "--message-format=json-render-diagnostics"]);
         cargo.arg("--manifest-path").arg(&self.manifest).arg("--target-dir").arg(&self.target);
         if matches!(self.profile, Profile::Console) {
             cargo.args(["--profile", "console"]);
         }
-        let program = executable_of(self.package, cargo, manner)?;
+        let program = executable_of(self.package, cargo)?;
         // What changes while cargo works is newer.
         let write = || {
             fs::create_dir_all(self.stamp.parent().unwrap_or(&self.target))?;
@@ -147,16 +133,16 @@ impl<'a> Checkout<'a> {
 }
 
 /// A program that is installed from the Cargo registry, in the version of this crate.
-fn installed(package: &str, manner: Manner<'_>, cx: &Context) -> Result<PathBuf> {
+fn installed(package: &str, effort: Effort, cx: &Context) -> Result<PathBuf> {
     let target = target_dir(cx)?;
     let root = target.join(format!("{package}-{VERSION}"));
     let program = root.join("bin").join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
         check_owner(package, &target)?;
         announce(package, "for commands like this one", cx);
-        let mut cargo = cargo(manner, cx);
+        let mut cargo = cargo(effort, cx);
         cargo.args(["install", package, "--locked", "--no-track", "--version", &format!("={VERSION}")]);
-        build(package, cargo.arg("--root").arg(root).arg("--target-dir").arg(&target), manner)?;
+        build(package, cargo.arg("--root").arg(root).arg("--target-dir").arg(&target))?;
     }
     Ok(program)
 }
@@ -198,17 +184,17 @@ fn announce(package: &str, manner: &str, cx: &Context) {
 }
 
 /// A call of cargo that builds a program. Cargo draws its bar where we would, and in quiet mode only when told to.
-fn cargo(manner: Manner<'_>, cx: &Context) -> Command {
-    protoc::provide(cx, manner.effort);
+fn cargo(effort: Effort, cx: &Context) -> Command {
+    protoc::provide(cx, effort);
     let progress = format!("term.progress.when='{}'", if cx.output.shows_progress() { "always" } else { "never" });
     let mut cargo = cx.cargo();
     cargo.args(["--quiet", "--config", &progress, "--config", "term.progress.width=80"]);
-    protoc::lead_cargo(&mut cargo, manner.effort, cx);
+    protoc::lead_cargo(&mut cargo, effort, cx);
     cargo
 }
 
 /// Builds, and hears from cargo where the program is.
-fn executable_of(package: &str, mut cargo: Command, manner: Manner<'_>) -> Result<PathBuf> {
+fn executable_of(package: &str, mut cargo: Command) -> Result<PathBuf> {
     let (told, stdout) = std::io::pipe().context("cannot make a pipe")?;
     let (sender, programs) = channel();
     let name = package.to_owned();
@@ -216,7 +202,7 @@ fn executable_of(package: &str, mut cargo: Command, manner: Manner<'_>) -> Resul
         let lines = BufReader::new(told).lines().map_while(Result::ok);
         lines.filter_map(|line| executable(&line, &name)).try_for_each(|program| sender.send(program))
     });
-    build(package, cargo.stdout(stdout), manner)?;
+    build(package, cargo.stdout(stdout))?;
     // Our end of the pipe goes with it. Whatever a build left running may hold it open, too.
     drop(cargo);
     programs.recv_timeout(LAST_WORD).map_err(|_| failed(package))
@@ -237,14 +223,11 @@ fn executable(line: &str, package: &str) -> Option<PathBuf> {
     (artifact.target.name == package).then_some(artifact.executable)
 }
 
-fn build(package: &str, cargo: &mut Command, manner: Manner<'_>) -> Result<()> {
-    let exit = match manner.interrupts {
-        Some(interrupts) => interrupts.run(cargo, || ())?,
-        None => Exit::of_child(cargo.status().context("cannot run cargo")?),
-    };
-    match exit {
+/// Ctrl-C ends the build, and then us, also where no terminal tells both.
+fn build(package: &str, cargo: &mut Command) -> Result<()> {
+    match Interrupts::listen()?.run(cargo, || ())? {
         Exit::SUCCESS => Ok(()),
-        Exit::INTERRUPTED if manner.interrupts.is_some() => Err(AlreadySaid(exit).into()),
+        Exit::INTERRUPTED => Err(AlreadySaid(Exit::INTERRUPTED).into()),
         _ => Err(failed(package)),
     }
 }

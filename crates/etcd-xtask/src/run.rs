@@ -15,7 +15,6 @@ use crate::cli::{Place, Run};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::keeper::{Ended, Keeper, Terms, Verdict, lock_dir};
-use crate::on_demand::Manner;
 use crate::server::Server;
 use crate::{console, on_demand, protoc, rebuild};
 
@@ -60,8 +59,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Chooses or starts an etcd, and registers a run for `command`.
     pub(crate) fn open(args: &Place, command: String, interrupts: &Interrupts, cx: &Context) -> Result<Self> {
-        let manner = Manner { effort: args.effort(), interrupts: Some(interrupts) };
-        let program = on_demand::any_program(console::PACKAGE, manner, cx)?;
+        let program = on_demand::any_program(console::PACKAGE, args.effort(), cx)?;
         // It may bring an etcd first, for minutes.
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
         let lock_dir = lock_dir(cx)?;

@@ -17,6 +17,7 @@ mod doors;
 mod environment;
 mod handing_over;
 mod house;
+mod installing;
 mod keys;
 mod lifecycle;
 mod logs;

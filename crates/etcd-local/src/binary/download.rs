@@ -40,11 +40,13 @@ pub enum DownloadError {
         /// What was to be downloaded.
         url: String,
     },
-    /// The server answered with an error, such as 404.
-    #[error("the server has no `{url}`{}", said(source))]
+    /// The server answered with an error.
+    #[error("{}", refused(url, *status))]
     Refused {
         /// What was asked for.
         url: String,
+        /// The status of its answer; `None`: it was no HTTP server, and has no such file.
+        status: Option<u16>,
         /// What curl said.
         source: CommandError,
     },
@@ -80,6 +82,18 @@ pub enum DownloadError {
         /// What curl said.
         source: CommandError,
     },
+}
+
+fn refused(url: &str, status: Option<u16>) -> String {
+    match status {
+        None => format!("there is no `{url}`"),
+        Some(status @ (404 | 410)) => format!("the server has no `{url}` (HTTP {status})"),
+        Some(407) => format!("the proxy wants to know who asks for `{url}` (HTTP 407)"),
+        Some(status @ (401 | 403)) => format!("the server does not let this user have `{url}` (HTTP {status})"),
+        Some(429) => format!("the server of `{url}` has been asked too often (HTTP 429)"),
+        Some(status @ 500..) => format!("the server of `{url}` has failed (HTTP {status})"),
+        Some(status) => format!("the server answered HTTP {status} for `{url}`"),
+    }
 }
 
 /// What curl said, without the command line, which is long.
@@ -122,7 +136,7 @@ impl Download<'_> {
             self.reporter.report(&Event::Downloading { received, total });
             Ok(())
         });
-        streamed.map_err(|error| self.explain(error))?;
+        streamed.map_err(|error| self.explain(error, http_status(&headers)))?;
         Ok(Received { sha256: hasher.finish(), web_page: first == Some(b'<') })
     }
 
@@ -135,11 +149,13 @@ impl Download<'_> {
             .args(["--speed-limit", "1024", "--speed-time", &seconds(self.patience.stall)])
             .args(["--max-filesize", &LARGEST.to_string()])
             .args([Path::new("--dump-header"), headers])
-            .args(["--url", self.url]))
+            // It may have a password, and everybody sees arguments.
+            .args(["--config", "-"])
+            .input(format!("url = \"{}\"\n", self.url.replace('\\', "\\\\").replace('"', "\\\""))))
     }
 
     /// curl's exit statuses are documented in curl(1) and never change their meaning.
-    fn explain(&self, error: CommandError) -> DownloadError {
+    fn explain(&self, error: CommandError, answered: Option<u16>) -> DownloadError {
         let status = match &error {
             CommandError::Failed { status, .. } => status.code(),
             CommandError::TooMuchOutput { .. } => Some(63),
@@ -149,7 +165,10 @@ impl Download<'_> {
         let (url, source) = (self.shown(), error);
         match status {
             Some(5..=7) => DownloadError::Unreachable { url, source },
-            Some(22 | 37) => DownloadError::Refused { url, source },
+            // 56: the proxy answered with an error.
+            Some(22 | 37 | 56) if status != Some(56) || answered.is_some_and(|status| status >= 400) => {
+                DownloadError::Refused { url, status: answered, source }
+            }
             Some(28) => DownloadError::Stalled { url, source },
             Some(63) => DownloadError::TooLarge { url, limit: LARGEST },
             _ => DownloadError::Failed { url, source },
@@ -168,6 +187,14 @@ impl Download<'_> {
 /// curl takes whole seconds in every version.
 fn seconds(duration: Duration) -> String {
     duration.as_secs().max(1).to_string()
+}
+
+/// Of the last answer of a chain of redirects.
+fn http_status(headers: &Path) -> Option<u16> {
+    let text = std::fs::read(headers).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let answers = text.lines().filter(|line| line.starts_with("HTTP/"));
+    answers.filter_map(|line| line.split(' ').nth(1)?.parse().ok()).next_back()
 }
 
 /// From the last answer of a chain of redirects.

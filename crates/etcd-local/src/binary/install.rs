@@ -72,7 +72,7 @@ pub enum InstallError {
         offline: bool,
     },
     /// No source delivered.
-    #[error("{tool} could not be installed: {}", failures(*tool, tried))]
+    #[error("{tool} could not be installed{}", failures(tried))]
     Failed {
         /// What was asked for.
         tool: Tool,
@@ -119,19 +119,11 @@ fn listed(nearest: &[Version]) -> String {
     format!("; near to it are {}", names.join(", "))
 }
 
-fn failures(tool: Tool, tried: &[Tried]) -> String {
-    let mut reasons: Vec<String> = Vec::new();
-    for Tried { version, source, error } in tried {
-        reasons.push(format!("{version} from {source}: {}", error.in_short()));
-    }
-    if tool == Tool::Etcd {
-        reasons.push(
-            "an etcd that is here already can be named by `ETCDBINPATH`, and a mirror that this machine reaches by \
-             `ETCD_RELEASE_MIRROR` or in Cargo's own configuration"
-                .to_owned(),
-        );
-    }
-    reasons.join("; ")
+/// A line for each.
+fn failures(tried: &[Tried]) -> String {
+    let line =
+        |Tried { version, source, error }: &Tried| format!("\n    {version} from {source}: {}", error.in_short());
+    tried.iter().map(line).collect()
 }
 
 impl Binaries {
@@ -171,19 +163,18 @@ impl Binaries {
             return Ok(from_cache(installed));
         }
         let plan = request.plan()?;
-        let mut tried = Vec::new();
-        let mut attempts = plan.into_iter().peekable();
-        while let Some(attempt) = attempts.next() {
+        let mut tried: Vec<Tried> = Vec::new();
+        for attempt in plan {
             let slot = cache.slot(tool, &attempt.version, platform);
             match self.attempt(&slot, platform, &attempt, sha256)? {
-                Ok(binary) => return Ok(binary),
-                Err(error) => {
-                    if attempts.peek().is_some() {
-                        let reason = error.in_short();
-                        self.reporter.report(&Event::SourceFailed { source: attempt.source, reason });
+                Ok(binary) => {
+                    // Where no source delivers, the error says all this.
+                    for Tried { source, error, .. } in tried {
+                        self.reporter.report(&Event::SourceFailed { source, reason: error.in_short() });
                     }
-                    tried.push(Tried { version: attempt.version, source: attempt.source, error });
+                    return Ok(binary);
                 }
+                Err(error) => tried.push(Tried { version: attempt.version, source: attempt.source, error }),
             }
         }
         Err(InstallError::Failed { tool, tried })

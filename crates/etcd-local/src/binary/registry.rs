@@ -61,7 +61,12 @@ fn download(job: &Job<'_>, crate_name: &str) -> Result<PathBuf, SourceError> {
     if job.binaries.offline {
         helper = helper.args(["--offline"]);
     }
-    let output = helper.run(PATIENCE)?;
+    let output = match helper.run(PATIENCE) {
+        Err(CommandError::Failed { stderr, .. }) if job.binaries.offline && stderr.contains("offline") => {
+            return Err(SourceError::NotDownloaded);
+        }
+        ran => ran?,
+    };
     let metadata: Metadata = serde_json::from_slice(&output.stdout)
         .map_err(|source| SourceError::Metadata { command: helper.line(), source })?;
     let package = metadata.packages.into_iter().find(|package| package.name == crate_name);

@@ -46,5 +46,7 @@ fn mirror<'a>(job: &'a Job<'_>) -> Result<&'a str, SourceError> {
     if ["https://", "http://", "file://"].iter().any(|scheme| mirror.starts_with(scheme)) {
         return Ok(mirror);
     }
-    Err(SourceError::NotAMirror { mirror: mirror.to_owned() })
+    // Without a scheme it may have a password all the same.
+    let shown = mirror.rsplit_once('@').map_or(mirror.to_owned(), |(_, place)| format!("…@{place}"));
+    Err(SourceError::NotAMirror { mirror: shown })
 }

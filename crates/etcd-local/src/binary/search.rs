@@ -1,7 +1,6 @@
 //! Finding an etcd that is already there, in the order that the documentation gives, and installing one where there is
 //! none. Never takes one that does not satisfy, except where the caller allows it and is told so.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use semver::Version;
@@ -18,12 +17,15 @@ use crate::reporter::Event;
 /// The oldest etcd that is used where the wanted version cannot be had: the oldest whose API this workspace speaks.
 const OLDEST: Version = Version::new(3, 4, 0);
 
+/// Names the user's own etcd.
+const VARIABLE: &str = "ETCDBINPATH";
+
 /// Why there is no etcd.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindError {
-    /// What the caller or `ETCDBINPATH` names is no etcd.
-    #[error("{named_by} names no etcd that works")]
+    /// What the caller or `ETCDBINPATH` names is not an etcd.
+    #[error("{named_by} does not name an etcd that works")]
     Given {
         /// Who named it.
         named_by: &'static str,
@@ -45,12 +47,9 @@ pub enum FindError {
     Cache(#[from] CacheError),
 }
 
+/// A line for each.
 fn seen(found: &[String]) -> String {
-    let mut text = String::new();
-    for line in found {
-        let _ = write!(text, "; found {line}");
-    }
-    text
+    found.iter().map(|line| format!("\n  found: {line}")).collect()
 }
 
 /// What a search came across without taking it.
@@ -69,10 +68,13 @@ impl Binaries {
     /// If what was named is no etcd, if an etcd in the cache was changed, or if there is none and none can be installed.
     pub fn find(&self, wanted: &Wanted) -> Result<Binary, FindError> {
         if let Wanted::At(path) = wanted {
-            return self.given("the given path", &self.resolved(path));
+            let path = self.resolved(path);
+            // Settings make such a wish of it.
+            let is_variables = self.env.path_var(VARIABLE).is_some_and(|named| named == path);
+            return self.given(if is_variables { "`ETCDBINPATH`" } else { "the given path" }, &path);
         }
         let mut passed = Passed::default();
-        if let Some(path) = self.env.path_var("ETCDBINPATH") {
+        if let Some(path) = self.env.path_var(VARIABLE) {
             let given = self.given("`ETCDBINPATH`", &path)?;
             if wanted.accepts(&given.version) {
                 return Ok(given);
@@ -114,7 +116,10 @@ impl Binaries {
         match (wanted, best) {
             (Wanted::Matching(requirement), Some(best)) => {
                 let (wanted, version, path) = (requirement.to_string(), best.version.clone(), best.path.clone());
-                let reason = with_causes(&error);
+                let reason = match error {
+                    InstallError::Failed { .. } => error.to_string(),
+                    _ => with_causes(&error),
+                };
                 self.reporter.report(&Event::Substituted { wanted, version, path, reason });
                 Ok(best.clone())
             }
@@ -205,7 +210,7 @@ impl Binaries {
                 installed.iter().rev().find_map(|installed| installed.companion(&name))
             })
             .or_else(|| {
-                let path = self.env.path_var("ETCDBINPATH")?;
+                let path = self.env.path_var(VARIABLE)?;
                 in_dir(if path.is_dir() { &path } else { path.parent()? })
             })
             .or_else(|| in_dir(&self.go_bin()?))

@@ -24,8 +24,11 @@ use crate::reporter::Event;
 #[non_exhaustive]
 pub enum SourceError {
     /// It would need the network.
-    #[error("it needs the network, which `offline` rules out")]
+    #[error("it needs the network, which `--offline` rules out")]
     Offline,
+    /// Cargo would need the network.
+    #[error("cargo has not downloaded it before, and `--offline` rules out the network")]
+    NotDownloaded,
     /// Nothing vouches for what it would deliver.
     #[error("no SHA-256 of `{what}` is known")]
     Unpinned {
@@ -64,7 +67,7 @@ pub enum SourceError {
         file: String,
     },
     /// The mirror's address is no URL.
-    #[error("the mirror `{mirror}` is no URL: it must begin with `https://`, `http://` or `file://`")]
+    #[error("the mirror `{mirror}` is not a valid URL: it must begin with `https://`, `http://` or `file://`")]
     NotAMirror {
         /// What is set.
         mirror: String,
@@ -93,13 +96,34 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// On one line; without curl's command line, of which only the URL matters.
+    /// On one short line: of a helper program only what it complained of last, which is why, and not its command line.
     pub(super) fn in_short(&self) -> String {
-        match self {
+        /// As much as a few lines of a terminal hold.
+        const LONGEST: usize = 240;
+        let text = match self {
             Self::Download(error) => error.to_string(),
+            Self::Command(CommandError::Failed { stderr, .. }) if !stderr.is_empty() => gist(stderr),
+            Self::Command(CommandError::Failed { status, .. }) => format!("it failed ({status})"),
+            Self::Command(CommandError::TimedOut { patience, .. }) => {
+                format!("it was not done after {} s", patience.as_secs())
+            }
             other => with_causes(other),
-        }
+        };
+        let mut chars = text.chars();
+        let mut short: String = chars.by_ref().take(LONGEST).collect();
+        short.extend(chars.next().map(|_| '…'));
+        short
     }
+}
+
+/// Why a program failed: cargo's last cause, else the last line that says `error`, else the last line.
+fn gist(stderr: &str) -> String {
+    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let cause = stderr
+        .rsplit_once("Caused by:")
+        .and_then(|(_, cause)| cause.lines().map(str::trim).find(|line| !line.is_empty()));
+    let error = || lines().filter_map(|line| line.strip_prefix("error: ")).next_back();
+    cause.or_else(error).or_else(|| lines().next_back()).unwrap_or_default().to_owned()
 }
 
 /// An error and its causes, on one line.
@@ -110,7 +134,7 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
         let _ = write!(text, ": {error}");
         cause = error.source();
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("; ")
 }
 
 fn explained(web_page: bool) -> &'static str {
@@ -196,4 +220,19 @@ pub(super) fn write_new(from: &mut dyn Read, to: &Path, purpose: Purpose) -> Res
     let written = written.map_err(CacheError::io("write", to))?;
     file.sync_all().map_err(CacheError::io("write to disk", to))?;
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_a_program_complains_of_the_cause_is_told() {
+        let cargo = "error: failed to get `a` as a dependency of package `b v0.0.0 (/tmp/x)`\n\nCaused by:\n  download failed\n\n\
+                     Caused by:\n  [7] Could not connect to server (Failed to connect)\n";
+        assert_eq!(gist(cargo), "[7] Could not connect to server (Failed to connect)");
+        assert_eq!(gist("warning: old\nerror: no such thing\nhelp: none\n"), "no such thing");
+        assert_eq!(gist("go: downloading a\ngo: no such host\n"), "go: no such host");
+        assert_eq!(gist(""), "");
+    }
 }

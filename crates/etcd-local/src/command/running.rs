@@ -1,6 +1,6 @@
 //! A helper while it runs: its pipes are read, and it is killed and reaped when nobody waits for it any more.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -31,6 +31,14 @@ impl Running {
             self.status = self.child.try_wait()?;
         }
         Ok(self.status)
+    }
+
+    /// Writes the child's input on a thread of its own: it need not read it.
+    pub(super) fn feed(&mut self, input: &str) -> io::Result<()> {
+        let Some(mut stdin) = self.child.stdin.take() else { return Ok(()) };
+        let input = input.to_owned();
+        let write = move || drop(stdin.write_all(input.as_bytes()));
+        std::thread::Builder::new().name("helper-input".to_owned()).spawn(write).map(drop)
     }
 
     /// Reads both pipes on threads of their own, so that neither can fill up and block the child.

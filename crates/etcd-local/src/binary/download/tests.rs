@@ -87,10 +87,18 @@ fn a_local_mirror_works() {
 
 #[test]
 fn an_error_of_the_server_is_told_with_its_number() {
-    for status in [403, 404, 500, 503] {
+    for (status, said) in [
+        (403, "does not let this user have"),
+        (404, "the server has no"),
+        (410, "the server has no"),
+        (407, "the proxy wants to know who asks"),
+        (429, "has been asked too often"),
+        (500, "has failed"),
+        (503, "has failed"),
+    ] {
         let error = Bench::new().from(Answer::Status(status)).unwrap_err();
-        assert!(matches!(error, DownloadError::Refused { .. }), "{error}");
-        assert!(error.to_string().contains(&status.to_string()), "{error}");
+        assert!(matches!(error, DownloadError::Refused { status: Some(told), .. } if told == status), "{error:?}");
+        assert!(error.to_string().contains(said) && error.to_string().contains(&status.to_string()), "{error}");
     }
 }
 
@@ -148,6 +156,20 @@ fn without_curl_the_error_says_so() {
     let env = Env::empty(bench.dir.path()).with("PATH", bench.dir.path());
     let error = bench.download_with("http://127.0.0.1:9/file", &env).unwrap_err();
     assert_eq!(error.to_string(), "`curl` is not on PATH, and `http://127.0.0.1:9/file` is downloaded with it");
+}
+
+/// Every process can see another's arguments.
+#[test]
+fn credentials_are_not_in_arguments() {
+    let bench = Bench::new();
+    let (bin, file) = (bench.dir.path().join("bin"), |name: &str| bench.dir.path().join(name));
+    let body = format!("echo \"$@\" > '{}'; cat > '{}'", file("args").display(), file("input").display());
+    script(&bin, "curl", &body);
+    let env = Env::empty(bench.dir.path()).with("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+    bench.download_with(r#"https://user:se"cr\et@mirror.example/file"#, &env).unwrap();
+    let read = |name| std::fs::read_to_string(file(name)).unwrap();
+    assert!(!read("args").contains("mirror.example"), "{}", read("args"));
+    assert_eq!(read("input"), "url = \"https://user:se\\\"cr\\\\et@mirror.example/file\"\n");
 }
 
 #[test]
