@@ -160,11 +160,16 @@ impl Instance {
             return Ok(held);
         }
         // A command that is about to start the server, or has just stopped it, has the lock itself.
-        if lock::is_held(&operation).map_err(cannot("look at", &operation))? {
+        let is_busy = || lock::is_held(&operation).map_err(cannot("look at", &operation));
+        if is_busy()? {
             return Ok(Held::Free(()));
         }
-        // It may have ended only now.
-        Ok(look(Duration::ZERO)?.unwrap_or(Held::Hidden))
+        // One may have ended only now, and another may have begun.
+        match look(Duration::ZERO)? {
+            Some(held) => Ok(held),
+            None if is_busy()? => Ok(Held::Free(())),
+            None => Ok(Held::Hidden),
+        }
     }
 
     pub(super) fn status_of(&self, seen: &Seen) -> Status {
@@ -255,7 +260,12 @@ impl Instance {
             if !processes.is_empty() {
                 return Ok(Some(Held::Server(processes)));
             }
-            Ok(record.is_some_and(answers_as_recorded).then_some(Held::Hidden))
+            if !record.is_some_and(answers_as_recorded) {
+                return Ok(None);
+            }
+            // It may have come up after the look at the processes.
+            let processes = self.processes(record)?;
+            Ok(Some(if processes.is_empty() { Held::Hidden } else { Held::Server(processes) }))
         })
     }
 
