@@ -11,7 +11,7 @@ use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
 use crate::ephemeral::{Ephemeral, EphemeralError};
 use crate::file::{PathError, cannot};
-use crate::instance::{Instance, NameError, check_name, orphan};
+use crate::instance::{Instance, NameError, check_name};
 use crate::reporter::{Event, Reporter, Silent};
 use crate::settings::{Port, Settings, SettingsError, member_name};
 
@@ -178,7 +178,12 @@ impl Builder {
         let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
         let named = |name: String| self.instance(&name).ok();
         let mut instances: Vec<_> = names.filter_map(named).filter(Instance::was_started).collect();
-        instances.extend(orphan::names(&self.workspace).into_iter().filter_map(named));
+        instances.extend(
+            etcd_workspace::orphaned(&home)
+                .iter()
+                .filter_map(|dir| dir.file_name()?.to_str().map(str::to_owned))
+                .filter_map(named),
+        );
         instances.sort_by(|a, b| a.name.cmp(&b.name));
         instances.dedup_by(|a, b| a.name == b.name);
         Ok(instances)

@@ -5,12 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{ClusterId, RECORD};
+use etcd_workspace::{ClusterId, NotYours, RECORD};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{self, PathError, cannot};
-use crate::{cluster, lock, os, owner, random, state};
+use crate::{cluster, lock, os, random, state};
 
 /// The file in a data directory that says it is ours. etcd ignores it, with one warning in its log.
 pub(crate) const MARKER: &str = ".etcd-local.json";
@@ -119,7 +119,7 @@ impl DataDir {
         if !metadata.is_dir() {
             return Err(DataError::NotADirectory(path.to_owned()));
         }
-        owner::check(path).map_err(cannot("use", path))?;
+        NotYours::check(path).map_err(cannot("use", path))?;
         let marker = match fs::read(path.join(MARKER)) {
             Ok(text) => Marker::parse(&text).map_err(|_| DataError::NewerMarker(path.to_owned()))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_workspace::ClusterId;
+use etcd_workspace::{ClusterId, NotYours};
 use semver::Version;
 
 use crate::binary::FindError;
@@ -18,7 +18,6 @@ use crate::janitor::Janitor;
 use crate::launch::{self, Durability, Launch, LaunchError, Launched, Ports, Ready};
 use crate::lock::{self, Lock};
 use crate::log;
-use crate::os;
 use crate::process::Lifetime;
 use crate::wait::{Deadline, until};
 
@@ -270,14 +269,14 @@ fn delete(dir: &Path) -> io::Result<()> {
 /// Whether its owner was killed before it could claim it, or is about to claim it.
 fn is_unclaimed(dir: &Path) -> io::Result<bool> {
     let metadata = std::fs::symlink_metadata(dir)?;
-    let ours = metadata.is_dir() && os::is_ours(&metadata);
+    let ours = metadata.is_dir() && NotYours::find(dir).is_none();
     Ok(ours && !dir.join(OWNER_LOCK).exists() && !lock::is_held(&dir.join(DRAFT_LOCK))?)
 }
 
 fn is_orphan(dir: &Path) -> io::Result<bool> {
     let metadata = std::fs::symlink_metadata(dir)?;
     let owner = dir.join(OWNER_LOCK);
-    let ours = metadata.is_dir() && os::is_ours(&metadata) && owner.is_file();
+    let ours = metadata.is_dir() && NotYours::find(dir).is_none() && owner.is_file();
     Ok(ours && !lock::is_held(&owner)? && !lock::is_held(&dir.join(MEMBER_LOCK))?)
 }
 

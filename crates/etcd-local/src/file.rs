@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use etcd_workspace::NotYours;
 use tempfile::PathPersistError as PersistError;
 
 use crate::wait::{Deadline, until};
-use crate::{os, owner, random};
+use crate::{os, random};
 
 /// The system refused to do something to a file or directory.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub struct PathError {
 /// Puts an error of the system's into context, for `map_err`.
 pub(crate) fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PathError + use<> {
     let path = path.to_owned();
-    move |source| PathError { action, source: owner::explain(source, &path), path }
+    move |source| PathError { action, source: NotYours::explain(source, &path), path }
 }
 
 /// Replaces `path` by `content`: written beside it, synced, renamed. A reader sees the old or the new one.
@@ -63,12 +64,6 @@ pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
         (Ok(one), Ok(other)) => one == other,
         _ => one == other,
     }
-}
-
-/// A path without links in what there is of it, as the system itself names what was there.
-pub(crate) fn resolve(path: &Path) -> PathBuf {
-    let resolved = path.ancestors().find_map(|dir| Some((dir.canonicalize().ok()?, path.strip_prefix(dir).ok()?)));
-    resolved.map_or_else(|| path.to_owned(), |(dir, rest)| dir.join(rest))
 }
 
 /// Whether a path leads to a directory; an error is no answer, and not a no.

@@ -2,7 +2,6 @@
 //! its description. Starting, stopping and observing live in the submodules.
 
 mod observe;
-pub(crate) mod orphan;
 mod start;
 mod stop;
 
@@ -10,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{ClusterId, RECORD, home};
+use etcd_workspace::{ClusterId, NotYours, RECORD, home};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +19,7 @@ pub use self::stop::{Down, Reset, ResetError, StopError};
 
 use crate::builder::Builder;
 use crate::file::{PathError, cannot};
-use crate::{os, owner};
+use crate::os;
 
 /// Creates the directory of a workspace in which its instances live, if it is not there: for this user only, and for git not to see.
 ///
@@ -28,7 +27,7 @@ use crate::{os, owner};
 /// If the system refuses, or it is another user's: root is refused, too.
 pub fn create_home(workspace: &Path) -> Result<PathBuf, PathError> {
     let home = home(workspace);
-    owner::check(&home).map_err(cannot("write to", &home))?;
+    NotYours::check(&home).map_err(cannot("write to", &home))?;
     os::create_private_dir(&home).map_err(cannot("create", &home))?;
     let ignore = home.join(".gitignore");
     if !ignore.exists() {

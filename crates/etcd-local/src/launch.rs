@@ -280,7 +280,7 @@ impl Holder {
         let pid = crate::os::listener(addr);
         let running = pid.and_then(|pid| Running::with_pid(pid).ok().flatten());
         let exe = running.map(|running| running.identity.exe).filter(|exe| !exe.as_os_str().is_empty());
-        let (instance_dir, is_orphan) = pid.and_then(process::instance_dir).unzip();
+        let (instance_dir, is_orphan) = pid.and_then(etcd_workspace::instance_dir).unzip();
         let etcd = readiness::server_version_soon(&format!("http://{addr}"));
         Self { pid, exe, etcd, instance_dir, is_orphan: is_orphan.unwrap_or(false) }
     }

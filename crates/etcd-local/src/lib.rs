@@ -46,7 +46,6 @@ mod launch;
 mod lock;
 mod log;
 mod os;
-mod owner;
 mod process;
 mod random;
 mod readiness;
@@ -55,7 +54,7 @@ mod settings;
 mod state;
 mod wait;
 
-pub use etcd_workspace::{ClusterId, Identity, Record, SCHEMA, home};
+pub use etcd_workspace::{ClusterId, Identity, NotYours, Record, SCHEMA, User, find_foreign, home, owner_of};
 
 pub use crate::builder::Builder;
 #[doc(hidden)] // for etcd-xtask
@@ -73,7 +72,6 @@ pub use crate::lock::LockError;
 pub use crate::log::Tail;
 #[doc(hidden)] // for etcd-xtask
 pub use crate::os::hand_over_stdio_only;
-pub use crate::owner::{NotYours, User, find_foreign, owner_of};
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
 pub use crate::settings::{

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use etcd_workspace::is_held;
-use etcd_workspace::open_exclusive;
+use etcd_workspace::{NotYours, open_exclusive};
 
-use crate::owner;
 use crate::wait::{Deadline, until};
 
 /// A lock that this process holds; dropped, it is free.
@@ -36,7 +35,7 @@ impl Lock {
                 }
                 Ok(None)
             }
-            Err(error) => Err(LockError::Io { path: path.to_owned(), source: owner::explain(error, path) }),
+            Err(error) => Err(LockError::Io { path: path.to_owned(), source: NotYours::explain(error, path) }),
         };
         until(Deadline::after(patience), attempt)?
             .ok_or_else(|| LockError::Held { path: path.to_owned(), waited: patience })

@@ -21,7 +21,7 @@ compile_error!("etcd-local knows how to own a process on Linux, macOS and Window
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::process::Lifetime;
@@ -72,17 +72,6 @@ pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
     system::holders(path)
 }
 
-/// The process's standard input, as a path, and whether it was deleted; `None`: it is no file, or the system does not tell.
-/// Of a process in another mount namespace, where paths mean something else, nothing is told.
-pub(crate) fn standard_input(pid: u32) -> Option<(PathBuf, bool)> {
-    system::standard_input(pid)
-}
-
-/// All processes; `None` where the system does not tell.
-pub(crate) fn pids() -> Option<Vec<u32>> {
-    system::pids()
-}
-
 /// The arguments that a process of this user's was started with, its name first; `None` where the system
 /// does not tell.
 pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
@@ -97,21 +86,6 @@ pub(crate) fn listener(addr: SocketAddr) -> Option<u32> {
 /// Creates a directory, and missing parents, that only this user may enter.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     system::create_private_dir(path)
-}
-
-/// Whether the file system says that `path` belongs to this user. True where there are no such owners.
-pub(crate) fn is_ours(metadata: &std::fs::Metadata) -> bool {
-    system::owner(metadata) == system::user()
-}
-
-/// The number of the user whose file it is; `None` where there are no such owners.
-pub(crate) fn owner(metadata: &std::fs::Metadata) -> Option<u32> {
-    system::owner(metadata)
-}
-
-/// The number of the user that this process runs as, likewise.
-pub(crate) fn user() -> Option<u32> {
-    system::user()
 }
 
 /// Makes a rename in `dir` survive a power loss, where directories can be synced.

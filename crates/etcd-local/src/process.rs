@@ -3,12 +3,12 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use etcd_workspace::{Identity, member_lock};
+use etcd_workspace::Identity;
 
 use crate::env::Env;
 use crate::os;
@@ -55,15 +55,6 @@ impl Running {
         self.process.kill()?;
         if self.process.ended_within(INSIST)? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
     }
-}
-
-/// The directory of the instance whose server a process is, by the lock that it holds as its standard input, and whether
-/// that file was deleted. `None`: it is none, or the system does not tell.
-pub(crate) fn instance_dir(pid: u32) -> Option<(PathBuf, bool)> {
-    let (lock, is_deleted) = os::standard_input(pid)?;
-    let dir = lock.parent()?;
-    let is_instance = lock == member_lock(dir) && dir.parent()?.file_name()? == ".etcd";
-    is_instance.then(|| (dir.to_owned(), is_deleted))
 }
 
 /// How long a child may live.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{Liveness, Record, home, liveness};
+use etcd_workspace::{Liveness, NotYours, Record, home, liveness};
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -204,11 +204,12 @@ impl Workspace {
         }
     }
 
-    /// Where the locks of runs are: with the workspace's instances, where there are any, under a name that no instance
-    /// has; else among temporary files, each user's apart.
+    /// Where the locks of runs are: with the workspace's instances, where there are any and they are this user's, under a
+    /// name that no instance has; else among temporary files, each user's apart.
     #[must_use]
     pub(crate) fn lock_dir(&self) -> PathBuf {
-        let home = self.dir.as_deref().map(home).filter(|home| home.is_dir());
+        let is_ours = |home: &PathBuf| home.is_dir() && NotYours::find(home).is_none();
+        let home = self.dir.as_deref().map(home).filter(is_ours);
         home.map_or_else(temporary, |home| home.join(".runs"))
     }
 }

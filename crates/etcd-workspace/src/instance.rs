@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::lock::is_held;
+use crate::orphan::orphans;
+use crate::owner::NotYours;
 use crate::record::{Record, SCHEMA};
 
 /// The record's file name, in the instance's directory.
@@ -45,6 +47,12 @@ pub enum InstanceError {
         /// What the system said.
         source: io::Error,
     },
+    /// The server lives, and its lock file was deleted, so that it can only be stopped.
+    #[error("the server runs, but its lock file was deleted (pid {})", list(pids))]
+    Orphaned {
+        /// Its processes.
+        pids: Vec<u32>,
+    },
     /// The server lives, and its record is gone.
     #[error("`{}` is missing, but the server runs", path.display())]
     Missing {
@@ -69,6 +77,17 @@ pub enum InstanceError {
     },
 }
 
+impl InstanceError {
+    pub(crate) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |error| Self::Unreadable { source: NotYours::explain(error, &path), path }
+    }
+}
+
+fn list(pids: &[u32]) -> String {
+    pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Whether the server of the instance in `dir` runs, and where. A directory that does not exist has no server.
 ///
 /// # Errors
@@ -76,8 +95,9 @@ pub enum InstanceError {
 pub fn liveness(dir: &Path) -> Result<Liveness, InstanceError> {
     let lock = member_lock(dir);
     // The lock comes first: whoever takes it has put the record of a dead server right before.
-    if !is_held(&lock).map_err(|source| InstanceError::Unreadable { path: lock, source })? {
-        return Ok(Liveness::Stopped);
+    if !is_held(&lock).map_err(InstanceError::unreadable(&lock))? {
+        let pids = orphans(dir);
+        return if pids.is_empty() { Ok(Liveness::Stopped) } else { Err(InstanceError::Orphaned { pids }) };
     }
     let path = dir.join(RECORD);
     match Record::read(&path)? {

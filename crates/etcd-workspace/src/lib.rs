@@ -17,8 +17,12 @@
 
 mod instance;
 mod lock;
+mod orphan;
+mod owner;
 mod record;
 
 pub use crate::instance::{InstanceError, Liveness, RECORD, home, liveness, member_lock};
 pub use crate::lock::{is_held, open_exclusive};
+pub use crate::orphan::{instance_dir, orphaned, orphans};
+pub use crate::owner::{NotYours, User, find_foreign, owner_of};
 pub use crate::record::{ClusterId, Identity, Record, SCHEMA};

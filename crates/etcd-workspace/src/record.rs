@@ -54,7 +54,7 @@ impl Record {
         match std::fs::read(path) {
             Ok(text) => Self::parse(&text, path).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(InstanceError::Unreadable { path: path.to_owned(), source }),
+            Err(error) => Err(InstanceError::unreadable(path)(error)),
         }
     }
 

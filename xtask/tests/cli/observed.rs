@@ -77,6 +77,7 @@ fn a_server_whose_files_are_gone_is_reset() {
     let up = play.up(&[]);
     fs::remove_dir_all(play.path(".etcd")).unwrap();
     play.xtask(&["run", "--", "true"]).fails(1, &["its lock file was deleted", "`--ephemeral` does without it"]);
+    play.xtask(&["runs"]).fails(1, &["runs, but its lock file was deleted", "`cargo xtask etcd-down` stops it"]);
     play.xtask(&["etcd-reset"]).fails(4, &["refused to delete"]);
     let reset = play.xtask(&["etcd-reset", "--yes", "--format", "json"]).ok().status();
     assert_eq!((reset.state, &reset.endpoints), (State::Ready, &up.endpoints));
@@ -216,6 +217,7 @@ fn a_server_that_cannot_be_seen_from_here_is_one_state() {
     for args in [&["etcd-down"][..], &["etcd-reset", "--yes"], &["etcd-up", "--foreground"]] {
         from_there(args).fails(1, &[words, here]);
     }
+    from_there(&["runs"]).ok();
     let run = from_there(&["run", "--", "true"]).ok();
     assert!(run.stderr.contains(&format!("`default` at {}", up.endpoints[0])), "{run:?}");
     // Nor without its record.
@@ -321,6 +323,7 @@ fn files_that_may_not_be_read_are_not_taken_for_none() {
     }
     let doctor = as_other(&["doctor"]);
     assert!(doctor.code == Some(1) && doctor.stdout.contains(&words) && doctor.stdout.contains(&chown), "{doctor:?}");
+    as_other(&["runs"]).fails(1, &[&words]);
     // The hint, followed: the files are theirs, and the server is root's still.
     let chowned = Command::new("chown").args(["-R", &OTHER.to_string()]).arg(&home).status();
     assert!(chowned.unwrap().success());
@@ -402,6 +405,7 @@ fn the_record_of_a_newer_version_is_left_alone() {
         assert!(doctor.code == Some(1) && doctor.stdout.contains(words[0]), "{doctor:?}");
     };
     check(&["a newer version of this tool wrote", "instance.json", "use that version here, or move the file away"]);
+    play.xtask(&["runs"]).fails(1, &["a newer version of this tool wrote"]);
     assert_eq!(fs::read_to_string(&record).unwrap(), newer);
     let files = fs::read_dir(play.path(".etcd/default")).unwrap().flatten();
     assert!(!files.map(|file| file.file_name()).any(|name| name.to_string_lossy().contains("damaged")));

@@ -269,6 +269,19 @@ impl Instance {
         })
     }
 
+    /// The servers of this instance whose lock file was deleted.
+    fn orphans(&self) -> Vec<Running> {
+        let found = etcd_workspace::orphans(&self.dir);
+        let mut held: Vec<_> = found.iter().filter_map(|pid| Running::with_pid(*pid).ok().flatten()).collect();
+        if !held.is_empty() {
+            // Looked at again while the processes are held: only now their pids cannot mean others.
+            let again = etcd_workspace::orphans(&self.dir);
+            let is_ours = |pid: u32| again.contains(&pid) && Args::of(pid).is_some();
+            held.retain(|running| is_ours(running.identity.pid) && !running.has_ended());
+        }
+        held
+    }
+
     pub(super) fn hidden(&self) -> ObserveError {
         ObserveError::Hidden { instance: self.name.clone(), lock: self.member_lock() }
     }
@@ -369,7 +382,7 @@ impl Instance {
 }
 
 /// What a server of ours was started with.
-pub(super) struct Args {
+struct Args {
     member: String,
     data_dir: PathBuf,
     endpoint: String,
@@ -378,7 +391,7 @@ pub(super) struct Args {
 
 impl Args {
     /// `None`: the system does not show them, or they are not as we give them.
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    fn of(pid: u32) -> Option<Self> {
         let args = os::arguments(pid)?;
         let flag =
             |name: &str| args.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned);

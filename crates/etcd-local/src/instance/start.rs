@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_workspace::{Record, SCHEMA, home};
+use etcd_workspace::{NotYours, Record, SCHEMA, home};
 use semver::Version;
 
 use super::observe::{ObserveError, Presence, Server, probe};
@@ -20,7 +20,7 @@ use crate::reporter::Event;
 use crate::settings::Port;
 use crate::state;
 use crate::wait::{Deadline, until};
-use crate::{instance, log, os, owner};
+use crate::{instance, log, os};
 
 /// What [`Instance::up`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,7 +210,7 @@ impl Instance {
     pub(super) fn begin_operation(&self) -> Result<Lock, LockError> {
         let lock = self.operation_lock();
         for dir in [&home(&self.builder.workspace), &self.dir] {
-            owner::check(dir).map_err(|source| LockError::Io { path: lock.clone(), source })?;
+            NotYours::check(dir).map_err(|source| LockError::Io { path: lock.clone(), source })?;
         }
         let held = Lock::acquire(&lock, self.operation_patience(), || {
             self.builder.reporter.report(&Event::Waiting { lock: lock.clone() });

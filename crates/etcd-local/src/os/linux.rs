@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 pub(crate) use super::unix::{
-    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, owner, spawn_server, sync_dir, user,
+    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
 };
 use crate::wait::Deadline;
 use etcd_workspace::Identity;
@@ -132,23 +132,13 @@ pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
     Some(pids()?.into_iter().filter(same).collect())
 }
 
-pub(crate) fn standard_input(pid: u32) -> Option<(PathBuf, bool)> {
-    let mounts = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
-    let link = format!("/proc/{pid}/fd/0");
-    let path = fs::read_link(&link).ok()?;
-    let stdin = fs::metadata(&link).ok().filter(fs::Metadata::is_file)?;
-    let is_deleted = stdin.nlink() == 0;
-    let path = if is_deleted { without_deleted_mark(path) } else { path };
-    (mounts(&pid.to_string())? == mounts("self")?).then_some((path, is_deleted))
-}
-
 pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let args = line.strip_suffix(b"\0")?.split(|byte| *byte == 0);
     args.map(|arg| String::from_utf8(arg.to_vec()).ok()).collect()
 }
 
-pub(crate) fn pids() -> Option<Vec<u32>> {
+fn pids() -> Option<Vec<u32>> {
     let entries = fs::read_dir("/proc").ok()?;
     Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
@@ -206,19 +196,6 @@ mod tests {
         assert_eq!(listener(addr), Some(std::process::id()));
         drop(socket);
         assert_eq!(listener(addr), None);
-    }
-
-    #[test]
-    fn a_deleted_standard_input_keeps_its_path() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().canonicalize().unwrap().join("lock");
-        let mut child = Command::new("sleep").arg("30").stdin(fs::File::create(&path).unwrap()).spawn().unwrap();
-        assert_eq!(standard_input(child.id()), Some((path.clone(), false)));
-        fs::remove_file(&path).unwrap();
-        assert_eq!(standard_input(child.id()), Some((path, true)));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(standard_input(child.id()), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use super::unix::{
-    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, owner, spawn_server, sync_dir, user,
+    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
 };
 use crate::wait::{Deadline, until};
 use etcd_workspace::Identity;
@@ -103,14 +103,6 @@ pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
     let me = std::process::id();
     let pids = lsof(Command::new(LSOF).args(["-a", "-d", "0", "-t", "--"]).arg(path))?;
     Some(pids.into_iter().filter(|pid| *pid != me).collect())
-}
-
-pub(crate) fn standard_input(_: u32) -> Option<(PathBuf, bool)> {
-    None
-}
-
-pub(crate) fn pids() -> Option<Vec<u32>> {
-    None
 }
 
 pub(crate) fn arguments(_: u32) -> Option<Vec<String>> {

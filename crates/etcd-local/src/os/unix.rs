@@ -1,9 +1,9 @@
 //! What Linux and macOS share.
 
-use std::fs::{DirBuilder, File, Metadata};
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -71,14 +71,6 @@ pub(crate) fn hand_over_stdio_only(command: &mut Command) -> io::Result<()> {
 
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-pub(crate) fn owner(metadata: &Metadata) -> Option<u32> {
-    Some(metadata.uid())
-}
-
-pub(crate) fn user() -> Option<u32> {
-    Some(rustix::process::geteuid().as_raw())
 }
 
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {

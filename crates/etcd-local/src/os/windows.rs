@@ -6,7 +6,7 @@ mod job;
 #[path = "windows/server.rs"]
 mod server;
 
-use std::fs::{DirBuilder, Metadata};
+use std::fs::DirBuilder;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
@@ -150,14 +150,6 @@ pub(crate) fn holders(_: &Path) -> Option<Vec<u32>> {
     None
 }
 
-pub(crate) fn standard_input(_: u32) -> Option<(PathBuf, bool)> {
-    None
-}
-
-pub(crate) fn pids() -> Option<Vec<u32>> {
-    None
-}
-
 pub(crate) fn arguments(_: u32) -> Option<Vec<String>> {
     None
 }
@@ -231,15 +223,6 @@ fn listeners(family: u16) -> Option<Vec<u32>> {
 /// A directory below the user's profile is private already.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).create(path)
-}
-
-/// An owner there is a group, say, and decides nothing.
-pub(crate) fn owner(_: &Metadata) -> Option<u32> {
-    None
-}
-
-pub(crate) fn user() -> Option<u32> {
-    None
 }
 
 pub(crate) fn sync_dir(_: &Path) -> io::Result<()> {

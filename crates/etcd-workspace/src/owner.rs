@@ -5,8 +5,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::os;
-
 /// A user of this system, by number; shown by name, where the system's list has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User(u32);
@@ -15,7 +13,7 @@ impl User {
     /// The user that this process runs as; `None` where files have no such owners.
     #[must_use]
     pub fn of_process() -> Option<Self> {
-        os::user().map(Self)
+        system::user().map(Self)
     }
 
     /// The user's number.
@@ -68,32 +66,36 @@ impl NotYours {
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
+
+    /// Refuses what belongs to another user, to root, too: what root writes there, its owner cannot change later.
+    ///
+    /// # Errors
+    /// With this as its reason.
+    pub fn check(path: &Path) -> io::Result<()> {
+        match Self::find(path) {
+            Some(theirs) => Err(io::Error::new(io::ErrorKind::PermissionDenied, theirs)),
+            None => Ok(()),
+        }
+    }
+
+    /// A refusal of the system's, with whom it protects: the owner of the file, or of the directory that hides it.
+    #[must_use]
+    pub fn explain(error: io::Error, path: &Path) -> io::Error {
+        if error.kind() != io::ErrorKind::PermissionDenied || Self::of(&error).is_some() {
+            return error;
+        }
+        let nearest = path.ancestors().find(|path| fs::symlink_metadata(path).is_ok());
+        match nearest.and_then(Self::find) {
+            Some(theirs) => io::Error::new(io::ErrorKind::PermissionDenied, theirs),
+            None => error,
+        }
+    }
 }
 
 /// Whose a file is; `None`: it is not there, or may not be looked at, or the system has no such owners.
 #[must_use]
 pub fn owner_of(path: &Path) -> Option<User> {
-    fs::symlink_metadata(path).ok().as_ref().and_then(os::owner).map(User)
-}
-
-/// Refuses what belongs to another user, to root, too: what root writes there, its owner cannot change later.
-pub(crate) fn check(path: &Path) -> io::Result<()> {
-    match NotYours::find(path) {
-        Some(theirs) => Err(io::Error::new(io::ErrorKind::PermissionDenied, theirs)),
-        None => Ok(()),
-    }
-}
-
-/// A refusal, with whom it protects: the owner of the file, or of the directory that hides it.
-pub(crate) fn explain(error: io::Error, path: &Path) -> io::Error {
-    if error.kind() != io::ErrorKind::PermissionDenied || NotYours::of(&error).is_some() {
-        return error;
-    }
-    let nearest = path.ancestors().find(|path| fs::symlink_metadata(path).is_ok());
-    match nearest.and_then(NotYours::find) {
-        Some(theirs) => io::Error::new(io::ErrorKind::PermissionDenied, theirs),
-        None => error,
-    }
+    fs::symlink_metadata(path).ok().as_ref().and_then(system::owner).map(User)
 }
 
 /// The first file that does not belong to `owner`, in a directory and at most so many levels below it, and whose it is.
@@ -106,6 +108,36 @@ pub fn find_foreign(path: &Path, owner: User, levels: usize) -> Option<(PathBuf,
     let below = levels.checked_sub(1)?;
     let mut entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.find_map(|entry| find_foreign(&entry.path(), owner, below))
+}
+
+#[cfg(unix)]
+mod system {
+    use std::fs::Metadata;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[expect(clippy::unnecessary_wraps, reason = "other systems have no such owners")]
+    pub(super) fn owner(metadata: &Metadata) -> Option<u32> {
+        Some(metadata.uid())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "other systems have no such users")]
+    pub(super) fn user() -> Option<u32> {
+        Some(rustix::process::geteuid().as_raw())
+    }
+}
+
+/// An owner there may be a group, and decides nothing.
+#[cfg(not(unix))]
+mod system {
+    use std::fs::Metadata;
+
+    pub(super) fn owner(_: &Metadata) -> Option<u32> {
+        None
+    }
+
+    pub(super) fn user() -> Option<u32> {
+        None
+    }
 }
 
 #[cfg(all(test, unix))]
@@ -122,11 +154,11 @@ mod tests {
     fn what_is_ours_or_is_not_there_is_not_foreign() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(NotYours::find(dir.path()), None);
-        check(&dir.path().join("missing")).unwrap();
+        NotYours::check(&dir.path().join("missing")).unwrap();
         let us = User::of_process().unwrap();
         assert_eq!(find_foreign(dir.path(), us, 3), None);
         assert_eq!(find_foreign(dir.path(), User(u32::MAX - 7), 0), Some((dir.path().to_owned(), us)));
         let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
-        assert!(NotYours::of(&explain(refused(), dir.path())).is_none());
+        assert!(NotYours::of(&NotYours::explain(refused(), dir.path())).is_none());
     }
 }
