@@ -4,7 +4,7 @@ rem -h or --help shows the options. ETCDBINPATH, ETCDINSTANCE, ETCDNODEADDR, ETC
 rem ETCDDATA are obeyed. Holds no logic.
 setlocal
 set "first=%~1"
-set "cargo=cargo --config term.progress.when='always' --config term.progress.width=80 run --quiet --manifest-path "%~dp0..\Cargo.toml" --package xtask --"
+set "cargo=cargo run --manifest-path "%~dp0..\Cargo.toml" --package xtask --"
 if not defined first goto options
 if "%first:~0,1%"=="-" goto options
 set "data=%~1"

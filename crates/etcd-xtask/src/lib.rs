@@ -35,10 +35,12 @@
 //! }
 //! ```
 //!
-//! `.cargo/config.toml` has the alias that makes it `cargo xtask`: `xtask = "run --quiet --package xtask --"`.
+//! `.cargo/config.toml` has the alias that makes it `cargo xtask`:
+//! `xtask = "--config env.XTASK_ALIAS='1' run --package xtask --"`.
 
 mod advice;
 mod built;
+mod cargos_words;
 pub mod child;
 mod cli;
 mod completions;
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn parse<C: Parser>() -> C {
     protoc::stand_in();
+    cargos_words::take_away();
     let mut known = C::command();
     let args = test::own_first(std::env::args_os().collect(), &mut known);
     C::try_parse_from(args).unwrap_or_else(|error| tips::with_tip(error, &known).exit())

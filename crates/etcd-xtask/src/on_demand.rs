@@ -105,6 +105,12 @@ impl<'a> Checkout<'a> {
         self.built().filter(|program| is_fresh(&self.stamp, &program.with_extension("d"), &self.manifest))
     }
 
+    /// Whether another cargo builds there. Ours would wait for it, and, being quiet, not say so.
+    fn is_locked(&self) -> bool {
+        let lock = self.stamp.with_file_name(".cargo-lock");
+        fs::File::open(lock).is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+    }
+
     fn up_to_date(self, effort: Effort, cx: &Context) -> Result<PathBuf> {
         if let Some(program) = self.fresh() {
             return Ok(program);
@@ -113,6 +119,10 @@ impl<'a> Checkout<'a> {
         let began = SystemTime::now();
         if self.built().is_none() {
             announce(self.package, self.profile.words(), cx);
+        }
+        if self.is_locked() {
+            let target = cx.shown(&self.target);
+            cx.output.note(format_args!("waiting for another cargo, which builds in `{target}`"));
         }
         let mut cargo = cargo(effort, cx);
         cargo.args(["build", "--message-format=json-render-diagnostics"]);

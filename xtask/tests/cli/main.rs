@@ -11,6 +11,7 @@
 )]
 
 mod adopter;
+mod alias;
 mod bad_input;
 mod bad_luck;
 mod doors;

@@ -70,6 +70,24 @@ fn each_of_two_builds_is_told_once_and_says_what_it_is_for() {
 }
 
 #[test]
+fn that_a_build_waits_for_another_cargo_is_told() {
+    let play = with_cargo(BUILDS);
+    // Checkouts elsewhere build in a folder of their own; the first call makes it.
+    play.xtask(&["runs"]).ok();
+    let own = fs::read_dir(play.path("target")).unwrap().map(|entry| entry.unwrap().path());
+    let own = own.filter(|dir| dir.file_name().unwrap().to_str().unwrap().starts_with("etcd-console-"));
+    let debug = own.map(|dir| dir.join("debug")).next().unwrap();
+    fs::remove_file(debug.join(".etcd-console-is-fresh")).unwrap();
+    let lock = fs::File::create(debug.join(".cargo-lock")).unwrap();
+    lock.lock().unwrap();
+    let said = play.xtask(&["runs"]).ok().stderr;
+    assert!(said.contains("waiting for another cargo, which builds in `target/etcd-console-"), "{said}");
+    drop(lock);
+    fs::remove_file(debug.join(".etcd-console-is-fresh")).unwrap();
+    assert!(!play.xtask(&["runs"]).ok().stderr.contains("waiting"));
+}
+
+#[test]
 fn a_target_folder_that_was_copied_has_a_program_of_its_own() {
     let play = with_cargo(BUILDS);
     play.xtask(&["runs"]).ok();

@@ -91,7 +91,7 @@ impl<'a> Running<'a> {
 
 /// A terminal, for as long as the first is there, and its other side, for a stdin. It is the terminal of nobody's
 /// session: what it would send to all that runs in it, a test does.
-fn terminal() -> (OwnedFd, Stdio) {
+pub(crate) fn terminal() -> (OwnedFd, Stdio) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();

@@ -83,7 +83,8 @@ impl Above {
     fn users_part(&self, name: &OsStr, value: &OsStr) -> Option<OsString> {
         let rustup = self.toolchain != Toolchain::Plain;
         let is_added = match name.to_str().unwrap_or_default() {
-            "CARGO" | "CARGO_MANIFEST_DIR" | "CARGO_MANIFEST_PATH" => true,
+            // The last one is the alias's.
+            "CARGO" | "CARGO_MANIFEST_DIR" | "CARGO_MANIFEST_PATH" | "XTASK_ALIAS" => true,
             name if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_BIN_EXE_") => true,
             "OUT_DIR" => is_out_dir(Path::new(value)),
             "CARGO_HOME" => rustup && self.default_homes[0].as_deref() == Some(Path::new(value)),
