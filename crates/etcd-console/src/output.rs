@@ -63,8 +63,13 @@ pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
         let unreachable = matches!(error.kind, Kind::Unreachable);
         return ExitCode::from(if unreachable { Exit::NotRunning } else { Exit::Failure } as u8);
     }
-    for cause in error.chain().skip(1) {
-        say(format_args!("  because: {cause}"));
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Some repeat what they wrap.
+        if !last.ends_with(&cause) {
+            say(format_args!("  because: {cause}"));
+        }
+        last = cause;
     }
     match error.downcast_ref::<UndoError>() {
         Some(UndoError::AnotherCluster { endpoint, .. }) => say(format_args!("hint: {}", way_to(endpoint.as_deref()))),
@@ -81,9 +86,22 @@ pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
             "hint: what was put back stays; once the file is whole again, the same command puts back the rest"
         )),
         Some(_) => say(format_args!("hint: nothing was changed; `del` names the undo file that it wrote")),
+        None if is_of_the_disk(error) => say(format_args!("hint: `cargo xtask doctor` checks disk and permissions")),
         None => {}
     }
     ExitCode::from(Exit::Failure as u8)
+}
+
+/// Whether the system refused to read or write something.
+fn is_of_the_disk(error: &anyhow::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        let shared = cause.downcast_ref::<std::sync::Arc<io::Error>>().map(|error| error.kind());
+        cause.downcast_ref::<io::Error>().map(io::Error::kind).or(shared)
+    };
+    let kinds = [PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull];
+    error.chain().filter_map(kind).any(|kind| kinds.contains(&kind))
 }
 
 /// What to do about keys of another cluster, which was at this endpoint by the word of a file that anybody may have

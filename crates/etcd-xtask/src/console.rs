@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
+use crate::cli::Which;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::protoc::Effort;
@@ -16,6 +17,7 @@ pub(crate) const PACKAGE: &str = "etcd-console";
 /// Runs `etcd-console NAME ARGS…`.
 pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
+    find_instance(args, cx)?;
     if name == "del" {
         // Undo files go there.
         etcd_local::create_home(&cx.workspace)?;
@@ -27,6 +29,17 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     };
     let mut command = cx.command(program);
     child::become_program(command.args(settings(cx)?).arg(name).args(args))
+}
+
+/// Sees to it that the program finds the instance that it is for, if it is for one: it goes by the record alone.
+fn find_instance(args: &[OsString], cx: &Context) -> Result<()> {
+    let options = || args.iter().take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str());
+    let value = |flag: &str| options().find_map(|arg| arg.strip_prefix(flag));
+    let name = value("--instance=");
+    if value("--endpoints=").is_some() || (name.is_none() && cx.env.var("ETCD_ENDPOINTS").is_some()) {
+        return Ok(());
+    }
+    Ok(cx.instance(&Which::named(name))?.lead_others()?)
 }
 
 /// What it is told of the workspace, in hidden flags.

@@ -21,14 +21,7 @@ use crate::playground::Playground;
 
 /// Situations in which these commands, or all, are known to be wrong.
 const PENDING: &[(&str, &[&str])] = &[
-    ("the record is gone, and the server lives", KEYS),
-    (".etcd is gone, and the server lives", &[]),
-    ("the record is damaged, and the server lives", KEYS),
-    ("the record is of a newer schema, and the server lives", &[]),
     ("ETCD_ENDPOINTS leads to nobody", &["run", "test"]),
-    ("root's workspace, called by a user", &[]),
-    ("a user's workspace, called by root", &[]),
-    ("another PID namespace", &[]),
     ("the disk of the workspace is full", &["run", "test"]),
     ("the disk of the workspace is full, and its server runs", &["run", "test"]),
     ("the workspace is read-only", &["run", "test"]),
@@ -37,7 +30,6 @@ const PENDING: &[(&str, &[&str])] = &[
     ("the store is over its quota", &["etcd-status", "doctor", "etcd-up", "test", "run"]),
     ("a test has enabled authentication", &["etcd-status", "doctor", "etcd-up"]),
 ];
-const KEYS: &[&str] = &["member", "get", "watch", "put", "del", "undo", "runs", "test-clean"];
 
 /// What is true, and what commands are to say of it.
 struct Situation {

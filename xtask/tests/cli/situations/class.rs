@@ -10,6 +10,8 @@ pub(super) enum Class {
     Stopped,
     /// Runs, but its process cannot be seen from here.
     Hidden,
+    /// Runs, but its files were deleted.
+    Orphaned,
     /// Runs, and does not answer.
     Mute,
     /// Somebody else's etcd is where it should be.
@@ -24,6 +26,8 @@ pub(super) enum Class {
     LockedOut,
     /// The file system is read-only.
     ReadOnly,
+    /// Its record is of a later version of these commands.
+    Newer,
     /// `ETCD_ENDPOINTS` leads to nobody.
     Misled,
     /// Nothing is said of it.
@@ -35,6 +39,11 @@ pub(super) enum Class {
 /// Words, and what they say. The first that is found counts: whoever says why something failed says more than that it did.
 const WORDS: &[(&str, Class)] = &[
     ("not visible from here", Class::Hidden),
+    (r#""state":"hidden""#, Class::Hidden),
+    ("its lock file was deleted", Class::Orphaned),
+    (r#""state":"orphaned""#, Class::Orphaned),
+    ("its data was deleted before", Class::Orphaned),
+    ("a newer version of this tool wrote", Class::Newer),
     ("Permission denied", Class::Forbidden),
     ("belongs to another user", Class::Forbidden),
     ("No space left", Class::DiskFull),
@@ -90,8 +99,13 @@ impl Class {
             (Self::Stopped, Runs | Starts | Stops | Wipes | Checks | Shows) => 0,
             // As a stopped one: there is no etcd where one is needed.
             (Self::Misled, _) => 3,
+            // The log is where it is.
+            (Self::Newer, Shows) => 0,
             // It runs: that is the answer.
-            (Self::Hidden | Self::Mute | Self::StoreFull | Self::LockedOut, Describes | Checks | Shows) => 0,
+            (
+                Self::Hidden | Self::Orphaned | Self::Mute | Self::StoreFull | Self::LockedOut,
+                Describes | Checks | Shows,
+            ) => 0,
             _ => 1,
         }
     }

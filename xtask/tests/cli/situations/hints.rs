@@ -11,7 +11,9 @@ pub(super) fn first(run: &Run) -> Option<Vec<String>> {
     let hints = run.stderr.lines().filter_map(|line| line.strip_prefix("hint: "));
     let quoted = hints.flat_map(|hint| hint.split('`').skip(1).step_by(2));
     let mut lines = quoted.filter_map(|text| text.strip_prefix("cargo xtask "));
-    let line = lines.find(|line| !line.contains(|c: char| c.is_uppercase() || c == '…'))?;
+    // To wait longer is for who knows why.
+    let is_whole = |line: &str| !line.contains(|c: char| c.is_uppercase() || c == '…') && !line.contains("--timeout");
+    let line = lines.find(|line| is_whole(line))?;
     Some(line.split(' ').map(str::to_owned).collect())
 }
 
@@ -33,6 +35,8 @@ pub(super) fn follow(world: &World, row: &Row, hint: &[String]) -> (Run, Option<
     let before = Class::of(row, &fails);
     let helps = shows(&followed).unwrap_or_else(|| match followed.code {
         Some(0) => {
+            // Each was a way to make the one before it succeed.
+            hints.iter().rev().skip(1).for_each(|hint| drop(world.xtask(hint)));
             let again = world.xtask(&world.line(row));
             (again.code, Class::of(row, &again)) != (fails.code, before)
         }

@@ -66,8 +66,9 @@ fn moved() {
 #[test]
 fn record_gone() {
     fn build() -> Option<World> {
-        let (world, _) = World::running();
-        fs::remove_file(world.workspace.join(".etcd/default/instance.json")).unwrap();
+        let (mut world, _) = World::running();
+        world.spoil = |world| drop(fs::remove_file(world.workspace.join(".etcd/default/instance.json")));
+        (world.spoil)(&world);
         Some(world)
     }
     let name = "the record is gone, and the server lives";
@@ -82,14 +83,17 @@ fn everything_gone() {
         Some(world)
     }
     let name = ".etcd is gone, and the server lives";
-    Situation { name, build, instance: Class::Running, cluster: Class::Running, except: &[] }.check();
+    let except =
+        &[("etcd-logs", Class::Orphaned, 1), ("etcd-down", Class::Orphaned, 0), ("etcd-reset", Class::Running, 0)];
+    Situation { name, build, instance: Class::Orphaned, cluster: Class::Orphaned, except }.check();
 }
 
 #[test]
 fn record_damaged() {
     fn build() -> Option<World> {
-        let (world, _) = World::running();
-        fs::write(world.workspace.join(".etcd/default/instance.json"), "{\"sch").unwrap();
+        let (mut world, _) = World::running();
+        world.spoil = |world| fs::write(world.workspace.join(".etcd/default/instance.json"), "{\"sch").unwrap();
+        (world.spoil)(&world);
         Some(world)
     }
     let name = "the record is damaged, and the server lives";
@@ -106,7 +110,8 @@ fn record_newer() {
         Some(world)
     }
     let name = "the record is of a newer schema, and the server lives";
-    Situation { name, build, instance: Class::Running, cluster: Class::Running, except: &[] }.check();
+    let except = &[("etcd-status", Class::Newer, 1), ("doctor", Class::Newer, 1)];
+    Situation { name, build, instance: Class::Newer, cluster: Class::Newer, except }.check();
 }
 
 #[test]
@@ -160,6 +165,7 @@ fn port_taken_from_the_start() {
 fn paused() {
     fn build() -> Option<World> {
         let (mut world, up) = World::running();
+        world.configure("port = \"auto\"\nstart-timeout = 1");
         kill_process(Pid::from_raw(up.pids[0].cast_signed()).unwrap(), Signal::STOP).unwrap();
         world.wait = "1";
         Some(world)

@@ -31,6 +31,8 @@ pub(super) struct World {
     pub(super) vars: Vec<(&'static str, String)>,
     /// How long commands wait for an answer, in seconds: long where one comes.
     pub(super) wait: &'static str,
+    /// Makes it anew what it is, before each command: where commands mend what they find.
+    pub(super) spoil: fn(&Self),
     /// Whose everything in the workspace is and stays, where that is not the caller.
     pub(super) owner: Option<u32>,
     victims: Vec<Victim>,
@@ -61,6 +63,7 @@ impl World {
             caller: Vec::new(),
             vars: Vec::new(),
             wait: "60",
+            spoil: |_| (),
             owner: None,
             victims: Vec::new(),
             mounts: Vec::new(),
@@ -138,6 +141,7 @@ impl World {
 
     /// Runs a row's command; then what it did that it should not have done.
     pub(super) fn act(&self, row: &Row) -> (Run, Vec<String>) {
+        (self.spoil)(self);
         let before = self.pids();
         let strange = self.strange_files();
         let run = self.xtask(&self.line(row));
