@@ -76,12 +76,13 @@ pub(crate) fn state(status: &Status) -> String {
     }
 }
 
-/// What can be done about an instance in this state by whoever needs it.
-pub(crate) fn way_out(state: State, which: &Which) -> String {
+/// What can be done about an instance in this state, with these processes, by whoever needs it.
+pub(crate) fn way_out(state: State, pids: &[u32], which: &Which) -> String {
     let (up, down) = (which.command("etcd-up"), which.command("etcd-down"));
     match state {
         State::Stopped => format!("{up} starts it"),
         State::Ready | State::Starting => format!("{up} waits for it"),
+        State::Hidden if !pids.is_empty() => format!("it is another user's: `sudo kill {}` stops it", words(pids, " ")),
         State::Hidden => "run the command where the server was started: in its container, or as its user".to_owned(),
         State::Orphaned => format!("{down} stops it; then {up} starts it anew"),
     }
@@ -91,11 +92,15 @@ pub(crate) fn way_out(state: State, which: &Which) -> String {
 pub(crate) fn unusable(status: &Status, which: &Which, instead: &str) -> anyhow::Error {
     let exit = if status.state == State::Stopped { Exit::NOT_RUNNING } else { Exit::FAILURE };
     let what = format!("etcd `{}` {}", status.instance, state(status));
-    Failure::with_exit(exit, what, format!("{}{instead}", way_out(status.state, which)))
+    Failure::with_exit(exit, what, format!("{}{instead}", way_out(status.state, &status.pids, which)))
 }
 
 pub(crate) fn list(pids: &[u32]) -> String {
-    pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+    words(pids, ", ")
+}
+
+fn words(pids: &[u32], between: &str) -> String {
+    pids.iter().map(u32::to_string).collect::<Vec<_>>().join(between)
 }
 
 /// A failure that another program has told the user of.
@@ -192,7 +197,7 @@ fn of(error: &(dyn Error + 'static), which: &Which) -> Option<Advice> {
         return Some(Advice::hint("wait for the other command, or end it, and try again"));
     }
     match error.downcast_ref() {
-        Some(ObserveError::Hidden { .. }) => return Some(Advice::hint(way_out(State::Hidden, which))),
+        Some(ObserveError::Hidden { pids, .. }) => return Some(Advice::hint(way_out(State::Hidden, pids, which))),
         Some(ObserveError::Record(_)) => return Some(Advice::hint(NEWER)),
         _ => {}
     }
@@ -310,8 +315,8 @@ fn start(error: &StartError, which: &Which) -> Option<Advice> {
             "{} stops it first; `--instance NAME` starts another beside it",
             which.command("etcd-down")
         )),
-        StartError::Orphaned { endpoints, has_data, .. } => {
-            let mut advice = Advice::hint(way_out(State::Orphaned, which));
+        StartError::Orphaned { pids, endpoints, has_data, .. } => {
+            let mut advice = Advice::hint(way_out(State::Orphaned, pids, which));
             if let Some(url) = endpoints.first().filter(|_| !has_data) {
                 let get = format!("`cargo xtask get / --prefix --endpoints {url}`");
                 advice.hints.push(format!("its data directory was deleted: {get} reads its keys until it stops"));

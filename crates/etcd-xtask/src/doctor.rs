@@ -234,9 +234,13 @@ fn instance(status: &Status) -> Finding {
         State::Hidden if status.answers => Finding::ok("instance", finding),
         State::Starting => {
             let stop = which.command("etcd-down");
-            Finding::warning("instance", finding, format!("{}, {stop} stops it", advice::way_out(status.state, &which)))
+            Finding::warning(
+                "instance",
+                finding,
+                format!("{}, {stop} stops it", advice::way_out(status.state, &status.pids, &which)),
+            )
         }
-        state => Finding::warning("instance", finding, advice::way_out(state, &which)),
+        state => Finding::warning("instance", finding, advice::way_out(state, &status.pids, &which)),
     }
 }
 

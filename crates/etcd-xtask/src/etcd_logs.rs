@@ -29,7 +29,7 @@ pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
                 }
                 state => Failure::of(
                     format!("{what}: etcd `{}` {}", status.instance, advice::state(&status)),
-                    advice::way_out(state, &args.which),
+                    advice::way_out(state, &status.pids, &args.which),
                 ),
             });
         }

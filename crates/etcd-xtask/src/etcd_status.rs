@@ -47,7 +47,7 @@ fn text(status: &Status, cx: &Context) -> String {
     line("log:", cx.shown(&status.log).to_string());
     line("cluster:", status.cluster_id.map(|id| id.to_string()).unwrap_or_default());
     if matches!(status.state, State::Hidden | State::Orphaned) {
-        line("do:", advice::way_out(status.state, &Which::named(Some(name))));
+        line("do:", advice::way_out(status.state, &status.pids, &Which::named(Some(name))));
     }
     text
 }

@@ -159,7 +159,8 @@ fn installed(package: &str, effort: Effort, cx: &Context) -> Result<PathBuf> {
 
 /// Refuses to build where another user builds, as root may: what it leaves there, the other's cargo cannot replace.
 fn check_owner(package: &str, target: &Path) -> Result<()> {
-    let Some(NotYours { owner, user, .. }) = NotYours::find(target) else { return Ok(()) };
+    let there = target.ancestors().find(|dir| dir.exists());
+    let Some(NotYours { owner, user, .. }) = there.and_then(NotYours::find) else { return Ok(()) };
     let target = target.display();
     let what =
         format!("{package} has to be built in `{target}`, which belongs to another user, {owner}; you are {user}");

@@ -113,6 +113,8 @@ pub enum ObserveError {
         instance: String,
         /// The lock.
         lock: PathBuf,
+        /// The processes that the record names, if they are another user's here.
+        pids: Vec<u32>,
     },
     /// The record is of a newer version.
     #[error(transparent)]
@@ -181,7 +183,10 @@ impl Instance {
             Held::Server(_) if answers() => (State::Ready, true),
             Held::Server(_) => (State::Starting, false),
         };
-        Status { answers, ..self.describe(seen.record.clone(), seen.processes(), state) }
+        let status = self.describe(seen.record.clone(), seen.processes(), state);
+        let hidden = || seen.record.as_ref().and_then(pid_of_another_user).into_iter().collect();
+        let pids = if state == State::Hidden { hidden() } else { status.pids };
+        Status { answers, pids, ..status }
     }
 
     pub(super) fn describe(&self, record: Option<Record>, processes: &[Running], state: State) -> Status {
@@ -232,7 +237,7 @@ impl Instance {
             }
             Some(Held::Server(processes)) => (processes, false),
             Some(Held::Orphan(processes)) => (processes, true),
-            Some(Held::Hidden) | None => return Err(self.hidden()),
+            Some(Held::Hidden) | None => return Err(self.hidden(on_disk.as_ref())),
         };
         let record = self.record_of(&processes, on_disk.clone());
         if record != on_disk && !is_orphan {
@@ -282,8 +287,9 @@ impl Instance {
         held
     }
 
-    pub(super) fn hidden(&self) -> ObserveError {
-        ObserveError::Hidden { instance: self.name.clone(), lock: self.member_lock() }
+    pub(super) fn hidden(&self, record: Option<&Record>) -> ObserveError {
+        let pids = record.and_then(pid_of_another_user).into_iter().collect();
+        ObserveError::Hidden { instance: self.name.clone(), lock: self.member_lock(), pids }
     }
 
     /// Takes a dead server out of the record before we hold the lock: whoever finds the lock held believes the record.
@@ -419,6 +425,15 @@ pub(super) fn probe(record: &Record) -> Probe {
 /// Whether our server answers where the record says: its cluster id comes from random bits, so that nobody else has it.
 fn answers_as_recorded(record: &Record) -> bool {
     record.cluster_id.is_some() && matches!(probe(record), Probe::Ready { .. })
+}
+
+/// The recorded process, if it lives and its lock is hidden from us for being another user's. Who has its pid in another
+/// container began at another time.
+fn pid_of_another_user(record: &Record) -> Option<u32> {
+    let recorded = record.process.as_ref()?;
+    let found = Running::with_pid(recorded.pid).ok()??.identity;
+    let is_theirs = found.exe.as_os_str().is_empty();
+    (is_theirs && (found.started, &found.boot) == (recorded.started, &recorded.boot)).then_some(recorded.pid)
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl Instance {
                 self.check_asked(&status, seen.record.as_ref())?;
                 return Ok(Up { status, started: false });
             }
-            State::Hidden => return Err(self.hidden().into()),
+            State::Hidden => return Err(self.hidden(seen.record.as_ref()).into()),
             State::Orphaned => return Err(self.orphaned(seen.record.as_ref(), seen.processes())),
             State::Starting | State::Stopped => {}
         }
