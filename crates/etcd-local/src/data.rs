@@ -165,6 +165,26 @@ impl DataDir {
         self.path.join("member").join("wal").is_dir()
     }
 
+    /// What etcd cannot do without, of data that an etcd has used, and how it is: a write-ahead log that is missing or
+    /// empty. etcd begins another then, to which the data does not belong: it hangs, or loses writes in silence.
+    pub(crate) fn damaged_file(&self) -> Option<(PathBuf, &'static str)> {
+        let member = self.path.join("member");
+        let was_used = self.marker.as_ref().is_some_and(|marker| marker.newest_version.is_some());
+        if !was_used || !member.join("snap").join("db").is_file() {
+            return None;
+        }
+        let wal = Path::new("member").join("wal");
+        let entries = fs::read_dir(self.path.join(&wal)).into_iter().flatten().flatten();
+        let mut files = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "wal"));
+        match files.next() {
+            None => Some((wal, "it is missing")),
+            Some(file) => std::iter::once(file)
+                .chain(files)
+                .find(|file| file.metadata().is_ok_and(|file| file.len() == 0))
+                .map(|file| (wal.join(file.file_name()), "it is empty")),
+        }
+    }
+
     /// Readies the directory for `binary` with this peer URL: checks that the data is not newer and that
     /// nobody has it open, and writes down the id of a cluster that is about to be made.
     pub(crate) fn claim(&mut self, peer_url: &str, binary: &Version) -> Result<(), DataError> {

@@ -18,7 +18,7 @@ use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::env::Env;
 use crate::lock::Lock;
-use crate::log;
+use crate::log::{self, Damage};
 use crate::process::{self, Child, Lifetime, Running, Spawn, Spawned};
 use crate::readiness::{self, Probe};
 use crate::wait::{Deadline, until};
@@ -82,6 +82,9 @@ pub(crate) struct Launched {
 struct Origin {
     version: Version,
     ports: Ports,
+    data: PathBuf,
+    /// By which etcd, so far.
+    last_used: Option<Version>,
     log: PathBuf,
     /// Where this launch's lines begin in the log.
     log_from: u64,
@@ -99,6 +102,10 @@ impl Launch<'_> {
     pub(crate) fn spawn(&self, lock: Lock) -> Result<Launched, LaunchError> {
         let (log, log_from) =
             open_log(self.log).map_err(|source| LaunchError::Log { path: self.log.to_owned(), source })?;
+        if let Some((file, reason)) = self.data.damaged_file() {
+            let (data, log) = (self.data.path.clone(), self.log.to_owned());
+            return Err(LaunchError::Damaged { data, file: Some(file), reason: reason.to_owned(), log });
+        }
         let spawned = Instant::now();
         let child = process::spawn(Spawn {
             program: &self.binary.path,
@@ -109,8 +116,14 @@ impl Launch<'_> {
             lifetime: self.lifetime,
         })
         .map_err(|source| LaunchError::Spawn { binary: self.binary.path.clone(), source })?;
-        let origin =
-            Origin { version: self.binary.version.clone(), ports: self.ports, log: self.log.to_owned(), log_from };
+        let origin = Origin {
+            version: self.binary.version.clone(),
+            ports: self.ports,
+            data: self.data.path.clone(),
+            last_used: self.data.marker.as_ref().and_then(|marker| marker.newest_version.clone()),
+            log: self.log.to_owned(),
+            log_from,
+        };
         match child {
             Spawned::Running(child) => {
                 let expected = self.data.marker.as_ref().and_then(|marker| marker.cluster_id);
@@ -174,7 +187,7 @@ impl Launched {
             if let Some(status) = self.exit() {
                 return Err(self.origin.exited(status));
             }
-            let Origin { version, ports, log, log_from } = &self.origin;
+            let Origin { version, ports, log, log_from, .. } = &self.origin;
             match answer {
                 Ok(Probe::Ready { cluster_id, version: answered }) => {
                     let version = Version::parse(&answered).unwrap_or_else(|_| version.clone());
@@ -236,7 +249,11 @@ impl Origin {
             };
             return LaunchError::PortTaken { port, kind, holder: Holder::of(SocketAddr::new(self.ports.host, port)) };
         }
-        LaunchError::Exited { version: self.version.clone(), status, reason, log: self.log.clone() }
+        if let Some(Damage { file, reason }) = log::damage(&self.log, self.log_from) {
+            return LaunchError::Damaged { data: self.data.clone(), file, reason, log: self.log.clone() };
+        }
+        let last_used = self.last_used.clone().filter(|last_used| *last_used < self.version);
+        LaunchError::Exited { version: self.version.clone(), last_used, status, reason, log: self.log.clone() }
     }
 }
 
@@ -395,11 +412,25 @@ pub enum LaunchError {
     Exited {
         /// Its version.
         version: Version,
+        /// The etcd that has used the data so far, if that is an older one.
+        last_used: Option<Version>,
         /// How it ended.
         status: ExitStatus,
         /// The last complaint in its log.
         reason: Option<String>,
         /// The whole log.
+        log: PathBuf,
+    },
+    /// etcd cannot go on with what it had written.
+    #[error("the data in `{}` is damaged: {}{reason}", data.display(), before(file.as_ref()))]
+    Damaged {
+        /// The data directory.
+        data: PathBuf,
+        /// Which file of it, from there on, if that is known.
+        file: Option<PathBuf>,
+        /// What is wrong with it.
+        reason: String,
+        /// The server's log.
         log: PathBuf,
     },
     /// An etcd was ended while it made this data, before it could take a write; none can go on with it.
@@ -418,6 +449,10 @@ pub enum LaunchError {
         /// The server's log.
         log: PathBuf,
     },
+}
+
+fn before(file: Option<&PathBuf>) -> String {
+    file.map(|file| format!("`{}`: ", file.display())).unwrap_or_default()
 }
 
 fn because(reason: Option<&String>) -> String {

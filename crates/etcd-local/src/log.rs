@@ -162,11 +162,65 @@ pub(crate) fn last_lines(path: &Path, lines: usize) -> String {
     String::from_utf8_lossy(&text).lines().map(shortened).collect::<Vec<_>>().join("\n")
 }
 
-/// Why the server ended, in its own words: the last complaint after `from`, else the last line.
+/// Why the server ended, in its own words: the last thing after `from` that it calls fatal, else what Go says of a crash,
+/// else the last error, else the last line.
 pub(crate) fn reason_of_exit(path: &Path, from: u64) -> Option<String> {
     let text = since(path, from)?;
     let lines = || text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-    lines().find_map(complaint).or_else(|| lines().find(|line| !line.starts_with('{')).map(shortened))
+    let complaint = |levels: &[&str]| {
+        let line = lines().filter_map(Line::parse).find(|line| levels.contains(&line.level.as_str()))?;
+        Some(shortened(&line.text()))
+    };
+    complaint(&["fatal", "panic"])
+        .or_else(|| Some(shortened(crash(&text)?.0)))
+        .or_else(|| complaint(&["error"]))
+        .or_else(|| lines().find(|line| !line.starts_with('{')).map(shortened))
+}
+
+/// Data that the server could not go on with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    /// Which file of it, from the data directory on.
+    pub(crate) file: Option<PathBuf>,
+    /// What is wrong, in the server's words.
+    pub(crate) reason: String,
+}
+
+/// What the server that began at `from` says of damage to its data, if that is why it ended. (The errors of etcd's
+/// packages `wal`, `walpb` and `snap`, those of bbolt for a file that is none of its own, and crashes inside of bbolt.)
+pub(crate) fn damage(path: &Path, from: u64) -> Option<Damage> {
+    const DB: &str = "member/snap/db";
+    const OF_DB: [&str; 3] = ["invalid database", "checksum error", "version mismatch"];
+    let text = since(path, from)?;
+    let of_line = |line: Line| {
+        let error = line.error.as_deref()?;
+        let file = if ["walpb: ", "wal: ", "snap: "].iter().any(|package| error.contains(package)) {
+            let name = error.split_once("in file '").and_then(|(_, rest)| rest.split('\'').next());
+            name.map(|name| Path::new("member/wal").join(name))
+        } else if line.msg == "failed to open database" && OF_DB.contains(&error) {
+            Some(DB.into())
+        } else {
+            return None;
+        };
+        let is_fatal = matches!(line.level.as_str(), "fatal" | "panic") && !error.contains("no space left");
+        is_fatal.then(|| Damage { file, reason: shortened(error) })
+    };
+    let crashed = || {
+        let (line, stack) = crash(&text)?;
+        let is_of_db = stack.iter().any(|line| line.contains("go.etcd.io/bbolt"));
+        is_of_db.then(|| Damage { file: Some(DB.into()), reason: shortened(line) })
+    };
+    text.lines().rev().filter_map(Line::parse).find_map(of_line).or_else(crashed)
+}
+
+/// How Go tells a crash: what happened, and the stack of the goroutine that it happened in.
+fn crash(text: &str) -> Option<(&str, Vec<&str>)> {
+    let is_first = |line: &&str| line.starts_with("panic: ") || line.starts_with("fatal error: ");
+    let mut lines = text.lines();
+    let first = lines.find(is_first)?;
+    let is_stack = |line: &&str| line.starts_with("goroutine ");
+    let stack = lines.skip_while(|line| !is_stack(line)).skip(1).take_while(|line| !is_stack(line));
+    Some((first, stack.collect()))
 }
 
 pub(crate) fn is_address_in_use(reason: &str) -> bool {
@@ -179,17 +233,21 @@ struct Line {
     level: String,
     msg: String,
     error: Option<String>,
+    /// What a crash was about that the server has caught and passed on.
+    panic: Option<String>,
 }
 
-fn complaint(line: &str) -> Option<String> {
-    let line: Line = serde_json::from_str(line).ok()?;
-    if !matches!(line.level.as_str(), "fatal" | "panic" | "error") {
-        return None;
+impl Line {
+    fn parse(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
     }
-    Some(shortened(&match line.error {
-        Some(error) => format!("{}: {error}", line.msg),
-        None => line.msg,
-    }))
+
+    fn text(&self) -> String {
+        match self.error.as_ref().or(self.panic.as_ref()) {
+            Some(error) => format!("{}: {error}", self.msg),
+            None => self.msg.clone(),
+        }
+    }
 }
 
 fn shortened(line: &str) -> String {
@@ -293,6 +351,10 @@ mod tests {
         let reason = of(json).unwrap();
         assert_eq!(reason, "discovery failed: listen tcp 127.0.0.1:1: bind: address already in use");
         assert!(is_address_in_use(&reason));
+        let crash = "{\"level\":\"error\",\"msg\":\"x\"}\npanic: it broke\n\ngoroutine 1 [running]:\nmain.main()\n\tmain.go:31 +0x28\n";
+        assert_eq!(of(crash).unwrap(), "panic: it broke");
+        let caught = "{\"level\":\"panic\",\"msg\":\"job failed\",\"panic\":\"cannot parse\"}\npanic: job failed\n";
+        assert_eq!(of(caught).unwrap(), "job failed: cannot parse");
         assert_eq!(of("flag provided but not defined: -x\n\n").unwrap(), "flag provided but not defined: -x");
         assert_eq!(of("\u{fffd}\u{0}garbage").unwrap(), "\u{fffd}\u{0}garbage");
         assert_eq!(of(""), None);

@@ -248,8 +248,24 @@ fn launch(error: &LaunchError, which: &Which) -> Advice {
         LaunchError::Stillborn { log } => {
             Advice::hint("it holds no key, and this instance did not create it: delete it, and try again").with_log(log)
         }
-        LaunchError::Exited { log, .. } => {
-            Advice::hint(format!("{} shows all it said", which.command("etcd-logs"))).with_log(log)
+        LaunchError::Damaged { data, log, .. } => Advice {
+            hints: vec![
+                format!("if you have a copy of `{}` from before, put it in its place, and try again", data.display()),
+                format!(
+                    "{} deletes data that `etcd-up` has created: the next start begins without any",
+                    which.command("etcd-reset")
+                ),
+            ],
+            ..Advice::default()
+        }
+        .with_log(log),
+        LaunchError::Exited { last_used, log, .. } => {
+            let mut advice = Advice::hint(format!("{} shows all it said", which.command("etcd-logs"))).with_log(log);
+            advice.hints.extend(last_used.as_ref().map(|version| {
+                let again = which.command(&format!("etcd-up --etcd {version}"));
+                format!("etcd {version} used the data last: {again} goes on with it")
+            }));
+            advice
         }
         LaunchError::NotReady { waited, log, .. } => {
             let longer = which.command(&format!("etcd-up --timeout {}", waited.as_secs().saturating_mul(10).max(60)));

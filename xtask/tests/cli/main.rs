@@ -14,6 +14,7 @@ mod adopter;
 mod alias;
 mod bad_input;
 mod bad_luck;
+mod damaged_data;
 mod doors;
 mod environment;
 mod handing_over;

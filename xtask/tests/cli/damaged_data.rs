@@ -1,0 +1,95 @@
+//! Data that etcd cannot go on with: said at once, with the file and what can be done, in words and not as Go's stack.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::playground::{Playground, Run, finish, get, put};
+
+/// Damage that is done to a member directory, and what is said of it.
+type Damage = (fn(&Path), &'static [&'static str]);
+
+const WAL: &str = "0000000000000000-0000000000000000.wal";
+
+const DAMAGES: [Damage; 6] = [
+    (|member| drop(File::create(wal(member)).unwrap()), &[".wal`: it is empty"]),
+    (|member| fs::remove_dir_all(member.join("wal")).unwrap(), &["`member/wal`: it is missing"]),
+    (|member| change_value(&wal(member)), &["walpb: crc mismatch"]),
+    (|member| fs::write(db(member), [0x5a; 40_000]).unwrap(), &["snap/db`: invalid database"]),
+    (|member| overwrite(&db(member), 8192, &[0xff; 8192]), &["snap/db`: panic: assertion failed: Page expected to be"]),
+    (|member| File::options().write(true).open(db(member)).unwrap().set_len(8192).unwrap(), &["snap/db`: fatal error"]),
+];
+
+fn wal(member: &Path) -> PathBuf {
+    member.join("wal").join(WAL)
+}
+
+fn db(member: &Path) -> PathBuf {
+    member.join("snap").join("db")
+}
+
+fn overwrite(file: &Path, at: u64, bytes: &[u8]) {
+    let mut file = OpenOptions::new().write(true).open(file).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+/// Changes one byte of the value `v` of the key that was written last.
+fn change_value(file: &Path) {
+    let content = fs::read(file).unwrap();
+    let key = content.windows(3).rposition(|window| window == b"key").unwrap();
+    let value = content[key..].iter().position(|byte| *byte == b'v').unwrap();
+    overwrite(file, (key + value) as u64, b"w");
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut cp = Command::new("cp");
+    cp.arg("-a").args([from, to]);
+    finish(crate::bad_input::quiet(cp)).ok();
+}
+
+fn said(run: Run, words: &[&str]) -> Run {
+    let run = run.fails(1, &[words, &["error: the data in `", "is damaged: ", "  log: ", "etcd-reset"]].concat());
+    assert!(!run.stderr.contains(".go:") && !run.stderr.contains("timeout"), "{run:#?}");
+    run
+}
+
+#[test]
+fn damaged_data_is_called_so_with_the_file_and_the_ways_out() {
+    for version in ["3.5.27", "3.7.2"] {
+        let play = Playground::new();
+        let (data, whole) = (play.path(".etcd/default/data"), play.path("whole"));
+        put(&play.up(&["--etcd", version]), "dg==");
+        play.xtask(&["etcd-down"]).ok();
+        copy(&data, &whole);
+        for (damage, words) in DAMAGES {
+            damage(&data.join("member"));
+            let run = said(play.xtask(&["etcd-up", "--etcd", version]), words);
+            assert!(run.stderr.contains(&format!("a copy of `{}`", data.display())), "{run:#?}");
+            // The first way out.
+            fs::remove_dir_all(&data).unwrap();
+            copy(&whole, &data);
+        }
+        assert_eq!(get(&play.up(&["--etcd", version])).as_deref(), Some("dg=="), "{version}");
+        play.xtask(&["etcd-down"]).ok();
+        // The other.
+        fs::remove_dir_all(data.join("member/wal")).unwrap();
+        said(play.xtask(&["etcd-up", "--etcd", version]), &[]);
+        play.xtask(&["etcd-reset", "--yes"]).ok();
+        assert_eq!(get(&play.up(&["--etcd", version])), None, "{version}");
+    }
+}
+
+#[test]
+fn damage_elsewhere_is_what_the_reset_of_the_hint_deletes() {
+    let play = Playground::new();
+    put(&play.up(&[]), "dg==");
+    play.xtask(&["etcd-down"]).ok();
+    play.up(&["--data-dir", "dev"]);
+    play.xtask(&["etcd-down"]).ok();
+    fs::remove_dir_all(play.path("dev/member/wal")).unwrap();
+    said(play.xtask(&["etcd-up", "--data-dir", "dev"]), &["/dev` is damaged"]);
+    assert!(play.xtask(&["etcd-reset", "--yes"]).ok().stdout.contains("wiped dev"));
+    assert_eq!(get(&play.up(&[])).as_deref(), Some("dg=="));
+}
