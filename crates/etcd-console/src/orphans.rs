@@ -12,7 +12,10 @@ use std::{
 };
 
 #[cfg(target_os = "linux")]
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal},
+};
 #[cfg(target_os = "linux")]
 use tokio::time::Instant;
 
@@ -41,9 +44,9 @@ pub(crate) async fn end(run: &str) {
         for (pid, process) in left {
             // It may have ended by now.
             let _ = match began.elapsed() > GRACE {
-                true => pidfd_send_signal(process, Signal::KILL),
+                true => signal(run, pid, process, Signal::KILL),
                 // Once: many take the second one for impatience.
-                false if told.insert(pid.as_raw_nonzero()) => pidfd_send_signal(process, Signal::TERM),
+                false if told.insert(pid.as_raw_nonzero()) => signal(run, pid, process, Signal::TERM),
                 false => Ok(()),
             };
         }
@@ -58,8 +61,8 @@ pub(crate) async fn end(_: &str) {}
 #[cfg(target_os = "linux")]
 #[derive(Default)]
 struct Seen {
-    /// Those of the run, by what names them alone.
-    left: Vec<(Pid, OwnedFd)>,
+    /// Those of the run, by what names them alone; `None`: the system has no pidfds, or refuses them.
+    left: Vec<(Pid, Option<OwnedFd>)>,
     /// Whether there is one that cannot be told.
     unclear: bool,
 }
@@ -76,18 +79,40 @@ fn look(run: &str) -> Seen {
     let pids = pids.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
     for pid in pids.filter(|pid| *pid != getpid()) {
         // Before it is looked at: what is signalled is what was there then.
-        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let process = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => Some(process),
+            Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => None,
+            Err(_) => continue,
+        };
         let dir = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let Ok(environment) = fs::read(dir.join("environ")) else { continue };
         if living_in(&dir) != session || is_keeper(&dir) {
             continue;
         }
         seen.unclear |= environment.is_empty();
-        if environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes()) {
+        if has(&environment, &variable) {
             seen.left.push((pid, process));
         }
     }
     seen
+}
+
+#[cfg(target_os = "linux")]
+fn has(environment: &[u8], variable: &str) -> bool {
+    environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
+}
+
+/// Without a pidfd the process is looked at once more, right before: its pid may have come to mean another.
+#[cfg(target_os = "linux")]
+fn signal(run: &str, pid: Pid, process: Option<OwnedFd>, signal: Signal) -> Result<(), Errno> {
+    if let Some(process) = process {
+        return pidfd_send_signal(process, signal);
+    }
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+    match has(&environment, &format!("ETCD_TEST_RUN={run}")) {
+        true => kill_process(pid, signal),
+        false => Ok(()),
+    }
 }
 
 /// The session that a process lives in, from `stat`, behind the name in parentheses: state, parent, group, session. 0 is

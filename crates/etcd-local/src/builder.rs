@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_workspace::home;
-
 use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
 use crate::ephemeral::{Ephemeral, EphemeralError};
 use crate::file::{PathError, cannot};
-use crate::instance::{Instance, NameError, check_name};
+use crate::instance::{Instance, NameError, check_name, home};
 use crate::reporter::{Event, Reporter, Silent};
 use crate::settings::{Port, Settings, SettingsError, member_name};
 
@@ -154,7 +152,7 @@ impl Builder {
     pub fn instance(&self, name: &str) -> Result<Instance, NameError> {
         check_name(name)?;
         let builder = Self { settings: self.settings.of_instance(name), ..self.clone() };
-        Ok(Instance { dir: home(&self.workspace).join(name), name: name.to_owned(), builder })
+        Ok(Instance { dir: home(&self.workspace, &self.env).join(name), name: name.to_owned(), builder })
     }
 
     /// Starts an etcd that goes with its owner: see [`Ephemeral`].
@@ -170,7 +168,7 @@ impl Builder {
     /// # Errors
     /// If the directory that they are in cannot be read.
     pub fn instances(&self) -> Result<Vec<Instance>, PathError> {
-        let home = home(&self.workspace);
+        let home = home(&self.workspace, &self.env);
         let entries = match std::fs::read_dir(&home) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(cannot("list", &home))?,

@@ -72,13 +72,13 @@ pub struct FailedLaunch {
     /// Why. A path in it to the log leads nowhere.
     pub error: LaunchError,
     /// The last lines of the server's log, each shortened; empty if it had said nothing.
-    pub log: String,
+    pub log: Box<str>,
 }
 
 impl FailedLaunch {
     fn reading(log: &Path) -> impl Fn(LaunchError) -> Self + '_ {
         const LINES: usize = 20;
-        |error| Self { error, log: log::last_lines(log, LINES) }
+        |error| Self { error, log: log::last_lines(log, LINES).into() }
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{ClusterId, NotYours, RECORD, home};
+use etcd_workspace::{ClusterId, NotYours, RECORD};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -19,15 +19,22 @@ pub use self::start::{Foreground, StartError, Up};
 pub use self::stop::{Down, Reset, ResetError, StopError};
 
 use crate::builder::Builder;
+use crate::env::Env;
 use crate::file::{PathError, cannot};
 use crate::os;
 
-/// Creates the directory of a workspace in which its instances live, if it is not there: for this user only, and for git not to see.
+/// The directory in which the instances of a workspace live: `.etcd`, or what `ETCD_LOCAL_STATE` says.
+#[must_use]
+pub fn home(workspace: &Path, env: &Env) -> PathBuf {
+    etcd_workspace::home(workspace, env.var_os(etcd_workspace::STATE))
+}
+
+/// Creates that directory, if it is not there: for this user only, and for git not to see.
 ///
 /// # Errors
 /// If the system refuses, or it is another user's: root is refused, too.
-pub fn create_home(workspace: &Path) -> Result<PathBuf, PathError> {
-    let home = home(workspace);
+pub fn create_home(workspace: &Path, env: &Env) -> Result<PathBuf, PathError> {
+    let home = home(workspace, env);
     NotYours::check(&home).map_err(cannot("write to", &home))?;
     os::create_private_dir(&home).map_err(cannot("create", &home))?;
     let ignore = home.join(".gitignore");
@@ -35,6 +42,18 @@ pub fn create_home(workspace: &Path) -> Result<PathBuf, PathError> {
         std::fs::write(&ignore, "*\n").map_err(cannot("write", &ignore))?;
     }
     Ok(home)
+}
+
+/// A directory for what is kept for a while, where that one cannot be written: this user's own, among temporary files.
+/// The locks of runs without a workspace are there, too.
+///
+/// # Errors
+/// If the system refuses, or it is another user's.
+pub fn create_temporary_home(env: &Env) -> Result<PathBuf, PathError> {
+    let own = etcd_workspace::User::of_process().map(|user| format!("etcd-sandbox-{}", user.number()));
+    let dir = env.temp_dir().join(own.as_deref().unwrap_or("etcd-sandbox"));
+    os::create_private_dir(&dir).and_then(|()| NotYours::check(&dir)).map_err(cannot("create", &dir))?;
+    Ok(dir)
 }
 
 /// An instance's name is a directory's name on every system, nothing that needs quoting, and nothing that the commands

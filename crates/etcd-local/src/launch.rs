@@ -252,7 +252,7 @@ impl Origin {
         if let Some(Damage { file, reason }) = log::damage(&self.log, self.log_from) {
             return LaunchError::Damaged { data: self.data.clone(), file, reason, log: self.log.clone() };
         }
-        let last_used = self.last_used.clone().filter(|last_used| *last_used < self.version);
+        let last_used = self.last_used.clone().filter(|last_used| *last_used < self.version).map(Box::new);
         LaunchError::Exited { version: self.version.clone(), last_used, status, reason, log: self.log.clone() }
     }
 }
@@ -413,7 +413,7 @@ pub enum LaunchError {
         /// Its version.
         version: Version,
         /// The etcd that has used the data so far, if that is an older one.
-        last_used: Option<Version>,
+        last_used: Option<Box<Version>>,
         /// How it ended.
         status: ExitStatus,
         /// The last complaint in its log.

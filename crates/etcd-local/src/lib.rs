@@ -54,7 +54,9 @@ mod settings;
 mod state;
 mod wait;
 
-pub use etcd_workspace::{ClusterId, Identity, NotYours, Record, SCHEMA, User, find_foreign, home, owner_of};
+pub use etcd_workspace::{
+    ClusterId, Identity, NotYours, Record, SCHEMA, STATE, User, find_foreign, open_exclusive, owner_of,
+};
 
 pub use crate::builder::Builder;
 #[doc(hidden)] // for etcd-xtask
@@ -62,16 +64,16 @@ pub use crate::command::{all_on_path, first_line};
 pub use crate::data::DataError;
 pub use crate::env::Env;
 pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch};
-pub use crate::file::{PathError, replace};
+pub use crate::file::{PathError, check_writable, replace};
 pub use crate::instance::{
     Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status, StopError, Up,
-    create_home,
+    create_home, create_temporary_home, home,
 };
 pub use crate::launch::{Holder, LaunchError, PortKind, claim_port};
 pub use crate::lock::LockError;
 pub use crate::log::Tail;
 #[doc(hidden)] // for etcd-xtask
-pub use crate::os::hand_over_stdio_only;
+pub use crate::os::{hand_over_stdio_only, has_pidfds};
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
 pub use crate::settings::{

@@ -31,6 +31,14 @@ pub(crate) use system::Process;
 /// Ends a child with its owner where that takes more than [`tie_to_owner`]; keep it as long as the child.
 pub(crate) use system::Tie;
 
+/// Whether processes can be held so that their pids stay their own.
+///
+/// # Errors
+/// Why they cannot; they are told by pid and when they began then.
+pub fn has_pidfds() -> io::Result<()> {
+    system::has_pidfds()
+}
+
 /// This machine's name, for a member that nobody named.
 pub(crate) fn host_name() -> Option<String> {
     system::host_name()

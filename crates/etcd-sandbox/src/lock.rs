@@ -78,7 +78,7 @@ impl Shared {
         let make = || {
             let mut scratch = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(dir)?;
             scratch.write_all(&text)?;
-            scratch.as_file().lock_shared()?;
+            scratch.as_file().lock_shared().map_err(etcd_workspace::lock_error)?;
             scratch.persist_noclobber(&path).map_err(|failed| failed.error)
         };
         let mut made = make();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{Liveness, NotYours, Record, home, liveness};
+use etcd_workspace::{Liveness, NotYours, Record, STATE, home, liveness};
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -178,7 +178,7 @@ impl Workspace {
         }
         let Some(dir) = &self.dir else { return Err(Error::NoWorkspace) };
         let unusable = |why: &str| Error::Instance { workspace: dir.clone(), why: why.to_owned() };
-        match liveness(&home(dir).join(INSTANCE)) {
+        match liveness(&home(dir, std::env::var_os(STATE).as_deref()).join(INSTANCE)) {
             Ok(Liveness::Running(record)) if record.cluster_id.is_some() => {
                 Ok(Target::Instance { workspace: dir.clone(), record })
             }
@@ -209,7 +209,8 @@ impl Workspace {
     #[must_use]
     pub(crate) fn lock_dir(&self) -> PathBuf {
         let is_ours = |home: &PathBuf| home.is_dir() && NotYours::find(home).is_none();
-        let home = self.dir.as_deref().map(home).filter(is_ours);
+        let home = self.dir.as_deref().map(|dir| home(dir, std::env::var_os(STATE).as_deref()));
+        let home = home.filter(is_ours);
         home.map_or_else(temporary, |home| home.join(".runs"))
     }
 }

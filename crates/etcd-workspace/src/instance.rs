@@ -1,6 +1,7 @@
 //! An instance's directory: what is where in it, and whether its server runs. The lock decides that, never the record,
 //! which may have come with a copy of the workspace.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +13,14 @@ use crate::record::{Record, SCHEMA};
 /// The record's file name, in the instance's directory.
 pub const RECORD: &str = "instance.json";
 
-/// The directory of a workspace in which its instances live, one directory each.
+/// The variable that names the directory in which a workspace keeps its instances, instead of its own `.etcd`.
+pub const STATE: &str = "ETCD_LOCAL_STATE";
+
+/// The directory in which a workspace's instances live, one directory each: `.etcd`, or what the variable [`STATE`] says
+/// if it is set. A relative path is taken from the workspace.
 #[must_use]
-pub fn home(workspace: &Path) -> PathBuf {
-    workspace.join(".etcd")
+pub fn home(workspace: &Path, state: Option<&OsStr>) -> PathBuf {
+    workspace.join(state.filter(|dir| !dir.is_empty()).unwrap_or(OsStr::new(".etcd")))
 }
 
 /// The lock that an instance's server holds as long as it lives.

@@ -6,7 +6,7 @@
 //! use etcd_workspace::{Liveness, home, liveness};
 //!
 //! # fn main() -> Result<(), etcd_workspace::InstanceError> {
-//! match liveness(&home(".".as_ref()).join("default"))? {
+//! match liveness(&home(".".as_ref(), None).join("default"))? {
 //!     Liveness::Running(record) => println!("{}", record.endpoints.join(",")),
 //!     Liveness::Starting => println!("not ready yet"),
 //!     Liveness::Stopped => println!("not running"),
@@ -21,8 +21,8 @@ mod orphan;
 mod owner;
 mod record;
 
-pub use crate::instance::{InstanceError, Liveness, RECORD, home, liveness, member_lock};
-pub use crate::lock::{is_held, open_exclusive};
+pub use crate::instance::{InstanceError, Liveness, RECORD, STATE, home, liveness, member_lock};
+pub use crate::lock::{is_held, lock_error, open_exclusive};
 pub use crate::orphan::{instance_dir, orphaned, orphans};
 pub use crate::owner::{NotYours, User, find_foreign, owner_of};
 pub use crate::record::{ClusterId, Identity, Record, SCHEMA};

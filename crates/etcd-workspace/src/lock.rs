@@ -43,6 +43,17 @@ pub fn is_held(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// What a lock fails with, by name: the system's words, "No locks available" or "Operation not supported", say too little.
+#[must_use]
+pub fn lock_error(error: io::Error) -> io::Error {
+    /// ENOLCK of Linux and of macOS: no kind of std's.
+    const NO_LOCKS: i32 = if cfg!(target_os = "macos") { 77 } else { 37 };
+    if error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_LOCKS) {
+        return io::Error::new(io::ErrorKind::Unsupported, format!("this file system has no file locks: {error}"));
+    }
+    error
+}
+
 /// What others may do with a file that is open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Share {
@@ -67,7 +78,7 @@ mod system {
         match locked {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+            Err(TryLockError::Error(error)) => Err(super::lock_error(error)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use etcd_local::binary::{DownloadError, FindError, InstallError, SourceError};
 use etcd_local::{
     DataError, EphemeralError, FailedLaunch, Holder, LaunchError, LockError, NameError, NotYours, ObserveError,
-    PortKind, ResetError, SettingsError, StartError, State, Status, StopError,
+    PathError, PortKind, ResetError, SettingsError, StartError, State, Status, StopError,
 };
 
 use crate::cli::Which;
@@ -169,11 +169,15 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
             (Some(StartError::Launch(inner)), _) => inner,
             (Some(StartError::Lock(inner)), _) => inner,
             (Some(StartError::Observe(inner)), _) => inner,
+            (Some(StartError::Path(inner)), _) => inner,
             _ => match error.downcast_ref::<StopError>() {
                 Some(StopError::Lock(inner)) => inner,
                 Some(StopError::Observe(inner)) => inner,
                 Some(StopError::Record(inner)) => &**inner,
-                _ => return error,
+                _ => match error.downcast_ref::<ObserveError>() {
+                    Some(ObserveError::Path(inner)) => inner,
+                    _ => return error,
+                },
             },
         },
     };
@@ -193,8 +197,12 @@ fn of(error: &(dyn Error + 'static), which: &Which) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<StartError>() {
         return start(error, which);
     }
-    if error.is::<LockError>() {
-        return Some(Advice::hint("wait for the other command, or end it, and try again"));
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(LockError::Held { .. }), _) => {
+            return Some(Advice::hint("wait for the other command, or end it, and try again"));
+        }
+        (Some(LockError::Io { source, .. }), _) | (_, Some(PathError { source, .. })) => return Some(disk(source)),
+        _ => {}
     }
     match error.downcast_ref() {
         Some(ObserveError::Hidden { pids, .. }) => return Some(Advice::hint(way_out(State::Hidden, pids, which))),
@@ -224,6 +232,19 @@ fn not_yours(error: &NotYours) -> Advice {
         _ if user.is_root() => format!("run it as {owner}: what root writes there, {owner} cannot change later"),
         Some(home) => format!("`sudo chown -R {user} '{}'` makes it yours", home.display()),
         None => format!("run it as {owner}, or choose a place that is yours"),
+    })
+}
+
+/// A file or directory of ours that the system does not let us use.
+fn disk(error: &io::Error) -> Advice {
+    Advice::hint(match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "ETCD_LOCAL_STATE names a directory for what is kept in `.etcd`; `run --ephemeral` and `--endpoints` need none"
+        }
+        io::ErrorKind::Unsupported => {
+            "ETCD_LOCAL_STATE names a directory for what is kept in `.etcd`, on a disk of this machine say"
+        }
+        _ => "`cargo xtask doctor` checks disk and permissions",
     })
 }
 
@@ -302,7 +323,7 @@ fn ephemeral(error: &EphemeralError) -> Option<Advice> {
         }
         EphemeralError::Launch(_) => "`cargo xtask etcd-up` starts one whose log stays",
         EphemeralError::Path(_) | EphemeralError::Data(_) => {
-            "TMPDIR (Windows: TEMP) must be a directory that can be written to, with some space left"
+            "TMPDIR (Windows: TEMP) must be a directory that can be written to, with file locks and some space left"
         }
         _ => return None,
     };
@@ -351,7 +372,6 @@ fn start(error: &StartError, which: &Which) -> Option<Advice> {
             let (longer, down) = (which.command("etcd-up --timeout 300"), which.command("etcd-down"));
             Advice::hint(format!("{longer} waits longer; {down} stops it")).with_log(log)
         }
-        StartError::Path(_) => Advice::hint("`cargo xtask doctor` checks disk and permissions"),
         _ => return None,
     })
 }

@@ -6,10 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use etcd_local::Env;
+
 use crate::context::Context;
 
 /// The last build of the tests, and this one.
 pub(crate) struct Built {
+    env: Env,
     workspace: PathBuf,
     stamp: PathBuf,
     /// What selects the tests.
@@ -20,8 +23,14 @@ pub(crate) struct Built {
 
 impl Built {
     pub(crate) fn of(args: &[String], cx: &Context) -> Self {
-        let stamp = etcd_local::home(&cx.workspace).join(".tests-are-built");
-        Self { workspace: cx.workspace.clone(), stamp, args: args.join("\0"), now: SystemTime::now() }
+        let stamp = cx.home().join(".tests-are-built");
+        Self {
+            env: cx.env.clone(),
+            workspace: cx.workspace.clone(),
+            stamp,
+            args: args.join("\0"),
+            now: SystemTime::now(),
+        }
     }
 
     /// Whether nothing changed since the same tests were built.
@@ -34,7 +43,7 @@ impl Built {
     /// To be called when they are built. If it fails, cargo is asked the next time.
     pub(crate) fn remember(&self) {
         let write = || -> anyhow::Result<()> {
-            etcd_local::create_home(&self.workspace)?;
+            etcd_local::create_home(&self.workspace, &self.env)?;
             fs::write(&self.stamp, &self.args)?;
             fs::File::options().write(true).open(&self.stamp)?.set_modified(self.now)?;
             Ok(())
@@ -75,6 +84,7 @@ mod tests {
             fs::write(path(file), "").unwrap();
         }
         let built = |args: &str, ahead: u64| Built {
+            env: Env::empty(dir.path()),
             workspace: dir.path().to_owned(),
             stamp: path(".etcd/.tests-are-built"),
             args: args.to_owned(),

@@ -20,7 +20,7 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     find_instance(args, cx)?;
     if name == "del" {
         // Undo files go there.
-        etcd_local::create_home(&cx.workspace)?;
+        cx.create_home()?;
     }
     // What moves keys by the million wants to be optimised; what looks after runs should be there at once.
     let program = match name {
@@ -46,7 +46,7 @@ fn find_instance(args: &[OsString], cx: &Context) -> Result<()> {
 pub(crate) fn settings(cx: &Context) -> Result<Vec<OsString>> {
     let builder = cx.builder()?;
     let settings = builder.settings();
-    let mut flags: Vec<OsString> = vec!["--home".into(), etcd_local::home(&cx.workspace).into()];
+    let mut flags: Vec<OsString> = vec!["--home".into(), cx.home().into()];
     let mut add = |name: &str, value: &str| flags.extend([name.into(), value.into()]);
     add("--root", &settings.root);
     add("--test-root", &settings.test_root);

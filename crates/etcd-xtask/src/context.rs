@@ -84,6 +84,26 @@ impl Context {
         Ok(self.builder()?.instance(&which.instance)?)
     }
 
+    /// What the workspace keeps, `.etcd` by default.
+    pub(crate) fn home(&self) -> PathBuf {
+        etcd_local::home(&self.workspace, &self.env)
+    }
+
+    /// The same, created if it is not there.
+    pub(crate) fn create_home(&self) -> Result<PathBuf> {
+        Ok(etcd_local::create_home(&self.workspace, &self.env)?)
+    }
+
+    /// Where the locks of runs are, and the log of one that failed: what the workspace keeps, or, where that cannot be
+    /// written, a directory among the temporary files. Nothing of it has to last.
+    pub(crate) fn home_of_runs(&self) -> Result<PathBuf> {
+        let own = self.create_home();
+        match own.and_then(|home| Ok(etcd_local::check_writable(&home).map(|()| home)?)) {
+            Ok(home) => Ok(home),
+            Err(error) => etcd_local::create_temporary_home(&self.env).map_err(|_| error),
+        }
+    }
+
     /// A path as the user would write it: relative to where they are, if it is below.
     pub(crate) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(self.env.cwd()).unwrap_or(path).display()

@@ -2,13 +2,14 @@
 //! what it changes is that a missing protoc is brought, and a missing `.etcd` made.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use etcd_local::binary::Tool;
-use etcd_local::{Builder, LaunchError, Port, PortKind, State, Status, User};
+use etcd_local::{Builder, LaunchError, NotYours, Port, PortKind, State, Status, User};
 use serde::Serialize;
 
 use crate::cli::{Doctor, Format, Which};
@@ -67,6 +68,7 @@ pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
     findings.extend(unknown);
     findings.extend(foreign_files(cx));
     findings.extend(ports(&builder, &statuses));
+    findings.extend([locks(cx), handles()].into_iter().flatten());
     findings.extend(damaged(cx));
     findings.push(disk("disk", &cx.workspace));
     findings.push(disk("temporary disk", cx.env.temp_dir()));
@@ -126,9 +128,9 @@ fn runner(cx: &Context) -> Finding {
 
 /// All commands keep something there.
 fn home(cx: &Context) -> Finding {
-    let home = etcd_local::home(&cx.workspace);
+    let home = cx.home();
     let probe = || -> Result<()> {
-        etcd_local::create_home(&cx.workspace)?;
+        cx.create_home()?;
         let probe = home.join(format!(".doctor-{}", std::process::id()));
         etcd_local::replace(&probe, b"")?;
         Ok(std::fs::remove_file(probe)?)
@@ -140,8 +142,10 @@ fn home(cx: &Context) -> Finding {
             Finding::failure(HOME, format!("`{}` is no directory", cx.shown(&home)), remedy)
         }
         Err(error) => {
-            let remedy = advice::next_step(&error, &Which::named(None)).unwrap_or_else(|| {
-                format!("make `{}` yours, with mode 0700, on a disk that is not read-only", home.display())
+            let is_theirs = error.chain().any(|cause| cause.downcast_ref().and_then(NotYours::of).is_some());
+            let remedy = advice::next_step(&error, &Which::named(None)).filter(|_| is_theirs).unwrap_or_else(|| {
+                let home = home.display();
+                format!("make `{home}` yours, with mode 0700, on a disk that is not read-only; or set ETCD_LOCAL_STATE")
             });
             Finding::failure(HOME, format!("`{}` cannot be written to: {error:#}", cx.shown(&home)), remedy)
         }
@@ -246,7 +250,7 @@ fn instance(status: &Status) -> Finding {
 
 /// Files that keep their workspace's user from working there, as root leaves them.
 fn foreign_files(cx: &Context) -> Vec<Finding> {
-    let home = etcd_local::home(&cx.workspace);
+    let home = cx.home();
     let Some(user) = User::of_process() else { return Vec::new() };
     let dirs = [(Some(home.clone()), 5), (on_demand::target_dir(cx).ok(), 2)];
     let find = |(dir, levels): (Option<PathBuf>, usize)| {
@@ -297,9 +301,30 @@ fn port(host: IpAddr, number: u16, kind: PortKind, statuses: &[Status]) -> Optio
     })
 }
 
+/// Locks say who runs: they must be there where the instances are, and where the ephemeral ones go.
+fn locks(cx: &Context) -> Option<Finding> {
+    let refused = [(cx.home(), "ETCD_LOCAL_STATE"), (cx.env.temp_dir().to_owned(), "TMPDIR")].map(|(dir, variable)| {
+        let path = dir.join(format!(".doctor-{}.lock", std::process::id()));
+        let locked = etcd_local::open_exclusive(&path);
+        drop(std::fs::remove_file(&path));
+        // That nothing can be written there is told elsewhere.
+        let error = locked.err().filter(|error| error.kind() == ErrorKind::Unsupported)?;
+        let remedy = format!("name a directory on another file system, a disk of this machine say, with {variable}");
+        Some(Finding::failure("locks", format!("`{}`: {error}", cx.shown(&dir)), remedy))
+    });
+    refused.into_iter().flatten().next()
+}
+
+/// All works without: processes are told by pid and by when they began.
+fn handles() -> Option<Finding> {
+    let error = etcd_local::has_pidfds().err()?;
+    let remedy = "nothing has to be done; Linux 5.3 has them, and a current container runtime does not refuse them";
+    Some(Finding::warning("system", format!("there are no pidfds: {error}"), remedy))
+}
+
 /// Records that were set aside, which nothing needs any more.
 fn damaged(cx: &Context) -> Vec<Finding> {
-    let home = etcd_local::home(&cx.workspace);
+    let home = cx.home();
     let instances = std::fs::read_dir(home).into_iter().flatten().flatten();
     let files = instances.flat_map(|dir| std::fs::read_dir(dir.path()).into_iter().flatten().flatten());
     let damaged = files.filter(|file| file.file_name().to_string_lossy().contains(".damaged-"));

@@ -9,7 +9,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use etcd_local::NotYours;
 use serde::Deserialize;
 
 use crate::advice::{AlreadySaid, Failure};
@@ -285,15 +284,5 @@ impl Drop for Process {
         // The end of its stdin has it sweep, if it did not. It is not waited for: it may take its time.
         drop(self.child.stdin.take());
         drop(self.child.try_wait());
-    }
-}
-
-/// Where the locks of this workspace's runs are, as etcd-sandbox has it: beside the instances, where none has such a name;
-/// in a workspace of another user's among our temporary files.
-pub(crate) fn lock_dir(cx: &Context) -> Result<PathBuf> {
-    let home = etcd_local::create_home(&cx.workspace);
-    match home.as_ref().err().and_then(|error| NotYours::of(&error.source)) {
-        Some(theirs) => Ok(cx.env.temp_dir().join(format!("etcd-sandbox-{}", theirs.user.number()))),
-        None => Ok(home?.join(".runs")),
     }
 }

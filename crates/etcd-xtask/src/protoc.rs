@@ -16,7 +16,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use anyhow::{Context as _, Result};
 use etcd_local::binary::is_whole_protoc;
@@ -54,18 +54,35 @@ pub(crate) fn provide(cx: &Context, effort: Effort) {
 
 fn bring(cx: &Context, effort: Effort) -> Result<()> {
     if let Some(launcher) = launcher(cx) {
-        write_launcher(&launcher)?;
+        write_launcher(&launcher).or_else(|error| if is_read_only(&error) { Ok(()) } else { Err(error) })?;
     }
     if users(cx).is_some() || on_path(cx).is_some() || recorded(&cx.workspace).is_some() {
         return Ok(());
     }
-    etcd_local::create_home(&cx.workspace)?;
     // Cargo hands its [env] to this process, too: the launcher is not a protoc of the user's.
     let env = cx.env.clone().without("PROTOC");
     let path = cx.builder()?.offline(effort == Effort::Offline).environment(env).binaries().protoc()?;
     let pointer = pointer(&cx.workspace);
-    replace(&pointer, path.as_os_str().as_encoded_bytes())
-        .with_context(|| format!("cannot write `{}`", pointer.display()))
+    let record = || -> Result<()> {
+        create_own_home(&cx.workspace)?;
+        Ok(replace(&pointer, path.as_os_str().as_encoded_bytes())?)
+    };
+    match record() {
+        // Plain cargo does not find it then, but what this command builds does.
+        Err(error) if is_read_only(&error) => {
+            let _ = UNRECORDED.set(path);
+            Ok(())
+        }
+        recorded => recorded.with_context(|| format!("cannot write `{}`", pointer.display())),
+    }
+}
+
+/// A protoc that was brought for a workspace that cannot be written.
+static UNRECORDED: OnceLock<PathBuf> = OnceLock::new();
+
+fn is_read_only(error: &anyhow::Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    kinds.into_iter().any(|kind| kind == ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Where Cargo's configuration points PROTOC, if our launcher is there, or is to be.
@@ -87,8 +104,8 @@ fn write_launcher(path: &Path) -> Result<()> {
     let write = || -> Result<()> {
         let dir = path.parent().unwrap_or(path);
         // What is in `.etcd` is for this user only, and kept out of git.
-        match dir.parent().filter(|above| etcd_local::home(above) == dir) {
-            Some(workspace) => drop(etcd_local::create_home(workspace)?),
+        match dir.parent().filter(|above| own_home(above) == dir) {
+            Some(workspace) => drop(create_own_home(workspace)?),
             None => fs::create_dir_all(dir)?,
         }
         if cfg!(windows) {
@@ -103,8 +120,17 @@ fn write_launcher(path: &Path) -> Result<()> {
     write().with_context(|| format!("cannot write `{}`", file.display()))
 }
 
+/// `.etcd` of the workspace itself, whatever ETCD_LOCAL_STATE says: that is where plain cargo's launcher looks.
+fn own_home(workspace: &Path) -> PathBuf {
+    etcd_local::home(workspace, &Env::empty(workspace))
+}
+
+fn create_own_home(workspace: &Path) -> Result<PathBuf> {
+    Ok(etcd_local::create_home(workspace, &Env::empty(workspace))?)
+}
+
 fn pointer(workspace: &Path) -> PathBuf {
-    etcd_local::home(workspace).join(".protoc")
+    own_home(workspace).join(".protoc")
 }
 
 /// PROTOC as cargo sets it for what it builds and runs here.
@@ -135,7 +161,11 @@ fn whole_on_path(env: &Env, but_not_in: Option<&Path>) -> Option<PathBuf> {
 
 /// The protoc that a build takes: the one that PROTOC names, else the user's own, else the one that was brought.
 pub(crate) fn found(cx: &Context) -> Option<PathBuf> {
-    users(cx).map(PathBuf::from).or_else(|| on_path(cx)).or_else(|| recorded(&cx.workspace))
+    users(cx)
+        .map(PathBuf::from)
+        .or_else(|| on_path(cx))
+        .or_else(|| recorded(&cx.workspace))
+        .or_else(|| UNRECORDED.get().cloned())
 }
 
 /// Whether plain cargo in this workspace finds a protoc. On PATH it takes the first, whole or not.
@@ -219,7 +249,7 @@ mod tests {
         let protoc = dir.path().join(std::ffi::OsStr::from_bytes(b"b\xff/protoc"));
         fs::create_dir_all(protoc.parent().unwrap()).unwrap();
         fs::write(&protoc, "").unwrap();
-        etcd_local::create_home(dir.path()).unwrap();
+        create_own_home(dir.path()).unwrap();
         replace(&pointer(dir.path()), protoc.as_os_str().as_encoded_bytes()).unwrap();
         assert_eq!(recorded(dir.path()), Some(protoc));
     }

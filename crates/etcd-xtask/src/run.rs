@@ -14,7 +14,7 @@ use crate::child::Interrupts;
 use crate::cli::{Place, Run};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::keeper::{Ended, Keeper, Terms, Verdict, lock_dir};
+use crate::keeper::{Ended, Keeper, Terms, Verdict};
 use crate::server::Server;
 use crate::{console, on_demand, protoc, rebuild};
 
@@ -62,12 +62,11 @@ impl Scene {
         let program = on_demand::any_program(console::PACKAGE, args.effort(), cx)?;
         // It may bring an etcd first, for minutes.
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
-        let lock_dir = lock_dir(cx)?;
         let terms = Terms {
             program,
             endpoints: server.endpoints(),
             flag: server.flag(),
-            lock_dir,
+            lock_dir: cx.home_of_runs()?.join(".runs"),
             command,
             ephemeral: server.is_ephemeral(),
         };
@@ -163,7 +162,7 @@ fn explain(server: &Server, cx: &Context) {
             server.tail().trim_end()
         ));
     }
-    match server.lasting_log(&cx.workspace) {
+    match server.lasting_log(cx) {
         Ok(Some(log)) => cx.output.note(format_args!("  etcd log: {}", cx.shown(&log))),
         Ok(None) => {}
         Err(error) => cx.output.warn(format_args!("{error:#}")),

@@ -145,9 +145,9 @@ impl Server {
     }
 
     /// Where its log can be read when this command has ended: one that goes with its server is copied first.
-    pub(crate) fn lasting_log(&self, workspace: &Path) -> Result<Option<PathBuf>> {
+    pub(crate) fn lasting_log(&self, cx: &Context) -> Result<Option<PathBuf>> {
         let Some(log) = self.log().filter(|_| self.is_ephemeral()) else { return Ok(self.log()) };
-        let copy = etcd_local::create_home(workspace)?.join("last-failure.log");
+        let copy = cx.home_of_runs()?.join("last-failure.log");
         fs::copy(&log, &copy).with_context(|| format!("cannot copy the log to `{}`", copy.display()))?;
         Ok(Some(copy))
     }

@@ -21,6 +21,8 @@ mod handing_over;
 mod house;
 mod installing;
 mod keys;
+#[cfg(target_os = "linux")] // seccomp
+mod lacking_system;
 mod lifecycle;
 mod logs;
 mod machine;
@@ -30,6 +32,8 @@ mod on_demand;
 mod playground;
 mod protoc_door;
 mod quiet;
+#[cfg(target_os = "linux")] // mounts
+mod read_only;
 mod run_tests;
 mod runners;
 mod runs;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_workspace::{NotYours, Record, SCHEMA, home};
+use etcd_workspace::{NotYours, Record, SCHEMA};
 use semver::Version;
 
 use super::observe::{ObserveError, Presence, Server, probe};
@@ -209,7 +209,7 @@ impl Instance {
 
     pub(super) fn begin_operation(&self) -> Result<Lock, LockError> {
         let lock = self.operation_lock();
-        for dir in [&home(&self.builder.workspace), &self.dir] {
+        for dir in [&instance::home(&self.builder.workspace, &self.builder.env), &self.dir] {
             NotYours::check(dir).map_err(|source| LockError::Io { path: lock.clone(), source })?;
         }
         let held = Lock::acquire(&lock, self.operation_patience(), || {
@@ -220,7 +220,7 @@ impl Instance {
     }
 
     pub(super) fn create_dir(&self) -> Result<(), StartError> {
-        instance::create_home(&self.builder.workspace)?;
+        instance::create_home(&self.builder.workspace, &self.builder.env)?;
         Ok(os::create_private_dir(&self.dir).map_err(cannot("create", &self.dir))?)
     }
 

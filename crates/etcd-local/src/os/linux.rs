@@ -1,4 +1,5 @@
-//! Linux: pidfds, `/proc`, parent-death signals.
+//! Linux: pidfds, `/proc`, parent-death signals. Where the system has no pidfds (before 5.3), or refuses them (the seccomp
+//! filters of old container runtimes), a process is told by its pid and when it began, as on macOS.
 
 use std::fs;
 use std::io;
@@ -12,18 +13,30 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 pub(crate) use super::unix::{
     Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
 };
-use crate::wait::Deadline;
+use crate::wait::{Deadline, until};
 use etcd_workspace::Identity;
 
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: u32,
-    pidfd: OwnedFd,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+enum Handle {
+    Pidfd(OwnedFd),
+    /// When it began.
+    Since(u64),
+}
+
+/// Whether the system has pidfds for us.
+pub(crate) fn has_pidfds() -> io::Result<()> {
+    Ok(pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).map(drop)?)
 }
 
 impl Process {
@@ -31,9 +44,12 @@ impl Process {
     pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
         let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
         match pidfd_open(raw, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Some(Self { pid, pidfd })),
+            Ok(pidfd) => Ok(Some(Self { pid, handle: Handle::Pidfd(pidfd) })),
             // INVAL: the number is a thread's, not a process's.
             Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+            Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => {
+                Ok(started(pid).map(|since| Self { pid, handle: Handle::Since(since) }))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -41,7 +57,7 @@ impl Process {
     /// Who this is; `None` once it has ended. Read through `/proc` first and only then checked against the
     /// pidfd: while that is alive, the pid meant the same process all along.
     pub(crate) fn identity(&self) -> io::Result<Option<Identity>> {
-        let started = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok().as_deref().and_then(start_ticks);
+        let started = started(self.pid);
         let exe = fs::read_link(format!("/proc/{}/exe", self.pid));
         if self.ended_within(Duration::ZERO)? {
             return Ok(None);
@@ -67,11 +83,18 @@ impl Process {
     /// Waits for the end at most this long. A zombie has ended.
     pub(crate) fn ended_within(&self, patience: Duration) -> io::Result<bool> {
         let deadline = Deadline::after(patience);
+        let pidfd = match &self.handle {
+            Handle::Pidfd(pidfd) => pidfd,
+            Handle::Since(since) => {
+                return Ok(until(deadline, || Ok::<_, io::Error>((started(self.pid) != Some(*since)).then_some(())))?
+                    .is_some());
+            }
+        };
         loop {
             let left = deadline.remaining();
             let timeout =
                 Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
+            match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)) {
                 Ok(ready) => return Ok(ready > 0),
                 Err(Errno::INTR) => {} // a signal of ours says nothing of the process
                 Err(error) => return Err(error.into()),
@@ -80,11 +103,21 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        match pidfd_send_signal(&self.pidfd, signal) {
+        let sent = match (&self.handle, Pid::from_raw(self.pid.cast_signed())) {
+            (Handle::Pidfd(pidfd), _) => pidfd_send_signal(pidfd, signal),
+            (Handle::Since(_), Some(pid)) if !self.ended_within(Duration::ZERO)? => kill_process(pid, signal),
+            (Handle::Since(_), _) => return Ok(()),
+        };
+        match sent {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// When a process began; `None`: nobody has this pid, or a zombie.
+fn started(pid: u32) -> Option<u64> {
+    start_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Field 22 of `/proc/<pid>/stat`, proc(5): clock ticks after boot. The command's name, field 2, may

@@ -90,6 +90,12 @@ fn executable(pid: i32) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
 }
 
+/// What stands for them here is always there.
+#[expect(clippy::unnecessary_wraps, reason = "Linux can lack them")]
+pub(crate) fn has_pidfds() -> io::Result<()> {
+    Ok(())
+}
+
 /// Start times are absolute here, so a reboot cannot make two alike.
 pub(crate) fn boot_id() -> String {
     String::new()

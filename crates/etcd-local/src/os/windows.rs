@@ -137,6 +137,12 @@ pub(crate) fn host_name() -> Option<String> {
 }
 
 /// A job does this: see [`Tie`], and [`spawn_server`].
+/// What stands for them here is always there.
+#[expect(clippy::unnecessary_wraps, reason = "Linux can lack them")]
+pub(crate) fn has_pidfds() -> io::Result<()> {
+    Ok(())
+}
+
 /// Nothing is handed over here that was not marked for it, and std marks its own three.
 #[expect(clippy::unnecessary_wraps, reason = "Unix can fail here")]
 pub(crate) fn hand_over_stdio_only(_: &mut Command) -> io::Result<()> {

@@ -29,14 +29,14 @@ fn record(server: &Server) -> Record {
 
 /// Writes the record of the instance `default`.
 fn write(workspace: &Path, record: &Record) {
-    let dir = home(workspace).join("default");
+    let dir = home(workspace, None).join("default");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("instance.json"), serde_json::to_vec(record).unwrap()).unwrap();
 }
 
 /// What the instance's server holds as long as it lives.
 fn lock(workspace: &Path) -> File {
-    open_exclusive(&member_lock(&home(workspace).join("default"))).unwrap().unwrap()
+    open_exclusive(&member_lock(&home(workspace, None).join("default"))).unwrap().unwrap()
 }
 
 /// One test under plain `cargo test`.
@@ -69,7 +69,7 @@ async fn the_instance_is_used_while_its_lock_is_held_and_no_other_cluster() {
         write(workspace, record);
         test_in(workspace).await.says(&words);
     }
-    std::fs::write(home(workspace).join("default/instance.json"), "damaged").unwrap();
+    std::fs::write(home(workspace, None).join("default/instance.json"), "damaged").unwrap();
     test_in(workspace).await.says(&["cannot be found: `", "is damaged", "`cargo xtask etcd-status` shows"]);
     nothing_was_written(&server).await;
     write(workspace, &ours);
