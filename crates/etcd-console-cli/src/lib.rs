@@ -169,7 +169,8 @@ pub struct Undo {
 ///
 /// No change is missed in silence: lost connections are resumed, and where etcd has forgotten, a line says
 /// GAP, or RESET if the data was replaced. Ctrl-C ends it. Each line begins with the time at which the change was
-/// seen; etcd keeps none, so that what happened before (--rev) is `earlier`, and in JSON `"time":null`.
+/// seen, which is local, in JSON UTC; etcd keeps none, so that what happened before (--rev) is `earlier`, and in JSON
+/// `"time":null`.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask watch\n  cargo xtask watch /CloudChamber/v0.1/racks/ --prefix -n 10 --format json"
@@ -223,7 +224,8 @@ pub struct Runs {
 ///
 /// A run is dead when no process of it is left on this machine, or, if it is of another, when it gave no sign of life
 /// for ten times as long as it may be silent, which is watched for. One that --keep left is as good as dead. Keys below
-/// the test root that belong to no run go, too, if this is the workspace's own instance.
+/// the test root that belong to no run go only with --unregistered, or after asking on a terminal: tests that make no run
+/// may be running.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask test-clean --dry-run\n  cargo xtask test-clean --run 20261123T113433Z-…."
@@ -235,7 +237,7 @@ pub struct TestClean {
     /// Show what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove what belongs to no run, also where the etcd is not the workspace's own
+    /// Remove what belongs to no run, too, without asking
     #[arg(long)]
     pub unregistered: bool,
     /// Remove live runs, too, after asking; their tests fail

@@ -1,6 +1,5 @@
 //! Which cluster: from a flag, the environment, or the record of a local instance. Connects to it.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Component, Path};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use etcd_workspace::{ClusterId, InstanceError, Liveness, Record, liveness};
 
 use crate::cli::{Command, Get, Global, Watch};
 use crate::output::{self, Exit, Failure};
+use crate::wrong_port;
 
 /// The instance that is meant where none is named.
 const DEFAULT: &str = "default";
@@ -52,6 +52,10 @@ impl Context {
                 let next = "write http://HOST:PORT, in --endpoints or ETCD_ENDPOINTS".to_owned();
                 Err(Failure { exit: Exit::Usage, what, next }.into())
             }
+            Err(error) if error.kind == Kind::Unreachable => match wrong_port::hint(endpoints).await {
+                Some(next) => Err(Failure { exit: Exit::NotRunning, what: error.to_string(), next }.into()),
+                None => Err(error.into()),
+            },
             connection => Ok(connection?),
         }
     }
@@ -97,23 +101,6 @@ impl Context {
         Err(Failure { exit, what, next }.into())
     }
 
-    /// Whether the server that answers is an instance of the workspace's, whatever led there. The cluster id alone does
-    /// not tell: a copy of the workspace has the same in its data.
-    pub(crate) fn is_own_instance(&self, connection: &Connection) -> bool {
-        let instances = std::fs::read_dir(&self.global.home).into_iter().flatten().flatten();
-        let mut running = instances.filter_map(|dir| match liveness(&dir.path()) {
-            Ok(Liveness::Running(record)) => Some(record),
-            _ => None,
-        });
-        let leads_there = |record: &Record| {
-            let given = connection.endpoint().split(',').collect::<Vec<_>>();
-            given.iter().all(|given| record.endpoints.iter().any(|own| is_same_address(given, own)))
-        };
-        connection.cluster_id().is_some_and(|answers| {
-            running.any(|record| record.cluster_id == Some(ClusterId(answers)) && leads_there(&record))
-        })
-    }
-
     /// Says what was done, on stdout: data is printed elsewhere, this is for people.
     pub(crate) fn report(&self, text: &str) -> Result<()> {
         if self.global.quiet { Ok(()) } else { output::text(text) }
@@ -138,23 +125,31 @@ impl Context {
 
     /// What to do about a server that does not answer, which depends on what led there.
     pub(crate) fn next_step(&self, kind: &Kind) -> Option<String> {
+        let lost = matches!(kind, Kind::Unreachable | Kind::TimedOut);
         let name = match self.source() {
-            Source::Variable(_) if matches!(kind, Kind::Unreachable | Kind::TimedOut) => {
+            Source::Variable(_) if lost => {
                 let way_out = "unset it, or give `--instance default` for the workspace's own etcd";
                 return Some(format!("ETCD_ENDPOINTS leads there: {way_out}"));
             }
-            Source::Flag(_) | Source::Variable(_) => DEFAULT.to_owned(),
-            Source::Instance(name) => name,
+            Source::Flag(_) if lost => {
+                let longer = if *kind == Kind::TimedOut { "`--timeout` waits longer; " } else { "" };
+                return Some(format!("{longer}--endpoints leads there; without it the workspace's own etcd is meant"));
+            }
+            Source::Flag(_) | Source::Variable(_) => None,
+            Source::Instance(name) => Some(name),
         };
-        match kind {
-            Kind::Unreachable => {
+        match (kind, name) {
+            (Kind::Unreachable, Some(name)) => {
                 Some(format!("`{}` starts an etcd; `--endpoints` names another", of_instance("etcd-up", &name)))
             }
-            Kind::TimedOut => {
+            (Kind::TimedOut, Some(name)) => {
                 let status = of_instance("etcd-status", &name);
                 Some(format!("`{status}` shows whether it is well; `--timeout` waits longer"))
             }
-            Kind::Compacted { .. } if !self.has_revision => {
+            (Kind::Etcd { .. } | Kind::Invalid(_), Some(name)) => {
+                Some(format!("`{}` may say more", of_instance("etcd-logs", &name)))
+            }
+            (Kind::Compacted { .. }, _) if !self.has_revision => {
                 Some("etcd compacted the revision while its keys were read; run the same command again".to_owned())
             }
             _ => None,
@@ -185,16 +180,6 @@ fn unknown(name: &str, error: InstanceError) -> anyhow::Error {
         _ => "be the user who started this etcd; `cargo xtask doctor` looks at whose the files are".to_owned(),
     };
     anyhow::Error::new(error).context(Failure { exit: Exit::Failure, what: format!("cannot find etcd `{name}`"), next })
-}
-
-/// Whether two URLs lead to the same port of the same host, by whatever name.
-fn is_same_address(one: &str, other: &str) -> bool {
-    let addresses = |url: &str| -> Vec<SocketAddr> {
-        let address = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
-        address.to_socket_addrs().into_iter().flatten().collect()
-    };
-    let others = addresses(other);
-    one == other || addresses(one).iter().any(|address| others.contains(address))
 }
 
 /// Whether it names something in a directory, on this system, and nothing outside of it.

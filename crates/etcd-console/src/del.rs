@@ -17,6 +17,7 @@ use crate::cli::{Del, Format};
 use crate::confirm::{self, Question, refused};
 use crate::context::Context;
 use crate::interrupt::{INTERRUPTED, Interrupt};
+use crate::nearby;
 use crate::output::{self, Base64, Progress, keys};
 
 pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
@@ -29,6 +30,15 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     }
     let connection = cx.connect().await?;
     let preview = Preview::of(&connection, range).await?;
+    if let Some(end) = &args.keys.range_end {
+        let key = &args.keys.key;
+        cx.note(format_args!(
+            "note: `{key}` to `{end}` is a range: whatever else lies between is in it, and `{end}` is not"
+        ));
+    }
+    if preview.count() == 0 {
+        nearby::tell("del", &args.keys, &connection, cx).await;
+    }
     let shown = Shown::of(&preview, cx);
     if args.dry_run {
         output::text(&shown.told(args.format, "would delete", None, None)?)?;

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cli::{Format, Get};
 use crate::context::Context;
+use crate::nearby;
 use crate::output::{self, Base64, Bytes, Exit, Failure, Progress};
 
 pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
@@ -19,7 +20,7 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
     let is_one_key = range.is_single();
     let connection = cx.connect().await?;
     if args.count_only {
-        return count(&args, &connection, &range).await;
+        return count(&args, &connection, &range, cx).await;
     }
     let mut pages = Pages::new(&connection, range).at_revision(args.rev.unwrap_or(0));
     if args.keys_only {
@@ -51,20 +52,26 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
     }
     out.flush()?;
     if read == 0 && args.print_value_only && args.format == Format::Text && is_one_key {
-        return Err(missing(&args));
+        return Err(missing(&args, &connection, cx).await);
+    }
+    if read == 0 {
+        nearby::tell("get", &args.keys, &connection, cx).await;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// In `$(…)` no value looks like an empty one. Without --print-value-only the key tells them apart, as etcdctl has it.
-fn missing(args: &Get) -> anyhow::Error {
+async fn missing(args: &Get, connection: &Connection, cx: &Context) -> anyhow::Error {
     let when = args.rev.map(|revision| format!(" at revision {revision}")).unwrap_or_default();
     let what = format!("there is no key `{}`{when}", args.keys.key);
-    let next = "without --print-value-only a key that is not there is no error, and prints nothing".to_owned();
+    let next = nearby::find("get", &args.keys, connection, cx).await.map_or_else(
+        || "without --print-value-only a key that is not there is no error, and prints nothing".to_owned(),
+        |found| found.hint(),
+    );
     Failure { exit: Exit::Failure, what, next }.into()
 }
 
-async fn count(args: &Get, connection: &Connection, range: &KeyRange) -> Result<ExitCode> {
+async fn count(args: &Get, connection: &Connection, range: &KeyRange, cx: &Context) -> Result<ExitCode> {
     let asked = args.rev.unwrap_or(0);
     let counted = connection.all_keys().send(kv::Get::new(range).count_only().revision(asked)).await?;
     let revision = if asked > 0 { asked } else { counted.revision };
@@ -72,6 +79,9 @@ async fn count(args: &Get, connection: &Connection, range: &KeyRange) -> Result<
     match args.format {
         Format::Text => output::text(&format!("{}\n", counted.count))?,
         Format::Json => output::json(&serde_json::json!({ "count": counted.count, "header": header }))?,
+    }
+    if counted.count == 0 {
+        nearby::tell("get", &args.keys, connection, cx).await;
     }
     Ok(ExitCode::SUCCESS)
 }

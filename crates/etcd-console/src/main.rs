@@ -12,6 +12,7 @@ mod keep;
 mod keys;
 mod load;
 mod member;
+mod nearby;
 mod orphans;
 mod output;
 mod put;
@@ -19,6 +20,7 @@ mod runs;
 mod test_clean;
 mod undo;
 mod watch;
+mod wrong_port;
 
 use std::process::ExitCode;
 

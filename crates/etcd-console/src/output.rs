@@ -120,6 +120,12 @@ pub(crate) fn now() -> std::time::SystemTime {
     std::time::SystemTime::now().max(std::time::SystemTime::UNIX_EPOCH)
 }
 
+/// A time as the clock on the wall shows it, with its offset; UTC where nobody knows where the wall is.
+pub(crate) fn local_time(time: std::time::SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap_or_default();
+    time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+}
+
 /// What the system said below etcd-client and gRPC, whose own words say nothing that the error does not.
 fn root_cause(error: &Error) -> Option<String> {
     let status: &dyn std::error::Error = match error.source.as_deref()? {
@@ -147,7 +153,7 @@ fn next_step(kind: &Kind) -> &'static str {
         Kind::NoSpace => "`cargo xtask del` frees space; then compact, defragment and disarm with etcdctl",
         Kind::AnotherCluster { .. } => "look at what is there now, and begin anew",
         Kind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` asks as a user that may",
-        _ => "`cargo xtask etcd-logs` may say more",
+        _ => "the server's log may say more",
     }
 }
 

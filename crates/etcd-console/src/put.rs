@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cli::{Format, Put};
 use crate::context::Context;
 use crate::keys;
+use crate::nearby;
 use crate::output::{self, Exit, Failure};
 
 pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
@@ -44,6 +45,15 @@ pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
     match args.format {
         Format::Json => output::json(&Answer { revision })?,
         Format::Text => cx.report("OK\n")?,
+    }
+    let root = &cx.global.root;
+    if nearby::lacks_slash(&args.key, root) {
+        cx.note(format_args!(
+            "note: the key `{}` does not begin with a slash, as `{root}` does; `cargo xtask del {}{}` deletes it",
+            args.key,
+            output::argument(&args.key),
+            cx.flags(),
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

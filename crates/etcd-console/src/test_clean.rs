@@ -14,12 +14,14 @@ use crate::output::{self, Exit, Failure, counted, keys};
 use crate::runs::standing;
 
 const CHANGED: &str = "it changed while it was being removed";
+/// How many ranges of keys a question names.
+const EXAMPLES: usize = 10;
 const SIGN_OF_LIFE: &str = "it gave a sign of life, or etcd did not answer all the time";
-const NOT_OURS: &str = "it belongs to no run, and this is not the workspace's own instance: see --unregistered";
+const OF_NO_RUN: &str = "it belongs to no run, and may be a running test's: see --unregistered";
 
 pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
     let registry = cx.registry().await?;
-    let mut plan = Plan::of(&registry, listing(&args, &registry).await?, &args, cx);
+    let mut plan = Plan::of(&registry, listing(&args, &registry, cx).await?, &args);
     if let Some(id) = &args.run
         && let Some(kept) = plan.report.left.first()
     {
@@ -28,10 +30,16 @@ pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
         return Err(Failure { exit: Exit::Refused, what, next }.into());
     }
     if args.dry_run {
+        if !args.unregistered {
+            plan.leave_unregistered();
+        }
         return plan.pretended().print(args.format, cx);
     }
     if !confirm(&args, &plan, &registry)? {
         return Ok(confirm::declined(cx));
+    }
+    if !may_take_unregistered(&args, &plan, &registry)? {
+        plan.leave_unregistered();
     }
     let done = plan.carry_out(&registry, cx).await;
     // What went, went, also if it was not all.
@@ -43,9 +51,9 @@ pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
     done.and(printed)
 }
 
-async fn listing(args: &TestClean, registry: &Registry) -> Result<Listing> {
+async fn listing(args: &TestClean, registry: &Registry, cx: &Context) -> Result<Listing> {
     let Some(id) = &args.run else { return Ok(registry.list().await?) };
-    let next = "`cargo xtask runs` lists them".to_owned();
+    let next = format!("`cargo xtask runs{}` lists them", cx.flags());
     let id = match id.parse() {
         Ok(id) => id,
         Err::<_, NoRunId>(error) => {
@@ -101,7 +109,7 @@ struct Removed {
 }
 
 impl Plan {
-    fn of(registry: &Registry, listing: Listing, args: &TestClean, cx: &Context) -> Self {
+    fn of(registry: &Registry, listing: Listing, args: &TestClean) -> Self {
         let mut plan = Self::default();
         for run in listing.runs {
             // What it is judged by is not held on to: of hundreds of runs that would be too many open files.
@@ -114,19 +122,18 @@ impl Plan {
                 _ => plan.report.leave(&run, state, why),
             }
         }
-        // On the workspace's own instance they are test data by definition; elsewhere somebody else's, perhaps.
-        if args.unregistered || cx.is_own_instance(registry.connection()) {
-            plan.unregistered = listing.unregistered;
-        } else {
-            let left = listing.unregistered.into_iter().map(|found| Left {
-                what: found.range.to_string(),
-                state: "unregistered",
-                why: NOT_OURS,
-                keys: found.keys,
-            });
-            plan.report.left.extend(left);
-        }
+        plan.unregistered = listing.unregistered;
         plan
+    }
+
+    fn leave_unregistered(&mut self) {
+        let left = std::mem::take(&mut self.unregistered).into_iter().map(|found| Left {
+            what: found.range.to_string(),
+            state: "unregistered",
+            why: OF_NO_RUN,
+            keys: found.keys,
+        });
+        self.report.left.extend(left);
     }
 
     /// What would be removed; what has to be watched is among it, should it prove dead.
@@ -200,6 +207,19 @@ fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
     let examples: String = live.iter().map(|run| format!("  {}, {}\n", run.id, keys(run.keys))).collect();
     let what = format!("{} that may be alive, at {}", runs(live.len() as u64), registry.connection().endpoint());
     confirm::ask(&Question { what: &what, examples: &examples, yes: args.yes, flags: "--yes" })
+}
+
+/// Whether keys that belong to no run go. Tests that make no run may be writing them just now: nobody can tell.
+fn may_take_unregistered(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
+    if plan.unregistered.is_empty() || args.unregistered || args.yes || !confirm::can_ask() {
+        return Ok(args.unregistered);
+    }
+    let line = |found: &Unregistered| format!("  {}, {}\n", found.range, keys(found.keys));
+    let examples: String = plan.unregistered.iter().take(EXAMPLES).map(line).collect();
+    let dots = if plan.unregistered.len() > EXAMPLES { "  …\n" } else { "" };
+    let count = keys(plan.unregistered.iter().map(|found| found.keys).sum());
+    let what = format!("{count} that no run has registered, at {}", registry.connection().endpoint());
+    confirm::ask(&Question { what: &what, examples: &(examples + dots), yes: false, flags: "--unregistered" })
 }
 
 fn runs(count: u64) -> String {

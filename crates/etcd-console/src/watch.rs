@@ -13,30 +13,29 @@ use serde::Serialize;
 use crate::cli::{Format, Keys, Watch};
 use crate::context::Context;
 use crate::interrupt::{INTERRUPTED, Interrupt};
+use crate::nearby;
 use crate::output::{self, Base64, Bytes};
 
 /// How long a server may be gone before we say so. We wait for it all the same.
 const UNSAID: Duration = Duration::from_secs(2);
+/// How often a server that is gone is looked for.
+const PACE: Duration = Duration::from_millis(500);
 /// In place of a time, and as long: etcd keeps none.
-const EARLIER: &str = "earlier                 ";
+const EARLIER: &str = "earlier                      ";
 
 pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
-    let range = match &args.key {
-        Some(key) => crate::keys::range(&Keys {
-            key: key.clone(),
-            range_end: args.range_end.clone(),
-            prefix: args.prefix,
-            from_key: false,
-        })?,
+    let (key, range_end) = (args.key.clone(), args.range_end.clone());
+    let keys = key.map(|key| Keys { key, range_end, prefix: args.prefix, from_key: false });
+    let range = match &keys {
+        Some(keys) => crate::keys::range(keys)?,
         None => KeyRange::prefix(format!("{}/", cx.global.root)),
     };
     let connection = cx.connect().await?;
-    let past = match args.rev {
-        Some(_) => newest(&connection, &range).await?,
-        None => 0,
-    };
+    let now = look(&connection, &range).await?;
+    let past = args.rev.map_or(0, |_| now.revision);
+    let unmet = keys.filter(|_| now.count == 0);
     let mut unsaid = Some(format!("watching {range} at {}", connection.endpoint()));
-    let mut watch = etcd_keys::watch::Watch::new(&connection, range).track().patience(UNSAID);
+    let mut watch = etcd_keys::watch::Watch::new(&connection, range.clone()).track().patience(UNSAID);
     if !args.keys_only {
         watch = watch.previous_values();
     }
@@ -53,6 +52,11 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
             // With a count it has an end of its own, which has not come.
             () = interrupt.pressed() => std::process::exit(if args.count.is_some() { INTERRUPTED } else { 0 }),
             batch = watch.next_batch() => batch,
+            // Where nothing happens, the watch has nothing to tell.
+            () = answers(&connection, &range), if is_away => {
+                is_back(&mut is_away, &connection, cx);
+                continue;
+            }
         };
         let batch = match batch {
             Err(error) if error.kind.is_transient() => {
@@ -63,11 +67,14 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
             }
             batch => batch?,
         };
-        is_away = false;
+        is_back(&mut is_away, &connection, cx);
         if let Some(from) = begins_with(&batch)
             && let Some(watching) = unsaid.take()
         {
             cx.note(format_args!("{watching}, from revision {from}"));
+            if let Some(keys) = &unmet {
+                nearby::tell("watch", keys, &connection, cx).await;
+            }
         }
         left -= printer.batch(&batch, left)?;
         printer.out.flush()?;
@@ -75,11 +82,24 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The newest revision that there is. The range's first key is all that is asked for.
-async fn newest(connection: &Connection, range: &KeyRange) -> Result<i64> {
+/// The newest revision that there is, and how many keys are in the range.
+async fn look(connection: &Connection, range: &KeyRange) -> Result<kv::GetResponse, etcd_keys::Error> {
+    connection.all_keys().send(kv::Get::new(range).count_only()).await
+}
+
+/// Waits until a server that went away answers.
+async fn answers(connection: &Connection, range: &KeyRange) {
+    // One key is soon found, however many there are.
     let key = if range.start().is_empty() { vec![0] } else { range.start().to_vec() };
-    let answer = connection.all_keys().send(kv::Get::new(KeyRange::key(key)).count_only()).await?;
-    Ok(answer.revision)
+    while look(connection, &KeyRange::key(key.clone())).await.is_err() {
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+fn is_back(is_away: &mut bool, connection: &Connection, cx: &Context) {
+    if std::mem::take(is_away) {
+        cx.note(format_args!("etcd answers again at {}; the watch goes on", connection.endpoint()));
+    }
 }
 
 /// The first revision of which a watch tells, by the first that it says.
@@ -169,7 +189,10 @@ impl Printer {
     /// Prints a batch, and at most so many changes of it; tells how many these were.
     fn batch(&mut self, batch: &Batch, most: u64) -> Result<u64> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let now = humantime::format_rfc3339_millis(output::now()).to_string();
+        let now = match self.format {
+            Format::Text => output::local_time(output::now()),
+            Format::Json => humantime::format_rfc3339_millis(output::now()).to_string(),
+        };
         let mut printed = 0;
         match batch {
             Batch::Events(events) => {

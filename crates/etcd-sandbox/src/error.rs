@@ -14,10 +14,12 @@ use crate::run_id::RunId;
 #[non_exhaustive]
 pub enum Error {
     /// No etcd answers.
-    #[error("no etcd answers at {endpoints}; `cargo xtask etcd-up` starts one, `cargo xtask test` brings one along")]
+    #[error("no etcd answers at {endpoints}; {next}")]
     NoEtcd {
         /// Where it was looked for.
         endpoints: String,
+        /// What to do, which depends on what led there.
+        next: &'static str,
         /// What was tried.
         source: Arc<etcd_keys::Error>,
     },

@@ -2,7 +2,7 @@
 //! swept. If that takes too long, or the process is killed, the next one on this machine does it.
 
 use std::io;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use crate::exit;
 use crate::process;
 use crate::registry::Registry;
 use crate::run::Run;
+use crate::workspace::Target;
 
 /// How long a process that ends waits for its run to be swept.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process's own run, and where its etcd is.
-static OWN: Mutex<Option<(Run, Vec<String>)>> = Mutex::new(None);
+static OWN: Mutex<Option<(Run, Arc<Target>)>> = Mutex::new(None);
 
 /// What ends the runtime that all sandboxes share.
 static END: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>> = Mutex::new(None);
@@ -39,19 +40,19 @@ pub(crate) fn start_runtime() -> io::Result<Handle> {
 }
 
 /// Sees to it that the run is swept when the process ends.
-pub(crate) fn to(run: Run, endpoints: Vec<String>) {
-    *OWN.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, endpoints));
+pub(crate) fn to(run: Run, target: Arc<Target>) {
+    *OWN.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, target));
     exit::at_exit(say);
 }
 
 /// On a thread of its own: the one that ends has little left of what libraries rely on.
 fn say() {
-    let Some((run, endpoints)) = OWN.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    let Some((run, target)) = OWN.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
     let (done, swept) = mpsc::channel::<()>();
     let saying = thread::Builder::new().spawn(move || {
         cut_off();
         if let Ok(runtime) = runtime() {
-            drop(runtime.block_on(sweep(run, &endpoints)));
+            drop(runtime.block_on(sweep(run, &target)));
         }
         drop(done);
     });
@@ -69,8 +70,8 @@ fn cut_off() {
     }
 }
 
-async fn sweep(run: Run, endpoints: &[String]) -> Result<(), Error> {
-    let connection = process::connect_to(endpoints).await?;
+async fn sweep(run: Run, target: &Target) -> Result<(), Error> {
+    let connection = process::connect_to(target).await?;
     let registry = Registry::new(&connection, run.registry().roots().clone());
     run.by(registry).sweep().await?;
     Ok(())

@@ -96,7 +96,7 @@ async fn connect_to_target(workspace: &Workspace) -> Result<(Connection, Arc<Tar
         }
         target => Arc::new(target?),
     };
-    let connection = connect_to(target.endpoints()).await?;
+    let connection = connect_to(&target).await?;
     check_cluster(&connection, &target)?;
     Ok((connection, target))
 }
@@ -129,9 +129,12 @@ fn missing(name: &'static str, value: String, why: &str) -> Error {
 }
 
 /// Connects on the runtime that this is called on.
-pub(crate) async fn connect_to(endpoints: &[String]) -> Result<Connection, Error> {
+pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
+    let endpoints = target.endpoints();
     Connect::new(endpoints).request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
-        Kind::Unreachable | Kind::TimedOut => Error::NoEtcd { endpoints: endpoints.join(","), source: Arc::new(error) },
+        Kind::Unreachable | Kind::TimedOut => {
+            Error::NoEtcd { endpoints: endpoints.join(","), next: target.next_step(), source: Arc::new(error) }
+        }
         _ => error.into(),
     })
 }
@@ -212,7 +215,7 @@ async fn begin(connection: Connection, target: Arc<Target>, workspace: &Workspac
     let lock_dir = workspace.lock_dir();
     let run = Run::start(&registry, Plan::new(&lock_dir, command())).await?;
     let (prefix, since, id, lost) = (run.prefix(), run.revision(), run.id().clone(), run.lost());
-    farewell::to(run, target.endpoints().to_vec());
+    farewell::to(run, Arc::clone(&target));
     connection.runtime().spawn(async move {
         lost.await;
         end(&id)

@@ -207,8 +207,7 @@ impl Sandbox {
         let (server, endpoints) = crate::private::start().await?;
         let target = Arc::new(Target::Private(endpoints));
         let connecting = Arc::clone(&target);
-        let connected =
-            process::runtime()?.spawn(async move { process::connect_to(connecting.endpoints()).await }).await;
+        let connected = process::runtime()?.spawn(async move { process::connect_to(&connecting).await }).await;
         let connection = connected.map_err(|error| Error::Private(error.to_string()))??;
         let run = crate::private::prefix()?;
         let mut sandbox = Self::below(&connection, &run, name, target, 1)?;

@@ -108,6 +108,18 @@ impl Target {
             Self::Private(endpoints) => endpoints,
         }
     }
+
+    /// What to do where no etcd answers.
+    pub(crate) fn next_step(&self) -> &'static str {
+        match self {
+            Self::Instance { .. } => "`cargo xtask etcd-status` shows what is known of it",
+            Self::Named(_) => {
+                "ETCD_ENDPOINTS leads there; without it the workspace's own etcd is used, which `cargo xtask etcd-up` starts"
+            }
+            #[cfg(feature = "private")]
+            Self::Private(_) => "it was started for this test alone, and has ended",
+        }
+    }
 }
 
 /// Where it is, and what led there.

@@ -71,6 +71,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Terms {
     /// `etcd-console`.
     pub(crate) program: PathBuf,
+    /// Where etcd is; empty where the environment says so.
     pub(crate) endpoints: Vec<String>,
     /// What leads another command there, with a space before it.
     pub(crate) flag: String,
@@ -209,7 +210,10 @@ struct Process {
 impl Process {
     fn start(terms: &Terms, settings: &[OsString], adopt: Option<&str>, cx: &Context) -> Result<Self> {
         let mut command = cx.command(&terms.program);
-        command.args(settings).args(["--endpoints", &terms.endpoints.join(",")]);
+        command.args(settings);
+        if !terms.endpoints.is_empty() {
+            command.args(["--endpoints", &terms.endpoints.join(",")]);
+        }
         command.arg("keep").arg("--lock-dir").arg(&terms.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&terms.command)]);
         if terms.ephemeral {

@@ -64,7 +64,7 @@ impl Scene {
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
         let terms = Terms {
             program,
-            endpoints: server.endpoints(),
+            endpoints: if server.is_of_environment() { Vec::new() } else { server.endpoints() },
             flag: server.flag(),
             lock_dir: cx.home_of_runs()?.join(".runs"),
             command,

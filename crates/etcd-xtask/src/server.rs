@@ -26,15 +26,19 @@ pub(crate) enum Server {
     /// An instance of the workspace's, which stays.
     Instance { which: Which, endpoints: Vec<String>, version: String, log: PathBuf },
     /// A cluster elsewhere.
-    Elsewhere { endpoints: Vec<String> },
+    Elsewhere {
+        endpoints: Vec<String>,
+        /// The flag that leads another command there; none where the environment does.
+        flag: String,
+    },
 }
 
 impl Server {
     /// The etcd that the arguments ask for, else the running instance, else an ephemeral one.
     pub(crate) fn choose(args: &Place, cx: &Context) -> Result<Self> {
         if !args.ephemeral && args.etcd.is_none() {
-            if let Some(endpoints) = elsewhere(args, cx) {
-                return Ok(Self::Elsewhere { endpoints });
+            if let Some(elsewhere) = elsewhere(args, cx) {
+                return Ok(elsewhere);
             }
             let which = Which::named(args.instance.as_deref());
             match Self::running(&which, cx)? {
@@ -79,7 +83,7 @@ impl Server {
     pub(crate) fn endpoints(&self) -> Vec<String> {
         match self {
             Self::Ephemeral(server) => server.endpoints(),
-            Self::Instance { endpoints, .. } | Self::Elsewhere { endpoints } => endpoints.clone(),
+            Self::Instance { endpoints, .. } | Self::Elsewhere { endpoints, .. } => endpoints.clone(),
         }
     }
 
@@ -99,10 +103,15 @@ impl Server {
     /// The flag that leads another command to it, with a space before it, if one is needed.
     pub(crate) fn flag(&self) -> String {
         match self {
-            Self::Elsewhere { endpoints } => format!(" --endpoints {}", endpoints.join(",")),
+            Self::Elsewhere { flag, .. } => flag.clone(),
             Self::Instance { which, .. } => which.flag(),
             Self::Ephemeral(_) => String::new(),
         }
+    }
+
+    /// Whether it is the environment that leads there: a program of ours that we start follows it, too.
+    pub(crate) fn is_of_environment(&self) -> bool {
+        matches!(self, Self::Elsewhere { flag, .. } if flag.is_empty())
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -154,10 +163,12 @@ impl Server {
 }
 
 /// A cluster that a flag or the environment names. A flag beats the environment, also one that names an instance.
-fn elsewhere(args: &Place, cx: &Context) -> Option<Vec<String>> {
+fn elsewhere(args: &Place, cx: &Context) -> Option<Server> {
     if !args.endpoints.is_empty() {
-        return Some(args.endpoints.clone());
+        let flag = format!(" --endpoints {}", args.endpoints.join(","));
+        return Some(Server::Elsewhere { endpoints: args.endpoints.clone(), flag });
     }
     let urls = cx.env.var("ETCD_ENDPOINTS").filter(|_| args.instance.is_none())?;
-    Some(urls.split(',').map(|url| url.trim().to_owned()).collect())
+    let endpoints = urls.split(',').map(|url| url.trim().to_owned()).collect();
+    Some(Server::Elsewhere { endpoints, flag: String::new() })
 }

@@ -14,10 +14,11 @@ fn get_from(url: &str) -> Run {
 fn no_server_or_a_silent_one_is_a_clear_error() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = silent.local_addr().unwrap().to_string();
-    let hint = "`cargo xtask etcd-status` shows";
+    let hint = "`--timeout` waits longer; --endpoints leads there";
     get_from(&format!("http://{addr}")).fails(1, &["cannot connect", &addr, "no answer in time", hint]);
     drop(silent);
-    get_from(&format!("http://{addr}")).fails(3, &["cannot connect", &addr, "no etcd answers", "because: ", "etcd-up"]);
+    get_from(&format!("http://{addr}"))
+        .fails(3, &["cannot connect", &addr, "no etcd answers", "because: ", "--endpoints leads there"]);
     let mut command = program();
     let dir = tempfile::tempdir().unwrap();
     let run = finish(command.args(["--home", dir.path().to_str().unwrap(), "get", "a"]).spawn().unwrap());
@@ -41,7 +42,7 @@ fn a_variable_that_leads_nowhere_is_named_for_the_cause() {
     get("http://127.0.0.1:1", &["--instance", "default"]).ok();
     let by_flag = get("http://127.0.0.1:1", &["--endpoints", "http://127.0.0.1:2"]);
     assert!(!by_flag.stderr.contains("ETCD_ENDPOINTS"), "{by_flag:?}");
-    by_flag.fails(3, &["`cargo xtask etcd-up` starts an etcd"]);
+    by_flag.fails(3, &["hint: --endpoints leads there; without it the workspace's own etcd is meant"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::cluster::{Cluster, eventually, finish, program};
 use crate::slow::slow;
+use crate::terminal::Terminal;
 
 const ROOT: &str = "/CloudChamber/v0.1/";
 const TEST_ROOT: &str = "/CloudChamber/v0.1/Test/";
@@ -235,33 +236,38 @@ fn keys_of_no_run_elsewhere_are_reported_and_go_only_when_told() {
     assert_eq!(runs.state(alive.id()), "alive");
 }
 
-/// The workspace's own instance is the one that `instance.json` names, whatever leads there.
+/// On the workspace's own instance, too: tests that make no run may be writing them.
 #[test]
-fn keys_of_no_run_go_on_the_own_instance() {
+fn keys_of_no_run_go_after_a_question_or_when_told() {
     let runs = Runs::new();
-    let endpoint = runs.cluster.etcd.endpoints().concat();
-    let clean = |flags: &[&str], variable: &str| {
-        runs.fill(&format!("{TEST_ROOT}Standard/"), 5);
-        let mut command = runs.cluster.of_record(&["test-clean"]);
-        finish(command.args(flags).env("ETCD_ENDPOINTS", variable).spawn().unwrap()).ok()
-    };
-    let flag = ["--endpoints", &endpoint];
+    let dead = runs.dead(3);
+    runs.fill(&format!("{TEST_ROOT}Standard/"), 5);
     runs.cluster.record(serde_json::json!(runs.cluster.etcd.cluster_id().to_string()));
-    for (flags, variable) in [(&[][..], ""), (&flag, ""), (&[], &endpoint)] {
-        let said = clean(flags, variable);
-        assert!(said.starts_with("removed 0 runs, 5 keys\n"), "{said}");
-        assert_eq!(runs.cluster.count(TEST_ROOT), 0);
+    let left = format!("left `{TEST_ROOT}Standard/` --prefix, 5 keys, unregistered: it belongs to no run");
+    for flags in [&["--dry-run"][..], &["--yes"], &[]] {
+        let run = finish(runs.cluster.of_record(&[&["test-clean"], flags].concat()).spawn().unwrap());
+        assert!(run.stdout.contains(&left) && run.stdout.contains("see --unregistered"), "{flags:?}: {run:?}");
+        run.ok();
     }
-    // A record that says nothing of the one that answers, or of none that runs.
-    let another = format!("{:016x}", !runs.cluster.etcd.cluster_id().0);
-    for none in [serde_json::Value::Null, another.into()] {
-        runs.cluster.record(none);
-        let said = clean(&flag, "");
-        assert!(said.contains("5 keys, unregistered: it belongs to no run"), "{said}");
+    assert_eq!((runs.state(&dead), runs.cluster.count(TEST_ROOT)), ("none".to_owned(), 5));
+    let another = runs.dead(3);
+    for (answer, keys) in [("n", 5), ("y", 0)] {
+        let terminal = Terminal::new();
+        let child = terminal.run(&mut runs.cluster.of_record(&["test-clean"]));
+        terminal.wait_for("Delete 5 keys that no run has registered, at http://127.0.0.1:");
+        assert!(
+            terminal.shown().contains(&format!("  `{TEST_ROOT}Standard/` --prefix, 5 keys")),
+            "{}",
+            terminal.shown()
+        );
+        terminal.type_line(answer);
+        // A no is for these alone.
+        assert_eq!(finish(child).code, Some(0));
+        assert_eq!((runs.state(&another), runs.cluster.count(TEST_ROOT)), ("none".to_owned(), keys));
     }
-    runs.cluster.record(serde_json::json!(runs.cluster.etcd.cluster_id().to_string()));
-    runs.cluster.unlock();
-    assert!(clean(&[], &endpoint).contains("unregistered"));
+    runs.fill(&format!("{TEST_ROOT}Standard/"), 5);
+    let said = finish(runs.cluster.of_record(&["test-clean", "--unregistered"]).spawn().unwrap()).ok();
+    assert!(said.starts_with("removed 0 runs, 5 keys\n"), "{said}");
 }
 
 /// The instance was killed, and somebody else's server has its port by now.
@@ -323,7 +329,8 @@ fn without_etcd_it_says_so() {
     for command in ["runs", "test-clean"] {
         let mut none = program();
         none.args(["--endpoints", "http://127.0.0.1:1", command]);
-        crate::cluster::finish(none.spawn().unwrap()).fails(3, &["no etcd answers", "cargo xtask etcd-up"]);
+        crate::cluster::finish(none.spawn().unwrap())
+            .fails(3, &["no etcd answers", "without it the workspace's own etcd is meant"]);
         let dir = tempfile::tempdir().unwrap();
         let mut none = program();
         none.args(["--home", dir.path().to_str().unwrap(), command]);

@@ -54,9 +54,13 @@ impl Run {
 }
 
 pub(crate) fn builder() -> Builder {
+    builder_in(Path::new(env!("CARGO_MANIFEST_DIR")))
+}
+
+pub(crate) fn builder_in(workspace: &Path) -> Builder {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
     let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache).without("ETCDBINPATH");
-    Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default())
+    Builder::with_settings(env, workspace, Settings::default())
 }
 
 impl Cluster {

@@ -97,7 +97,7 @@ fn a_server_that_dies_under_a_deletion_is_an_error_with_a_way_back() {
     let run = finish(child);
     assert!(run.stderr.contains("keys were deleted; the same command deletes the rest"), "{run:?}");
     assert!(run.stderr.contains("undo: cargo xtask undo "), "{run:?}");
-    run.fails(3, &["cannot delete `/d/` --prefix at http://", "no etcd answers", "etcd-up"]);
+    run.fails(3, &["cannot delete `/d/` --prefix at http://", "no etcd answers", "--endpoints leads there"]);
     assert_eq!(lines(&undo_files(&cluster)[0]), KEYS + 2);
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod arguments;
+mod back;
 mod bad_luck;
 mod cleaning;
 mod cluster;
@@ -16,6 +17,7 @@ mod deleting;
 mod documentation;
 mod interrupted;
 mod keeping;
+mod meant;
 mod outcomes;
 mod reading;
 mod slow;

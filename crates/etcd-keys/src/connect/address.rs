@@ -46,6 +46,9 @@ pub(super) fn check(endpoint: &str) -> Result<(), String> {
     if uri.port_u16().is_none() && uri.authority().is_some_and(|authority| authority.as_str() != authority.host()) {
         return refuse("its port is no number from 0 to 65535");
     }
+    if uri.port_u16().is_none() && !endpoint.contains("://") {
+        return refuse("it names no port");
+    }
     // The parser drops a fragment, and with it a port behind it.
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() || rest.contains('#') {
         return refuse("nothing may follow the port");
@@ -74,6 +77,8 @@ mod tests {
             ("http://a:99999", "port is no number"),
             ("a:", "port is no number"),
             ("a b:1", "no endpoint: "),
+            ("localhost", "names no port"),
+            ("[::1]", "names no port"),
             ("http://a:1/v3", "nothing may follow the port"),
             ("http://a#b:1", "nothing may follow the port"),
             #[cfg(not(any(feature = "tls", feature = "tls-aws-lc")))]

@@ -1,0 +1,110 @@
+//! Where the keys may be that were not found: below a key that was taken for a directory, or further down from the root.
+//! Looks only where nothing was found, and deletes nothing.
+
+use etcd_keys::{Connection, kv};
+
+use crate::cli::Keys;
+use crate::context::Context;
+use crate::keys;
+use crate::output;
+
+/// Keys that may have been meant.
+pub(crate) struct Nearby {
+    what: String,
+    /// The command for them.
+    line: String,
+}
+
+/// Keys that may have been meant by those of which there is none, for this command.
+pub(crate) async fn find(command: &str, keys: &Keys, connection: &Connection, cx: &Context) -> Option<Nearby> {
+    for meant in candidates(keys, &cx.global.root) {
+        let range = keys::range(&meant).ok()?;
+        let found = connection.all_keys().send(kv::Get::new(&range).count_only()).await.ok()?.count;
+        let what = match (found, meant.prefix) {
+            (0, _) => continue,
+            (_, false) => format!("the key `{}` is there", meant.key),
+            (found, true) => {
+                let begin = if found == 1 { "begins" } else { "begin" };
+                format!("{} {begin} with `{}`", output::keys(found.cast_unsigned()), meant.key)
+            }
+        };
+        let prefix = if meant.prefix { " --prefix" } else { "" };
+        let line = format!("cargo xtask {command} {}{prefix}{}", output::argument(&meant.key), cx.flags());
+        return Some(Nearby { what, line });
+    }
+    None
+}
+
+/// Says where keys are that may have been meant by those of which there is none.
+pub(crate) async fn tell(command: &str, keys: &Keys, connection: &Connection, cx: &Context) {
+    if cx.global.quiet {
+        return;
+    }
+    let none = if keys.prefix { "no key begins with" } else { "there is no key" };
+    match find(command, keys, connection, cx).await {
+        Some(Nearby { what, line }) => cx.note(format_args!("note: {none} `{}`; {what}: {line}", keys.key)),
+        None if lacks_slash(&keys.key, &cx.global.root) => {
+            cx.note(format_args!("note: {none} `{}`; this workspace's keys begin with `{}/`", keys.key, cx.global.root))
+        }
+        None => {}
+    }
+}
+
+impl Nearby {
+    /// The next step.
+    pub(crate) fn hint(&self) -> String {
+        format!("{}: `{}`", self.what, self.line)
+    }
+}
+
+/// Whether a key begins without the slash that all keys of the workspace begin with.
+pub(crate) fn lacks_slash(key: &str, root: &str) -> bool {
+    root.starts_with('/') && !key.starts_with('/')
+}
+
+/// What else may have been meant, the likeliest first.
+fn candidates(keys: &Keys, root: &str) -> Vec<Keys> {
+    let Keys { key, range_end: None, from_key: false, prefix } = keys else { return Vec::new() };
+    if key.is_empty() {
+        return Vec::new();
+    }
+    let of = |key: String, prefix| Keys { key, range_end: None, prefix, from_key: false };
+    let mut names = Vec::new();
+    if !key.starts_with(root) {
+        names.push(format!("{root}/{}", key.trim_start_matches('/')));
+    }
+    if lacks_slash(key, root) {
+        names.push(format!("/{key}"));
+    }
+    let below = |name: &str| of(format!("{}/", name.trim_end_matches('/')), true);
+    let mut all: Vec<Keys> = if *prefix { Vec::new() } else { vec![below(key)] };
+    for name in names {
+        let below = below(&name);
+        all.push(of(name, *prefix));
+        if !prefix {
+            all.push(below);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_meant() {
+        let meant = |key: &str, prefix| {
+            let keys = Keys { key: key.to_owned(), range_end: None, prefix, from_key: false };
+            let star = |keys: Keys| if keys.prefix { keys.key + "*" } else { keys.key };
+            candidates(&keys, "/P/v1").into_iter().map(star).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(meant("/P/v1/a", false), "/P/v1/a/*");
+        assert_eq!(meant("/P/v1/a/", false), "/P/v1/a/*");
+        assert_eq!(meant("/P/v1/a", true), "");
+        assert_eq!(meant("/a", false), "/a/* /P/v1/a /P/v1/a/*");
+        assert_eq!(meant("a", false), "a/* /P/v1/a /P/v1/a/* /a /a/*");
+        assert_eq!(meant("P/v1/a", true), "/P/v1/P/v1/a* /P/v1/a*");
+        assert_eq!(meant("", true), "");
+    }
+}
