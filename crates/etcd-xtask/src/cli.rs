@@ -8,7 +8,7 @@ use etcd_console_cli::OnCluster;
 use etcd_local::Port;
 use etcd_local::binary::{Route, Sha256, Wanted};
 
-use crate::forwarded::Forwarded;
+use crate::forwarded::{self, Forwarded};
 use crate::protoc::Effort;
 
 /// What a command line with these commands is for, in a line.
@@ -84,6 +84,14 @@ impl Command {
             | Self::Env(EnvVars { which, .. }) => which.clone(),
             Self::Etcdctl(Etcdctl { instance, .. }) => Which::named(instance.as_deref()),
             Self::Test(Test { place, .. }) | Self::Run(Run { place, .. }) => Which::named(place.instance.as_deref()),
+            Self::Runs(Forwarded { args, .. })
+            | Self::TestClean(Forwarded { args, .. })
+            | Self::Get(Forwarded { args, .. })
+            | Self::Put(Forwarded { args, .. })
+            | Self::Del(Forwarded { args, .. })
+            | Self::Undo(Forwarded { args, .. })
+            | Self::Watch(Forwarded { args, .. })
+            | Self::Member(Forwarded { args, .. }) => Which::named(forwarded::flag(args, "--instance")),
             _ => Which::named(None),
         }
     }

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::cli::Which;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::forwarded::flag;
 use crate::protoc::Effort;
 use crate::{child, on_demand, rebuild};
 
@@ -33,10 +34,8 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
 
 /// Sees to it that the program finds the instance that it is for, if it is for one: it goes by the record alone.
 fn find_instance(args: &[OsString], cx: &Context) -> Result<()> {
-    let options = || args.iter().take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str());
-    let value = |flag: &str| options().find_map(|arg| arg.strip_prefix(flag));
-    let name = value("--instance=");
-    if value("--endpoints=").is_some() || (name.is_none() && cx.env.var("ETCD_ENDPOINTS").is_some()) {
+    let name = flag(args, "--instance");
+    if flag(args, "--endpoints").is_some() || (name.is_none() && cx.env.var("ETCD_ENDPOINTS").is_some()) {
         return Ok(());
     }
     Ok(cx.instance(&Which::named(name))?.lead_others()?)

@@ -36,6 +36,12 @@ impl<A: Args> FromArgMatches for Forwarded<A> {
     }
 }
 
+/// The value of a flag among forwarded arguments.
+pub(crate) fn flag<'a>(args: &'a [OsString], name: &str) -> Option<&'a str> {
+    let mut flags = args.iter().take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str());
+    flags.find_map(|arg| arg.strip_prefix(name)?.strip_prefix('='))
+}
+
 fn given(declared: &Command, matches: &ArgMatches) -> Vec<OsString> {
     let is_given = |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     let values = |arg: &Arg| matches.get_raw(arg.get_id().as_str()).into_iter().flatten().map(OsString::from);

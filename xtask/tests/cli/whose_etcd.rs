@@ -25,6 +25,8 @@ fn the_originals_etcd_is_never_the_copys_own() {
     for line in [&["put", OLD, "2"][..], &["get", OLD], &["del", OLD, "--yes"], &["test-clean"], &["runs"]] {
         copy.xtask(&[line, &named].concat()).fails(3, &["etcd `default` is not running"]);
     }
+    let other = ["member", "list", "--instance", "other"];
+    copy.xtask(&other).fails(3, &["etcd `other` is not running", "`cargo xtask etcd-up --instance other` starts it"]);
     let clean = ["test-clean", "--endpoints", &endpoint];
     let said = copy.xtask(&clean).ok().stdout;
     assert!(said.contains("1 key, unregistered"), "{said}");
