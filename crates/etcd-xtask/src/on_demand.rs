@@ -85,13 +85,28 @@ struct Checkout<'a> {
 
 impl<'a> Checkout<'a> {
     fn new(package: &'a str, manifest: PathBuf, profile: Profile, cx: &Context) -> Result<Self> {
-        let target = own_target_dir(package, root(&manifest), target_dir(cx)?);
-        let dir = target.join(match profile {
-            Profile::Console => "console",
-            Profile::Dev => "debug",
-        });
-        let stamp = dir.join(format!(".{package}-is-fresh"));
-        Ok(Self { package, manifest, profile, target, stamp })
+        let target = target_dir(cx)?;
+        let in_target = |target: PathBuf| {
+            let dir = target.join(match profile {
+                Profile::Console => "console",
+                Profile::Dev => "debug",
+            });
+            let stamp = dir.join(format!(".{package}-is-fresh"));
+            Self { package, manifest: manifest.clone(), profile, target, stamp }
+        };
+        let is_at_home = [root(&manifest), &cx.workspace].iter().any(|dir| target.starts_with(dir));
+        let plain = in_target(target);
+        if is_at_home && !plain.is_of_another_checkout() {
+            return Ok(plain);
+        }
+        Ok(in_target(own_target_dir(package, root(&manifest), &plain.target)))
+    }
+
+    /// Whether the program that is there was built of other sources than these.
+    fn is_of_another_checkout(&self) -> bool {
+        let program = self.built().unwrap_or_else(|| self.stamp.with_file_name(self.package));
+        let main = self.manifest.with_file_name("src").join("main.rs");
+        fs::read_to_string(program.with_extension("d")).is_ok_and(|text| !sources(&text).contains(&main))
     }
 
     /// The program that was built last, here: the stamp of a target folder that was copied names the original's.
@@ -265,28 +280,22 @@ fn root(manifest: &Path) -> &Path {
     manifest.ancestors().nth(3).unwrap_or(manifest)
 }
 
-/// Where a checkout builds: a target folder outside of it may be another's, too, and cargo tells the crates of two
-/// checkouts apart by nothing but their files' times. In a folder of its own nothing is taken for what it is not.
-fn own_target_dir(package: &str, root: &Path, target: PathBuf) -> PathBuf {
-    if target.starts_with(root) {
-        return target;
-    }
+/// Where a checkout builds if the target folder may be another's, too: cargo tells the crates of two checkouts apart by
+/// nothing but their files' times. In a folder of its own nothing is taken for what it is not.
+fn own_target_dir(package: &str, root: &Path, target: &Path) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     root.hash(&mut hasher);
     target.join(format!("{package}-{:016x}", hasher.finish()))
 }
 
-/// Whether the program is made of this checkout's sources, and nothing of them is newer than the last build. Asking cargo would take longer
-/// than most commands do; what it goes by, the sources in its dep-info and their manifests, is what we look at.
+/// Whether nothing that the program is made of is newer than the last build. Asking cargo would take longer than most
+/// commands do; what it goes by, the sources in its dep-info and their manifests, is what we look at.
 fn is_fresh(stamp: &Path, dep_info: &Path, manifest: &Path) -> bool {
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let Some(built) = modified(stamp) else { return false };
     let Ok(text) = fs::read_to_string(dep_info) else { return false };
     let older = |path: &Path| modified(path).is_some_and(|time: SystemTime| time <= built);
     let sources = sources(&text);
-    if !sources.contains(&manifest.with_file_name("src").join("main.rs")) {
-        return false;
-    }
     // `<crate>/src/…` is a crate's; the workspace's own two are above ours.
     let of_crate =
         |path: &PathBuf| Some(path.ancestors().find(|dir| dir.ends_with("src"))?.with_file_name("Cargo.toml"));

@@ -1,6 +1,7 @@
 //! `examples/adopter`, a workspace as a team would write it from the README: it is built and run as that team would,
 //! outside of ours, with no protoc, no etcd and no configuration but its own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -30,25 +31,30 @@ impl Copy {
         let mut hash = std::hash::DefaultHasher::new();
         env!("CARGO_MANIFEST_DIR").hash(&mut hash);
         let this = Self { dir: std::env::temp_dir().join(format!("adopter-{:016x}", hash.finish())), _turn: turn };
-        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").canonicalize().unwrap();
-        for file in [
-            ".cargo/config.toml",
-            "Cargo.lock",
-            "Cargo.toml",
-            "inventory/Cargo.toml",
-            "inventory/src/lib.rs",
-            "xtask/Cargo.toml",
-            "xtask/src/main.rs",
-        ] {
-            let (from, to) = (example().join(file), this.dir.join(file));
-            let text = fs::read_to_string(&from).unwrap().replace("../../../crates", crates.to_str().unwrap());
-            fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::write(&to, text).unwrap();
-            // What did not change is not built anew.
-            let modified = fs::metadata(from).unwrap().modified().unwrap();
-            fs::File::options().write(true).open(to).unwrap().set_modified(modified).unwrap();
-        }
+        write(&this.dir);
         this
+    }
+}
+
+/// Writes the example to `dir`, with the way to our crates.
+fn write(dir: &Path) {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").canonicalize().unwrap();
+    for file in [
+        ".cargo/config.toml",
+        "Cargo.lock",
+        "Cargo.toml",
+        "inventory/Cargo.toml",
+        "inventory/src/lib.rs",
+        "xtask/Cargo.toml",
+        "xtask/src/main.rs",
+    ] {
+        let (from, to) = (example().join(file), dir.join(file));
+        let text = fs::read_to_string(&from).unwrap().replace("../../../crates", crates.to_str().unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(&to, text).unwrap();
+        // What did not change is not built anew.
+        let modified = fs::metadata(from).unwrap().modified().unwrap();
+        fs::File::options().write(true).open(to).unwrap().set_modified(modified).unwrap();
     }
 }
 
@@ -100,4 +106,42 @@ fn a_team_has_the_whole_workflow() {
     ran(&["test-clean"]);
     ran(&["etcd-down"]);
     assert_eq!(cargo(&copy.dir, &["xtask", "etcd-status"]).0, Some(3));
+}
+
+/// What cargo would compile, of crates that come from the registry: each in each of its forms. `None` where this cargo
+/// does not tell.
+fn third_party(dir: &Path, args: &[&str]) -> Option<BTreeSet<String>> {
+    let target = tempfile::tempdir().unwrap();
+    let mut cargo = Command::new("cargo");
+    cargo.args(args).args(["-Z", "unstable-options", "--unit-graph"]).current_dir(dir);
+    // Only with it a stable cargo tells.
+    cargo.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", target.path());
+    let output = cargo.output().unwrap();
+    let graph: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
+    let Some(graph) = graph.filter(|graph| graph["version"] == 1) else {
+        eprintln!("skipped: this cargo shows no unit graph: {}", String::from_utf8_lossy(&output.stderr));
+        return None;
+    };
+    let mut units = graph["units"].as_array().unwrap().clone();
+    units.retain(|unit| unit["pkg_id"].as_str().unwrap().starts_with("registry+"));
+    let form = |unit: &mut serde_json::Value| {
+        // What is the same, by another name, is shared.
+        unit["profile"].as_object_mut().unwrap().remove("name");
+        let unit = ["pkg_id", "target", "profile", "platform", "mode", "features"].map(|key| unit[key].to_string());
+        unit.join(" ")
+    };
+    Some(units.iter_mut().map(form).collect())
+}
+
+#[test]
+fn a_team_compiles_its_dependencies_once() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let console = example().join("../../crates/etcd-console");
+    let (tests, console) =
+        (third_party(dir.path(), &["test", "--no-run", "--workspace"]), third_party(&console, &["build", "--locked"]));
+    let (Some(tests), Some(console)) = (tests, console) else { return };
+    assert!(console.len() > 100, "{}", console.len());
+    let again: Vec<_> = console.difference(&tests).collect();
+    assert!(again.is_empty(), "{} of {} are compiled once more: {again:#?}", again.len(), console.len());
 }
