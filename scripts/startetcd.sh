@@ -11,4 +11,4 @@ case ${1-} in
     set -- --data-dir "$data" "$@"
     ;;
 esac
-exec cargo --config "env.XTASK_ALIAS='1'" run --manifest-path "$root/Cargo.toml" --package xtask -- etcd-up "$@"
+exec cargo --config "env.XTASK_ALIAS='1'" --config term.quiet=false run --manifest-path "$root/Cargo.toml" --package xtask -- etcd-up "$@"

@@ -36,7 +36,7 @@
 //! ```
 //!
 //! `.cargo/config.toml` has the alias that makes it `cargo xtask`:
-//! `xtask = "--config env.XTASK_ALIAS='1' run --package xtask --"`.
+//! `xtask = "--config env.XTASK_ALIAS='1' --config term.quiet=false run --package xtask --"`.
 
 mod advice;
 mod built;
