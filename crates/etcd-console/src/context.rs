@@ -123,7 +123,7 @@ impl Context {
         }
     }
 
-    /// What to do about a server that does not answer, which depends on what led there.
+    /// What to do about a server that does not answer, or is locked or full, which depends on what led there.
     pub(crate) fn next_step(&self, kind: &Kind) -> Option<String> {
         let lost = matches!(kind, Kind::Unreachable | Kind::TimedOut);
         let name = match self.source() {
@@ -146,6 +146,14 @@ impl Context {
                 let status = of_instance("etcd-status", &name);
                 Some(format!("`{status}` shows whether it is well; `--timeout` waits longer"))
             }
+            (Kind::NoSpace, Some(name)) => {
+                Some(format!("`{}` frees space and ends the alarm", of_instance("etcd-compact", &name)))
+            }
+            (Kind::Denied(_), Some(name)) => Some(format!(
+                "`{} -- --user NAME …` asks as a user that may; `{}` deletes users and keys",
+                of_instance("etcdctl", &name),
+                of_instance("etcd-reset", &name)
+            )),
             (Kind::Etcd { .. } | Kind::Invalid(_), Some(name)) => {
                 Some(format!("`{}` may say more", of_instance("etcd-logs", &name)))
             }

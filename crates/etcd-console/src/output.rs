@@ -150,7 +150,7 @@ fn next_step(kind: &Kind) -> &'static str {
         Kind::Compacted { .. } => "leave out --rev to read what is there now",
         Kind::FutureRevision(_) => "leave out --rev to read what is there now",
         Kind::TooLarge(_) => "a request holds at most 1.5 MiB, unless the server was told otherwise",
-        Kind::NoSpace => "`cargo xtask del` frees space; then compact, defragment and disarm with etcdctl",
+        Kind::NoSpace => "compact, defragment and disarm the alarm with etcdctl; if that is not enough, delete keys",
         Kind::AnotherCluster { .. } => "look at what is there now, and begin anew",
         Kind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` asks as a user that may",
         _ => "the server's log may say more",

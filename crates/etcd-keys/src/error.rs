@@ -110,10 +110,13 @@ pub enum Kind {
     #[error("over a limit: {0}")]
     TooLarge(String),
     /// The database is over its quota: writes fail, deletes work.
-    #[error("the database is over its quota (alarm NOSPACE); compact, defragment, then disarm the alarm")]
+    #[error(
+        "the database is over its quota (alarm NOSPACE): `cargo xtask etcd-compact` frees space in a local instance; \
+         elsewhere compact, defragment, then disarm the alarm"
+    )]
     NoSpace,
     /// User, password or rights are wrong.
-    #[error("refused by etcd: {0}")]
+    #[error("refused by etcd: {}", denial(.0))]
     Denied(String),
     /// The lease has run out, was revoked, or never was.
     #[error("there is no such lease")]
@@ -154,6 +157,13 @@ fn denies(words: &str) -> bool {
         .iter()
         .any(|refusal| words.starts_with(refusal))
         || words.contains("invalid auth token")
+}
+
+/// Etcd's words, with what they mean where they do not say it.
+fn denial(words: &str) -> String {
+    let has_no_user = words.starts_with("user name is empty");
+    let meaning = if has_no_user { ": authentication is enabled, and this connection has no user" } else { "" };
+    format!("{words}{meaning}")
 }
 
 /// What tonic and hyper say where no etcd is at the other end, or it went away.

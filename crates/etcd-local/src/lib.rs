@@ -40,6 +40,8 @@ mod file;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod health;
+mod http;
 mod instance;
 mod janitor;
 mod launch;
@@ -65,6 +67,7 @@ pub use crate::data::DataError;
 pub use crate::env::Env;
 pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch};
 pub use crate::file::{PathError, check_writable, replace};
+pub use crate::health::{Compacted, DbSize, Health, HealthError, compact};
 pub use crate::instance::{
     Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status, StopError, Up,
     create_home, create_temporary_home, home,

@@ -5,14 +5,15 @@
 //! id first: ours is derived from a random token, so that nobody else has it, and etcd opens its client port
 //! before it serves the peer port, so that whoever then answers on the client port is the same member.
 
-use std::io::Read;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use etcd_workspace::ClusterId;
 use serde::Deserialize;
 
-/// Seconds that an answer may take; minreq counts in whole ones.
+use crate::http::{self, Answer};
+
+/// Seconds that an answer may take.
 const PATIENCE: u64 = 2;
 
 /// What the two ports say.
@@ -73,26 +74,7 @@ pub(crate) fn server_version_soon(client_url: &str) -> Option<String> {
 }
 
 fn get(url: &str) -> Result<Answer, String> {
-    // Whoever answers need not be etcd: nothing of theirs may fill our memory.
-    const LARGEST: u16 = 16 * 1024;
-    let request = minreq::get(url).with_timeout(PATIENCE).with_max_headers_size(usize::from(LARGEST));
-    let response = request.with_max_status_line_length(1024).with_follow_redirects(false).send_lazy();
-    let mut response = response.map_err(|error| format!("{url}: {error}"))?;
-    let headers = std::mem::take(&mut response.headers);
-    let mut body = Vec::new();
-    response.take(LARGEST.into()).read_to_end(&mut body).map_err(|error| format!("{url}: {error}"))?;
-    Ok(Answer { headers, body })
-}
-
-struct Answer {
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
+    http::get(url, PATIENCE)
 }
 
 #[derive(Deserialize)]

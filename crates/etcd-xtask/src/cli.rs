@@ -55,6 +55,7 @@ pub enum Command {
     EtcdReset(EtcdReset),
     EtcdStatus(EtcdStatus),
     EtcdLogs(EtcdLogs),
+    EtcdCompact(EtcdCompact),
     EtcdInstall(EtcdInstall),
     Etcdctl(Etcdctl),
     Env(EnvVars),
@@ -81,6 +82,7 @@ impl Command {
             | Self::EtcdReset(EtcdReset { which, .. })
             | Self::EtcdStatus(EtcdStatus { which, .. })
             | Self::EtcdLogs(EtcdLogs { which, .. })
+            | Self::EtcdCompact(EtcdCompact { which, .. })
             | Self::Env(EnvVars { which, .. }) => which.clone(),
             Self::Etcdctl(Etcdctl { instance, .. }) => Which::named(instance.as_deref()),
             Self::Test(Test { place, .. }) | Self::Run(Run { place, .. }) => Which::named(place.instance.as_deref()),
@@ -226,6 +228,20 @@ pub struct EtcdLogs {
     /// How to show it: readable, or, with `json`, as etcd writes it, an object a line
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// Free space in the database, and end the alarm NOSPACE
+///
+/// Keys keep their values. What was deleted or overwritten is forgotten: `get --rev` and `watch --rev` of older revisions fail.
+/// While the server is at work on it, it answers nobody. Instances forget what is older than 4 hours by themselves; the
+/// file shrinks only here. For a cluster elsewhere there are etcdctl's `compact`, `defrag` and `alarm disarm`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-compact")]
+pub struct EtcdCompact {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
 }
 
 /// Bring an etcd into this user's cache, or list what is there

@@ -16,7 +16,7 @@ use crate::cli::{Doctor, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::protoc::Effort;
-use crate::{advice, on_demand, output, protoc};
+use crate::{advice, health, on_demand, output, protoc};
 
 /// How long a program may take to say its version: rustup may fetch it first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -66,6 +66,7 @@ pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
     let (statuses, unknown) = instances(&builder);
     findings.extend(statuses.iter().map(instance));
     findings.extend(unknown);
+    findings.extend(statuses.iter().flat_map(database));
     findings.extend(foreign_files(cx));
     findings.extend(ports(&builder, &statuses));
     findings.extend([locks(cx), handles()].into_iter().flatten());
@@ -263,6 +264,15 @@ fn foreign_files(cx: &Context) -> Vec<Finding> {
         Some(Finding::failure(HOME, finding, format!("`sudo chown -R {owner} '{}'`", dir.display())))
     };
     dirs.into_iter().filter_map(find).collect()
+}
+
+/// A server may be ready, and refuse writes, or everybody.
+fn database(status: &Status) -> impl Iterator<Item = Finding> {
+    let what = |what: &str| format!("`{}`: {what}", status.instance);
+    health::of(status)
+        .troubles
+        .into_iter()
+        .map(move |trouble| Finding::warning("instance", what(&trouble.what), trouble.remedy))
 }
 
 fn ports(builder: &Builder, statuses: &[Status]) -> Vec<Finding> {

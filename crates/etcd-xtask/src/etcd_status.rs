@@ -1,13 +1,14 @@
 //! `etcd-status`: what is true of an instance now.
 
 use anyhow::Result;
-use etcd_local::{State, Status};
+use etcd_local::{Health, State, Status};
 use serde::Serialize;
 
 use crate::advice;
 use crate::cli::{EtcdStatus, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::health::{self, Report};
 use crate::output;
 
 pub(crate) fn run(args: &EtcdStatus, cx: &Context) -> Result<Exit> {
@@ -17,17 +18,20 @@ pub(crate) fn run(args: &EtcdStatus, cx: &Context) -> Result<Exit> {
         status: &'a Status,
         /// Always false: shared with `etcd-up`, whose answer has the same shape.
         started: bool,
+        /// Null while it is not ready.
+        health: Option<Health>,
     }
 
     let status = cx.instance(&args.which)?.status()?;
+    let report = health::of(&status);
     match args.answer.format {
-        Format::Json => output::json(&Answer { status: &status, started: false })?,
-        Format::Text => output::answer_text(&text(&status, cx))?,
+        Format::Text => output::answer_text(&text(&status, &report, cx))?,
+        Format::Json => output::json(&Answer { status: &status, started: false, health: report.health })?,
     }
     Ok(if status.state == State::Stopped { Exit::NOT_RUNNING } else { Exit::SUCCESS })
 }
 
-fn text(status: &Status, cx: &Context) -> String {
+fn text(status: &Status, report: &Report, cx: &Context) -> String {
     let name = &status.instance;
     let version = status.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let mut text = format!("etcd{version} `{name}` {}\n", advice::state(status));
@@ -44,10 +48,14 @@ fn text(status: &Status, cx: &Context) -> String {
     let is_gone = status.state != State::Stopped && matches!(status.data_dir.try_exists(), Ok(false));
     let lost = if is_gone { " (was deleted: what the server has is lost when it stops)" } else { "" };
     line("data:", format!("{}{lost}", cx.shown(&status.data_dir)));
+    line("database:", report.health.as_ref().and_then(health::size).unwrap_or_default());
     line("log:", cx.shown(&status.log).to_string());
     line("cluster:", status.cluster_id.map(|id| id.to_string()).unwrap_or_default());
     if matches!(status.state, State::Hidden | State::Orphaned) {
         line("do:", advice::way_out(status.state, &status.pids, &Which::named(Some(name))));
+    }
+    for trouble in &report.troubles {
+        line("warning:", trouble.to_string());
     }
     text
 }

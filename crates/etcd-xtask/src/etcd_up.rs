@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use etcd_local::{Instance, State, Status, Tail, Up};
+use etcd_local::{Health, Instance, State, Status, Tail, Up};
 use serde::Serialize;
 
 use crate::child::Interrupts;
 use crate::cli::{EtcdUp, Format};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::health::{self, Report};
 use crate::readable_log::Readable;
 use crate::{output, rebuild};
 
@@ -49,10 +50,15 @@ pub(crate) fn answer(up: &Up, wiped: Option<Option<&Path>>, format: Format, cx: 
         started: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         wiped: Option<Option<&'a Path>>,
+        health: Option<Health>,
     }
 
+    let Report { health, troubles } = health::of(&up.status);
+    for trouble in troubles {
+        cx.output.warn(format_args!("etcd `{}`: {trouble}", up.status.instance));
+    }
     match format {
-        Format::Json => output::json(&Answer { status: &up.status, started: up.started, wiped }),
+        Format::Json => output::json(&Answer { status: &up.status, started: up.started, wiped, health }),
         Format::Text => cx.output.report(&text(up, cx)),
     }
 }

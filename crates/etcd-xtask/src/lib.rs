@@ -48,6 +48,7 @@ mod console;
 mod context;
 mod doctor;
 mod env_vars;
+mod etcd_compact;
 mod etcd_down;
 mod etcd_install;
 mod etcd_logs;
@@ -57,6 +58,7 @@ mod etcd_up;
 mod etcdctl;
 mod exit;
 mod forwarded;
+mod health;
 mod keeper;
 pub mod on_demand;
 pub mod output;
@@ -126,6 +128,7 @@ impl Command {
             Self::EtcdReset(args) => etcd_reset::run(args, cx),
             Self::EtcdStatus(args) => etcd_status::run(args, cx),
             Self::EtcdLogs(args) => etcd_logs::run(args, cx),
+            Self::EtcdCompact(args) => etcd_compact::run(args, cx),
             Self::EtcdInstall(args) => etcd_install::run(args, cx),
             Self::Etcdctl(args) => etcdctl::run(args, cx),
             Self::Env(args) => env_vars::run(args, cx),

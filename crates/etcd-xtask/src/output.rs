@@ -84,16 +84,20 @@ impl Output {
 /// Columns that a progress line takes, the narrowest terminal's.
 const WIDTH: usize = 60;
 
+/// Bytes as people count them.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
 fn progress(received: u64, total: Option<u64>) -> String {
     const BAR: u64 = 30;
-    let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let text = match total {
         Some(total @ 1..) => {
             let filled = (received.min(total) * BAR / total) as usize;
             let bar = format!("{:-<width$}", "#".repeat(filled), width = BAR as usize);
-            format!("  [{bar}] {:.1} of {:.1} MB", megabytes(received), megabytes(total))
+            format!("  [{bar}] {:.1} of {}", received as f64 / 1e6, megabytes(total))
         }
-        _ => format!("  {:.1} MB", megabytes(received)),
+        _ => format!("  {}", megabytes(received)),
     };
     format!("{text:WIDTH$}")
 }

@@ -18,6 +18,7 @@ mod damaged_data;
 mod doors;
 mod environment;
 mod handing_over;
+mod health;
 mod hints;
 mod house;
 mod installing;

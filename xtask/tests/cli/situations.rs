@@ -26,8 +26,6 @@ const PENDING: &[(&str, &[&str])] = &[
     ("the workspace is read-only", &["run", "test"]),
     ("the workspace is read-only, and no etcd ever ran here", &["run", "test", "del"]),
     ("the workspace is read-only, and its server runs", &["run", "test"]),
-    ("the store is over its quota", &["etcd-status", "doctor", "etcd-up", "test", "run"]),
-    ("a test has enabled authentication", &["etcd-status", "doctor", "etcd-up"]),
 ];
 
 /// What is true, and what commands are to say of it.

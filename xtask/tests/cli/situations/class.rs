@@ -51,9 +51,11 @@ const WORDS: &[(&str, Class)] = &[
     ("database space exceeded", Class::StoreFull),
     ("NOSPACE", Class::StoreFull),
     ("Read-only file system", Class::ReadOnly),
+    ("read-only file system", Class::ReadOnly), // in Go's words
     ("ETCD_ENDPOINTS leads there", Class::Misled),
     ("user name is empty", Class::LockedOut),
     ("authentication is enabled", Class::LockedOut),
+    ("\"auth_enabled\":true", Class::LockedOut),
     ("does not answer", Class::Mute),
     ("no answer in time", Class::Mute),
     ("but is not ready", Class::Mute),

@@ -64,6 +64,7 @@ pub(super) const ROWS: &[Row] = &[
     row("test", Concern::Runs, &["--runner", "cargo"]),
     row("runs", Concern::Reaches, &["--timeout", "WAIT"]),
     row("test-clean", Concern::Reaches, &["--timeout", "WAIT"]),
+    row("etcd-compact", Concern::Points, &[]),
     row("etcd-install", Concern::Nothing, &["--list"]),
     row("completions", Concern::Nothing, &["bash"]),
     row("bench", Concern::Nothing, &["--help"]),

@@ -60,7 +60,9 @@ fn moved() {
         Some(world)
     }
     let name = "a workspace that was moved under its server";
-    Situation { name, build, instance: Class::Running, cluster: Class::Running, except: &[] }.check();
+    // etcd writes its new file where the old one was, which is nowhere.
+    let except = &[("etcd-compact", Class::Unknown, 1)];
+    Situation { name, build, instance: Class::Running, cluster: Class::Running, except }.check();
 }
 
 #[test]

@@ -182,6 +182,7 @@ fn nothing_writable_beside_a_server() {
         ("del", Class::ReadOnly, 1),
         ("etcd-down", Class::ReadOnly, 0),
         ("etcd-reset", Class::ReadOnly, 1),
+        ("etcd-compact", Class::ReadOnly, 1),
     ];
     Situation { name, build, instance: Class::Running, cluster: Class::Running, except }.check();
 }
@@ -202,6 +203,7 @@ fn a_full_store() {
         ("run", Class::StoreFull, 1),
         ("test", Class::StoreFull, 1),
         ("etcd-up", Class::StoreFull, 0),
+        ("etcd-compact", Class::StoreFull, 0),
     ];
     Situation { name, build, instance: Class::Running, cluster: Class::Running, except }.check();
 }
@@ -216,7 +218,11 @@ fn users_are_asked_for() {
         Some(world)
     }
     let name = "a test has enabled authentication";
-    let except =
-        &[("etcd-status", Class::LockedOut, 0), ("doctor", Class::LockedOut, 0), ("etcd-up", Class::LockedOut, 0)];
+    let except = &[
+        ("etcd-status", Class::LockedOut, 0),
+        ("doctor", Class::LockedOut, 0),
+        ("etcd-up", Class::LockedOut, 0),
+        ("etcd-compact", Class::LockedOut, 1),
+    ];
     Situation { name, build, instance: Class::Running, cluster: Class::LockedOut, except }.check();
 }

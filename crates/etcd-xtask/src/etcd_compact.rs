@@ -1,0 +1,52 @@
+//! `etcd-compact`: the space that an instance's database takes for nothing is free again.
+
+use anyhow::Result;
+use etcd_local::{Compacted, HealthError, State};
+
+use crate::advice::{self, Failure};
+use crate::cli::{EtcdCompact, Format, Which};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::megabytes;
+use crate::{health, output};
+
+pub(crate) fn run(args: &EtcdCompact, cx: &Context) -> Result<Exit> {
+    let status = cx.instance(&args.which)?.status()?;
+    let Some(endpoint) = status.endpoints.first().filter(|_| status.state == State::Ready) else {
+        return Err(advice::unusable(&status, &args.which, ""));
+    };
+    let compacted = etcd_local::compact(endpoint).map_err(|error| failure(&error, &args.which))?;
+    match args.answer.format {
+        Format::Json => output::json(&compacted)?,
+        Format::Text => cx.output.report(&text(&compacted, &status.instance))?,
+    }
+    Ok(Exit::SUCCESS)
+}
+
+fn text(Compacted { revision, before, after, disarmed }: &Compacted, instance: &str) -> String {
+    let freed = megabytes(before.total.saturating_sub(after.total));
+    let now = megabytes(after.total);
+    let alarm = if *disarmed { "; writes are possible again (alarm NOSPACE is off)" } else { "" };
+    format!("compacted etcd `{instance}` at revision {revision}: {freed} freed, {now} left{alarm}\n")
+}
+
+fn failure(error: &HealthError, which: &Which) -> anyhow::Error {
+    let next = match error {
+        HealthError::StillFull { .. } => {
+            format!(
+                "delete keys first: {}, `cargo xtask test-clean`, or {}",
+                which.command("del"),
+                which.command("etcd-reset")
+            )
+        }
+        HealthError::Refused { call: "maintenance/defragment", .. } => format!(
+            "the server needs its data directory, with room for a copy of the database; after {} and {} it has the \
+             directory where it is now",
+            which.command("etcd-down"),
+            which.command("etcd-up")
+        ),
+        HealthError::NeedsUser(_) => health::ways_out_of_auth(which),
+        _ => format!("{} may say more", which.command("etcd-logs")),
+    };
+    Failure::of(error.to_string(), next)
+}
