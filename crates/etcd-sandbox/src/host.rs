@@ -61,6 +61,24 @@ mod tests {
     #[test]
     fn this_host_is_the_same_when_asked_again() {
         assert!(!Host::this().name.is_empty());
-        assert_eq!(start_of(std::process::id()), start_of(std::process::id()));
+        #[cfg(target_os = "linux")]
+        assert_eq!(Host::this().boot.len(), "00000000-0000-0000-0000-000000000000".len());
+    }
+
+    /// The system tells a program's name first, unquoted: this one would be taken for the end of it, and a number.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_began_after_us_whatever_its_name_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("x) S 1 2 3");
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("600").spawn().unwrap();
+        let (ours, theirs) = (start_of(std::process::id()), start_of(child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Ticks are hundredths of a second.
+        let uptime: f64 = fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
+        assert!(0 < ours && ours <= theirs && theirs as f64 <= uptime * 100.0 + 1.0, "{ours} {theirs} {uptime}");
+        assert_eq!(start_of(child.id()), 0, "it is gone");
     }
 }

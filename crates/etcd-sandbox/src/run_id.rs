@@ -93,7 +93,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_is_one_segment(text in "\\PC{0,60}") {
+        fn an_id_is_one_segment(at in any::<prop::sample::Index>(), by in "[ -~]") {
+            // Any text would hardly ever be an id: a character of one is exchanged.
+            let mut text = RunId::fresh().unwrap().as_str().to_owned();
+            let at = at.index(text.len());
+            text.replace_range(at..=at, &by);
             if let Ok(id) = text.parse::<RunId>() {
                 prop_assert!(id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::machine::plain_path;
-use crate::playground::{Playground, build_console, finish};
+use crate::playground::{Playground, build_console, finish, skipped};
 
 /// A package whose program becomes the `xtask` beside it: what `cargo run` does for `cargo xtask`, without building that.
 const BECOMES_XTASK: &str = r#"
@@ -127,7 +127,8 @@ fn what_commands_run_has_the_environment_that_the_user_has() {
     ["mine", "etcdctl", "go"].iter().for_each(|name| below.program(name));
     finish(piped(below.command(&["run", "--ephemeral", "--", "mine"]))).ok();
     let (added, lost) = below.added_and_lost("mine");
-    assert!(added.iter().all(|line| line.starts_with("ETCD_") || line.starts_with("ETCDCTL_")), "{added:#?}");
+    let is_ours = |line: &String| line.starts_with("ETCD_") || line.starts_with("ETCDCTL_");
+    assert!(!added.is_empty() && added.iter().all(is_ours), "{added:#?}");
     assert!(lost.is_empty(), "{lost:#?}");
 
     finish(piped(below.command(&["etcdctl", "--", "version"]))).ok();
@@ -159,7 +160,7 @@ fn a_server_has_the_environment_that_the_user_has() {
 #[test]
 fn a_toolchain_that_the_user_named_is_handed_on() {
     let Ok(toolchain) = std::env::var("RUSTUP_TOOLCHAIN") else {
-        eprintln!("skipped: there is no rustup here");
+        skipped("there is no rustup here");
         return;
     };
     let below = Below::new();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use etcd_local::State;
 
-use crate::playground::{Playground, Run, build_console, etcd, eventually, finish, get, port, put};
+use crate::playground::{Playground, Run, build_console, etcd, eventually, finish, get, port, put, skipped};
 
 #[test]
 fn data_survives_a_stop_and_ends_with_a_reset() {
@@ -453,7 +453,10 @@ fn every_version_starts_stops_and_keeps_its_data() {
         assert_eq!(again.version.unwrap().to_string(), version);
     }
     // 3.4 is an extra: Debian has it, the Cargo registry has not.
-    let Some(debian) = ["/usr/bin/etcd"].iter().map(std::path::Path::new).find(|path| path.exists()) else { return };
+    let debian = std::path::Path::new("/usr/bin/etcd");
+    if !debian.exists() {
+        return skipped("etcd 3.4: this machine has none");
+    }
     let play = Playground::new().with("ETCDBINPATH", debian);
     put(&play.up(&[]), "dg==");
     play.xtask(&["etcd-down"]).ok();

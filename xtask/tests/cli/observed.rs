@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use etcd_local::{State, Status};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::playground::{Playground, Run, TRUE, build_console, etcd, eventually, fake_etcd, finish, get, port, put};
+use crate::playground::{
+    Playground, Run, TRUE, build_console, etcd, eventually, fake_etcd, finish, get, port, put, skipped,
+};
 
 fn pid(status: &Status) -> Pid {
     Pid::from_raw(status.pids[0].cast_signed()).unwrap()
@@ -35,7 +37,7 @@ fn through(outer: &[&str], inner: &Command) -> Run {
 fn may(outer: &[&str]) -> bool {
     let run = through(outer, Command::new("true").current_dir("/"));
     if run.code != Some(0) {
-        eprintln!("skipped: this user may not run `{}`: {}", outer.join(" "), run.stderr);
+        skipped(format_args!("this user may not run `{}`: {}", outer.join(" "), run.stderr.trim()));
     }
     run.code == Some(0)
 }

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -85,7 +86,11 @@ impl Playground {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&small);
         mount.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        this.mounted = finish(mount).code == Some(0);
+        let mounted = finish(mount);
+        this.mounted = mounted.code == Some(0);
+        if !this.mounted {
+            skipped(format_args!("no file system may be mounted here: {}", mounted.stderr.trim()));
+        }
         this.mounted.then_some(this)
     }
 
@@ -168,6 +173,12 @@ impl Drop for Playground {
             assert!(eventually(|| self.processes().is_empty()), "left running: {:#?}", self.processes());
         }
     }
+}
+
+/// Says what this machine cannot test, and why. Past the test harness, which shows nothing of tests that pass.
+pub(crate) fn skipped(why: impl std::fmt::Display) {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
 /// Runs to the end, or kills what takes too long.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::playground::{Playground, Run, build_console};
+use crate::playground::{Playground, Run, build_console, skipped};
 
 /// A project whose one test passes or fails as PLAY says, and shows what it was given.
 fn project() -> Playground {
@@ -108,7 +108,7 @@ fn nextest_is_taken_where_it_is_installed_and_doctests_run_all_the_same() {
     let play = project();
     let run = test(&play, &["--runner", "nextest"]);
     if run.stderr.contains("nextest is not installed") {
-        return;
+        return skipped("nextest is not installed");
     }
     let run = run.ok();
     assert!(run.stderr.contains("1 passed") && run.stderr.contains("Doc-tests"), "{run:?}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use crate::playground::{Playground, Run, build_console, finish};
+use crate::playground::{Playground, Run, build_console, finish, skipped};
 
 /// Two packages, `top` at the root and `low` in `low`; each has a test that leaves its package's name in `seen`, a test
 /// that fails if FAIL names it, and a documentation test.
@@ -56,7 +56,7 @@ fn runners() -> Vec<&'static str> {
     if nextest.is_ok_and(|output| output.status.success()) {
         return vec!["cargo", "nextest"];
     }
-    eprintln!("nextest is not installed: only plain cargo is tried");
+    skipped("nextest is not installed: only plain cargo is tried");
     vec!["cargo"]
 }
 

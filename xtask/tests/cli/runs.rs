@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::playground::{Playground, Run, build_console, eventually, fake_etcd, finish};
+use crate::playground::{Playground, Run, build_console, eventually, fake_etcd, finish, skipped};
 
 /// What a command inside a run was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -244,7 +244,7 @@ fn where_no_port_is_free_nothing_is_started() {
     crate::playground::etcd("3.7.2");
     let play = Playground::new();
     if finish(with_one_port(&play.command(&["--version"]))).code != Some(0) {
-        return; // only root may have such a network
+        return skipped("only root may have such a network");
     }
     let run = finish(with_one_port(&play.command(&["run", "--ephemeral", "--", "true"])));
     run.fails(1, &["127.0.0.1"]);

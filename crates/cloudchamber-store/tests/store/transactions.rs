@@ -167,6 +167,7 @@ async fn sets_are_written_whether_they_are_there_or_not_as_it_was_asked(sandbox:
     assert_eq!(again.found.len(), 5);
     failure(&store, write("3", Condition::RevisionEqual(committed.revision))).await;
     let read = store.read_many(set.clone()).await?;
+    assert_eq!(read.value.len(), set.len());
     assert!(read.value.values().all(|record| record.value == b"2" && record.revision == again.revision));
     Ok(())
 }

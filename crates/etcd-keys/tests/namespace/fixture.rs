@@ -1,6 +1,7 @@
 //! Servers, one a version, shared by all tests of the process and gone with it; one runtime that their
 //! connections live on, while each test brings its own.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
@@ -26,6 +27,12 @@ pub(crate) fn runtime() -> &'static Handle {
 
 pub(crate) fn connect(etcd: &Ephemeral) -> Connect {
     Connect::new(etcd.endpoints()).runtime(runtime().clone())
+}
+
+/// Says what this machine cannot test, and why. Past the test harness, which shows nothing of tests that pass.
+pub(crate) fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
 /// Held until the process ends.
@@ -111,7 +118,7 @@ macro_rules! on_every_etcd {
                     let connect = $crate::fixture::connect(&etcd);
                     check(etcd, connect).await;
                 }
-                None => eprintln!("not run: this machine has no such etcd"),
+                None => $crate::fixture::skipped("this machine has no such etcd"),
             }
         }
     };
@@ -120,7 +127,7 @@ macro_rules! on_every_etcd {
         async fn $test() {
             match $crate::fixture::Etcd::$etcd.keys(stringify!($name)) {
                 Some(keys) => check(keys).await,
-                None => eprintln!("not run: this machine has no such etcd"),
+                None => $crate::fixture::skipped("this machine has no such etcd"),
             }
         }
     };

@@ -15,6 +15,12 @@ use super::Tool;
 use super::platform::{ArchiveFormat, Platform};
 use crate::reporter::{Event, Reporter};
 
+/// Says what this machine cannot test, and why. Past the test harness, which shows nothing of tests that pass.
+pub(crate) fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+}
+
 /// Writes an executable shell script.
 pub(crate) fn script(dir: &Path, name: &str, body: &str) -> PathBuf {
     std::fs::create_dir_all(dir).unwrap();

@@ -13,7 +13,7 @@ use etcd_local::Status;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::rows::{Concern, Row};
-use crate::playground::{Playground, Run, TRUE, build_console, etcd, eventually, finish, gateway};
+use crate::playground::{Playground, Run, TRUE, build_console, etcd, eventually, finish, gateway, skipped};
 
 /// An etcd whose keys nothing may change, and which must live on.
 struct Victim {
@@ -199,7 +199,7 @@ pub(super) fn privileged(line: &[&str]) -> Option<()> {
     command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let run = finish(command);
     if run.code != Some(0) {
-        eprintln!("skipped: `{}` is not permitted here: {}", line.join(" "), run.stderr.trim());
+        skipped(format_args!("`{}` is not permitted here: {}", line.join(" "), run.stderr.trim()));
         return None;
     }
     Some(())

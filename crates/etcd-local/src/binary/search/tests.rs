@@ -50,7 +50,10 @@ impl Bench {
     }
 
     fn put_into_cache(&self, version: &str) -> PathBuf {
-        let archive = fakes::release(version);
+        self.install(version, fakes::release(version))
+    }
+
+    fn install(&self, version: &str, archive: Vec<u8>) -> PathBuf {
         let sum = Sha256::of_bytes(&archive);
         let mirror = Mirror::always(Answer::Content(archive));
         let path = self.dir("plain-path");
@@ -94,15 +97,19 @@ fn go_installs_to_the_home_directory_without_a_gopath() {
 #[test]
 fn the_highest_in_the_cache_that_satisfies_is_used_without_running_any() {
     let bench = Bench::new();
-    for version in ["3.6.2", "3.10.0"] {
-        bench.put_into_cache(version);
-    }
-    let ten = bench.put_into_cache("3.6.10");
-    bench.put_into_cache("3.6.11-rc.1");
-    std::fs::write(bench.dir("marker"), "").unwrap();
+    let cached = ["3.6.2", "3.10.0", "3.6.10", "3.6.11-rc.1"].map(|version| {
+        let etcd = format!("#!/bin/sh\n: >\"$0.ran\"\necho 'etcd Version: {version}'\n");
+        let files = [("etcd", etcd), ("etcdctl", "#!/bin/sh\n".to_owned()), ("etcdutl", "#!/bin/sh\n".to_owned())];
+        bench.install(version, fakes::packed(&fakes::release_top(version), &files))
+    });
+    let markers = cached.each_ref().map(|path| path.with_file_name("etcd.ran"));
+    // An installation runs what it brings.
+    markers.iter().for_each(|marker| drop(std::fs::remove_file(marker)));
     let binary = bench.find("~3.6").unwrap();
-    assert_eq!((binary.path, binary.version), (ten, Version::new(3, 6, 10)));
+    assert_eq!((&binary.path, binary.version), (&cached[2], Version::new(3, 6, 10)));
     assert_eq!(bench.find("3.6.11-rc.1").unwrap().version.to_string(), "3.6.11-rc.1");
+    assert!(markers.iter().all(|marker| !marker.exists()), "one was run");
+    assert!(std::process::Command::new(&cached[0]).status().unwrap().success() && markers[0].exists(), "it would show");
 }
 
 #[test]
