@@ -111,6 +111,9 @@ fn a_full_disk() {
     let except = &[
         ("etcd-logs", Class::Unknown, 1), // it has never run
         ("doctor", Class::DiskFull, 1),
+        ("run", Class::DiskFull, 1), // a run's lock is there
+        ("run --ephemeral -- true", Class::DiskFull, 1),
+        ("test", Class::DiskFull, 1),
         ("etcd-up", Class::DiskFull, 1),
     ];
     Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except }.check();
@@ -131,6 +134,9 @@ fn a_full_disk_beside_a_server() {
     let except = &[
         ("doctor", Class::DiskFull, 1),
         ("del", Class::DiskFull, 1),
+        ("run", Class::DiskFull, 1), // a run's lock is there
+        ("run --ephemeral -- true", Class::DiskFull, 1),
+        ("test", Class::DiskFull, 1),
         ("etcd-down", Class::DiskFull, 0),
         ("etcd-reset", Class::DiskFull, 1),
     ];
@@ -165,7 +171,12 @@ fn nothing_writable_from_the_start() {
         Some(world)
     }
     let name = "the workspace is read-only, and no etcd ever ran here";
-    let except = &[("etcd-logs", Class::Unknown, 1), ("doctor", Class::ReadOnly, 1), ("etcd-up", Class::ReadOnly, 1)];
+    let except = &[
+        ("etcd-logs", Class::Unknown, 1),
+        ("doctor", Class::ReadOnly, 1),
+        ("del", Class::ReadOnly, 1), // there can be no undo file
+        ("etcd-up", Class::ReadOnly, 1),
+    ];
     Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except }.check();
 }
 
@@ -179,7 +190,7 @@ fn nothing_writable_beside_a_server() {
     let name = "the workspace is read-only, and its server runs";
     let except = &[
         ("doctor", Class::ReadOnly, 1),
-        ("del", Class::ReadOnly, 1),
+        ("del", Class::ReadOnly, 1), // there can be no undo file
         ("etcd-down", Class::ReadOnly, 0),
         ("etcd-reset", Class::ReadOnly, 1),
         ("etcd-compact", Class::ReadOnly, 1),
