@@ -165,12 +165,16 @@ impl DataDir {
         self.path.join("member").join("wal").is_dir()
     }
 
+    /// Whether an etcd was ready on it: then it may hold what somebody misses.
+    pub(crate) fn was_used(&self) -> bool {
+        self.marker.as_ref().is_none_or(|marker| marker.newest_version.is_some())
+    }
+
     /// What etcd cannot do without, of data that an etcd has used, and how it is: a write-ahead log that is missing or
     /// empty. etcd begins another then, to which the data does not belong: it hangs, or loses writes in silence.
     pub(crate) fn damaged_file(&self) -> Option<(PathBuf, &'static str)> {
         let member = self.path.join("member");
-        let was_used = self.marker.as_ref().is_some_and(|marker| marker.newest_version.is_some());
-        if !was_used || !member.join("snap").join("db").is_file() {
+        if self.marker.is_none() || !self.was_used() || !member.join("snap").join("db").is_file() {
             return None;
         }
         let wal = Path::new("member").join("wal");

@@ -1,6 +1,7 @@
 //! Persistent instances: a named etcd of a workspace whose data outlives its process. Here: its places and
 //! its description. Starting, stopping and observing live in the submodules.
 
+mod differences;
 mod lead;
 mod observe;
 mod start;
@@ -10,15 +11,17 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{ClusterId, NotYours, RECORD};
+use etcd_workspace::{ClusterId, NotYours, RECORD, Record};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+pub use self::differences::Difference;
 pub use self::observe::ObserveError;
 pub use self::start::{Foreground, StartError, Up};
 pub use self::stop::{Down, Reset, ResetError, StopError};
 
 use crate::builder::Builder;
+use crate::data::DataDir;
 use crate::env::Env;
 use crate::file::{PathError, cannot};
 use crate::os;
@@ -135,6 +138,14 @@ impl Instance {
 
     fn data_dir(&self) -> PathBuf {
         self.builder.settings.data_dir.clone().unwrap_or_else(|| self.own_data_dir())
+    }
+
+    /// Where the next start has its data: where a setting says, else where this instance had some last. The record of one
+    /// whose start in another directory failed does not lead there.
+    fn next_data_dir(&self, record: Option<&Record>) -> PathBuf {
+        let was_used = |dir: &PathBuf| DataDir::find(dir).ok().flatten().is_some_and(|data| data.was_used());
+        let last = || record.map(|record| record.data_dir.clone()).filter(was_used);
+        self.builder.settings.data_dir.clone().or_else(last).unwrap_or_else(|| self.own_data_dir())
     }
 
     fn own_data_dir(&self) -> PathBuf {

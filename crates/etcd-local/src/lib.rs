@@ -69,8 +69,8 @@ pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch};
 pub use crate::file::{PathError, check_writable, replace};
 pub use crate::health::{Compacted, DbSize, Health, HealthError, compact};
 pub use crate::instance::{
-    Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status, StopError, Up,
-    create_home, create_temporary_home, home,
+    Difference, Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status,
+    StopError, Up, create_home, create_temporary_home, home,
 };
 pub use crate::launch::{Holder, LaunchError, PortKind, claim_port};
 pub use crate::lock::LockError;

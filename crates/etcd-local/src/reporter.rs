@@ -95,6 +95,15 @@ pub enum Event {
         /// The one that does now.
         to: Version,
     },
+    /// An instance starts on other data than it had last, which stays where it is.
+    Moved {
+        /// Whose data.
+        instance: String,
+        /// Where it had some.
+        from: PathBuf,
+        /// Where it has some now.
+        to: PathBuf,
+    },
     /// A server is about to listen beyond loopback. It knows no passwords.
     Exposed {
         /// The address that it listens on.
@@ -131,6 +140,12 @@ impl fmt::Display for Event {
             Self::Raised { instance, from, to } => write!(
                 f,
                 "the data of `{instance}`, last used by etcd {from}, goes with {to} from now on; there is no way back"
+            ),
+            Self::Moved { instance, from, to } => write!(
+                f,
+                "`{instance}` has its data in {} now; what it had last stays in {}",
+                to.display(),
+                from.display()
             ),
             Self::Exposed { host } => write!(
                 f,

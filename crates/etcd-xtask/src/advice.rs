@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use etcd_local::binary::{DownloadError, FindError, InstallError, SourceError};
 use etcd_local::{
-    DataError, EphemeralError, FailedLaunch, Holder, LaunchError, LockError, NameError, NotYours, ObserveError,
-    PathError, PortKind, ResetError, SettingsError, StartError, State, Status, StopError,
+    DataError, EphemeralError, FailedLaunch, Holder, Instance, LaunchError, LockError, NameError, NotYours,
+    ObserveError, PathError, PortKind, ResetError, SettingsError, StartError, State, Status, StopError,
 };
 
 use crate::cli::Which;
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::output;
 
@@ -430,4 +431,21 @@ fn source(error: &SourceError) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// Says which settings an instance does not run with, and how it would.
+pub(crate) fn note_differences(instance: &Instance, which: &Which, cx: &Context) {
+    // That nothing can be found out is told where it matters.
+    let differences = instance.differences().unwrap_or_default();
+    for difference in &differences {
+        cx.output.note(format_args!("note: etcd `{}` runs with {difference}", instance.name()));
+    }
+    if !differences.is_empty() {
+        cx.output.note(format_args!("hint: {}", restart(which)));
+    }
+}
+
+/// How an instance comes to run as it is set.
+pub(crate) fn restart(which: &Which) -> String {
+    format!("{}, then {}, starts it as it is set", which.command("etcd-down"), which.command("etcd-up"))
 }

@@ -1,6 +1,7 @@
 //! `doctor`: what a newcomer can trip over on this machine, each finding with what to do about it. Looks;
 //! what it changes is that a missing protoc is brought, and a missing `.etcd` made.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -65,6 +66,7 @@ pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
     findings.extend(cache(&builder));
     let (statuses, unknown) = instances(&builder);
     findings.extend(statuses.iter().map(instance));
+    findings.extend(differences(&builder));
     findings.extend(unknown);
     findings.extend(statuses.iter().flat_map(database));
     findings.extend(foreign_files(cx));
@@ -73,6 +75,8 @@ pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
     findings.extend(damaged(cx));
     findings.push(disk("disk", &cx.workspace));
     findings.push(disk("temporary disk", cx.env.temp_dir()));
+    findings.extend(unwritable("temporary disk", cx.env.temp_dir(), "TMPDIR (Windows: TEMP) names another directory"));
+    findings.extend(data_dirs(&builder, &statuses, cx));
     match args.answer.format {
         Format::Json => output::json(&findings)?,
         Format::Text => output::answer_text(&findings.iter().map(text).collect::<String>())?,
@@ -191,6 +195,30 @@ fn etcd(cx: &Context, builder: &Builder) -> Finding {
     }
 }
 
+/// Programs that are kept must run where they are kept.
+#[cfg(unix)]
+fn noexec(dir: &Path) -> Option<Finding> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let probe = dir.join(format!(".doctor-{}", std::process::id()));
+    let run = || {
+        etcd_local::replace(&probe, b"#!/bin/sh\n")?;
+        std::fs::set_permissions(&probe, std::fs::Permissions::from_mode(0o700))?;
+        std::process::Command::new(&probe).status()
+    };
+    let ran = run();
+    drop(std::fs::remove_file(&probe));
+    // That nothing can be written there says nothing of what is there already.
+    let error = ran.err().filter(|error| error.kind() == ErrorKind::PermissionDenied)?;
+    let remedy = "name a directory on a file system that is not mounted noexec with ETCD_LOCAL_CACHE";
+    Some(Finding::failure("cache", format!("no program runs in `{}`: {error}", dir.display()), remedy))
+}
+
+#[cfg(not(unix))]
+fn noexec(_: &Path) -> Option<Finding> {
+    None
+}
+
 fn cache(builder: &Builder) -> Vec<Finding> {
     let installed = match builder.binaries().installed() {
         Ok(installed) => installed,
@@ -204,7 +232,8 @@ fn cache(builder: &Builder) -> Vec<Finding> {
         };
         Some(Finding::failure("cache", error.to_string(), remedy))
     };
-    installed.iter().filter_map(check).collect()
+    let dir = builder.binaries().cache_dir().ok().filter(|dir| dir.is_dir());
+    dir.and_then(|dir| noexec(&dir)).into_iter().chain(installed.iter().filter_map(check)).collect()
 }
 
 /// The instances, and what is wrong with those that nothing can be said of.
@@ -247,6 +276,19 @@ fn instance(status: &Status) -> Finding {
         }
         state => Finding::warning("instance", finding, advice::way_out(state, &status.pids, &which)),
     }
+}
+
+/// Settings that a running instance was not started with.
+fn differences(builder: &Builder) -> Vec<Finding> {
+    let of = |one: etcd_local::Instance| {
+        let remedy = advice::restart(&Which::named(Some(one.name())));
+        let found = one.differences().unwrap_or_default().into_iter();
+        let told = |difference| {
+            Finding::warning("instance", format!("`{}` runs with {difference}", one.name()), remedy.clone())
+        };
+        found.map(told).collect::<Vec<_>>()
+    };
+    builder.instances().unwrap_or_default().into_iter().flat_map(of).collect()
 }
 
 /// Files that keep their workspace's user from working there, as root leaves them.
@@ -345,6 +387,25 @@ fn damaged(cx: &Context) -> Vec<Finding> {
             Finding::warning("instance", format!("a damaged record was set aside as {}", cx.shown(&path)), remedy)
         })
         .collect()
+}
+
+/// Where data is kept that is not kept in the workspace: where the instances have theirs, and where a setting says.
+fn data_dirs(builder: &Builder, statuses: &[Status], cx: &Context) -> Vec<Finding> {
+    const SUBJECT: &str = "data directory";
+    let home = cx.home();
+    let set = builder.settings().data_dir.iter();
+    let dirs: BTreeSet<&PathBuf> = statuses.iter().map(|status| &status.data_dir).chain(set).collect();
+    let elsewhere = dirs.into_iter().filter(|dir| !dir.starts_with(&home));
+    // One that is still to be made is made in the nearest that is there.
+    let there = elsewhere.filter_map(|dir| dir.ancestors().find(|dir| dir.is_dir()));
+    let remedy = "--data-dir, ETCDDATA or `data-dir` names another directory";
+    there.flat_map(|dir| unwritable(SUBJECT, dir, remedy).into_iter().chain([disk(SUBJECT, dir)])).collect()
+}
+
+/// `None`: files can be made there.
+fn unwritable(subject: &'static str, dir: &Path, remedy: &str) -> Option<Finding> {
+    let error = etcd_local::check_writable(dir).err()?;
+    Some(Finding::failure(subject, format!("`{}` cannot be written to: {error}", dir.display()), remedy))
 }
 
 /// A fresh member takes 62 to 123 MB, most of it preallocated log.

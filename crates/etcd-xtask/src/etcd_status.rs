@@ -22,12 +22,14 @@ pub(crate) fn run(args: &EtcdStatus, cx: &Context) -> Result<Exit> {
         health: Option<Health>,
     }
 
-    let status = cx.instance(&args.which)?.status()?;
+    let instance = cx.instance(&args.which)?;
+    let status = instance.status()?;
     let report = health::of(&status);
     match args.answer.format {
         Format::Text => output::answer_text(&text(&status, &report, cx))?,
         Format::Json => output::json(&Answer { status: &status, started: false, health: report.health })?,
     }
+    advice::note_differences(&instance, &args.which, cx);
     Ok(if status.state == State::Stopped { Exit::NOT_RUNNING } else { Exit::SUCCESS })
 }
 

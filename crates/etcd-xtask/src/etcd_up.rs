@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::health::{self, Report};
 use crate::readable_log::Readable;
-use crate::{output, rebuild};
+use crate::{advice, output, rebuild};
 
 pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     let mut builder = cx.builder()?.offline(args.offline);
@@ -37,7 +37,11 @@ pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     if args.foreground {
         return foreground(&instance, args, cx);
     }
-    answer(&instance.up()?, None, args.answer.format, cx)?;
+    let up = instance.up()?;
+    answer(&up, None, args.answer.format, cx)?;
+    if !up.started {
+        advice::note_differences(&instance, &args.which, cx);
+    }
     Ok(Exit::SUCCESS)
 }
 

@@ -108,7 +108,9 @@ impl Reporter for Output {
             Event::Downloading { received, total } if self.progress => self.draw(*received, *total),
             Event::Downloading { .. } => {}
             Event::Downloaded => self.clear_line(),
-            Event::Raised { .. } | Event::Exposed { .. } => self.note(format_args!("note: {event}")),
+            Event::Raised { .. } | Event::Moved { .. } | Event::Exposed { .. } => {
+                self.note(format_args!("note: {event}"))
+            }
             Event::Substituted { .. } | Event::SetAside { .. } | Event::Unrecorded { .. } => self.warn(event),
             _ => self.note(event),
         }

@@ -67,14 +67,18 @@ impl Server {
     /// # Errors
     /// If it runs and cannot be used: another etcd beside it would not be what was meant. Inside, that it is stopped.
     fn running(which: &Which, cx: &Context) -> Result<Result<Self, Status>> {
-        let status = cx.instance(which)?.status()?;
+        let instance = cx.instance(which)?;
+        let status = instance.status()?;
         match status.state {
-            State::Ready | State::Hidden if status.answers => Ok(Ok(Self::Instance {
-                which: which.clone(),
-                endpoints: status.endpoints,
-                version: status.version.map(|version| version.to_string()).unwrap_or_default(),
-                log: status.log,
-            })),
+            State::Ready | State::Hidden if status.answers => {
+                advice::note_differences(&instance, which, cx);
+                Ok(Ok(Self::Instance {
+                    which: which.clone(),
+                    endpoints: status.endpoints,
+                    version: status.version.map(|version| version.to_string()).unwrap_or_default(),
+                    log: status.log,
+                }))
+            }
             State::Stopped => Ok(Err(status)),
             _ => Err(advice::unusable(&status, which, EPHEMERAL)),
         }

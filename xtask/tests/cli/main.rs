@@ -14,7 +14,10 @@ mod adopter;
 mod alias;
 mod bad_input;
 mod bad_luck;
+mod choices;
 mod damaged_data;
+#[cfg(target_os = "linux")] // mounts
+mod doctor;
 mod doors;
 mod environment;
 mod handing_over;

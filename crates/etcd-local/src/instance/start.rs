@@ -164,7 +164,7 @@ impl Instance {
                     None => continue,
                 },
                 Presence::Absent { lock, record } => {
-                    let data_dir = self.data_dir();
+                    let data_dir = self.next_data_dir(record.as_ref());
                     let started = self.start(&binary, lock, record.as_ref(), &data_dir, Lifetime::Detached)?;
                     self.finish_wiping(&data_dir);
                     return Ok(Up { status: started.status, started: true });
@@ -197,7 +197,7 @@ impl Instance {
             }
             Presence::Present(server) => Err(StartError::AlreadyUp { instance: self.name.clone(), pid: server.pid() }),
             Presence::Absent { lock, record } => {
-                self.start(&binary, lock, record.as_ref(), &self.data_dir(), Lifetime::Ours)
+                self.start(&binary, lock, record.as_ref(), &self.next_data_dir(record.as_ref()), Lifetime::Ours)
             }
         }
     }
@@ -286,6 +286,12 @@ impl Instance {
         const ATTEMPTS: usize = 5;
         self.builder.report_exposure();
         let mut data = DataDir::find_or_create(data_path, &self.dir)?;
+        if let Some(before) = previous.map(|record| &record.data_dir).filter(|dir| !file::is_same(dir, data_path))
+            && DataDir::find(before).ok().flatten().is_some_and(|data| data.was_used())
+        {
+            let (from, to) = (before.clone(), data_path.to_owned());
+            self.builder.reporter.report(&Event::Moved { instance: self.name.clone(), from, to });
+        }
         let mut lock = Some(lock);
         let (mut attempt, mut is_second) = (1, false);
         loop {

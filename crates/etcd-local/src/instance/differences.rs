@@ -1,0 +1,112 @@
+//! Settings that say something else than what runs: a server goes on as it was started, whatever is set later. Here
+//! they are compared; nothing is changed.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use etcd_workspace::Record;
+
+use super::{Instance, ObserveError};
+use crate::binary::Wanted;
+use crate::file::is_same;
+use crate::settings::{Port, Settings};
+
+/// A setting that says something else than what runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which setting.
+    pub what: &'static str,
+    /// What the server runs with.
+    pub running: String,
+    /// What is set.
+    pub set: String,
+    /// Where it is set: the variable, or the manifest.
+    pub by: &'static str,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, running, set, by } = self;
+        write!(f, "{what} {running}, not {set} ({by})")
+    }
+}
+
+/// Where a setting comes from that no variable sets.
+const MANIFEST: &str = "Cargo.toml";
+const MANIFEST_OR_DEFAULT: &str = "Cargo.toml or default";
+
+impl Instance {
+    /// What the environment and the manifest say otherwise than the running server has it; empty while it is stopped.
+    /// What a setter of the builder says is not in it: [`Instance::up`] refuses that.
+    ///
+    /// # Errors
+    /// If what is there cannot be found out.
+    pub fn differences(&self) -> Result<Vec<Difference>, ObserveError> {
+        let seen = self.look()?;
+        let record = seen.record.as_ref().filter(|_| !seen.is_stopped());
+        Ok(record.map(|record| self.differences_from(record)).unwrap_or_default())
+    }
+
+    fn differences_from(&self, record: &Record) -> Vec<Difference> {
+        let settings = &self.builder.settings;
+        let addr = |url: &str| url.strip_prefix("http://").and_then(|addr| addr.parse::<SocketAddr>().ok());
+        let client = record.endpoints.first().and_then(|url| addr(url));
+        let by = |variable, otherwise| match self.builder.env.var_os(variable) {
+            Some(_) => variable,
+            None => otherwise,
+        };
+        let mut found = Vec::new();
+        let mut compare = |what, running: Option<String>, set: Option<String>, by| {
+            if let (Some(running), Some(set)) = (running, set)
+                && running != set
+            {
+                found.push(Difference { what, running, set, by });
+            }
+        };
+        let port = |addr: Option<SocketAddr>| addr.map(|addr| addr.port().to_string());
+        // etcd's own ports are nobody's wish.
+        let wish = Some(settings.port).filter(|port| *port != Settings::default().port || is_set(self, "ETCDPORTCLNT"));
+        compare("client port", port(client), wish.and_then(fixed), by("ETCDPORTCLNT", MANIFEST));
+        compare(
+            "peer port",
+            port(addr(&record.peer_url)),
+            settings.peer_port.and_then(fixed),
+            by("ETCDPORTPEER", MANIFEST),
+        );
+        let host = client.map(|addr| addr.ip().to_string());
+        compare("address", host, Some(settings.host.to_string()), by("ETCDNODEADDR", "default"));
+        compare("member name", Some(record.member.clone()), settings.member.clone(), by("ETCDINSTANCE", MANIFEST));
+        let dir = settings.data_dir.as_ref().filter(|dir| !is_same(dir, &record.data_dir));
+        compare("data directory", Some(shown(&record.data_dir)), dir.map(|dir| shown(dir)), by("ETCDDATA", MANIFEST));
+        match &settings.wanted {
+            Wanted::At(path) => {
+                let path = if path.is_dir() {
+                    path.join(format!("etcd{}", std::env::consts::EXE_SUFFIX))
+                } else {
+                    path.clone()
+                };
+                let other = Some(path).filter(|path| !is_same(path, &record.binary));
+                compare("program", Some(shown(&record.binary)), other.map(|path| shown(&path)), "ETCDBINPATH");
+            }
+            wanted if wanted.accepts(&record.version) => {}
+            wanted => compare("etcd", Some(record.version.to_string()), Some(wanted.to_string()), MANIFEST_OR_DEFAULT),
+        }
+        found
+    }
+}
+
+fn is_set(instance: &Instance, variable: &str) -> bool {
+    instance.builder.env.var_os(variable).is_some()
+}
+
+fn fixed(port: Port) -> Option<String> {
+    match port {
+        Port::Fixed(port) => Some(port.to_string()),
+        Port::Auto => None,
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
