@@ -140,7 +140,8 @@ impl Context {
         };
         match (kind, name) {
             (Kind::Unreachable, Some(name)) => {
-                Some(format!("`{}` starts an etcd; `--endpoints` names another", of_instance("etcd-up", &name)))
+                // By its lock it runs.
+                Some(format!("`{}` shows how it is; `--endpoints` names another", of_instance("etcd-status", &name)))
             }
             (Kind::TimedOut, Some(name)) => {
                 let status = of_instance("etcd-status", &name);

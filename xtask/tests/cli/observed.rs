@@ -12,7 +12,7 @@ use etcd_local::{State, Status};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::playground::{
-    Playground, Run, TRUE, build_console, etcd, eventually, fake_etcd, finish, get, port, put, skipped,
+    Playground, Run, TRUE, build_console, etcd, eventually, finish, get, lasting_etcd, port, put, skipped,
 };
 
 fn pid(status: &Status) -> Pid {
@@ -44,17 +44,10 @@ fn may(outer: &[&str]) -> bool {
 
 // Whose files are gone.
 
-/// An etcd that lives on without its data directory. Others end when they find nothing to purge there, 30 s after their
-/// start: <https://github.com/etcd-io/etcd/blob/v3.6.5/server/etcdserver/server.go>, `purgeFile`.
-fn lasting_etcd(play: &Playground) -> String {
-    let body = format!("exec '{}' \"$@\" --max-wals=0 --max-snapshots=0", etcd("3.7.2").display());
-    fake_etcd(play.dir.path(), &body).display().to_string()
-}
-
 #[test]
 fn a_server_whose_files_are_gone_is_found_and_stopped() {
     let play = Playground::new();
-    let up = play.up(&["--etcd", &lasting_etcd(&play)]);
+    let up = play.up(&["--etcd", lasting_etcd(&play).to_str().unwrap()]);
     put(&up, "dg==");
     fs::remove_dir_all(play.path(".etcd")).unwrap();
     let status = play.status();
@@ -83,7 +76,7 @@ fn a_server_whose_files_are_gone_is_found_and_stopped() {
 fn a_server_whose_files_are_gone_is_reset() {
     build_console();
     let play = Playground::new();
-    let up = play.up(&["--etcd", &lasting_etcd(&play)]);
+    let up = play.up(&["--etcd", lasting_etcd(&play).to_str().unwrap()]);
     fs::remove_dir_all(play.path(".etcd")).unwrap();
     play.xtask(&["run", "--", "true"]).fails(1, &["its lock file was deleted", "`--ephemeral` does without it"]);
     play.xtask(&["runs"]).fails(1, &["runs, but its lock file was deleted", "`cargo xtask etcd-down` stops it"]);
@@ -113,7 +106,7 @@ fn a_server_of_which_only_the_lock_file_is_gone_keeps_its_data() {
 #[test]
 fn a_server_whose_data_is_gone_is_told_of_and_stopped() {
     let play = Playground::new();
-    let up = play.up(&["--etcd", &lasting_etcd(&play)]);
+    let up = play.up(&["--etcd", lasting_etcd(&play).to_str().unwrap()]);
     fs::remove_dir_all(play.path(".etcd/default/data")).unwrap();
     assert_eq!(play.status().pids, up.pids);
     let run = play.xtask(&["etcd-status"]).ok();
@@ -126,7 +119,7 @@ fn a_server_whose_data_is_gone_is_told_of_and_stopped() {
 #[test]
 fn an_instance_whose_directory_is_renamed_goes_by_its_new_name() {
     let play = Playground::new();
-    let up = play.up(&["--etcd", &lasting_etcd(&play)]);
+    let up = play.up(&["--etcd", lasting_etcd(&play).to_str().unwrap()]);
     fs::rename(play.path(".etcd/default"), play.path(".etcd/renamed")).unwrap();
     assert_eq!(play.status().state, State::Stopped);
     let taken = ["etcd-up", "--port", &port(&up).to_string()];
@@ -141,7 +134,7 @@ fn an_instance_whose_directory_is_renamed_goes_by_its_new_name() {
 #[test]
 fn whose_server_has_a_port_is_told_with_a_way_to_stop_it() {
     let play = Playground::new();
-    let up = play.up(&["--instance", "lost", "--etcd", &lasting_etcd(&play)]);
+    let up = play.up(&["--instance", "lost", "--etcd", lasting_etcd(&play).to_str().unwrap()]);
     let dir = play.path(".etcd/lost").canonicalize().unwrap();
     fs::remove_dir_all(&dir).unwrap();
     let args = ["etcd-up", "--port", &port(&up).to_string()];
@@ -164,7 +157,8 @@ fn the_server_of_a_workspace_that_is_gone_is_nobody_elses() {
         fs::create_dir(play.path(workspace)).unwrap();
         fs::copy(play.path("Cargo.toml"), play.path(workspace).join("Cargo.toml")).unwrap();
     }
-    let theirs = call("a", &["etcd-up", "--format", "json", "--etcd", &lasting_etcd(&play)]).ok().status();
+    let theirs =
+        call("a", &["etcd-up", "--format", "json", "--etcd", lasting_etcd(&play).to_str().unwrap()]).ok().status();
     fs::remove_dir_all(play.path("a")).unwrap();
     assert_eq!(call("b", &["etcd-status"]).code, Some(3));
     assert!(!call("b", &["doctor"]).stdout.contains("was deleted"));
@@ -261,6 +255,7 @@ fn a_server_that_cannot_be_seen_or_reached_is_the_same_state() {
         from_there(args).fails(1, &["not visible from here", "run the command where the server was started"]);
     }
     from_there(&["run", "--", "true"]).fails(1, &[words, "`--ephemeral` does without it"]);
+    from_there(&["runs"]).fails(3, &["no etcd answers", "`cargo xtask etcd-status` shows how it is"]);
     assert!(lives(&up) && play.processes().len() == 1);
 }
 

@@ -253,6 +253,13 @@ pub(crate) fn fake_etcd(dir: &Path, body: &str) -> PathBuf {
     path
 }
 
+/// An etcd that lives on when its data directory is deleted. Others end 30 s after their start, when they look there for
+/// what they could purge: `purgeFile` in etcd's server/etcdserver/server.go.
+pub(crate) fn lasting_etcd(play: &Playground) -> PathBuf {
+    let real = etcd("3.7.2");
+    fake_etcd(play.dir.path(), &format!("exec '{}' \"$@\" --max-wals=0 --max-snapshots=0", real.display()))
+}
+
 pub(crate) fn port(status: &Status) -> u16 {
     status.endpoints[0].rsplit_once(':').unwrap().1.parse().unwrap()
 }

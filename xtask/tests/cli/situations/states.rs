@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::Situation;
 use super::class::Class;
 use super::world::{World, copy};
+use crate::playground::lasting_etcd;
 
 #[test]
 fn healthy() {
@@ -80,7 +81,10 @@ fn record_gone() {
 #[test]
 fn everything_gone() {
     fn build() -> Option<World> {
-        let (world, _) = World::running();
+        let mut world = World::new();
+        let lasting = lasting_etcd(&world.play);
+        world.vars.push(("ETCDBINPATH", lasting.to_str().unwrap().to_owned()));
+        world.up();
         fs::remove_dir_all(world.workspace.join(".etcd")).unwrap();
         Some(world)
     }
