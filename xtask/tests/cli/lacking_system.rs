@@ -7,7 +7,7 @@ use etcd_local::State;
 use rustix::io::Errno;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
-use crate::playground::{Playground, build_console, eventually, get, put};
+use crate::playground::{Playground, TRUE, build_console, eventually, get, put};
 
 /// Does something on a thread to which, and to whose children, the system refuses a call; `None`: no filter can be had.
 fn refusing<T: Send>(call: libc::c_long, with: Errno, act: impl FnOnce() -> T + Send) -> Option<T> {
@@ -52,9 +52,9 @@ fn without_pidfds_servers_are_started_found_and_stopped_and_runs_are_swept() {
 
 #[test]
 fn a_file_system_without_locks_is_named_and_so_is_the_way_out() {
-    build_console();
     for errno in [Errno::NOLCK, Errno::OPNOTSUPP] {
-        let play = Playground::new();
+        // Cargo builds nothing without locks, and it does not come to a keeper.
+        let play = Playground::new().with("ETCD_CONSOLE", TRUE);
         refusing(libc::SYS_flock, errno, || {
             let words = &["has no file locks", "hint: ETCD_LOCAL_STATE names a directory"];
             play.xtask(&["etcd-up"]).fails(1, words);
