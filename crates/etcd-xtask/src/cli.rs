@@ -394,6 +394,7 @@ pub(crate) enum Runner {
 
 /// Print completions for a shell
 ///
+/// Commands, options, instances' names, and keys where an etcd runs.
 /// They complete the word `xtask`: use it with `alias xtask='cargo xtask'` (in zsh with `setopt complete_aliases`).
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/xtask")]

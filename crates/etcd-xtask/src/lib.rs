@@ -95,6 +95,8 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn parse<C: Parser>() -> C {
     protoc::stand_in();
+    // A shell asks in the middle of the user's line, where no line may be taken away.
+    completions::answer(C::command);
     cargos_words::take_away();
     let mut known = C::command();
     let args = test::own_first(std::env::args_os().collect(), &mut known);
@@ -118,10 +120,10 @@ impl Command {
     /// What [`in_workspace`] prints.
     pub fn run<C: CommandFactory>(&self, cx: &Context) -> Result<Exit> {
         rebuild::clean_up();
-        self.act::<C>(cx).map_err(|error| advice::about(self.which(), error))
+        self.act(cx).map_err(|error| advice::about(self.which(), error))
     }
 
-    fn act<C: CommandFactory>(&self, cx: &Context) -> Result<Exit> {
+    fn act(&self, cx: &Context) -> Result<Exit> {
         match self {
             Self::EtcdUp(args) => etcd_up::run(args, cx),
             Self::EtcdDown(args) => etcd_down::run(args, cx),
@@ -143,7 +145,7 @@ impl Command {
             Self::Undo(args) => console::run("undo", &args.args, cx),
             Self::Watch(args) => console::run("watch", &args.args, cx),
             Self::Member(args) => console::run("member", &args.args, cx),
-            Self::Completions(args) => completions::run(args, C::command()),
+            Self::Completions(args) => completions::run(args),
         }
     }
 }

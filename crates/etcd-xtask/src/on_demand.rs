@@ -67,6 +67,14 @@ pub(crate) fn any_program(package: &str, effort: Effort, cx: &Context) -> Result
     Checkout::new(package, manifest, Profile::Dev, cx)?.up_to_date(effort, cx)
 }
 
+/// A program that [`any_program`] would not have to build first.
+pub(crate) fn if_built(package: &str, cx: &Context) -> Option<PathBuf> {
+    let in_checkout = |profile| Checkout::new(package, manifest(package, cx)?, profile, cx).ok()?.fresh();
+    let installed = || Some(installation(package, &target_dir(cx).ok()?).1).filter(|program| program.is_file());
+    let checkout = || in_checkout(Profile::Console).or_else(|| in_checkout(Profile::Dev));
+    given(package, cx).or_else(checkout).or_else(installed)
+}
+
 /// The program that the environment names, as `ETCD_CONSOLE` does for `etcd-console`: where nothing is to be built.
 fn given(package: &str, cx: &Context) -> Option<PathBuf> {
     cx.env.path_var(&package.to_uppercase().replace('-', "_"))
@@ -160,8 +168,7 @@ impl<'a> Checkout<'a> {
 /// A program that is installed from the Cargo registry, in the version of this crate.
 fn installed(package: &str, effort: Effort, cx: &Context) -> Result<PathBuf> {
     let target = target_dir(cx)?;
-    let root = target.join(format!("{package}-{VERSION}"));
-    let program = root.join("bin").join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
+    let (root, program) = installation(package, &target);
     if !program.is_file() {
         check_owner(package, &target)?;
         announce(package, "for commands like this one", cx);
@@ -183,6 +190,13 @@ fn check_owner(package: &str, target: &Path) -> Result<()> {
     let next =
         format!("run it as {owner}; CARGO_TARGET_DIR=DIR builds elsewhere, {variable}=FILE takes one that is built");
     Err(Failure::of(what, next))
+}
+
+/// Where a program is installed: the directory that cargo is told, and the program in it.
+fn installation(package: &str, target: &Path) -> (PathBuf, PathBuf) {
+    let root = target.join(format!("{package}-{VERSION}"));
+    let program = root.join("bin").join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
+    (root, program)
 }
 
 /// Their version, which is ours.

@@ -7,6 +7,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::machine::plain_path;
 use crate::playground::shared_cache;
 
 /// The most lines of its own that a team should need.
@@ -68,7 +69,8 @@ impl Drop for Copy {
 fn cargo(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new("cargo");
     command.args(args).current_dir(dir).env_clear();
-    for inherited in ["PATH", "CARGO_HOME", "RUSTUP_HOME", "HOME", "TMPDIR"] {
+    command.env("PATH", plain_path());
+    for inherited in ["CARGO_HOME", "RUSTUP_HOME", "HOME", "TMPDIR"] {
         if let Some(value) = std::env::var_os(inherited) {
             command.env(inherited, value);
         }

@@ -7,6 +7,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+/// Where the tests keep what the next ones can use: XTASK_TEST_TMPDIR for a user who may not write to cargo's place.
+pub(crate) fn kept() -> &'static Path {
+    static KEPT: OnceLock<PathBuf> = OnceLock::new();
+    KEPT.get_or_init(|| {
+        std::env::var_os("XTASK_TEST_TMPDIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from)
+    })
+}
+
 /// The programs that commands look for.
 const HIDDEN: [&str; 4] = ["etcd", "etcdctl", "go", "protoc"];
 
@@ -26,10 +34,9 @@ fn without_hidden(dir: &Path) -> PathBuf {
     // Made once, until something is installed there; whole or not at all, as other processes make it, too.
     let mut hash = std::hash::DefaultHasher::new();
     (dir, fs::metadata(dir).unwrap().modified().unwrap()).hash(&mut hash);
-    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let plain = tmp.join(format!("path-{:016x}", hash.finish()));
+    let plain = kept().join(format!("path-{:016x}", hash.finish()));
     if !plain.exists() {
-        let making = tempfile::tempdir_in(tmp).unwrap().keep();
+        let making = tempfile::tempdir_in(kept()).unwrap().keep();
         for entry in fs::read_dir(dir).unwrap().flatten() {
             let name: OsString = entry.file_name();
             if HIDDEN.iter().all(|hidden| name != *hidden) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use etcd_local::binary::{Binaries, Route, Tool, Wanted};
 use etcd_local::{Env, Status};
 
-use crate::machine::plain_path;
+use crate::machine::{kept, plain_path};
 
 /// Longer than anything here takes, on a machine that does ten other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -231,7 +231,8 @@ pub(crate) fn build_console() {
 
 /// The suite's own cache, so that no user's is touched and a version is installed once.
 pub(crate) fn shared_cache() -> &'static Path {
-    Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/etcd-local-cache"))
+    static CACHE: OnceLock<PathBuf> = OnceLock::new();
+    CACHE.get_or_init(|| kept().join("etcd-local-cache"))
 }
 
 /// An etcd of this version, from the Cargo registry.
