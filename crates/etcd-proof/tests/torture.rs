@@ -155,7 +155,8 @@ fn damaged_undo_files() {
 fn a_violation_is_told_with_what_plays_it_again_and_its_directory_stays() {
     let dir = tempfile::tempdir().unwrap();
     let liar = dir.path().join("xtask");
-    let ready = r#"{"instance":"default","state":"ready","endpoints":[],"pids":[1],"data_dir":"","log":""}"#;
+    let ready =
+        r#"{"instance":"default","state":"ready","endpoints":[],"answers":true,"pids":[1],"data_dir":"","log":""}"#;
     fs::write(&liar, format!("#!/bin/sh\necho '{ready}'\n")).unwrap();
     fs::set_permissions(&liar, fs::Permissions::from_mode(0o755)).unwrap();
     let mut torture = Torture::of(&liar, &["up", "--only", "paused", "--rounds", "3"]);

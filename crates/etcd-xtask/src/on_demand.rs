@@ -114,7 +114,9 @@ impl<'a> Checkout<'a> {
     fn is_of_another_checkout(&self) -> bool {
         let program = self.built().unwrap_or_else(|| self.stamp.with_file_name(self.package));
         let main = self.manifest.with_file_name("src").join("main.rs");
-        fs::read_to_string(program.with_extension("d")).is_ok_and(|text| !sources(&text).contains(&main))
+        // A file that cargo is writing right now names none.
+        let is_another = |path: &PathBuf| path.ends_with(Path::new(self.package).join("src/main.rs")) && *path != main;
+        fs::read_to_string(program.with_extension("d")).is_ok_and(|text| sources(&text).iter().any(is_another))
     }
 
     /// The program that was built last, here: the stamp of a target folder that was copied names the original's.

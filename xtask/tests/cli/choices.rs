@@ -55,7 +55,8 @@ fn settings_that_a_running_instance_was_not_started_with_are_told_by_all_command
     let play = Playground::new();
     let up = play.up(&["--etcd", running.to_str().unwrap()]);
     let runs_on = port(&up);
-    let free = (runs_on ^ 1).to_string();
+    let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = listening.local_addr().unwrap().port().to_string();
     let manifest = |line: &str| play.configure(&format!("port = \"auto\"\n{line}"));
     let check = |variable: Option<(&str, &Path)>, difference: &str| {
         for args in [&["etcd-up"][..], &["etcd-status"], &["doctor"]] {
@@ -96,6 +97,7 @@ fn settings_that_a_running_instance_was_not_started_with_are_told_by_all_command
     // The hint, followed.
     play.configure(&format!("port = {free}\npeer-port = \"auto\""));
     play.xtask(&["etcd-down"]).ok();
+    drop(listening);
     let again = play.xtask(&["etcd-up"]).ok();
     assert!(!again.stderr.contains("runs with") && port(&play.status()).to_string() == free, "{again:?}");
     let quiet = play.xtask(&["etcd-status"]).ok();

@@ -51,7 +51,9 @@ fn a_record_from_a_backup_is_corrected_as_the_hint_says() {
     assert_ne!(play.up(&[]).endpoints, before.endpoints);
     drop(taken);
     fs::write(&record, backup).unwrap();
-    play.xtask(&["get", OLD, "--timeout", "60"]).fails(3, &[&before.endpoints[0], "hint: `cargo xtask etcd-up`"]);
+    let hint = "hint: `cargo xtask etcd-status`";
+    play.xtask(&["get", OLD, "--timeout", "60"]).fails(3, &[&before.endpoints[0], hint]);
+    play.xtask(&["etcd-status"]).ok();
     play.up(&[]);
     play.xtask(&["get", OLD]).ok();
 }
