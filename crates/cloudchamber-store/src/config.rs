@@ -200,7 +200,7 @@ fn check_host(host: &str) -> Result<(), String> {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     // Whatever else has a colon has a port, or a scheme.
     let is_host = address.parse::<Ipv6Addr>().is_ok()
-        || (!host.contains([':', '/', '[']) && etcd_keys::connect::check_endpoint(host).is_ok());
+        || (!host.contains([':', '/', '[']) && etcd_keys::connect::check_endpoint(&format!("http://{host}")).is_ok());
     if is_host { Ok(()) } else { Err(format!("must be a host's name or address, not `{}`", host.escape_debug())) }
 }
 

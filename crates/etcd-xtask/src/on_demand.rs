@@ -115,7 +115,10 @@ impl<'a> Checkout<'a> {
         let program = self.built().unwrap_or_else(|| self.stamp.with_file_name(self.package));
         let main = self.manifest.with_file_name("src").join("main.rs");
         // A file that cargo is writing right now names none.
-        let is_another = |path: &PathBuf| path.ends_with(Path::new(self.package).join("src/main.rs")) && *path != main;
+        let main = main.canonicalize().ok();
+        let is_another = |path: &PathBuf| {
+            path.ends_with(Path::new(self.package).join("src/main.rs")) && path.canonicalize().ok() != main
+        };
         fs::read_to_string(program.with_extension("d")).is_ok_and(|text| sources(&text).iter().any(is_another))
     }
 

@@ -219,7 +219,7 @@ pub(crate) fn eventually(mut look: impl FnMut() -> bool) -> bool {
 pub(crate) fn build_console() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         // Where nobody answers, it fails once the program is there.
         command.args(["runs", "--endpoints", "http://127.0.0.1:1"]);
