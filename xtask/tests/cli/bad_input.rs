@@ -3,9 +3,10 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use etcd_local::State;
+use etcd_local::{Env, State};
 
 use crate::playground::{Playground, build_console, etcd, eventually, fake_etcd, finish, get, port, put};
 
@@ -154,8 +155,8 @@ fn a_data_directory_of_somebody_else() {
     let play = Playground::new();
     let dir = play.path("theirs");
     fs::create_dir(&dir).unwrap();
-    // 65534 is nobody; only root may give a directory away, and nobody else can write to /usr.
-    let theirs = match rustix::fs::chown(&dir, Some(rustix::process::Uid::from_raw(65534)), None) {
+    // Only root may give a directory away, and only root can write to /usr.
+    let theirs = match rustix::fs::chown(&dir, Some(rustix::process::Uid::from_raw(65533)), None) {
         Ok(()) => dir.to_str().unwrap(),
         Err(_) => "/usr",
     };
@@ -343,8 +344,11 @@ fn no_network_and_nothing_here() {
         .with("GOPATH", &empty);
     let bin = play.path("bin");
     fs::create_dir(&bin).unwrap();
+    // Cargo names itself to the tests that it runs.
+    let on_path = || etcd_local::all_on_path(&Env::from_process().unwrap(), "cargo").swap_remove(0);
+    let cargo = std::env::var_os("CARGO").map_or_else(on_path, PathBuf::from);
     for tool in ["cargo", "rustc"] {
-        symlink(std::path::Path::new(env!("CARGO")).with_file_name(tool), bin.join(tool)).unwrap();
+        symlink(cargo.with_file_name(tool), bin.join(tool)).unwrap();
     }
     let play = play.with("PATH", &bin);
     play.xtask(&["etcd-up", "--offline"]).fails(1, &["no etcd satisfies `=3.7.2`", "offline", "hint: ", "ETCDBINPATH"]);
@@ -374,6 +378,9 @@ fn the_doctor_finds_what_hints_send_users_to_it_for() {
         (run.code, wrong.collect::<Vec<_>>())
     };
     let play = Playground::new();
+    // Whoever runs the tests need not have built them.
+    let target = play.path("target");
+    let play = play.with("CARGO_TARGET_DIR", target);
     assert_eq!(findings(&play), (Some(0), Vec::new()));
     let left: Vec<_> = fs::read_dir(play.path(".etcd")).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, [".gitignore"], "it leaves nothing else");
