@@ -103,7 +103,7 @@ mod tests {
         let start = |arg: &str| {
             let lock = fs::File::create(member_lock(&dir)).unwrap();
             let mut command = Command::new("sh");
-            command.args(["-c", "echo up; exec 0<&0; while :; do sleep 60; done", arg]);
+            command.args(["-c", "echo up; kill -STOP $$", arg]);
             let mut child = command.stdin(lock).stdout(Stdio::piped()).spawn().unwrap();
             // Then it runs its own program.
             std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 3]).unwrap();
