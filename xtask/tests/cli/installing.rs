@@ -103,8 +103,8 @@ fn code(child: Child) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
 }
 
-/// Says that it has begun, and works for ever, with a child of its own.
-const ENDLESS: &str = ": > \"$0.began\"; sleep 1000 & wait";
+/// Says that it has begun, and works for ever.
+const ENDLESS: &str = ": > \"$0.began\"; exec sleep 1000";
 
 #[test]
 fn an_interrupt_ends_an_installation_and_leaves_nothing() {
