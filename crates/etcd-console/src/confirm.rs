@@ -20,7 +20,7 @@ pub(crate) struct Question<'a> {
     pub(crate) flags: &'a str,
 }
 
-/// Whether stdin is a terminal, so that a question can be asked.
+/// Whether stdin and stderr are terminals, so that a question can be asked.
 pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
