@@ -18,7 +18,7 @@ pub(crate) struct Built {
     /// What selects the tests.
     args: String,
     /// When this command began to look: what changes while cargo works is newer.
-    now: SystemTime,
+    began: SystemTime,
 }
 
 impl Built {
@@ -29,7 +29,7 @@ impl Built {
             workspace: cx.workspace.clone(),
             stamp,
             args: args.join("\0"),
-            now: SystemTime::now(),
+            began: SystemTime::now(),
         }
     }
 
@@ -40,12 +40,17 @@ impl Built {
         fs::read_to_string(&self.stamp).is_ok_and(|args| args == self.args) && !has_newer(&self.workspace, built)
     }
 
+    /// When this command began to look at the sources.
+    pub(crate) fn began(&self) -> SystemTime {
+        self.began
+    }
+
     /// To be called when they are built. If it fails, cargo is asked the next time.
     pub(crate) fn remember(&self) {
         let write = || -> anyhow::Result<()> {
             etcd_local::create_home(&self.workspace, &self.env)?;
             fs::write(&self.stamp, &self.args)?;
-            fs::File::options().write(true).open(&self.stamp)?.set_modified(self.now)?;
+            fs::File::options().write(true).open(&self.stamp)?.set_modified(self.began)?;
             Ok(())
         };
         drop(write());
@@ -88,7 +93,7 @@ mod tests {
             workspace: dir.path().to_owned(),
             stamp: path(".etcd/.tests-are-built"),
             args: args.to_owned(),
-            now: SystemTime::now() + Duration::from_secs(ahead),
+            began: SystemTime::now() + Duration::from_secs(ahead),
         };
         assert!(!built("", 0).is_fresh(), "never built");
         built("-p\0a", 10).remember();

@@ -9,7 +9,7 @@ use etcd_local::Port;
 use etcd_local::binary::{Route, Sha256, Wanted};
 
 use crate::forwarded::{self, Forwarded};
-use crate::protoc::Effort;
+use crate::protoc::NetworkPolicy;
 
 /// What a command line with these commands is for, in a line.
 pub(crate) const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";
@@ -341,8 +341,8 @@ pub(crate) struct Place {
 
 impl Place {
     /// What may be done to have it.
-    pub(crate) fn effort(&self) -> Effort {
-        if self.offline { Effort::Offline } else { Effort::Full }
+    pub(crate) fn network(&self) -> NetworkPolicy {
+        if self.offline { NetworkPolicy::Offline } else { NetworkPolicy::Online }
     }
 }
 

@@ -9,7 +9,6 @@ use crate::cli::Which;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::forwarded::flag;
-use crate::protoc::Effort;
 use crate::{child, on_demand, rebuild};
 
 /// The program's package.
@@ -23,12 +22,7 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
         // Undo files go there.
         cx.create_home()?;
     }
-    // What moves keys by the million wants to be optimised; what looks after runs should be there at once.
-    let program = match name {
-        "runs" | "test-clean" => on_demand::any_program(PACKAGE, Effort::Full, cx)?,
-        _ => on_demand::program(PACKAGE, cx)?,
-    };
-    let mut command = cx.command(program);
+    let mut command = cx.command(on_demand::program(PACKAGE, cx)?);
     child::become_program(command.args(settings(cx)?).arg(name).args(args))
 }
 

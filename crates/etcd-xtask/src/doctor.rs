@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::cli::{Doctor, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::protoc::Effort;
+use crate::protoc::NetworkPolicy;
 use crate::{advice, health, on_demand, output, protoc};
 
 /// How long a program may take to say its version: rustup may fetch it first.
@@ -158,7 +158,7 @@ fn home(cx: &Context) -> Finding {
 }
 
 fn compiler(home: Level, cx: &Context) -> Finding {
-    protoc::provide(cx, Effort::Full);
+    protoc::provide(cx, NetworkPolicy::Online);
     let found = protoc::found(cx);
     // Where it is, is written there.
     let remedy = match home {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
@@ -16,29 +16,10 @@ use crate::advice::{AlreadySaid, Failure};
 use crate::child::Interrupts;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::protoc::{self, Effort};
+use crate::protoc::{self, NetworkPolicy};
 
 /// How long what cargo has said may still be on its way when it has ended.
 const LAST_WORD: Duration = Duration::from_secs(5);
-
-/// How a program is built where it is built in a checkout; see its workspace's Cargo.toml for why.
-#[derive(Clone, Copy)]
-enum Profile {
-    /// Optimised: it moves millions of keys. Shares nothing with other builds.
-    Console,
-    /// As the tests are built: what they have compiled is half of it.
-    Dev,
-}
-
-impl Profile {
-    /// In words: a program may be built in both.
-    fn words(self) -> &'static str {
-        match self {
-            Self::Console => "optimised for large numbers of keys",
-            Self::Dev => "as tests are built, for what test runs need of it",
-        }
-    }
-}
 
 /// The program of a package that lies beside this one, built if it is missing or older than what it is made of. One that
 /// the environment names wins: `ETCD_CONSOLE` for `etcd-console`.
@@ -46,33 +27,36 @@ impl Profile {
 /// # Errors
 /// If it cannot be built.
 pub fn program(package: &str, cx: &Context) -> Result<PathBuf> {
+    program_within(NetworkPolicy::Online, package, cx)
+}
+
+/// As [`program`], for commands that take `--offline`.
+pub(crate) fn program_within(network: NetworkPolicy, package: &str, cx: &Context) -> Result<PathBuf> {
     if let Some(program) = given(package, cx) {
         return Ok(program);
     }
     match manifest(package, cx) {
-        Some(manifest) => Checkout::new(package, manifest, Profile::Console, cx)?.up_to_date(Effort::Full, cx),
-        None => installed(package, Effort::Full, cx),
+        Some(manifest) => Checkout::new(package, manifest, cx)?.up_to_date(network, cx),
+        None => installed(package, network, cx),
     }
 }
 
-/// As [`program`], for work that needs no speed: not optimised, if that one is not there already.
-pub(crate) fn any_program(package: &str, effort: Effort, cx: &Context) -> Result<PathBuf> {
-    if let Some(program) = given(package, cx) {
-        return Ok(program);
-    }
-    let Some(manifest) = manifest(package, cx) else { return installed(package, effort, cx) };
-    if let Some(fast) = Checkout::new(package, manifest.clone(), Profile::Console, cx)?.fresh() {
-        return Ok(fast);
-    }
-    Checkout::new(package, manifest, Profile::Dev, cx)?.up_to_date(effort, cx)
-}
-
-/// A program that [`any_program`] would not have to build first.
+/// A program that [`program`] would not have to build first.
 pub(crate) fn if_built(package: &str, cx: &Context) -> Option<PathBuf> {
-    let in_checkout = |profile| Checkout::new(package, manifest(package, cx)?, profile, cx).ok()?.fresh();
+    let in_checkout = || Checkout::new(package, manifest(package, cx)?, cx).ok()?.fresh();
     let installed = || Some(installation(package, &target_dir(cx).ok()?).1).filter(|program| program.is_file());
-    let checkout = || in_checkout(Profile::Console).or_else(|| in_checkout(Profile::Dev));
-    given(package, cx).or_else(checkout).or_else(installed)
+    given(package, cx).or_else(in_checkout).or_else(installed)
+}
+
+/// Notes that a build of the workspace's tests, which began at `began`, has built the program, too. It does in a
+/// checkout, where the program's own tests run it. If the note cannot be written, the program is built when needed.
+pub(crate) fn built_with_tests(package: &str, began: SystemTime, cx: &Context) {
+    let Some(manifest) = manifest(package, cx).filter(|manifest| root(manifest) == cx.workspace) else { return };
+    let Ok(checkout) = Checkout::new(package, manifest, cx) else { return };
+    let program = checkout.stamp.with_file_name(format!("{package}{}", std::env::consts::EXE_SUFFIX));
+    if program.is_file() {
+        drop(checkout.stamp_as_built(&program, began));
+    }
 }
 
 /// The program that the environment names, as `ETCD_CONSOLE` does for `etcd-console`: where nothing is to be built.
@@ -84,7 +68,6 @@ fn given(package: &str, cx: &Context) -> Option<PathBuf> {
 struct Checkout<'a> {
     package: &'a str,
     manifest: PathBuf,
-    profile: Profile,
     target: PathBuf,
     /// Its time says when the program was built, and what is in it, where: for another system than cargo's own that is
     /// a directory deeper.
@@ -92,15 +75,11 @@ struct Checkout<'a> {
 }
 
 impl<'a> Checkout<'a> {
-    fn new(package: &'a str, manifest: PathBuf, profile: Profile, cx: &Context) -> Result<Self> {
+    fn new(package: &'a str, manifest: PathBuf, cx: &Context) -> Result<Self> {
         let target = target_dir(cx)?;
         let in_target = |target: PathBuf| {
-            let dir = target.join(match profile {
-                Profile::Console => "console",
-                Profile::Dev => "debug",
-            });
-            let stamp = dir.join(format!(".{package}-is-fresh"));
-            Self { package, manifest: manifest.clone(), profile, target, stamp }
+            let stamp = target.join("debug").join(format!(".{package}-is-fresh"));
+            Self { package, manifest: manifest.clone(), target, stamp }
         };
         let is_at_home = [root(&manifest), &cx.workspace].iter().any(|dir| target.starts_with(dir));
         let plain = in_target(target);
@@ -139,45 +118,44 @@ impl<'a> Checkout<'a> {
         fs::File::open(lock).is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
     }
 
-    fn up_to_date(self, effort: Effort, cx: &Context) -> Result<PathBuf> {
+    fn up_to_date(self, network: NetworkPolicy, cx: &Context) -> Result<PathBuf> {
         if let Some(program) = self.fresh() {
             return Ok(program);
         }
         check_owner(self.package, &self.target)?;
         let began = SystemTime::now();
         if self.built().is_none() {
-            announce(self.package, self.profile.words(), cx);
+            announce(self.package, cx);
         }
         if self.is_locked() {
             let target = cx.shown(&self.target);
             cx.output.note(format_args!("waiting for another cargo, which builds in `{target}`"));
         }
-        let mut cargo = cargo(effort, cx);
+        let mut cargo = cargo(network, cx);
         cargo.args(["build", "--message-format=json-render-diagnostics"]);
         cargo.arg("--manifest-path").arg(&self.manifest).arg("--target-dir").arg(&self.target);
-        if matches!(self.profile, Profile::Console) {
-            cargo.args(["--profile", "console"]);
-        }
         let program = executable_of(self.package, cargo)?;
-        // What changes while cargo works is newer.
-        let write = || {
-            fs::create_dir_all(self.stamp.parent().unwrap_or(&self.target))?;
-            fs::write(&self.stamp, program.as_os_str().as_encoded_bytes())?;
-            fs::File::options().write(true).open(&self.stamp)?.set_modified(began)
-        };
-        write().with_context(|| format!("cannot write `{}`", self.stamp.display()))?;
+        let written = self.stamp_as_built(&program, began);
+        written.with_context(|| format!("cannot write `{}`", self.stamp.display()))?;
         Ok(program)
+    }
+
+    /// `began` is when cargo was started: what changed while it worked is newer.
+    fn stamp_as_built(&self, program: &Path, began: SystemTime) -> io::Result<()> {
+        fs::create_dir_all(self.stamp.parent().unwrap_or(&self.target))?;
+        fs::write(&self.stamp, program.as_os_str().as_encoded_bytes())?;
+        fs::File::options().write(true).open(&self.stamp)?.set_modified(began)
     }
 }
 
 /// A program that is installed from the Cargo registry, in the version of this crate.
-fn installed(package: &str, effort: Effort, cx: &Context) -> Result<PathBuf> {
+fn installed(package: &str, network: NetworkPolicy, cx: &Context) -> Result<PathBuf> {
     let target = target_dir(cx)?;
     let (root, program) = installation(package, &target);
     if !program.is_file() {
         check_owner(package, &target)?;
-        announce(package, "for commands like this one", cx);
-        let mut cargo = cargo(effort, cx);
+        announce(package, cx);
+        let mut cargo = cargo(network, cx);
         cargo.args(["install", package, "--locked", "--no-track", "--version", &format!("={VERSION}")]);
         build(package, cargo.arg("--root").arg(root).arg("--target-dir").arg(&target))?;
     }
@@ -224,17 +202,17 @@ fn beside(here: &Path, workspace: &Path, package: &str) -> Option<PathBuf> {
     manifests.find(|manifest| manifest.is_file())
 }
 
-fn announce(package: &str, manner: &str, cx: &Context) {
-    cx.output.note(format_args!("building {package} {manner}; this happens once"));
+fn announce(package: &str, cx: &Context) {
+    cx.output.note(format_args!("building {package}; this happens once"));
 }
 
 /// A call of cargo that builds a program. Cargo draws its bar where we would, and in quiet mode only when told to.
-fn cargo(effort: Effort, cx: &Context) -> Command {
-    protoc::provide(cx, effort);
+fn cargo(network: NetworkPolicy, cx: &Context) -> Command {
+    protoc::provide(cx, network);
     let progress = format!("term.progress.when='{}'", if cx.output.shows_progress() { "always" } else { "never" });
     let mut cargo = cx.cargo();
     cargo.args(["--quiet", "--config", &progress, "--config", "term.progress.width=80"]);
-    protoc::lead_cargo(&mut cargo, effort, cx);
+    protoc::lead_cargo(&mut cargo, network, cx);
     cargo
 }
 

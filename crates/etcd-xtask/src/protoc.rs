@@ -31,28 +31,26 @@ const SCRIPT: &str = include_str!("protoc.sh");
 /// The line that leads plain cargo to the launcher.
 pub(crate) const LINE: &str = r#"PROTOC = { value = ".etcd/protoc", relative = true }"#;
 
-/// What a command may do to have what it builds with.
+/// Whether a command may use the network to get what it builds with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effort {
-    /// It must not use the network.
+pub(crate) enum NetworkPolicy {
     Offline,
-    /// Bring it.
-    Full,
+    Online,
 }
 
 /// Makes sure that a build finds a protoc; tried once a process. That there is none is no failure of the command at hand:
 /// what it builds may not need one.
-pub(crate) fn provide(cx: &Context, effort: Effort) {
+pub(crate) fn provide(cx: &Context, network: NetworkPolicy) {
     static TRIED: Once = Once::new();
     TRIED.call_once(|| {
-        if let Err(error) = bring(cx, effort) {
+        if let Err(error) = bring(cx, network) {
             cx.output.note(format_args!("note: there is no protoc for builds of etcd-client: {error:#}"));
             cx.output.note("hint: `cargo xtask doctor` tries again; a protoc on PATH or in PROTOC does, too");
         }
     });
 }
 
-fn bring(cx: &Context, effort: Effort) -> Result<()> {
+fn bring(cx: &Context, network: NetworkPolicy) -> Result<()> {
     if let Some(launcher) = launcher(cx) {
         write_launcher(&launcher).or_else(|error| if is_read_only(&error) { Ok(()) } else { Err(error) })?;
     }
@@ -61,7 +59,7 @@ fn bring(cx: &Context, effort: Effort) -> Result<()> {
     }
     // Cargo hands its [env] to this process, too: the launcher is not a protoc of the user's.
     let env = cx.env.clone().without("PROTOC");
-    let path = cx.builder()?.offline(effort == Effort::Offline).environment(env).binaries().protoc()?;
+    let path = cx.builder()?.offline(network == NetworkPolicy::Offline).environment(env).binaries().protoc()?;
     let pointer = pointer(&cx.workspace);
     let record = || -> Result<()> {
         create_own_home(&cx.workspace)?;
@@ -185,8 +183,8 @@ pub(crate) fn lead(command: &mut Command, cx: &Context) {
 }
 
 /// The same for a cargo of ours, which is also kept off the network if need be.
-pub(crate) fn lead_cargo(cargo: &mut Command, effort: Effort, cx: &Context) {
-    if effort == Effort::Offline {
+pub(crate) fn lead_cargo(cargo: &mut Command, network: NetworkPolicy, cx: &Context) {
+    if network == NetworkPolicy::Offline {
         cargo.env("CARGO_NET_OFFLINE", "true");
     }
     lead(cargo, cx);

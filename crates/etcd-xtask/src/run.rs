@@ -59,7 +59,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Chooses or starts an etcd, and registers a run for `command`.
     pub(crate) fn open(args: &Place, command: String, interrupts: &Interrupts, cx: &Context) -> Result<Self> {
-        let program = on_demand::any_program(console::PACKAGE, args.effort(), cx)?;
+        let program = on_demand::program_within(args.network(), console::PACKAGE, cx)?;
         // It may bring an etcd first, for minutes.
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
         let terms = Terms {

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::run::Scene;
 pub(crate) use crate::test::arguments::own_first;
-use crate::{protoc, rebuild};
+use crate::{console, on_demand, protoc, rebuild};
 
 pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
@@ -30,12 +30,16 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     })?;
     let built = Built::of(&[&[here.dir.to_string_lossy().into_owned()], &steps.build[..]].concat(), cx);
     if !steps.build.is_empty() && !built.is_fresh() {
-        protoc::provide(cx, args.place.effort());
+        protoc::provide(cx, args.place.network());
         let exit = interrupts.run(&mut here.cargo(&steps.build, args, cx), || ())?;
         if exit != Exit::SUCCESS {
             return Ok(exit);
         }
         built.remember();
+        // Whatever is selected or set may mean other builds, in other places.
+        if here.is_root(cx) && args.args.is_empty() {
+            on_demand::built_with_tests(console::PACKAGE, built.began(), cx);
+        }
     }
     let words = [&["cargo xtask test".to_owned()], &args.args[..]].concat().join(" ");
     let mut scene = Scene::open(&args.place, words, &interrupts, cx)?;
@@ -70,7 +74,7 @@ impl Here {
 
     fn cargo(&self, step: &[String], args: &Test, cx: &Context) -> Command {
         let mut cargo = cx.cargo();
-        protoc::lead_cargo(&mut cargo, args.place.effort(), cx);
+        protoc::lead_cargo(&mut cargo, args.place.network(), cx);
         cargo.args(step).current_dir(&self.dir);
         cargo
     }

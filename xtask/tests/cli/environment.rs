@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::machine::plain_path;
@@ -63,7 +63,7 @@ impl Below {
         for (name, value) in [
             ("TMPDIR", self.play.path("tmp")),
             ("ETCD_LOCAL_CACHE", crate::playground::shared_cache().to_owned()),
-            ("ETCD_CONSOLE", console()),
+            ("ETCD_CONSOLE", build_console().to_owned()),
             ("LD_LIBRARY_PATH", "/opt/mine".into()),
             ("CARGO_NET_RETRY", "1".into()),
             // Cargo sets them where they are not set.
@@ -110,15 +110,6 @@ fn difference<'a>(
     let mut added: Vec<String> = added.collect();
     added.sort();
     (added, lost.collect())
-}
-
-/// Where `build_console` has built it.
-fn console() -> PathBuf {
-    let exe = Path::new(env!("CARGO_BIN_EXE_xtask"));
-    let target = exe.ancestors().nth(2).unwrap();
-    let stamps = ["console", "debug"].map(|profile| target.join(profile).join(".etcd-console-is-fresh"));
-    let mut programs = stamps.iter().filter_map(|stamp| fs::read_to_string(stamp).ok()).map(PathBuf::from);
-    programs.find(|program| program.is_file()).unwrap()
 }
 
 #[test]

@@ -5,16 +5,13 @@ use std::process::{Command, Stdio};
 
 use crate::playground::{Playground, build_console, eventually, finish};
 
-/// The commands that move keys want an optimised program; here any will do.
+/// With the `etcd-console` that [`build_console`] has built.
 pub(crate) fn play() -> Playground {
     play_at(Playground::new())
 }
 
 fn play_at(play: Playground) -> Playground {
-    build_console();
-    let dir = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().unwrap();
-    let built = [dir.to_owned(), dir.with_file_name("console")].map(|dir| dir.join("etcd-console"));
-    play.with("ETCD_CONSOLE", built.iter().find(|program| program.is_file()).unwrap())
+    play.with("ETCD_CONSOLE", build_console())
 }
 
 #[test]

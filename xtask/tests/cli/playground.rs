@@ -215,10 +215,10 @@ pub(crate) fn eventually(mut look: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Builds what commands that make runs need, however long that takes: no test should be killed for it.
-pub(crate) fn build_console() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
+/// Builds what commands that make runs need, however long that takes: no test should be killed for it. Where it is.
+pub(crate) fn build_console() -> &'static Path {
+    static CONSOLE: OnceLock<PathBuf> = OnceLock::new();
+    CONSOLE.get_or_init(|| {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         // Where nobody answers, it fails once the program is there.
@@ -226,7 +226,9 @@ pub(crate) fn build_console() {
         let output = command.current_dir(workspace).env("CARGO_MANIFEST_DIR", workspace).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("http://127.0.0.1:1"), "{said}");
-    });
+        let debug = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().unwrap();
+        fs::read_to_string(debug.join(".etcd-console-is-fresh")).unwrap().into()
+    })
 }
 
 /// The suite's own cache, so that no user's is touched and a version is installed once.

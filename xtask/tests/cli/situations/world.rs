@@ -42,7 +42,6 @@ pub(super) struct World {
 impl World {
     /// A workspace in which nothing has happened.
     pub(super) fn new() -> Self {
-        build_console();
         etcd("3.7.2");
         let play = Playground::new();
         fs::set_permissions(play.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -51,11 +50,9 @@ impl World {
         script(&bin.join("etcdctl"), "echo \"etcdctl at $ETCDCTL_ENDPOINTS\"");
         script(&bin.join("cargo"), "");
         script(&bin.join("rustc"), "echo 'rustc 1.999.0 (0 2026-01-01)'");
-        let built = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().unwrap();
-        let consoles = [built.to_owned(), built.with_file_name("console")].map(|dir| dir.join("etcd-console"));
         let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display());
         let play = play.with("PATH", path).with("ETCD_PROOF", TRUE);
-        let play = play.with("ETCD_CONSOLE", consoles.iter().find(|program| program.is_file()).unwrap());
+        let play = play.with("ETCD_CONSOLE", build_console());
         let workspace = play.path("workspace");
         let world = Self {
             play,
