@@ -35,7 +35,7 @@ pub(crate) fn ask(question: &Question<'_>) -> Result<bool> {
         return Ok(true);
     }
     if !can_ask() {
-        let what = format!("refused to delete {what}: there is nobody to ask");
+        let what = format!("refused to delete {what}: stdin is not a terminal, so it cannot ask");
         return Err(refused(what, format!("`{flags}` does it without asking")));
     }
     output::say_part(format_args!("{examples}Delete {what}? [y/N] "));

@@ -13,6 +13,7 @@ use etcd_local::{
 use crate::cli::Which;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::failure::{AlreadySaid, Failure};
 use crate::output;
 
 /// Prints an error and says how the process is to exit.
@@ -102,34 +103,6 @@ pub(crate) fn list(pids: &[u32]) -> String {
 
 fn words(pids: &[u32], between: &str) -> String {
     pids.iter().map(u32::to_string).collect::<Vec<_>>().join(between)
-}
-
-/// A failure that another program has told the user of.
-#[derive(Debug, thiserror::Error)]
-#[error("another program failed, and has said why")]
-pub(crate) struct AlreadySaid(pub(crate) Exit);
-
-/// A failure of the command line's own, with the next step.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub struct Failure {
-    what: String,
-    next: String,
-    exit: Exit,
-}
-
-impl Failure {
-    /// What failed, and the next step.
-    #[must_use]
-    pub fn of(what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
-        Self::with_exit(Exit::FAILURE, what, next)
-    }
-
-    /// With an exit code of its own.
-    #[must_use]
-    pub fn with_exit(exit: Exit, what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
-        Self { what: what.into(), next: next.into(), exit }.into()
-    }
 }
 
 struct Advice {

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 /// How long a child may take to end after Ctrl-C before it is told more plainly: CI systems give about as long to us.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often a child is asked whether it has ended.
-const PACE: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Becomes another program: on Unix in this very process, so that signals and memory are its own.
 ///
@@ -54,11 +54,11 @@ pub fn out_of_reach(command: &mut Command) {
 }
 
 /// How a child ended, if it does so in time. It is reaped then.
-pub(crate) fn ended_within(patience: Duration, child: &mut Child) -> Option<ExitStatus> {
+pub(crate) fn ended_within(timeout: Duration, child: &mut Child) -> Option<ExitStatus> {
     let began = Instant::now();
     loop {
         match child.try_wait() {
-            Ok(None) if began.elapsed() < patience => std::thread::park_timeout(PACE),
+            Ok(None) if began.elapsed() < timeout => std::thread::park_timeout(POLL_INTERVAL),
             ended => return ended.ok().flatten(),
         }
     }
@@ -108,45 +108,45 @@ impl Interrupts {
         done
     }
 
-    /// Runs a child to its end, however long that takes. After an interrupt, which it hears of as well, it has a
-    /// while to end by itself; of one that came before it was there it could not hear, and is not even started. Calls
-    /// `meanwhile` every few milliseconds.
+    /// Runs a child to its end, however long that takes. After an interrupt, which the child hears of as well, it has
+    /// [`GRACE`] to end by itself. If the interrupt came first, the child is not started. Calls `meanwhile` every few
+    /// milliseconds.
     pub(crate) fn run(&self, command: &mut Command, mut meanwhile: impl FnMut()) -> Result<Exit> {
         if self.any() {
             return Ok(Exit::INTERRUPTED);
         }
         let failed = format!("cannot run `{}`", command.get_program().display());
-        let reach = Reach::prepare(command);
+        let target = InterruptTarget::prepare(command);
         let mut child = command.spawn().context(failed)?;
         let (mut interrupted, mut told) = (None, 0);
         loop {
-            if reach.has_ended(&mut child)? {
+            if target.has_ended(&mut child)? {
                 if self.any() {
-                    reach.kill(&mut child);
+                    target.kill(&mut child);
                 }
                 let status = child.wait()?;
                 return Ok(if self.any() { Exit::INTERRUPTED } else { Exit::of_child(status) });
             }
             if self.any() && interrupted.get_or_insert_with(Instant::now).elapsed() >= GRACE * told {
-                reach.tell(told, &mut child);
+                target.tell(told, &mut child);
                 told += 1;
             }
             meanwhile();
-            std::thread::park_timeout(PACE);
+            std::thread::park_timeout(POLL_INTERVAL);
         }
     }
 }
 
-/// Who hears of Ctrl-C. A terminal tells all that runs in it. Where there is none, in CI say, only this process is
-/// told: its child gets a process group of its own, and we tell that. Nor does a terminal tell of a `kill` of ours, which
-/// looks the same from here: a child that goes on is told once more there, before it is killed.
-struct Reach {
+/// What hears of an interrupt. A terminal tells every process in it. Without a terminal, as in CI, only this process is
+/// told: its child gets a process group of its own, and we signal that group. A `kill` of this process looks the same
+/// from here, but no terminal tells the child of it: a child that goes on is signalled once more before it is killed.
+struct InterruptTarget {
     #[cfg(unix)]
     group: bool,
 }
 
 #[cfg(unix)]
-impl Reach {
+impl InterruptTarget {
     fn prepare(command: &mut Command) -> Self {
         use std::io::IsTerminal as _;
         use std::os::unix::process::CommandExt as _;
@@ -196,7 +196,7 @@ impl Reach {
 
 /// A console tells all that runs in it.
 #[cfg(windows)]
-impl Reach {
+impl InterruptTarget {
     fn prepare(_: &mut Command) -> Self {
         Self {}
     }

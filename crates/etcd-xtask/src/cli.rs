@@ -9,7 +9,6 @@ use etcd_local::Port;
 use etcd_local::binary::{Route, Sha256, Wanted};
 
 use crate::forwarded::{self, Forwarded};
-use crate::protoc::NetworkPolicy;
 
 /// What a command line with these commands is for, in a line.
 pub(crate) const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";
@@ -402,4 +401,11 @@ pub struct Completions {
     /// The shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+}
+
+/// Whether a command may use the network to get what it builds with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkPolicy {
+    Offline,
+    Online,
 }

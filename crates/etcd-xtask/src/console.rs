@@ -5,11 +5,12 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
+use crate::build::{on_demand, rebuild};
+use crate::child;
 use crate::cli::Which;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::forwarded::flag;
-use crate::{child, on_demand, rebuild};
 
 /// The program's package.
 pub(crate) const PACKAGE: &str = "etcd-console";

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use etcd_local::{Builder, Env, Instance};
 
-use crate::advice::Failure;
 use crate::cli::{Global, Which};
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::output::Output;
 
 /// The environment, the workspace, and the user.

@@ -39,35 +39,20 @@
 //! `xtask = "--config env.XTASK_ALIAS='1' --config term.quiet=false run --package xtask --"`.
 
 mod advice;
-mod built;
+mod build;
 mod cargos_words;
 pub mod child;
 mod cli;
-mod completions;
+mod commands;
 mod console;
 mod context;
-mod doctor;
-mod env_vars;
-mod etcd_compact;
-mod etcd_down;
-mod etcd_install;
-mod etcd_logs;
-mod etcd_reset;
-mod etcd_status;
-mod etcd_up;
-mod etcdctl;
 mod exit;
+mod failure;
 mod forwarded;
 mod health;
-mod keeper;
-pub mod on_demand;
 pub mod output;
-mod protoc;
 mod readable_log;
-mod rebuild;
-mod run;
-mod server;
-mod test;
+mod runs;
 mod tips;
 
 use std::process::ExitCode;
@@ -76,10 +61,18 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use etcd_local::Env;
 
-pub use crate::advice::Failure;
+use crate::build::{protoc, rebuild};
+use crate::commands::{
+    completions, doctor, env_vars, etcd_compact, etcd_down, etcd_install, etcd_logs, etcd_reset, etcd_status, etcd_up,
+    etcdctl,
+};
+use crate::runs::{run, test};
+
+pub use crate::build::on_demand;
 pub use crate::cli::{Answer, Cli, Command, Format, Global};
 pub use crate::context::Context;
 pub use crate::exit::Exit;
+pub use crate::failure::Failure;
 pub use crate::forwarded::Forwarded;
 
 /// A command line of these commands and no others.
@@ -120,10 +113,10 @@ impl Command {
     /// What [`in_workspace`] prints.
     pub fn run<C: CommandFactory>(&self, cx: &Context) -> Result<Exit> {
         rebuild::clean_up();
-        self.act(cx).map_err(|error| advice::about(self.which(), error))
+        self.dispatch(cx).map_err(|error| advice::about(self.which(), error))
     }
 
-    fn act(&self, cx: &Context) -> Result<Exit> {
+    fn dispatch(&self, cx: &Context) -> Result<Exit> {
         match self {
             Self::EtcdUp(args) => etcd_up::run(args, cx),
             Self::EtcdDown(args) => etcd_down::run(args, cx),

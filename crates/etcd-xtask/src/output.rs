@@ -62,10 +62,10 @@ impl Output {
 
     /// Draws the progress of a download over the last one, ten times a second at most.
     fn draw(&self, received: u64, total: Option<u64>) {
-        const PACE: Duration = Duration::from_millis(100);
+        const POLL_INTERVAL: Duration = Duration::from_millis(100);
         let Ok(mut line) = self.line.lock() else { return };
         let done = total.is_some_and(|total| received >= total);
-        if !done && line.as_ref().is_some_and(|line| line.drawn.elapsed() < PACE) {
+        if !done && line.as_ref().is_some_and(|line| line.drawn.elapsed() < POLL_INTERVAL) {
             return;
         }
         *line = Some(Download { drawn: Instant::now() });

@@ -281,7 +281,7 @@ fn a_reset_that_nobody_confirmed() {
     let play = Playground::new();
     let up = play.up(&[]);
     put(&up, "dg==");
-    play.xtask(&["etcd-reset"]).fails(4, &["nobody to ask", "--yes"]);
+    play.xtask(&["etcd-reset"]).fails(4, &["it cannot ask", "--yes"]);
     assert_eq!(get(&up).as_deref(), Some("dg=="));
 }
 

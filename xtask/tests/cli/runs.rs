@@ -432,7 +432,7 @@ fn a_run_that_somebody_removes_fails() {
     let given = running.given.clone();
     play.xtask(&["test-clean"]).ok();
     assert!(count(&given.endpoints, &given.prefix) > 0, "a live run is left alone");
-    play.xtask(&["test-clean", "--all"]).fails(4, &["nobody to ask"]);
+    play.xtask(&["test-clean", "--all"]).fails(4, &["it cannot ask"]);
     play.xtask(&["test-clean", "--all", "--yes"]).ok();
     assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
     let run = running.end(0);

@@ -34,9 +34,9 @@ fn without_being_plainly_told_nothing_goes() {
     let cluster = Cluster::new();
     cluster.put("a", "v");
     cluster.put("b", "v");
-    cluster.run(&["del", "a"]).fails(4, &["nobody to ask", "hint: `--yes` does it"]);
-    cluster.run(&["del", "a", "c"]).fails(4, &["nobody to ask", "hint: `--yes --expect-count 2` does it"]);
-    cluster.run(&["del", "a", "c", "--expect-count", "2"]).fails(4, &["nobody to ask", "hint: `--yes` does it"]);
+    cluster.run(&["del", "a"]).fails(4, &["it cannot ask", "hint: `--yes` does it"]);
+    cluster.run(&["del", "a", "c"]).fails(4, &["it cannot ask", "hint: `--yes --expect-count 2` does it"]);
+    cluster.run(&["del", "a", "c", "--expect-count", "2"]).fails(4, &["it cannot ask", "hint: `--yes` does it"]);
     cluster.run(&["del", "a", "c", "--yes"]).fails(4, &["2 keys", "--expect-count 2"]);
     cluster.run(&["del", "a", "c", "--yes", "--expect-count", "3"]).fails(4, &["2 keys, not 3"]);
     cluster.run(&["del", "x", "z", "--yes", "--expect-count", "3"]).fails(4, &["0 keys, not 3"]);

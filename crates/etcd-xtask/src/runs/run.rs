@@ -9,24 +9,25 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::advice::Failure;
+use crate::build::{on_demand, protoc, rebuild};
 use crate::child::Interrupts;
 use crate::cli::{Place, Run};
+use crate::console;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::keeper::{Ended, Keeper, Terms, Verdict};
-use crate::server::Server;
-use crate::{console, on_demand, protoc, rebuild};
+use crate::failure::Failure;
+use crate::runs::keeper::{AtEnd, Ended, Keeper, KeeperConfig};
+use crate::runs::server::Server;
 
 pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     let interrupts = Interrupts::listen()?;
     let mut command = command(&args.command, cx)?;
     let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
-    let mut scene = Scene::open(&args.place, words.join(" "), &interrupts, cx)?;
+    let mut session = RunSession::open(&args.place, words.join(" "), &interrupts, cx)?;
     protoc::lead(&mut command, cx);
-    let exit = scene.act(&mut command, &interrupts, cx);
-    scene.close(exit, ["the command", "was"], cx)
+    let exit = session.run_command(&mut command, &interrupts, cx);
+    session.close(exit, ["the command", "was"], cx)
 }
 
 /// The command, once it is known to be there: nothing is started for one that is not.
@@ -46,7 +47,7 @@ fn command(words: &[OsString], cx: &Context) -> Result<Command> {
 }
 
 /// An etcd and a run in it, for commands to run inside of.
-pub(crate) struct Scene {
+pub(crate) struct RunSession {
     // Dropped in this order: a keeper sweeps while its server is there.
     keeper: Keeper,
     server: Server,
@@ -56,13 +57,13 @@ pub(crate) struct Scene {
     began: Instant,
 }
 
-impl Scene {
+impl RunSession {
     /// Chooses or starts an etcd, and registers a run for `command`.
     pub(crate) fn open(args: &Place, command: String, interrupts: &Interrupts, cx: &Context) -> Result<Self> {
         let program = on_demand::program_within(args.network(), console::PACKAGE, cx)?;
         // It may bring an etcd first, for minutes.
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
-        let terms = Terms {
+        let config = KeeperConfig {
             program,
             endpoints: if server.is_of_environment() { Vec::new() } else { server.endpoints() },
             flag: server.flag(),
@@ -70,14 +71,14 @@ impl Scene {
             command,
             ephemeral: server.is_ephemeral(),
         };
-        let keeper = Keeper::start(terms, cx)?;
+        let keeper = Keeper::start(config, cx)?;
         cx.output.note(format_args!("run {} on {}", keeper.run().run, server.describe()));
         let etcd = server.binary().filter(|_| args.etcd.is_some()).map(Path::to_owned);
         Ok(Self { keeper, server, etcd, keep: args.keep, began: Instant::now() })
     }
 
     /// Runs a command inside the run.
-    pub(crate) fn act(&mut self, command: &mut Command, interrupts: &Interrupts, cx: &Context) -> Result<Exit> {
+    pub(crate) fn run_command(&mut self, command: &mut Command, interrupts: &Interrupts, cx: &Context) -> Result<Exit> {
         let variables = self.keeper.run().variables.clone();
         // Tests that start a server of their own are to have the same.
         command.envs(self.etcd.iter().map(|etcd| ("ETCDBINPATH", etcd)));
@@ -97,7 +98,7 @@ impl Scene {
             explain(&server, cx);
         }
         let run = keeper.run().clone();
-        let ended = keeper.end(if keep { Verdict::Keep } else { Verdict::Sweep }, cx);
+        let ended = keeper.end(if keep { AtEnd::Keep } else { AtEnd::Sweep }, cx);
         let took = began.elapsed().as_secs_f32();
         let verdict = match exit {
             Ok(Exit::SUCCESS) => "passed".to_owned(),
@@ -155,9 +156,9 @@ fn told(ended: Ended, keep: bool) -> String {
 
 /// Says what helps to find out why something failed.
 fn explain(server: &Server, cx: &Context) {
-    if let Some(ailment) = server.ailment(cx) {
+    if let Some(trouble) = server.trouble(cx) {
         cx.output.warn(format_args!(
-            "{} {ailment}; the end of its log:\n{}",
+            "{} {trouble}; the end of its log:\n{}",
             server.describe(),
             server.tail().trim_end()
         ));

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use anyhow::Result;
 use etcd_local::binary::{Binaries, Known, Source, Tool};
 
-use crate::advice::Failure;
 use crate::cli::{Etcdctl, Which};
+use crate::commands::env_vars;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::{advice, child, env_vars};
+use crate::failure::Failure;
+use crate::{advice, child};
 
 pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     let which = Which::named(args.instance.as_deref());

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use etcd_local::{Compacted, HealthError, State};
 
-use crate::advice::{self, Failure};
+use crate::advice;
 use crate::cli::{EtcdCompact, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::output::megabytes;
 use crate::{health, output};
 

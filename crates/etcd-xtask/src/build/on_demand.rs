@@ -12,11 +12,12 @@ use anyhow::{Context as _, Result};
 use etcd_local::NotYours;
 use serde::Deserialize;
 
-use crate::advice::{AlreadySaid, Failure};
+use crate::build::protoc;
 use crate::child::Interrupts;
+use crate::cli::NetworkPolicy;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::protoc::{self, NetworkPolicy};
+use crate::failure::{AlreadySaid, Failure};
 
 /// How long what cargo has said may still be on its way when it has ended.
 const LAST_WORD: Duration = Duration::from_secs(5);

@@ -13,11 +13,12 @@ use etcd_local::binary::Tool;
 use etcd_local::{Builder, LaunchError, NotYours, Port, PortKind, State, Status, User};
 use serde::Serialize;
 
+use crate::build::{on_demand, protoc};
+use crate::cli::NetworkPolicy;
 use crate::cli::{Doctor, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::protoc::NetworkPolicy;
-use crate::{advice, health, on_demand, output, protoc};
+use crate::{advice, health, output};
 
 /// How long a program may take to say its version: rustup may fetch it first.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,15 +7,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use etcd_local::{State, Tail};
 
-use crate::advice::{self, Failure};
+use crate::advice;
+use crate::build::rebuild;
 use crate::cli::{EtcdLogs, Format};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::readable_log::Readable;
-use crate::rebuild;
 
 pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
-    const PACE: Duration = Duration::from_millis(100);
+    const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
     let instance = cx.instance(&args.which)?;
     let log = instance.log();
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     let (interrupt, interrupted) = channel();
     ctrlc::set_handler(move || interrupt.send(()).unwrap_or_default()).context("cannot watch for Ctrl-C")?;
-    while interrupted.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
+    while interrupted.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
         tail.read(&mut out)?;
     }
     Ok(Exit::SUCCESS)

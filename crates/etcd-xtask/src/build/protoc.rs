@@ -22,6 +22,7 @@ use anyhow::{Context as _, Result};
 use etcd_local::binary::is_whole_protoc;
 use etcd_local::{Env, all_on_path, replace};
 
+use crate::cli::NetworkPolicy;
 use crate::context::Context;
 use crate::output;
 
@@ -30,13 +31,6 @@ const SCRIPT: &str = include_str!("protoc.sh");
 
 /// The line that leads plain cargo to the launcher.
 pub(crate) const LINE: &str = r#"PROTOC = { value = ".etcd/protoc", relative = true }"#;
-
-/// Whether a command may use the network to get what it builds with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NetworkPolicy {
-    Offline,
-    Online,
-}
 
 /// Makes sure that a build finds a protoc; tried once a process. That there is none is no failure of the command at hand:
 /// what it builds may not need one.

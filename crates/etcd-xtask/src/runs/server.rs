@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use etcd_local::{Ephemeral, State, Status, Tail};
 
-use crate::advice::{self, Failure};
+use crate::advice;
 use crate::cli::{Place, Which};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::readable_log::Readable;
 
 /// What else can be done where an instance cannot be used.
@@ -128,7 +129,7 @@ impl Server {
     }
 
     /// What is wrong with it, if that can be told from here.
-    pub(crate) fn ailment(&self, cx: &Context) -> Option<&'static str> {
+    pub(crate) fn trouble(&self, cx: &Context) -> Option<&'static str> {
         match self {
             Self::Ephemeral(server) => (!server.is_alive()).then_some("has ended"),
             Self::Elsewhere { .. } => None,

@@ -8,13 +8,14 @@ use anyhow::Result;
 use etcd_local::{Health, Instance, State, Status, Tail, Up};
 use serde::Serialize;
 
+use crate::build::rebuild;
 use crate::child::Interrupts;
 use crate::cli::{EtcdUp, Format};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::health::{self, Report};
 use crate::readable_log::Readable;
-use crate::{advice, output, rebuild};
+use crate::{advice, output};
 
 pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     let mut builder = cx.builder()?.offline(args.offline);
@@ -86,7 +87,7 @@ fn text(up: &Up, cx: &Context) -> String {
 
 /// Shows the log until the server ends or Ctrl-C ends it.
 fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> {
-    const PACE: Duration = Duration::from_millis(50);
+    const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
     rebuild::make_way(cx);
     let interrupts = Interrupts::listen()?;
@@ -104,7 +105,7 @@ fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> 
         if interrupts.any() {
             break None;
         }
-        if let Some(status) = server.ended_within(PACE) {
+        if let Some(status) = server.ended_within(POLL_INTERVAL) {
             break Some(status);
         }
     };

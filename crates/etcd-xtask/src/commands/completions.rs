@@ -13,10 +13,11 @@ use clap_complete::engine::ArgValueCompleter;
 use clap_complete::env::{CompleteEnv, Shells};
 use etcd_local::Env;
 
+use crate::build::on_demand;
 use crate::cli::{Completions, Global};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::{child, console, on_demand, output};
+use crate::{child, console, output};
 
 /// Names the shell that asks.
 const VARIABLE: &str = "XTASK_COMPLETE";

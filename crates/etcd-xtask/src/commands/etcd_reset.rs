@@ -7,11 +7,12 @@ use anyhow::Result;
 use etcd_local::Reset;
 use serde::Serialize;
 
-use crate::advice::Failure;
 use crate::cli::{EtcdReset, Format, Which};
+use crate::commands::etcd_up;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::{etcd_up, output};
+use crate::failure::Failure;
+use crate::output;
 
 pub(crate) fn run(args: &EtcdReset, cx: &Context) -> Result<Exit> {
     let instance = cx.instance(&args.which)?;
@@ -51,7 +52,7 @@ struct Stopped<'a> {
 fn confirmed(which: &Which, data_dir: &Path, cx: &Context) -> Result<bool> {
     let what = format!("all data of etcd `{}` in {}", which.instance, cx.shown(data_dir));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let what = format!("refused to delete {what}: there is nobody to ask");
+        let what = format!("refused to delete {what}: stdin is not a terminal, so it cannot ask");
         let next = format!("{} does it without asking", which.command("etcd-reset --yes"));
         return Err(Failure::with_exit(Exit::REFUSED, what, next));
     }

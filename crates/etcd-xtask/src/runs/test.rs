@@ -8,15 +8,16 @@ use std::process::Command;
 use anyhow::Result;
 use serde::Deserialize;
 
-use crate::advice::Failure;
-use crate::built::Built;
+use crate::build::built::Built;
+use crate::build::{on_demand, protoc, rebuild};
 use crate::child::Interrupts;
 use crate::cli::{Runner, Test};
+use crate::console;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::run::Scene;
-pub(crate) use crate::test::arguments::own_first;
-use crate::{console, on_demand, protoc, rebuild};
+use crate::failure::Failure;
+use crate::runs::run::RunSession;
+pub(crate) use crate::runs::test::arguments::own_first;
 
 pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
@@ -42,16 +43,16 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
         }
     }
     let words = [&["cargo xtask test".to_owned()], &args.args[..]].concat().join(" ");
-    let mut scene = Scene::open(&args.place, words, &interrupts, cx)?;
-    let mut exit = scene.act(&mut here.cargo(&steps.tests, args, cx), &interrupts, cx);
+    let mut session = RunSession::open(&args.place, words, &interrupts, cx)?;
+    let mut exit = session.run_command(&mut here.cargo(&steps.tests, args, cx), &interrupts, cx);
     // Not after a failure: what failed should be the last that is read.
     if matches!(exit, Ok(Exit::SUCCESS))
         && let Some(documentation) = &steps.documentation
         && here.has_documentation_tests(&args.args, cx)
     {
-        exit = scene.act(&mut here.cargo(documentation, args, cx), &interrupts, cx);
+        exit = session.run_command(&mut here.cargo(documentation, args, cx), &interrupts, cx);
     }
-    scene.close(exit, ["the tests", "were"], cx)
+    session.close(exit, ["the tests", "were"], cx)
 }
 
 /// Where in the workspace the user stands.

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::advice::{AlreadySaid, Failure};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::failure::{AlreadySaid, Failure};
 use crate::{child, console};
 
 /// How long a keeper may take to connect and register.
@@ -21,9 +21,9 @@ const REGISTER: Duration = Duration::from_secs(30);
 /// How long it may take to sweep: millions of keys take minutes.
 const SWEEP: Duration = Duration::from_secs(600);
 /// How long it may take to end when it has swept.
-const FAREWELL: Duration = Duration::from_secs(2);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a keeper that died is replaced, and how soon after it began.
-const LIVES: u32 = 5;
+const MAX_KEEPERS: u32 = 5;
 const RETRY: Duration = Duration::from_secs(1);
 /// How much of a command people are shown, in characters. Linux takes 128 KiB in one argument, Windows 32 KiB in all.
 const SHOWN: usize = 2000;
@@ -31,7 +31,7 @@ const SHOWN: usize = 2000;
 /// What a keeper says: see `keep` of etcd-console.
 #[derive(PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Said {
+enum KeeperMessage {
     Registered(Registered),
     Lost,
     Ended(Ended),
@@ -62,13 +62,13 @@ pub(crate) struct Ended {
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum AtEnd {
     Sweep,
     Keep,
 }
 
 /// How keepers of a run are started.
-pub(crate) struct Terms {
+pub(crate) struct KeeperConfig {
     /// `etcd-console`.
     pub(crate) program: PathBuf,
     /// Where etcd is; empty where the environment says so.
@@ -85,7 +85,7 @@ pub(crate) struct Terms {
 
 /// A run, with a keeper.
 pub(crate) struct Keeper {
-    terms: Terms,
+    config: KeeperConfig,
     /// What a keeper is told of the workspace.
     settings: Vec<OsString>,
     process: Process,
@@ -101,19 +101,19 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Registers a run.
-    pub(crate) fn start(terms: Terms, cx: &Context) -> Result<Self> {
+    pub(crate) fn start(config: KeeperConfig, cx: &Context) -> Result<Self> {
         let settings = console::settings(cx)?;
-        let mut process = Process::start(&terms, &settings, None, cx)?;
-        let run = process.registered(&terms.flag)?;
+        let mut process = Process::start(&config, &settings, None, cx)?;
+        let run = process.registered(&config.flag)?;
         let lock = std::fs::File::open(&run.lock).with_context(|| format!("cannot open `{}`", run.lock.display()))?;
         lock.try_lock_shared().with_context(|| format!("cannot hold `{}`", run.lock.display()))?;
         Ok(Self {
-            terms,
+            config,
             settings,
             process,
             run,
             lock: Some(lock),
-            lives: LIVES,
+            lives: MAX_KEEPERS,
             trouble: None,
             given_up: false,
             lost: false,
@@ -129,7 +129,7 @@ impl Keeper {
     /// nothing: etcd may be away just now, and a run whose lock is held is not swept by anybody here meanwhile.
     pub(crate) fn look_after(&mut self, cx: &Context) {
         match self.process.lines.try_recv() {
-            Ok(Said::Lost) => {
+            Ok(KeeperMessage::Lost) => {
                 self.lost = true;
                 cx.output.warn("somebody has removed this run: its tests cannot rely on their keys any more");
             }
@@ -151,7 +151,7 @@ impl Keeper {
             return;
         }
         self.lives -= 1;
-        match Process::start(&self.terms, &self.settings, Some(&self.run.run), cx) {
+        match Process::start(&self.config, &self.settings, Some(&self.run.run), cx) {
             Ok(process) => (self.process, self.trouble) = (process, None),
             Err(error) => (self.process.began, self.trouble) = (Instant::now(), Some(format!("{error:#}"))),
         }
@@ -163,18 +163,18 @@ impl Keeper {
     }
 
     /// Ends the run.
-    pub(crate) fn end(mut self, verdict: Verdict, cx: &Context) -> Result<Ended> {
+    pub(crate) fn end(mut self, verdict: AtEnd, cx: &Context) -> Result<Ended> {
         self.look_after(cx);
-        let flag = &self.terms.flag;
+        let flag = &self.config.flag;
         // Else the keeper would wait for us to end.
         drop(self.lock.take());
         self.process.say(match verdict {
-            Verdict::Sweep => "sweep",
-            Verdict::Keep => "keep",
+            AtEnd::Sweep => "sweep",
+            AtEnd::Keep => "keep",
         });
         loop {
             match self.process.lines.recv_timeout(SWEEP) {
-                Ok(Said::Ended(ended)) => {
+                Ok(KeeperMessage::Ended(ended)) => {
                     self.process.reap();
                     return Ok(ended);
                 }
@@ -203,22 +203,22 @@ fn shown(command: &str) -> String {
 /// One keeper process.
 struct Process {
     child: Child,
-    lines: Receiver<Said>,
+    lines: Receiver<KeeperMessage>,
     began: Instant,
 }
 
 impl Process {
-    fn start(terms: &Terms, settings: &[OsString], adopt: Option<&str>, cx: &Context) -> Result<Self> {
-        let mut command = cx.command(&terms.program);
+    fn start(config: &KeeperConfig, settings: &[OsString], adopt: Option<&str>, cx: &Context) -> Result<Self> {
+        let mut command = cx.command(&config.program);
         command.args(settings);
-        if !terms.endpoints.is_empty() {
-            command.args(["--endpoints", &terms.endpoints.join(",")]);
+        if !config.endpoints.is_empty() {
+            command.args(["--endpoints", &config.endpoints.join(",")]);
         }
-        command.arg("keep").arg("--lock-dir").arg(&terms.lock_dir);
-        command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&terms.command)]);
-        if terms.ephemeral {
+        command.arg("keep").arg("--lock-dir").arg(&config.lock_dir);
+        command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&config.command)]);
+        if config.ephemeral {
             // Without us there is no etcd either.
-            command.args(["--patience", "0"]);
+            command.args(["--timeout", "0"]);
         }
         if let Some(run) = adopt {
             // That it fails while etcd is away is no news.
@@ -241,7 +241,7 @@ impl Process {
     /// Waits until the run is registered.
     fn registered(&mut self, flag: &str) -> Result<Registered> {
         match self.lines.recv_timeout(REGISTER) {
-            Ok(Said::Registered(run)) => Ok(run),
+            Ok(KeeperMessage::Registered(run)) => Ok(run),
             Err(RecvTimeoutError::Disconnected) => Err(self.ended_early()),
             _ => {
                 let what = format!("no run could be registered within {} s", REGISTER.as_secs());
@@ -253,7 +253,7 @@ impl Process {
     /// Why a keeper said nothing. One that failed has told the user on stderr; what else ends, or closes its stdout and
     /// goes on, is none.
     fn ended_early(&mut self) -> anyhow::Error {
-        let how = match child::ended_within(FAREWELL, &mut self.child) {
+        let how = match child::ended_within(EXIT_TIMEOUT, &mut self.child) {
             Some(status) if status.code().is_some_and(|code| code != 0) => {
                 return AlreadySaid(Exit::of_child(status)).into();
             }
@@ -271,8 +271,8 @@ impl Process {
     /// Waits until a keeper that has said its last word is gone, for a moment at most.
     fn reap(&mut self) {
         drop(self.child.stdin.take());
-        while self.lines.recv_timeout(FAREWELL).is_ok() {}
-        child::ended_within(FAREWELL, &mut self.child);
+        while self.lines.recv_timeout(EXIT_TIMEOUT).is_ok() {}
+        child::ended_within(EXIT_TIMEOUT, &mut self.child);
     }
 
     fn say(&mut self, word: &str) {

@@ -3,10 +3,10 @@
 use anyhow::Result;
 use etcd_local::{State, Status};
 
-use crate::advice::Failure;
 use crate::cli::{Dialect, EnvVars, Format};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::{advice, output};
 
 /// What a client, ours or etcdctl or any other, needs to find a server.
