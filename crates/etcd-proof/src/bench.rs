@@ -34,7 +34,7 @@ use self::effort::Effort;
 use self::machine::Installed;
 use self::patience::Interrupted;
 pub(crate) use self::probe::run as probe;
-use self::report::{Profiles, Report, SCHEMA};
+use self::report::{Report, SCHEMA};
 use self::scratch::Scratch;
 use crate::cli::{Bench, BenchName, Cli};
 
@@ -132,7 +132,6 @@ fn measure(args: &Bench, names: &[BenchName], cli: &Cli, cx: &Context) -> Result
         schema: SCHEMA,
         machine,
         versions: subject.installed.versions(names.contains(&BenchName::Start)),
-        profiles: Profiles { xtask: machine::profile(&cli.xtask), console: machine::profile(&subject.console) },
         quick: args.quick,
         benches,
     })

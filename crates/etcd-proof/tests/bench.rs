@@ -120,7 +120,7 @@ fn a_bench_answers_with_one_object_and_leaves_nothing() {
     let output = play.run(&["watch", "--quick", "--rounds", "1", "--format", "json"]);
     assert!(output.status.success(), "{}", said(&output));
     let report = report(&output);
-    assert_eq!((&report["schema"], &report["quick"]), (&Value::from(1), &Value::from(true)));
+    assert_eq!((&report["schema"], &report["quick"]), (&Value::from(2), &Value::from(true)));
     assert!(report["machine"]["cpus"].as_u64() > Some(0) && report["versions"]["etcd"][0] == "3.7.2", "{report}");
     assert_eq!(report["benches"].as_array().unwrap().len(), 1);
     let bench = &report["benches"][0];
@@ -169,7 +169,7 @@ fn what_cannot_be_measured_is_said_and_fails() {
 #[test]
 fn bad_input_is_one_error_before_anything_is_measured() {
     let play = Playground::new();
-    fs::write(play.path("newer.json"), r#"{"schema": 2}"#).unwrap();
+    fs::write(play.path("newer.json"), r#"{"schema": 3}"#).unwrap();
     fs::write(play.path("garbage.json"), "{").unwrap();
     let cases: [(&[&str], i32, &str); 7] = [
         (&["start", "read", "nothing"], 2, "nothing"),
@@ -177,7 +177,7 @@ fn bad_input_is_one_error_before_anything_is_measured() {
         (&["read", "--plot", "no/where/a.svg"], 2, "`no/where/a.svg`"),
         (&["--from", "none.json"], 1, "`none.json`"),
         (&["--from", "garbage.json"], 1, "`garbage.json`"),
-        (&["--from", "newer.json"], 1, "schema 2"),
+        (&["--from", "newer.json"], 1, "schema 3"),
         (&["--from", "newer.json", "--quick"], 2, "--quick"),
     ];
     for (args, code, word) in cases {

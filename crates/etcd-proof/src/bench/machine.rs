@@ -1,7 +1,7 @@
-//! What stands on top of every table: the machine, who took part, and how our programs were built.
+//! What stands on top of every table: the machine, and who took part.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
@@ -82,16 +82,6 @@ fn field(file: &str, name: &str) -> Option<String> {
     Some(value.trim().to_owned())
 }
 
-/// The profile that a program was built in: cargo has `dev` in `debug`, and any other in a directory of its name.
-pub(super) fn profile(program: &Path) -> String {
-    let dir = program.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    match dir.as_deref() {
-        Some("debug") => "dev".to_owned(),
-        Some(other) => other.to_owned(),
-        None => "unknown".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,11 +92,5 @@ mod tests {
         assert_eq!(first_number("cargo-nextest 0.9.114 (abc 2025-11-01)").as_deref(), Some("0.9.114"));
         assert_eq!(first_number("pifpaf, version 3.3.0").as_deref(), Some("3.3.0"));
         assert_eq!(first_number("none"), None);
-    }
-
-    #[test]
-    fn profiles_are_cargos() {
-        let of = |path: &str| profile(Path::new(path));
-        assert_eq!((of("/t/debug/xtask"), of("/t/release/xtask")), ("dev".to_owned(), "release".to_owned()));
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::sample::Sample;
 
 /// The number of the format.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 
 /// All of one call of `bench`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,7 +16,6 @@ pub(super) struct Report {
     pub(super) schema: u32,
     pub(super) machine: Machine,
     pub(super) versions: Versions,
-    pub(super) profiles: Profiles,
     /// Smaller sizes and fewer rounds than the targets speak of.
     pub(super) quick: bool,
     /// In the order in which they ran.
@@ -49,13 +48,6 @@ pub(super) struct Versions {
     pub(super) etcdctl: Option<String>,
     pub(super) nextest: Option<String>,
     pub(super) pifpaf: Option<String>,
-}
-
-/// How our programs were built: cargo's profiles.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Profiles {
-    pub(super) xtask: String,
-    pub(super) console: String,
 }
 
 /// One bench.
@@ -255,7 +247,6 @@ pub(super) mod tests {
                 nextest: None,
                 pifpaf: None,
             },
-            profiles: Profiles { xtask: "dev".to_owned(), console: "console".to_owned() },
             quick: true,
             benches: vec![
                 bench("start", start, vec!["pifpaf is not installed".to_owned()], None),
@@ -270,9 +261,9 @@ pub(super) mod tests {
         let text = serde_json::to_string(&example()).unwrap();
         let back = serde_json::to_string(&Report::parse(&text).unwrap()).unwrap();
         assert_eq!(text, back);
-        let newer = text.replacen("\"schema\":1", "\"schema\":2", 1);
+        let newer = text.replacen("\"schema\":2", "\"schema\":3", 1);
         let error = Report::parse(&newer).unwrap_err().to_string();
-        assert_eq!(error, "it has schema 2, and this program knows schema 1");
+        assert_eq!(error, "it has schema 3, and this program knows schema 2");
     }
 
     #[test]
@@ -287,7 +278,7 @@ pub(super) mod tests {
         });
         assert_eq!(row, &expected);
         let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["benches", "machine", "profiles", "quick", "schema", "versions"]);
+        assert_eq!(keys, ["benches", "machine", "quick", "schema", "versions"]);
     }
 
     #[test]

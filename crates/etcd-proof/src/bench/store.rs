@@ -43,7 +43,7 @@ pub(super) fn measure(rounds: u32, subject: &Subject<'_>, _: &mut Notes) -> Resu
     let mut cargo = Command::new("cargo");
     workspace::without_settings(&mut cargo);
     // From within the workspace, whose configuration brings a protoc.
-    cargo.current_dir(package).args(["run", "--quiet", "--profile", "console", "--package", PACKAGE]);
+    cargo.current_dir(package).args(["run", "--quiet", "--package", PACKAGE]);
     cargo.args(["--example", EXAMPLE, "--", "--endpoints", &etcd.endpoints().concat()]);
     cargo.args(["--rounds", &rounds.to_string(), "--records", &records.to_string()]);
     let (_, said) = answer(&mut cargo)?;

@@ -28,16 +28,14 @@ pub(super) fn text(report: &Report) -> String {
     text
 }
 
-/// The machine, who took part, and how it was built.
+/// The machine, and who took part.
 fn top(report: &Report) -> String {
-    let Report { machine, versions, profiles, quick, .. } = report;
+    let Report { machine, versions, quick, .. } = report;
     let or_not = |version: &Option<String>| version.clone().unwrap_or_else(|| "not installed".to_owned());
     let mut text = format!(
-        "{}\nours {} (xtask: {} profile, etcd-console: {} profile); etcd {}; etcdctl {}; nextest {}; pifpaf {}\n",
+        "{}\nours {}; etcd {}; etcdctl {}; nextest {}; pifpaf {}\n",
         described(machine),
         versions.ours,
-        profiles.xtask,
-        profiles.console,
         versions.etcd.join(" and "),
         or_not(&versions.etcdctl),
         or_not(&versions.nextest),
@@ -137,8 +135,7 @@ mod tests {
     fn everything_is_in_one_table() {
         let expected = "\
 linux x86_64, 2 processors (Example 3000), 7.7 GB of memory, load 0.25 before
-ours 0.1.0 (xtask: dev profile, etcd-console: console profile); etcd 3.7.2 and 3.5.27; etcdctl 3.4.23; nextest not \
-installed; pifpaf not installed
+ours 0.1.0; etcd 3.7.2 and 3.5.27; etcdctl 3.4.23; nextest not installed; pifpaf not installed
 figures are medians, with the least and the greatest in brackets
 --quick: few rounds; where the size is not the one that a target speaks of, it is not judged
 
