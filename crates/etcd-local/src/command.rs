@@ -1,5 +1,5 @@
-//! Short helper programs, run to their end: cargo, curl, go, `etcd --version`. Each has a deadline and bounded
-//! input and output, and is killed together with its children when it overstays.
+//! Short helper programs, run to their end: cargo, curl, go, `etcd --version`. Each has a deadline and bounded output.
+//! A helper that exceeds them is killed with its children, and so is a helper whose owner, our process, has ended.
 //! Never runs a server, and never puts the environment into an error.
 
 mod running;
@@ -7,23 +7,20 @@ mod running;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use self::running::{Piece, Running};
 use crate::env::Env;
-use crate::os;
 use crate::wait::{self, Deadline};
 
 /// What a helper may print before it counts as broken. The largest sane answer is `cargo metadata`'s.
 const OUTPUT_LIMIT: u64 = 16 << 20;
-/// How often a silent helper is looked at: whether it ended while something else keeps its pipe open.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often a silent helper is checked: it may have ended while its own child keeps its pipe open.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the stdout of a helper that has ended must be silent before nothing more is expected of it.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long a program that was just written may still be open for writing in a child that another thread forked.
-const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a helper program did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +50,13 @@ pub enum CommandError {
         /// The last lines of its stderr.
         stderr: String,
     },
-    /// It took too long and was killed.
-    #[error("`{command}` was not done after {} s and was killed{}", patience.as_secs_f32(), after_colon(stderr))]
+    /// It exceeded its timeout and was killed.
+    #[error("`{command}` was not done after {} s and was killed{}", timeout.as_secs_f32(), after_colon(stderr))]
     TimedOut {
         /// The command line.
         command: String,
         /// How long it was given.
-        patience: Duration,
+        timeout: Duration,
         /// The last lines of its stderr.
         stderr: String,
     },
@@ -148,14 +145,14 @@ impl Helper {
     }
 
     /// Runs it; a status other than success is an error.
-    pub(crate) fn run(&self, patience: Duration) -> Result<Output, CommandError> {
-        self.succeeded(self.output(patience)?)
+    pub(crate) fn run(&self, timeout: Duration) -> Result<Output, CommandError> {
+        self.succeeded(self.output(timeout)?)
     }
 
     /// Runs it; what its status means is the caller's business.
-    pub(crate) fn output(&self, patience: Duration) -> Result<Output, CommandError> {
+    pub(crate) fn output(&self, timeout: Duration) -> Result<Output, CommandError> {
         let mut stdout = Vec::new();
-        let (status, stderr) = self.pump(patience, OUTPUT_LIMIT, &mut |bytes| {
+        let (status, stderr) = self.pump(timeout, OUTPUT_LIMIT, &mut |bytes| {
             stdout.extend_from_slice(bytes);
             Ok(())
         })?;
@@ -165,11 +162,11 @@ impl Helper {
     /// Runs it, hands its stdout to `sink` as it comes, and demands success.
     pub(crate) fn stream(
         &self,
-        patience: Duration,
+        timeout: Duration,
         limit: u64,
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), CommandError> {
-        let (status, stderr) = self.pump(patience, limit, sink)?;
+        let (status, stderr) = self.pump(timeout, limit, sink)?;
         self.succeeded(Output { status, stdout: Vec::new(), stderr }).map(drop)
     }
 
@@ -182,64 +179,43 @@ impl Helper {
 
     fn pump(
         &self,
-        patience: Duration,
+        timeout: Duration,
         limit: u64,
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(ExitStatus, String), CommandError> {
-        let deadline = Deadline::after(patience);
-        let mut running = self.start()?;
-        running.feed(&self.input).map_err(|source| self.unusable(source))?;
-        let pieces = running.drain().map_err(|source| self.unusable(source))?;
-        let (mut tail, mut received, mut silence) = (Tail::default(), 0_u64, None);
-        loop {
-            match pieces.recv_timeout(LOOK.min(silence.unwrap_or(deadline).remaining())) {
+        let deadline = Deadline::after(timeout);
+        let program = duct::cmd(&self.program, &self.args).dir(&self.dir).full_env(self.vars.iter().cloned());
+        let program = if self.input.is_empty() { program.stdin_null() } else { program.stdin_bytes(&*self.input) };
+        let (running, pieces) =
+            Running::start(&program).map_err(|source| CommandError::Start { command: self.line(), source })?;
+        let (mut tail, mut received, mut status, mut end) = (Tail::default(), 0_u64, None, deadline);
+        while !end.expired() {
+            match pieces.recv_timeout(CHECK_INTERVAL.min(end.remaining())) {
                 Ok(Piece::Out(bytes)) => {
                     received = received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                     if received > limit {
                         return Err(CommandError::TooMuchOutput { command: self.line(), limit });
                     }
                     sink(&bytes).map_err(|source| self.unusable(source))?;
-                    silence = silence.filter(|_| deadline.expired());
+                    if status.is_some() && !deadline.expired() {
+                        end = Deadline::after(SILENCE);
+                    }
                 }
                 Ok(Piece::Err(bytes)) => tail.push(&bytes),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            let has_ended = running.look().map_err(|source| self.unusable(source))?.is_some();
-            // It is gone and prints no answer any more: a grandchild holds its pipes open, whose output nobody asked for. On
-            // a busy machine it may be our own reader that did not get its turn yet.
-            let is_over = match has_ended {
-                true => silence.get_or_insert_with(|| Deadline::after(SILENCE)).expired(),
-                false => deadline.expired(),
-            };
-            if is_over {
-                break;
+            if status.is_none() {
+                status = running.status().map_err(|source| self.unusable(source))?;
+                // Once the helper has ended, a child of its own may still hold the pipes open. Nobody asked for that
+                // child's output, but the helper's own may wait for our reader to get its turn on a busy machine.
+                end = status.map_or(end, |_| Deadline::after(SILENCE));
             }
         }
-        match wait::until(deadline, || running.look()).map_err(|source| self.unusable(source))? {
+        match wait::until(deadline, || running.status()).map_err(|source| self.unusable(source))? {
             Some(status) => Ok((status, tail.text())),
-            None => Err(CommandError::TimedOut { command: self.line(), patience, stderr: tail.text() }),
+            None => Err(CommandError::TimedOut { command: self.line(), timeout, stderr: tail.text() }),
         }
-    }
-
-    fn start(&self) -> Result<Running, CommandError> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).current_dir(&self.dir).env_clear();
-        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
-        command.stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        os::tie_to_owner(&mut command);
-        os::hand_over_stdio_only(&mut command)
-            .map_err(|source| CommandError::Start { command: self.line(), source })?;
-        let spawned = wait::until(Deadline::after(BUSY_PATIENCE), || match command.spawn() {
-            Ok(child) => Ok(Some(child)),
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => Ok(None),
-            Err(error) => Err(error),
-        });
-        let child = spawned.and_then(|child| child.ok_or_else(|| io::ErrorKind::ExecutableFileBusy.into()));
-        child.and_then(Running::new).map_err(|source| CommandError::Start { command: self.line(), source })
     }
 
     fn unusable(&self, source: io::Error) -> CommandError {
@@ -298,19 +274,19 @@ pub fn all_on_path(env: &Env, name: impl AsRef<OsStr>) -> Vec<PathBuf> {
     }
 }
 
-/// The first line that a helper program, by its name or path, prints in `dir`, as of its version. `None`: it is not
-/// there, it fails, or it was not done in time and was killed with its children.
+/// The first line that a program, by its name or path, prints in `dir`: its version, say. `None`: the program is missing,
+/// fails, or exceeds `timeout` and is killed with its children.
 #[must_use]
 pub fn first_line(
     program: impl AsRef<OsStr>,
     args: &[&str],
     dir: &Path,
     env: &Env,
-    patience: Duration,
+    timeout: Duration,
 ) -> Option<String> {
     let path = all_on_path(env, program).into_iter().next()?;
-    let said = Helper::at(path, env).args(args).dir(dir).run(patience).ok()?;
-    String::from_utf8_lossy(&said.stdout).lines().next().map(str::to_owned)
+    let output = Helper::at(path, env).args(args).dir(dir).run(timeout).ok()?;
+    String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }
 
 /// A text whose URLs are without `user:password@`, and without the values of their queries, which may be tokens.

@@ -26,10 +26,11 @@ use std::process::Command;
 
 use crate::process::Lifetime;
 
+/// The processes of one helper program: `prepare` its command, `add` it once it runs, `kill` it with all that it started.
+/// The system kills them when our process ends, however it ends. Keep the group as long as the helper runs.
+pub(crate) use system::Group;
 /// A process held so that its pid cannot come to mean another one while we look or signal.
 pub(crate) use system::Process;
-/// Ends a child with its owner where that takes more than [`tie_to_owner`]; keep it as long as the child.
-pub(crate) use system::Tie;
 
 /// Whether processes can be held so that their pids stay their own.
 ///

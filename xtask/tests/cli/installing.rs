@@ -103,8 +103,8 @@ fn code(child: Child) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
 }
 
-/// Says that it has begun, and works for ever.
-const ENDLESS: &str = ": > \"$0.began\"; exec sleep 1000";
+/// Says that it has begun, and works for ever, with a child of its own: the subshell has this program's command line.
+const ENDLESS: &str = "(sleep 1000; :) & : > \"$0.began\"; wait";
 
 #[test]
 fn an_interrupt_ends_an_installation_and_leaves_nothing() {
@@ -120,6 +120,17 @@ fn an_interrupt_ends_an_installation_and_leaves_nothing() {
     }
 }
 
+/// Nothing of ours runs any more that could end the helper program.
+#[test]
+fn a_killed_installation_leaves_no_process() {
+    let play = without_etcd(&[("cargo", ENDLESS)]);
+    let mut child = play.command(&["etcd-install"]).spawn().unwrap();
+    assert!(eventually(|| play.path("bin/cargo.began").exists()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(eventually(|| play.processes().is_empty()), "{:#?}", play.processes());
+}
+
 #[test]
 fn an_interrupt_ends_a_wait_for_another_command() {
     let play = without_etcd(&[("cargo", ENDLESS)]);
@@ -132,6 +143,7 @@ fn an_interrupt_ends_a_wait_for_another_command() {
     assert_eq!(code(second), 130);
     interrupt(&first, 1);
     assert_eq!(code(first), 130);
+    assert!(eventually(|| play.processes().is_empty()), "{:#?}", play.processes());
 }
 
 /// No terminal tells the build of it.

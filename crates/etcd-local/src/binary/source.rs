@@ -104,8 +104,8 @@ impl SourceError {
             Self::Download(error) => error.to_string(),
             Self::Command(CommandError::Failed { stderr, .. }) if !stderr.is_empty() => gist(stderr),
             Self::Command(CommandError::Failed { status, .. }) => format!("it failed ({status})"),
-            Self::Command(CommandError::TimedOut { patience, .. }) => {
-                format!("it was not done after {} s", patience.as_secs())
+            Self::Command(CommandError::TimedOut { timeout, .. }) => {
+                format!("it was not done after {} s", timeout.as_secs())
             }
             other => with_causes(other),
         };

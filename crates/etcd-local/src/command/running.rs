@@ -1,7 +1,8 @@
-//! A helper while it runs: its pipes are read, and it is killed and reaped when nobody waits for it any more.
+//! A helper program while it runs: both of its pipes are read, and it is killed when nobody waits for it any more.
 
-use std::io::{self, Read, Write};
-use std::process::{Child, ExitStatus};
+use std::io::{self, PipeReader, Write};
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -9,88 +10,80 @@ use crate::os;
 use crate::wait::{self, Deadline};
 
 /// How long a killed helper may take to go away before we stop waiting for it.
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a program that was just written may still be open for writing in a child that another thread forked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A child that does not outlive this value.
+/// A helper that does not outlive this value, nor our process.
 pub(super) struct Running {
-    child: Child,
-    status: Option<ExitStatus>,
-    /// Ends it with us where [`os::tie_to_owner`] cannot.
-    _tie: Option<os::Tie>,
+    handle: duct::Handle,
+    group: Arc<os::Group>,
 }
 
 impl Running {
-    pub(super) fn new(child: Child) -> io::Result<Self> {
-        let mut running = Self { child, status: None, _tie: None };
-        running._tie = Some(os::Tie::new(&running.child)?);
-        Ok(running)
-    }
-
-    pub(super) fn look(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            self.status = self.child.try_wait()?;
-        }
-        Ok(self.status)
-    }
-
-    /// Writes the child's input on a thread of its own: it need not read it.
-    pub(super) fn feed(&mut self, input: &str) -> io::Result<()> {
-        let Some(mut stdin) = self.child.stdin.take() else { return Ok(()) };
-        let input = input.to_owned();
-        let write = move || drop(stdin.write_all(input.as_bytes()));
-        std::thread::Builder::new().name("helper-input".to_owned()).spawn(write).map(drop)
-    }
-
-    /// Reads both pipes on threads of their own, so that neither can fill up and block the child.
-    pub(super) fn drain(&mut self) -> io::Result<Receiver<Piece>> {
+    /// Starts the program, and hands back what it prints as it comes.
+    pub(super) fn start(program: &duct::Expression) -> io::Result<(Self, Receiver<Piece>)> {
+        let group = Arc::new(os::Group::new()?);
+        let ((out, stdout), (err, stderr)) = (io::pipe()?, io::pipe()?);
         let (sender, pieces) = sync_channel(16);
-        if let Some(stdout) = self.child.stdout.take() {
-            drain(stdout, Piece::Out, sender.clone())?;
-        }
-        if let Some(stderr) = self.child.stderr.take() {
-            drain(stderr, Piece::Err, sender)?;
-        }
-        Ok(pieces)
+        forward(out, Piece::Out, sender.clone())?;
+        forward(err, Piece::Err, sender)?;
+        let member = Arc::clone(&group);
+        // The pipes' ends that it writes to are closed on our side with this expression.
+        let program = program.stdout_file(stdout).stderr_file(stderr).unchecked().before_spawn(move |command| {
+            member.prepare(command);
+            os::hand_over_stdio_only(command)
+        });
+        let started = wait::until(Deadline::after(BUSY_TIMEOUT), || match program.start() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => Ok(None),
+            started => started.map(Some),
+        });
+        let handle = started?.ok_or(io::ErrorKind::ExecutableFileBusy)?;
+        let running = Self { handle, group };
+        running.group.add(&running.handle.pids())?;
+        Ok((running, pieces))
+    }
+
+    pub(super) fn status(&self) -> io::Result<Option<ExitStatus>> {
+        Ok(self.handle.try_wait()?.map(|output| output.status))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if matches!(self.look(), Ok(Some(_))) {
+        if matches!(self.status(), Ok(Some(_))) {
             return;
         }
-        // Not reaped yet, so the group id is still its own.
-        #[cfg(unix)]
-        let _ = rustix::process::kill_process_group(
-            rustix::process::Pid::from_child(&self.child),
-            rustix::process::Signal::KILL,
-        );
-        let _ = self.child.kill();
-        let _ = wait::until(Deadline::after(KILL_PATIENCE), || self.look());
+        self.group.kill();
+        let _ = self.handle.kill();
+        let _ = wait::until(Deadline::after(KILL_TIMEOUT), || self.status());
     }
 }
 
+/// Some bytes that a helper printed.
 pub(super) enum Piece {
     Out(Vec<u8>),
     Err(Vec<u8>),
 }
 
-fn drain(mut pipe: impl Read + Send + 'static, wrap: fn(Vec<u8>) -> Piece, to: SyncSender<Piece>) -> io::Result<()> {
-    let read_all = move || {
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match pipe.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(count) => {
-                    let piece = buffer.get(..count).unwrap_or_default().to_vec();
-                    if to.send(wrap(piece)).is_err() {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
-    };
-    std::thread::Builder::new().name("helper-output".to_owned()).spawn(read_all).map(drop)
+/// Reads a pipe on a thread of its own, so that it cannot fill up and block the helper.
+fn forward(mut pipe: PipeReader, wrap: fn(Vec<u8>) -> Piece, to: SyncSender<Piece>) -> io::Result<()> {
+    let copy = move || io::copy(&mut pipe, &mut Pieces { wrap, to }).map(drop);
+    std::thread::Builder::new().name("helper-output".to_owned()).spawn(copy).map(drop)
+}
+
+struct Pieces {
+    wrap: fn(Vec<u8>) -> Piece,
+    to: SyncSender<Piece>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = (self.wrap)(bytes.to_vec());
+        self.to.send(piece).map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

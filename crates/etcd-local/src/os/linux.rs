@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 pub(crate) use super::unix::{
-    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
+    Group, Server, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
 };
 use crate::wait::{Deadline, until};
 use etcd_workspace::Identity;

@@ -1,19 +1,19 @@
 //! macOS: libproc for identities, `lsof` for who holds what. There is no pidfd: a pid is signalled right
 //! after its start time was checked.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use super::unix::{
-    Server, Tie, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
+    Group, Server, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
 };
 use crate::wait::{Deadline, until};
 use etcd_workspace::Identity;
@@ -87,7 +87,7 @@ fn executable(pid: i32) -> Option<PathBuf> {
         return None;
     }
     let path = CStr::from_bytes_until_nul(&buffer).ok()?;
-    Some(PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
+    Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
 }
 
 /// What stands for them here is always there.
@@ -107,7 +107,7 @@ pub(crate) fn tie_to_owner(_: &mut Command) {}
 /// Only standard input counts (`-d 0`, and with `-a` both must hold): others who look have the file open, too.
 pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
     let me = std::process::id();
-    let pids = lsof(Command::new(LSOF).args(["-a", "-d", "0", "-t", "--"]).arg(path))?;
+    let pids = lsof(&["-a".as_ref(), "-d".as_ref(), "0".as_ref(), "-t".as_ref(), "--".as_ref(), path.as_os_str()])?;
     Some(pids.into_iter().filter(|pid| *pid != me).collect())
 }
 
@@ -117,24 +117,19 @@ pub(crate) fn arguments(_: u32) -> Option<Vec<String>> {
 
 pub(crate) fn listener(addr: SocketAddr) -> Option<u32> {
     let port = format!("-iTCP:{}", addr.port());
-    lsof(Command::new(LSOF).args(["-nP", "-sTCP:LISTEN", "-t", &port]))?.first().copied()
+    lsof(&["-nP".as_ref(), "-sTCP:LISTEN".as_ref(), "-t".as_ref(), port.as_ref()])?.first().copied()
 }
 
 /// It ships with macOS, and PATH may lead elsewhere.
 const LSOF: &str = "/usr/sbin/lsof";
 
-/// It exits 1 when nobody matches. One that hangs, on a file system that does not answer, is ended.
-fn lsof(command: &mut Command) -> Option<Vec<u32>> {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-    // What it prints, some numbers, fits into the pipe.
-    let ended = until(Deadline::after(PATIENCE), || child.try_wait());
-    if !matches!(ended, Ok(Some(_))) {
-        let _ = child.kill();
-        // One that the system holds in a call does not hear even that.
-        let _ = until(Deadline::after(Duration::from_secs(1)), || child.try_wait());
+/// `lsof` exits with 1 when nothing matches. On a file system that does not answer it hangs, and is killed.
+fn lsof(args: &[&OsStr]) -> Option<Vec<u32>> {
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    let lsof = duct::cmd(LSOF, args).unchecked().stdin_null().stdout_capture().stderr_null().start().ok()?;
+    let Ok(Some(output)) = until(Deadline::after(TIMEOUT), || lsof.try_wait()) else {
+        let _ = lsof.kill();
         return None;
-    }
-    let text = io::read_to_string(child.stdout.take()?).ok()?;
-    Some(text.lines().filter_map(|pid| pid.trim().parse().ok()).collect())
+    };
+    String::from_utf8_lossy(&output.stdout).lines().map(|pid| pid.trim().parse().ok()).collect()
 }

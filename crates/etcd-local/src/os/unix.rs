@@ -6,20 +6,52 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use rustix::io::FdFlags;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::process::Lifetime;
 
-/// Ends a child with its owner; on Unix the child itself was told, or a janitor was.
+/// A process group. A shell leads it, which reads from a pipe of ours: the pipe closes when our process ends, and then
+/// the shell kills the group that it is in itself. So no signal can reach a group that got the same number later.
 #[derive(Debug)]
-pub(crate) struct Tie;
+pub(crate) struct Group {
+    leader: Child,
+}
 
-impl Tie {
+impl Group {
+    const SCRIPT: &str = "trap '' HUP INT TERM; read -r line; kill -KILL 0";
+
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", Self::SCRIPT, "etcd-local-group"]).env_clear().current_dir("/").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        hand_over_stdio_only(&mut command)?;
+        Ok(Self { leader: command.spawn()? })
+    }
+
+    pub(crate) fn prepare(&self, command: &mut Command) {
+        command.process_group(Pid::from_child(&self.leader).as_raw_pid());
+    }
+
+    /// They were started as its members.
     #[expect(clippy::unnecessary_wraps, reason = "Windows can fail here")]
-    pub(crate) fn new(_: &std::process::Child) -> io::Result<Self> {
-        Ok(Self)
+    pub(crate) fn add(&self, _: &[u32]) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn kill(&self) {
+        // The leader is not reaped before the group is dropped, so its number is still the group's.
+        let _ = kill_process_group(Pid::from_child(&self.leader), Signal::KILL);
+    }
+}
+
+impl Drop for Group {
+    /// What a helper that has ended left running goes on.
+    fn drop(&mut self) {
+        let _ = self.leader.kill();
+        let _ = self.leader.wait();
     }
 }
 
@@ -27,7 +59,7 @@ pub(crate) fn host_name() -> Option<String> {
     rustix::system::uname().nodename().to_str().ok().map(str::to_owned)
 }
 
-pub(crate) type Server = std::process::Child;
+pub(crate) type Server = Child;
 
 pub(crate) fn spawn_server(mut command: Command, lock: File, log: File, lifetime: Lifetime) -> io::Result<Server> {
     command.stdin(lock).stdout(log.try_clone()?).stderr(log);

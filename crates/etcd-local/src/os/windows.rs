@@ -31,7 +31,7 @@ use windows_sys::Win32::System::Threading::{
 
 use etcd_workspace::Identity;
 
-pub(crate) use self::job::Tie;
+pub(crate) use self::job::Group;
 pub(crate) use self::server::{Server, spawn_server};
 
 /// An open handle keeps the pid from being given to another process.
@@ -136,7 +136,6 @@ pub(crate) fn host_name() -> Option<String> {
     None // COMPUTERNAME says it, and the environment is the caller's to read
 }
 
-/// A job does this: see [`Tie`], and [`spawn_server`].
 /// What stands for them here is always there.
 #[expect(clippy::unnecessary_wraps, reason = "Linux can lack them")]
 pub(crate) fn has_pidfds() -> io::Result<()> {
@@ -149,6 +148,7 @@ pub(crate) fn hand_over_stdio_only(_: &mut Command) -> io::Result<()> {
     Ok(())
 }
 
+/// A job does this: see [`spawn_server`].
 pub(crate) fn tie_to_owner(_: &mut Command) {}
 
 /// Windows does not tell who has a file open; the recorded identity and the listener do.

@@ -2,14 +2,18 @@
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::process::Child;
+use std::process::Command;
 
 use windows_sys::Win32::Foundation::WAIT_OBJECT_0;
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
 };
-use windows_sys::Win32::System::Threading::WaitForSingleObject;
+use windows_sys::Win32::System::Threading::{
+    PROCESS_SET_QUOTA, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, WaitForSingleObject,
+};
+
+use super::open;
 
 /// A new job without a member. Nobody inherits its handle, so that ours is the last.
 pub(super) fn ending_with_its_handle() -> io::Result<OwnedHandle> {
@@ -41,24 +45,36 @@ fn limit(job: &OwnedHandle, flags: u32) -> io::Result<()> {
     }
 }
 
-/// Ends a child, and what it starts, with this value or with our process.
+/// A job that kills its members, and what they start, with this value or with our process.
 #[derive(Debug)]
-pub(crate) struct Tie {
-    _job: OwnedHandle,
+pub(crate) struct Group {
+    job: OwnedHandle,
 }
 
-impl Tie {
-    pub(crate) fn new(child: &Child) -> io::Result<Self> {
-        let job = ending_with_its_handle()?;
-        // SAFETY: both handles are open.
-        if unsafe { AssignProcessToJobObject(job.as_raw_handle(), child.as_raw_handle()) } == 0 {
-            let error = io::Error::last_os_error();
-            // A child that has ended is refused, and needs no tie.
-            // SAFETY: the handle is open.
-            if unsafe { WaitForSingleObject(child.as_raw_handle(), 0) } != WAIT_OBJECT_0 {
-                return Err(error);
+impl Group {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { job: ending_with_its_handle()? })
+    }
+
+    /// A process that runs already can still be added.
+    pub(crate) fn prepare(&self, _: &mut Command) {}
+
+    pub(crate) fn add(&self, pids: &[u32]) -> io::Result<()> {
+        for pid in pids {
+            let process = open(*pid, PROCESS_SET_QUOTA | PROCESS_TERMINATE | PROCESS_SYNCHRONIZE)?;
+            // SAFETY: both handles are open.
+            if unsafe { AssignProcessToJobObject(self.job.as_raw_handle(), process.as_raw_handle()) } == 0 {
+                let error = io::Error::last_os_error();
+                // A process that has ended is refused, and need not be killed.
+                // SAFETY: the handle is open.
+                if unsafe { WaitForSingleObject(process.as_raw_handle(), 0) } != WAIT_OBJECT_0 {
+                    return Err(error);
+                }
             }
         }
-        Ok(Self { _job: job })
+        Ok(())
     }
+
+    /// They are killed when the group is dropped, in any case.
+    pub(crate) fn kill(&self) {}
 }
