@@ -142,10 +142,11 @@ fn dies(pid: &str) -> bool {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn one_that_overstays_is_killed_with_its_children() {
+fn a_killed_helper_is_killed_with_its_children() {
     let bench = Bench::new();
-    let error = bench.helper("sleep 300 & echo $! $$ > pids; trap '' TERM; wait; wait").run(SHORT).unwrap_err();
-    assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
+    let helper = bench.helper("sleep 300 & echo $! $$ > pids; trap '' TERM; echo more than three bytes; wait; wait");
+    let error = helper.stream(LONG, 3, &mut |_| Ok(())).unwrap_err();
+    assert!(matches!(error, CommandError::TooMuchOutput { .. }), "{error}");
     let pids = std::fs::read_to_string(bench.0.path().join("pids")).unwrap();
     for pid in pids.split_whitespace() {
         assert!(dies(pid), "{pid} lives");
