@@ -1,5 +1,4 @@
-//! Locks that are files. A lock is never a statement in a file: it is the open file itself, which the
-//! system closes when its last holder ends, however that ends.
+//! Waiting for a lock and holding it. What a lock is (an open file) and whether it is held is `etcd_workspace`'s.
 
 use std::fs::File;
 use std::io;
@@ -16,16 +15,16 @@ use crate::wait::{Deadline, until};
 pub(crate) struct Lock(File);
 
 impl Lock {
-    /// `None`: somebody else holds it.
+    /// `None`: another process holds it.
     pub(crate) fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
         Ok(open_exclusive(path)?.map(Self))
     }
 
-    /// Waits for whoever holds it; `on_wait` is called once if there is somebody.
+    /// Waits until no other process holds the lock; `on_wait` is called once if there is one.
     ///
     /// # Errors
-    /// [`LockError::Held`] after `patience`.
-    pub(crate) fn acquire(path: &Path, patience: Duration, on_wait: impl FnOnce()) -> Result<Self, LockError> {
+    /// [`LockError::Held`] after `timeout`.
+    pub(crate) fn acquire(path: &Path, timeout: Duration, on_wait: impl FnOnce()) -> Result<Self, LockError> {
         let mut on_wait = Some(on_wait);
         let attempt = || match Self::try_acquire(path) {
             Ok(Some(lock)) => Ok(Some(lock)),
@@ -37,8 +36,8 @@ impl Lock {
             }
             Err(error) => Err(LockError::Io { path: path.to_owned(), source: NotYours::explain(error, path) }),
         };
-        until(Deadline::after(patience), attempt)?
-            .ok_or_else(|| LockError::Held { path: path.to_owned(), waited: patience })
+        until(Deadline::after(timeout), attempt)?
+            .ok_or_else(|| LockError::Held { path: path.to_owned(), waited: timeout })
     }
 
     /// Open files that can be closed when others are needed and the process may open no more. The lock is free once
@@ -57,7 +56,7 @@ impl Lock {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Another process kept it all the time.
+    /// Another process held it until the timeout.
     #[error("another process has held `{}` for {} s", path.display(), waited.as_secs())]
     Held {
         /// The lock.
@@ -80,17 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_excludes_and_is_free_after_drop() {
+    fn a_lock_is_waited_for_until_it_is_free_or_the_timeout() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        assert!(!is_held(&path).unwrap());
         let lock = Lock::try_acquire(&path).unwrap().unwrap();
-        assert!(is_held(&path).unwrap());
-        assert!(Lock::try_acquire(&path).unwrap().is_none());
-        let mut waited = false;
-        let error = Lock::acquire(&path, Duration::from_millis(20), || waited = true).unwrap_err();
-        assert!(matches!(error, LockError::Held { .. }) && waited);
-        drop(lock);
-        assert!(Lock::acquire(&path, Duration::ZERO, || ()).is_ok());
+        let error = Lock::acquire(&path, Duration::ZERO, || ()).unwrap_err();
+        assert!(matches!(error, LockError::Held { .. }), "{error}");
+        let mut held = Some(lock);
+        Lock::acquire(&path, Duration::from_secs(30), || drop(held.take().expect("told once"))).unwrap();
+        assert!(held.is_none());
     }
 }
