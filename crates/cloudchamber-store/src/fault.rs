@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::key::Foreign;
 use crate::key::Key;
-use crate::record::Foreign;
 
 /// Most operations of one transaction: etcd's `--max-txn-ops`, by default (`DefaultMaxTxnOps` in its
 /// `server/embed/config.go`).

@@ -4,9 +4,9 @@
 use std::fmt;
 
 use etcd_keys::KeyRange;
+use etcd_keys::text::Escaped;
 
 use crate::name::{Name, NameError, is_normal};
-use crate::record::Foreign;
 
 /// The first segment of every key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,6 +166,22 @@ impl fmt::Display for Prefix {
 impl fmt::Debug for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{self}`")
+    }
+}
+
+/// A key among the store's that the store cannot have written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`, written at revision {revision}, is no key of the store's; somebody else wrote it")]
+pub struct Foreign {
+    /// The key, readable, below the store's namespace.
+    pub key: String,
+    /// The revision that wrote it.
+    pub revision: i64,
+}
+
+impl Foreign {
+    pub(crate) fn new(key: &[u8], revision: i64) -> Self {
+        Self { key: Escaped(key).to_string(), revision }
     }
 }
 

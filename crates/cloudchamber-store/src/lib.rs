@@ -86,12 +86,12 @@ pub use crate::config::{Config, ConfigError, NamespaceError, ROOT, Service, Test
 pub use crate::create::CreateError;
 pub use crate::delete::{DeleteError, PrefixDeleted};
 pub use crate::fault::{EtcdError, Fault, MOST_OPERATIONS};
-pub use crate::key::{Key, Prefix, Root};
+pub use crate::key::{Foreign, Key, Prefix, Root};
 pub use crate::list::{ListError, Listing};
 pub use crate::members::{Member, MembersError};
 pub use crate::name::{LONGEST_NAME, Name, NameError};
 pub use crate::read::ReadError;
-pub use crate::record::{Answer, DecodeError, EncodeError, Foreign, Record, encode};
+pub use crate::record::{Answer, DecodeError, EncodeError, Record, encode};
 pub use crate::store::{ConnectError, Store};
 pub use crate::table::{Table, TableError};
 pub use crate::transaction::{Committed, Failed, Transaction, TransactionError};

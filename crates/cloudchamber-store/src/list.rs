@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use etcd_keys::pages::{PageSize, Pages};
 
 use crate::fault::Fault;
+use crate::key::Foreign;
 use crate::key::Prefix;
-use crate::record::{Answer, Foreign, Record};
+use crate::record::{Answer, Record};
 use crate::store::{Store, current_revision};
 
 /// Why not all was listed.

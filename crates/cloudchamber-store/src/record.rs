@@ -1,10 +1,9 @@
 //! Records: values with their keys and revisions, raw and typed. The only place that knows JSON.
 
-use etcd_keys::text::Escaped;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::key::Key;
+use crate::key::{Foreign, Key};
 
 /// What an operation answers, and the revision of the whole store that it saw or made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,20 +101,4 @@ pub struct DecodeError {
     pub revision: i64,
     /// What JSON or the type has against it.
     pub source: serde_json::Error,
-}
-
-/// A key among the store's that the store cannot have written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}`, written at revision {revision}, is no key of the store's; somebody else wrote it")]
-pub struct Foreign {
-    /// The key, readable, below the store's namespace.
-    pub key: String,
-    /// The revision that wrote it.
-    pub revision: i64,
-}
-
-impl Foreign {
-    pub(crate) fn new(key: &[u8], revision: i64) -> Self {
-        Self { key: Escaped(key).to_string(), revision }
-    }
 }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::context::Context;
-use crate::output::{self, Exit, Failure};
+use crate::failure::{Exit, Failure};
+use crate::output;
 
 /// What is asked.
 pub(crate) struct Question<'a> {

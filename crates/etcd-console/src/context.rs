@@ -8,7 +8,8 @@ use etcd_keys::{Connect, Connection, Error, Kind};
 use etcd_workspace::{ClusterId, InstanceError, Liveness, Record, liveness};
 
 use crate::cli::{Command, Get, Global, Watch};
-use crate::output::{self, Exit, Failure};
+use crate::failure::{Exit, Failure};
+use crate::output;
 use crate::wrong_port;
 
 /// The instance that is meant where none is named.

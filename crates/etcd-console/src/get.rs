@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::cli::{Format, Get};
 use crate::context::Context;
+use crate::failure::{Exit, Failure};
 use crate::nearby;
-use crate::output::{self, Base64, Bytes, Exit, Failure, Progress};
+use crate::output::{self, Base64, Bytes, Progress};
 
 pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
     let range = crate::keys::range(&args.keys)?;

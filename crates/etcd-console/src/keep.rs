@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 
 use crate::cli::Keep;
 use crate::context::Context;
+use crate::failure::{Exit, Failure};
 use crate::orphans;
-use crate::output::{Exit, Failure};
 
 /// What a keeper says, a line each.
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use anyhow::Result;
 use etcd_keys::{KeyRange, text};
 
 use crate::cli::Keys;
-use crate::output::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 
 /// The range that the arguments mean.
 ///

@@ -1,10 +1,12 @@
 //! The commands that speak etcd's API. `cargo xtask get …` builds this program and hands everything over to
 //! it, with what it must know of the workspace in hidden flags. Here: from arguments to an exit code.
 
+mod advice;
 mod cli;
 mod confirm;
 mod context;
 mod del;
+mod failure;
 mod fill;
 mod get;
 mod interrupt;
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
     match run(cli.command, &cx) {
         Ok(code) => code,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => output::print_error(&error, &cx),
+        Err(error) => advice::print_error(&error, &cx),
     }
 }
 

@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use crate::cli::{Format, Put};
 use crate::context::Context;
+use crate::failure::{Exit, Failure};
 use crate::keys;
 use crate::nearby;
-use crate::output::{self, Exit, Failure};
+use crate::output;
 
 pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
     let key = keys::bytes(&args.key)?;

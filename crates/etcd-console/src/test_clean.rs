@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use crate::cli::{Format, TestClean};
 use crate::confirm::{self, Question};
 use crate::context::Context;
-use crate::output::{self, Exit, Failure, counted, keys};
+use crate::failure::{Exit, Failure};
+use crate::output::{self, counted, keys};
 use crate::runs::standing;
 
 const CHANGED: &str = "it changed while it was being removed";

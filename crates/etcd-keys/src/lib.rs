@@ -58,6 +58,7 @@ pub mod connect;
 pub mod delete;
 pub mod election;
 pub mod error;
+mod granted;
 pub mod guard;
 pub mod kv;
 pub mod lease;

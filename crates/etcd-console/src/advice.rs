@@ -1,0 +1,116 @@
+//! What the user reads when a command fails: what, why, and what to do next.
+
+use std::io;
+use std::process::ExitCode;
+
+use etcd_keys::undo::UndoError;
+use etcd_keys::{Error, Kind};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output::{argument, say};
+
+/// Prints an error: what, why, and what to do next.
+pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
+    say(format_args!("error: {error}"));
+    if let Some(Failure { exit, next, .. }) = error.downcast_ref() {
+        for cause in error.chain().skip(1) {
+            say(format_args!("  because: {cause}"));
+        }
+        say(format_args!("hint: {next}"));
+        return ExitCode::from(*exit as u8);
+    }
+    let of_etcd = match error.downcast_ref::<etcd_sandbox::Error>() {
+        Some(etcd_sandbox::Error::Etcd(error)) => Some(&**error),
+        _ => of_etcd(error),
+    };
+    if let Some(error) = of_etcd {
+        if let Some(cause) = root_cause(error) {
+            say(format_args!("  because: {cause}"));
+        }
+        say(format_args!("hint: {}", cx.next_step(&error.kind).unwrap_or_else(|| next_step(&error.kind).to_owned())));
+        let unreachable = matches!(error.kind, Kind::Unreachable);
+        return ExitCode::from(if unreachable { Exit::NotRunning } else { Exit::Failure } as u8);
+    }
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Some repeat what they wrap.
+        if !last.ends_with(&cause) {
+            say(format_args!("  because: {cause}"));
+        }
+        last = cause;
+    }
+    match error.downcast_ref::<UndoError>() {
+        Some(UndoError::AnotherCluster { endpoint, .. }) => say(format_args!("hint: {}", way_to(endpoint.as_deref()))),
+        Some(UndoError::File { what: "write", .. }) => {
+            say(format_args!("hint: nothing was deleted; make room for it, or see `--no-undo`"))
+        }
+        Some(UndoError::File { what: "create", .. }) => say(format_args!(
+            "hint: nothing was deleted; `.etcd` must be a directory that you can write to, or see `--no-undo`"
+        )),
+        Some(UndoError::NoFile { .. }) => say(format_args!(
+            "hint: nothing was changed; it is read more than once: write what comes from there to a file first"
+        )),
+        Some(UndoError::Changed { .. }) => say(format_args!(
+            "hint: what was put back stays; once the file is whole again, the same command puts back the rest"
+        )),
+        Some(_) => say(format_args!("hint: nothing was changed; `del` names the undo file that it wrote")),
+        None if is_of_the_disk(error) => say(format_args!("hint: `cargo xtask doctor` checks disk and permissions")),
+        None => {}
+    }
+    ExitCode::from(Exit::Failure as u8)
+}
+
+/// Whether the system refused to read or write something.
+fn is_of_the_disk(error: &anyhow::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        let shared = cause.downcast_ref::<std::sync::Arc<io::Error>>().map(|error| error.kind());
+        cause.downcast_ref::<io::Error>().map(io::Error::kind).or(shared)
+    };
+    let kinds = [PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull];
+    error.chain().filter_map(kind).any(|kind| kinds.contains(&kind))
+}
+
+/// What to do about keys of another cluster, which was at this endpoint by the word of a file that anybody may have
+/// written.
+fn way_to(endpoint: Option<&str>) -> String {
+    let way = endpoint.map(|endpoint| argument(&endpoint.escape_debug().to_string()));
+    let way = way.map_or_else(
+        || "that one was at this same endpoint, and is not any more".to_owned(),
+        |endpoint| format!("`--endpoints {endpoint}` leads to where that one was"),
+    );
+    format!("{way}; `--any-cluster` puts the keys into this one all the same")
+}
+
+/// What the system said below etcd-client and gRPC, whose own words say nothing that the error does not.
+fn root_cause(error: &Error) -> Option<String> {
+    let status: &dyn std::error::Error = match error.source.as_deref()? {
+        etcd_client::Error::GRpcStatus(status) => status,
+        etcd_client::Error::TransportError(error) => error,
+        etcd_client::Error::IoError(error) => return Some(error.to_string()),
+        _ => return None,
+    };
+    let root = std::iter::successors(status.source(), |cause| cause.source()).last()?;
+    Some(root.to_string())
+}
+
+fn of_etcd(error: &anyhow::Error) -> Option<&Error> {
+    match error.downcast_ref::<UndoError>() {
+        Some(UndoError::Etcd(error)) => Some(&**error),
+        _ => error.downcast_ref::<Error>(),
+    }
+}
+
+fn next_step(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Compacted { .. } => "leave out --rev to read what is there now",
+        Kind::FutureRevision(_) => "leave out --rev to read what is there now",
+        Kind::TooLarge(_) => "a request holds at most 1.5 MiB, unless the server was told otherwise",
+        Kind::NoSpace => "compact, defragment and disarm the alarm with etcdctl; if that is not enough, delete keys",
+        Kind::AnotherCluster { .. } => "look at what is there now, and begin anew",
+        Kind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` asks as a user that may",
+        _ => "the server's log may say more",
+    }
+}
