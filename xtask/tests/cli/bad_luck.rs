@@ -1,6 +1,7 @@
 //! Kills, races, damage and thieves: whatever happened, the next command finds the truth and leaves nothing.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -405,7 +406,10 @@ fn a_foreground_server_ends_with_ctrl_c_and_with_its_killed_owner() {
         let mut command = play.command(&["etcd-up", "--foreground"]);
         command.process_group(0).stderr(Stdio::null());
         let mut call = command.spawn().unwrap();
-        assert!(eventually(|| play.status().state == State::Ready));
+        // Others see that the server is ready a moment before the command does, whose start an interrupt would end.
+        let ready = BufReader::new(call.stdout.as_mut().unwrap()).lines().next().unwrap().unwrap();
+        assert!(ready.contains("is ready"), "{ready}");
+        assert_eq!(play.status().state, State::Ready);
         signal(&call, sent);
         assert_eq!(call.wait().unwrap().code(), code);
         assert!(eventually(|| play.processes().is_empty()), "{sent:?}: {:#?}", play.processes());
