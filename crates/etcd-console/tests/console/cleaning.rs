@@ -138,13 +138,13 @@ fn what_is_dead_goes_and_what_lives_stays() {
 fn what_went_is_told_also_if_the_server_dies_before_all_has() {
     let runs = Runs::new();
     let first = runs.dead(1);
-    let second = runs.dead(20_000);
+    let second = runs.dead(5_000);
     let endpoint = slow(&runs.cluster.etcd.endpoints()[0]);
     let mut command = program();
     command.args(["--home", runs.cluster.dir.path().to_str().unwrap(), "--timeout", "2", "--endpoints", &endpoint]);
     let child = command.arg("test-clean").spawn().unwrap();
     let left = || runs.cluster.count(&format!("{TEST_ROOT}{second}/t~1/"));
-    assert!(eventually(|| left() < 20_000));
+    assert!(eventually(|| left() < 5_000));
     runs.cluster.kill();
     let run = finish(child);
     assert!(run.stdout.starts_with(&format!("removed 1 run, 1 key\n  {first}: 1 key\n")), "{run:?}");
@@ -350,7 +350,7 @@ fn hundreds_of_runs_cost_a_few_requests() {
             .then(Put::new(format!("{TEST_ROOT}{id}/.run"), record))
             .then(Put::new(format!("{TEST_ROOT}.runs/{id}"), ""));
         runs.runtime.block_on(keys.send(register)).unwrap();
-        runs.fill(&format!("{TEST_ROOT}{id}/t~1/"), if n < 3 { 20_000 } else { 20 });
+        runs.fill(&format!("{TEST_ROOT}{id}/t~1/"), if n < 1 { 20_000 } else { 20 });
     }
     let before = requests(&runs.cluster);
     let shown = runs.cluster.run(&["runs"]).ok();

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::cluster::{Cluster, Run, eventually, finish, next_line, program};
 use crate::slow::slow;
 
-const KEYS: u64 = 20_000;
+const KEYS: u64 = 5_000;
 
 fn del(cluster: &Cluster, endpoint: &str, count: u64) -> Command {
     let mut command = program();
@@ -61,7 +61,7 @@ fn ctrl_c_says_how_far_it_came_and_what_to_do() {
     cluster.fill("/d/", KEYS as u32);
     let run = ended(&cluster, |child| kill_process(Pid::from_child(child), Signal::INT).unwrap());
     assert_eq!((run.code, run.stdout.as_str()), (Some(130), ""), "{run:?}");
-    for word in ["of 20000 keys were deleted", "the same command deletes the rest", "undo: cargo xtask undo "] {
+    for word in ["of 5000 keys were deleted", "the same command deletes the rest", "undo: cargo xtask undo "] {
         assert!(run.stderr.contains(word), "{word}: {run:?}");
     }
     is_undone_and_finished(&cluster);

@@ -13,7 +13,7 @@ pub(crate) fn slow(endpoint: &str) -> String {
         for client in listener.incoming().flatten() {
             let Ok(server) = TcpStream::connect(&target) else { continue };
             let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            std::thread::spawn(move || copy(client, server, Duration::from_millis(30)));
+            std::thread::spawn(move || copy(client, server, Duration::from_millis(120)));
             std::thread::spawn(move || copy(back.0, back.1, Duration::ZERO));
         }
     });

@@ -10,7 +10,7 @@ use etcd_keys::{Connection, KeyRange};
 use tokio::sync::Notify;
 
 use crate::proxy::Proxy;
-use crate::server::{Etcd, connect, contents, every, fill, put, soon};
+use crate::server::{Etcd, connect, contents, every, fill, on_every, put, soon};
 
 async fn preview(connection: &Connection, prefix: &str) -> Preview {
     Preview::of(connection, KeyRange::prefix(prefix)).await.unwrap()
@@ -61,7 +61,7 @@ async fn write(connection: Connection, writer: usize, stop: Arc<AtomicBool>) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_after_the_preview_survives() {
-    for etcd in every() {
+    on_every(|etcd| async move {
         let connection = etcd.connection().await;
         fill(&connection, "/race/", 5_000, 20).await;
         let seen = preview(&connection, "/race/").await;
@@ -79,7 +79,8 @@ async fn what_is_written_after_the_preview_survives() {
         let left: BTreeMap<_, _> = left.into_iter().map(|(key, (_, revision))| (key, revision)).collect();
         assert_eq!(left, written, "{etcd:?}: only what was written since is left, and all of it");
         assert!(done.deleted + done.kept == 5_000 && done.deleted > 0, "{done:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

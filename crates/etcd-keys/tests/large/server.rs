@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use etcd_client::{Txn, TxnOp};
@@ -24,9 +25,19 @@ pub(crate) enum Etcd {
     V3_7,
 }
 
-/// All that this machine can have.
+/// The versions of which each may behave in its own way: what 3.6 does here, 3.5 or 3.7 does too.
 pub(crate) fn every() -> impl Iterator<Item = Etcd> {
-    [Etcd::System, Etcd::V3_5, Etcd::V3_6, Etcd::V3_7].into_iter().filter(|etcd| etcd.wanted().is_some())
+    [Etcd::System, Etcd::V3_5, Etcd::V3_7].into_iter().filter(|etcd| etcd.wanted().is_some())
+}
+
+/// Runs a test on every version at the same time: most tests wait more than they compute.
+pub(crate) async fn on_every<F: Future<Output = ()>>(test: impl Fn(Etcd) -> F) {
+    let mut running: Vec<_> = every().map(|etcd| Box::pin(test(etcd))).collect();
+    std::future::poll_fn(|context| {
+        running.retain_mut(|test| test.as_mut().poll(context).is_pending());
+        if running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 impl Etcd {

@@ -11,7 +11,7 @@ use etcd_keys::undo::{self, Conflict, Restore, Restored, UndoError};
 use etcd_keys::{Connection, KeyRange, Kind};
 
 use crate::proxy::Proxy;
-use crate::server::{Contents, Etcd, connect, contents, every, fill, put, soon};
+use crate::server::{Contents, Etcd, connect, contents, fill, on_every, put, soon};
 
 /// etcd's limit for a request is 1.5 MiB; what a put needs beside its value is a few bytes and its key.
 const LARGEST: usize = (3 << 19) - 64;
@@ -31,7 +31,7 @@ fn values(contents: &Contents) -> Vec<(&Vec<u8>, &Vec<u8>)> {
 
 #[tokio::test]
 async fn what_was_deleted_comes_back() {
-    for etcd in every() {
+    on_every(|etcd| async move {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("undo");
         let connection = etcd.connection().await;
@@ -61,7 +61,8 @@ async fn what_was_deleted_comes_back() {
         let again = restore.run(|_| ()).await.unwrap();
         assert_eq!(again, Restored { total: 3_009, unchanged: 3_009, ..Restored::default() });
         assert_eq!(contents(&connection, "/odd/").await, after, "nothing is written twice");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -87,7 +88,7 @@ async fn what_was_changed_since_is_left_alone() {
 /// Like a deletion that is killed when its last chunk has left it, and not yet reached the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_deletion_is_undone_with_the_chunk_that_was_on_its_way() {
-    for etcd in every() {
+    on_every(|etcd| async move {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("undo");
         let direct = etcd.connection().await;
@@ -127,7 +128,8 @@ async fn a_killed_deletion_is_undone_with_the_chunk_that_was_on_its_way() {
         assert_eq!(values(&contents(&direct, "/half/").await), values(&before), "{etcd:?}");
         drop(run);
         direct.kv().delete("/half/", Some(DeleteOptions::new().with_prefix())).await.unwrap();
-    }
+    })
+    .await;
 }
 
 /// One key is as the deletion left it, and may have a deletion on its way; the other one is deleted by somebody else.

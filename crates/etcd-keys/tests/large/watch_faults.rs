@@ -140,7 +140,7 @@ async fn keys_that_become_too_many_to_remember_under_a_difference_are_all_told()
 /// What is not asked for piles up in the server until it is compacted away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_nobody_asked_for_a_while_misses_nothing_silently() {
-    for etcd in every() {
+    for etcd in [Etcd::V3_5, Etcd::V3_7] {
         let server = etcd.alone();
         let connection = connect(&server.endpoints()[0]).await;
         let writer = connect(&server.endpoints()[0]).await;

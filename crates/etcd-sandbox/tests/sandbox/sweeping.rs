@@ -25,7 +25,7 @@ async fn sweep(registry: &Registry, run: &Entry) -> Swept {
 async fn the_record_goes_last_and_nothing_outside_goes() {
     let server = Server::start();
     let registry = server.registry().await;
-    let canaries = Canaries::put(&registry, 10_000).await;
+    let canaries = Canaries::put(&registry, 1_000).await;
     let run = dead(&server, &registry, 3_000).await;
     let beside = server.run(&registry, |plan| plan, 10).await;
     let prefix = format!("{TEST_ROOT}{}/", run.id);

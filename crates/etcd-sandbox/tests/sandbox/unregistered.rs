@@ -13,7 +13,7 @@ const DATED: &str = "/CloudChamber/v0.1/Test/2021-07-09T15:36:29.123456789-07:00
 async fn other_harnesses_keys_are_found_by_segments_and_removed() {
     let server = Server::start();
     let registry = server.registry().await;
-    let canaries = Canaries::put(&registry, 10_000).await;
+    let canaries = Canaries::put(&registry, 1_000).await;
     let run = server.run(&registry, |plan| plan, 10).await;
     let keys = registry.connection().all_keys();
     fill(&keys, STANDARD, 2_500).await;

@@ -66,7 +66,7 @@ fn a_run_that_cannot_be_swept_is_told_with_what_to_do() {
 
 #[test]
 fn a_keeper_that_is_not_replaced_any_more_is_told_once() {
-    for (body, why) in [("exit 1", "it ends each time"), ("rm \"$0\"; exit 1", "cannot start the keeper")] {
+    let check = |body: &str, why: &str| {
         let play = registers_and(Playground::new(), body);
         let said = play.path("said");
         let waits = "until grep -q 'has no keeper' said; do sleep 0.05; done; sleep 0.2";
@@ -75,7 +75,11 @@ fn a_keeper_that_is_not_replaced_any_more_is_told_once() {
         assert!(eventually(|| child.try_wait().unwrap().is_some()));
         let said = fs::read_to_string(said).unwrap();
         assert!(said.matches("has no keeper").count() == 1 && said.contains(why), "{said}");
-    }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| check("exit 1", "it ends each time"));
+        scope.spawn(|| check("rm \"$0\"; exit 1", "cannot start the keeper"));
+    });
 }
 
 /// A `kill` of ours, of which the terminal tells nobody.
