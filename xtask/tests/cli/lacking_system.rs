@@ -1,5 +1,5 @@
-//! A system that refuses what we rely on, as old kernels, old container runtimes and network file systems do: gone on
-//! without where that is safe, else told by name. A seccomp filter stands for them.
+//! A system that refuses calls that we rely on, as old kernels, old container runtimes and network file systems do. The
+//! commands go on without the call where that is safe, else they name what is missing. A seccomp filter refuses the call.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,9 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use crate::playground::{Playground, TRUE, build_console, eventually, get, put};
 
-/// Does something on a thread to which, and to whose children, the system refuses a call; `None`: no filter can be had.
-fn refusing<T: Send>(call: libc::c_long, with: Errno, act: impl FnOnce() -> T + Send) -> Option<T> {
+/// Runs `work` on a thread to which, and to whose children, the system refuses a call; `None`: this machine has no
+/// seccomp filters.
+fn refusing<T: Send>(call: libc::c_long, with: Errno, work: impl FnOnce() -> T + Send) -> Option<T> {
     let architecture: TargetArch = std::env::consts::ARCH.try_into().ok()?;
     let action = SeccompAction::Errno(with.raw_os_error().cast_unsigned());
     let rules = BTreeMap::from([(call, Vec::new())]);
@@ -18,7 +19,7 @@ fn refusing<T: Send>(call: libc::c_long, with: Errno, act: impl FnOnce() -> T + 
     let filter: BpfProgram = filter.try_into().unwrap();
     std::thread::scope(|scope| {
         let refused = scope.spawn(|| match seccompiler::apply_filter(&filter) {
-            Ok(()) => Some(act()),
+            Ok(()) => Some(work()),
             Err(error) => {
                 eprintln!("skipped: no seccomp filter can be had here: {error}");
                 None
@@ -48,6 +49,12 @@ fn without_pidfds_servers_are_started_found_and_stopped_and_runs_are_swept() {
             assert_eq!(get(&play.status()), None);
         });
     }
+}
+
+#[test]
+fn without_pidfds_what_a_killed_runner_leaves_running_is_ended() {
+    build_console();
+    refusing(libc::SYS_pidfd_open, Errno::PERM, crate::runs::killed::leftovers_of_a_killed_runner_are_ended);
 }
 
 #[test]

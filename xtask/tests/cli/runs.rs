@@ -3,7 +3,7 @@
 
 mod keepers;
 #[cfg(target_os = "linux")] // /proc
-mod killed;
+pub(crate) mod killed;
 
 use std::fs;
 use std::os::fd::OwnedFd;
