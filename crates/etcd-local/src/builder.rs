@@ -67,7 +67,7 @@ impl Builder {
     #[must_use]
     pub fn port(mut self, port: Port) -> Self {
         self.asked.port = fixed(port);
-        self.settings.say_port(port);
+        self.settings.set_port(port);
         self
     }
 
@@ -75,7 +75,7 @@ impl Builder {
     #[must_use]
     pub fn peer_port(mut self, port: Port) -> Self {
         self.asked.peer_port = fixed(port);
-        self.settings.say_peer_port(port);
+        self.settings.set_peer_port(port);
         self
     }
 

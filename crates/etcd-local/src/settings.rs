@@ -56,12 +56,12 @@ pub struct Settings {
     pub wanted: Wanted,
     /// The address to listen on, an IPv4 one; loopback unless somebody plainly said otherwise.
     pub host: IpAddr,
-    /// The client port of the instance [`DEFAULT_INSTANCE`]. Others have any, unless a variable or the builder's setter
-    /// names one.
-    pub port: Port,
-    /// The peer port, of the same; `None`: see [`Settings::peer`].
+    /// The client port; `None`: see [`Settings::client`]. The manifest names the one of the instance [`DEFAULT_INSTANCE`].
+    /// Others have any, unless a variable or the builder's setter names one.
+    pub port: Option<Port>,
+    /// The peer port, named in the same way; `None`: see [`Settings::peer`].
     pub peer_port: Option<Port>,
-    pub(crate) said: Said,
+    pub(crate) for_any_instance: NamedPorts,
     /// The member's name; `None`: the host's name.
     pub member: Option<String>,
     /// Where the data goes; `None`: the instance's own directory.
@@ -76,9 +76,9 @@ pub struct Settings {
     pub protected: Vec<String>,
 }
 
-/// The ports that a variable or a setter named: for whichever instance is meant.
+/// The ports that a variable or a setter names. They hold for any instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct NamedPorts {
     port: Option<Port>,
     peer_port: Option<Port>,
 }
@@ -88,9 +88,9 @@ impl Default for Settings {
         Self {
             wanted: Wanted::Matching(VersionReq::parse(DEFAULT_VERSION).unwrap_or(VersionReq::STAR)),
             host: Ipv4Addr::LOCALHOST.into(),
-            port: Port::Fixed(DEFAULT_PORT),
+            port: None,
             peer_port: None,
-            said: Said::default(),
+            for_any_instance: NamedPorts::default(),
             member: None,
             data_dir: None,
             start_timeout: Duration::from_secs(30),
@@ -152,32 +152,38 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The peer port: as it was set, else etcd's own beside etcd's own client port. Beside another one it is any, as
-    /// nobody has to know it, and several servers with ports of their own cannot all have the one.
+    /// The client port: as it was set, else etcd's own.
+    #[must_use]
+    pub fn client(&self) -> Port {
+        self.port.unwrap_or(Port::Fixed(DEFAULT_PORT))
+    }
+
+    /// The peer port: as it was set, else etcd's own beside etcd's own client port. Beside another client port it is any:
+    /// nobody has to know it, and several servers with ports of their own cannot all have etcd's.
     #[must_use]
     pub fn peer(&self) -> Port {
-        self.peer_port.unwrap_or(match self.port {
+        self.peer_port.unwrap_or(match self.client() {
             Port::Fixed(DEFAULT_PORT) => Port::Fixed(DEFAULT_PEER_PORT),
             Port::Fixed(_) | Port::Auto => Port::Auto,
         })
     }
 
-    /// Names the client port, for whichever instance is meant.
-    pub(crate) fn say_port(&mut self, port: Port) {
-        (self.port, self.said.port) = (port, Some(port));
+    /// Names the client port of any instance.
+    pub(crate) fn set_port(&mut self, port: Port) {
+        (self.port, self.for_any_instance.port) = (Some(port), Some(port));
     }
 
-    /// Names the peer port, for whichever instance is meant.
-    pub(crate) fn say_peer_port(&mut self, port: Port) {
-        (self.peer_port, self.said.peer_port) = (Some(port), Some(port));
+    /// Names the peer port of any instance.
+    pub(crate) fn set_peer_port(&mut self, port: Port) {
+        (self.peer_port, self.for_any_instance.peer_port) = (Some(port), Some(port));
     }
 
     /// As they are for one instance: a manifest's ports, and etcd's own, can be those of one only.
     pub(crate) fn of_instance(&self, name: &str) -> Self {
         let mut settings = self.clone();
         if name != DEFAULT_INSTANCE {
-            settings.port = self.said.port.unwrap_or(Port::Auto);
-            settings.peer_port = self.said.peer_port;
+            settings.port = self.for_any_instance.port.or(Some(Port::Auto));
+            settings.peer_port = self.for_any_instance.peer_port;
         }
         settings
     }
@@ -194,9 +200,7 @@ impl Settings {
         if let Some(version) = table.version {
             self.wanted = Wanted::Matching(version);
         }
-        if let Some(port) = table.port {
-            self.port = port;
-        }
+        self.port = table.port.or(self.port);
         self.peer_port = table.peer_port.or(self.peer_port);
         self.data_dir = table.data_dir.map(|dir| root.join(dir)).or(self.data_dir.take());
         self.start_timeout = table.start_timeout.unwrap_or(self.start_timeout);
@@ -211,10 +215,10 @@ impl Settings {
 
     fn apply_env(&mut self, env: &Env) -> Result<(), SettingsError> {
         if let Some(port) = from_env(env, "ETCDPORTCLNT", Port::from_str)? {
-            self.say_port(port);
+            self.set_port(port);
         }
         if let Some(port) = from_env(env, "ETCDPORTPEER", Port::from_str)? {
-            self.say_peer_port(port);
+            self.set_peer_port(port);
         }
         if let Some(host) = from_env(env, "ETCDNODEADDR", host)? {
             self.host = host;
@@ -283,11 +287,11 @@ mod tests {
     fn the_environment_beats_the_manifest_which_beats_the_default() {
         let mut settings = table("port = 3000\npeer-port = 'auto'\ndata-dir = 'data'\nstart-timeout = 90").unwrap();
         assert_eq!(settings.start_timeout, Duration::from_secs(90));
-        assert_eq!((settings.port, settings.peer_port), (Port::Fixed(3000), Some(Port::Auto)));
+        assert_eq!((settings.port, settings.peer_port), (Some(Port::Fixed(3000)), Some(Port::Auto)));
         assert_eq!(settings.data_dir, Some("/w/data".into()));
         let env = Env::empty("/cwd").with("ETCDPORTCLNT", "4000").with("ETCDDATA", "here").with("ETCDBINPATH", "bin");
         settings.apply_env(&env).unwrap();
-        assert_eq!(settings.port, Port::Fixed(4000));
+        assert_eq!(settings.port, Some(Port::Fixed(4000)));
         assert_eq!(settings.data_dir, Some("/cwd/here".into()));
         assert_eq!(settings.wanted, Wanted::At("/cwd/bin".into()));
         assert_eq!(settings.host, Ipv4Addr::LOCALHOST);

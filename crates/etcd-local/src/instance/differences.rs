@@ -1,5 +1,5 @@
-//! Settings that say something else than what runs: a server goes on as it was started, whatever is set later. Here
-//! they are compared; nothing is changed.
+//! Settings that differ from what runs: a server goes on as it was started, whatever is set later. This file compares
+//! them and changes nothing.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,9 +10,9 @@ use etcd_workspace::Record;
 use super::{Instance, ObserveError};
 use crate::binary::Wanted;
 use crate::file::is_same;
-use crate::settings::{Port, Settings};
+use crate::settings::Port;
 
-/// A setting that says something else than what runs.
+/// A setting that differs from what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// Which setting.
@@ -32,16 +32,16 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Where a setting comes from that no variable sets.
+/// Where a setting comes from if no variable sets it.
 const MANIFEST: &str = "Cargo.toml";
 const MANIFEST_OR_DEFAULT: &str = "Cargo.toml or default";
 
 impl Instance {
-    /// What the environment and the manifest say otherwise than the running server has it; empty while it is stopped.
-    /// What a setter of the builder says is not in it: [`Instance::up`] refuses that.
+    /// The settings of the environment and the manifest that differ from the running server's; empty while it is stopped.
+    /// The builder's setters are not compared: [`Instance::up`] refuses what differs there.
     ///
     /// # Errors
-    /// If what is there cannot be found out.
+    /// If the instance's state cannot be read.
     pub fn differences(&self) -> Result<Vec<Difference>, ObserveError> {
         let seen = self.look()?;
         let record = seen.record.as_ref().filter(|_| !seen.is_stopped());
@@ -65,15 +65,10 @@ impl Instance {
             }
         };
         let port = |addr: Option<SocketAddr>| addr.map(|addr| addr.port().to_string());
-        // etcd's own ports are nobody's wish.
-        let wish = Some(settings.port).filter(|port| *port != Settings::default().port || is_set(self, "ETCDPORTCLNT"));
-        compare("client port", port(client), wish.and_then(fixed), by("ETCDPORTCLNT", MANIFEST));
-        compare(
-            "peer port",
-            port(addr(&record.peer_url)),
-            settings.peer_port.and_then(fixed),
-            by("ETCDPORTPEER", MANIFEST),
-        );
+        // Default ports are not compared: nobody asked for them.
+        let (set, peer_set) = (settings.port.and_then(fixed), settings.peer_port.and_then(fixed));
+        compare("client port", port(client), set, by("ETCDPORTCLNT", MANIFEST));
+        compare("peer port", port(addr(&record.peer_url)), peer_set, by("ETCDPORTPEER", MANIFEST));
         let host = client.map(|addr| addr.ip().to_string());
         compare("address", host, Some(settings.host.to_string()), by("ETCDNODEADDR", "default"));
         compare("member name", Some(record.member.clone()), settings.member.clone(), by("ETCDINSTANCE", MANIFEST));
@@ -94,10 +89,6 @@ impl Instance {
         }
         found
     }
-}
-
-fn is_set(instance: &Instance, variable: &str) -> bool {
-    instance.builder.env.var_os(variable).is_some()
 }
 
 fn fixed(port: Port) -> Option<String> {

@@ -403,12 +403,12 @@ impl Instance {
     /// Whether a port that is taken may be replaced by another.
     fn may_move(&self) -> bool {
         let settings = &self.builder.settings;
-        settings.port == Port::Auto || settings.peer() == Port::Auto
+        settings.client() == Port::Auto || settings.peer() == Port::Auto
     }
 
     /// Two fixed ports must be two.
     fn check_ports(&self) -> Result<(), LaunchError> {
-        match (self.builder.settings.port, self.builder.settings.peer()) {
+        match (self.builder.settings.client(), self.builder.settings.peer()) {
             (Port::Fixed(client), Port::Fixed(peer)) if client == peer => Err(LaunchError::SamePort { port: client }),
             _ => Ok(()),
         }
@@ -430,7 +430,7 @@ impl Instance {
                     .unwrap_or_else(|| if Port::Fixed(one) == taken { other } else { one }),
             }
         };
-        let (wanted, wanted_peer) = (self.builder.settings.port, self.builder.settings.peer());
+        let (wanted, wanted_peer) = (self.builder.settings.client(), self.builder.settings.peer());
         let client = choose(wanted, previous.and_then(|record| record.endpoints.first()), wanted_peer);
         let peer = choose(wanted_peer, previous.map(|record| &record.peer_url), Port::Fixed(client));
         launch::claim_port(host, client, PortKind::Client)?;

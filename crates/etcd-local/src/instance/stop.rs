@@ -178,7 +178,7 @@ impl Instance {
         let port = |url: &str| url.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).map(Port::Fixed);
         let mut again = self.clone();
         let settings = &mut again.builder.settings;
-        settings.port = record.endpoints.first().and_then(|url| port(url)).unwrap_or(settings.port);
+        settings.port = record.endpoints.first().and_then(|url| port(url)).or(settings.port);
         settings.peer_port = port(&record.peer_url).or(settings.peer_port);
         settings.member = Some(record.member.clone());
         again

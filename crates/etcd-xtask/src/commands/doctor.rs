@@ -324,7 +324,7 @@ fn ports(builder: &Builder, statuses: &[Status]) -> Vec<Finding> {
         Port::Fixed(port) => port,
         Port::Auto => 0,
     };
-    let ports = [(settings.port, PortKind::Client), (settings.peer(), PortKind::Peer)];
+    let ports = [(settings.client(), PortKind::Client), (settings.peer(), PortKind::Peer)];
     ports.into_iter().filter_map(|(port, kind)| self::port(settings.host, number(port), kind, statuses)).collect()
 }
 
