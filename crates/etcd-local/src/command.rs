@@ -15,7 +15,7 @@ use self::running::{Piece, Running};
 use crate::env::Env;
 use crate::wait::{self, Deadline};
 
-/// What a helper may print before it counts as broken. The largest sane answer is `cargo metadata`'s.
+/// A helper that prints more bytes than this is broken. The longest output is `cargo metadata`'s.
 const OUTPUT_LIMIT: u64 = 16 << 20;
 /// How often a silent helper is checked: it may have ended while its own child keeps its pipe open.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ pub enum CommandError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// It ran and reported a failure.
+    /// The program ran and reported a failure.
     #[error("`{command}` failed ({status}){}", after_colon(stderr))]
     Failed {
         /// The command line.
@@ -50,8 +50,8 @@ pub enum CommandError {
         /// The last lines of its stderr.
         stderr: String,
     },
-    /// It exceeded its timeout and was killed.
-    #[error("`{command}` was not done after {} s and was killed{}", timeout.as_secs_f32(), after_colon(stderr))]
+    /// The program exceeded its timeout and was killed.
+    #[error("`{command}` did not finish within {} s and was killed{}", timeout.as_secs_f32(), after_colon(stderr))]
     TimedOut {
         /// The command line.
         command: String,
@@ -60,7 +60,7 @@ pub enum CommandError {
         /// The last lines of its stderr.
         stderr: String,
     },
-    /// It printed more than any sane answer, and was killed.
+    /// The program printed more than is allowed, and was killed.
     #[error("`{command}` printed more than {limit} bytes and was killed")]
     TooMuchOutput {
         /// The command line.
@@ -68,8 +68,8 @@ pub enum CommandError {
         /// How many bytes were allowed.
         limit: u64,
     },
-    /// What it printed could not be taken in; it was killed.
-    #[error("the output of `{command}` could not be used")]
+    /// The program's output could not be read or saved; the program was killed.
+    #[error("the output of `{command}` could not be read or saved")]
     Output {
         /// The command line.
         command: String,
@@ -132,7 +132,7 @@ impl Helper {
         self
     }
 
-    /// What it reads from stdin, which other processes do not see, as they do its arguments.
+    /// The helper's standard input. Other processes see a helper's arguments, but not its input.
     pub(crate) fn input(mut self, text: String) -> Self {
         self.input = text;
         self
@@ -144,12 +144,12 @@ impl Helper {
         self
     }
 
-    /// Runs it; a status other than success is an error.
+    /// Runs the helper; a status other than success is an error.
     pub(crate) fn run(&self, timeout: Duration) -> Result<Output, CommandError> {
         self.succeeded(self.output(timeout)?)
     }
 
-    /// Runs it; what its status means is the caller's business.
+    /// Runs the helper; the caller interprets its status.
     pub(crate) fn output(&self, timeout: Duration) -> Result<Output, CommandError> {
         let mut stdout = Vec::new();
         let (status, stderr) = self.pump(timeout, OUTPUT_LIMIT, &mut |bytes| {
@@ -159,7 +159,7 @@ impl Helper {
         Ok(Output { status, stdout, stderr })
     }
 
-    /// Runs it, hands its stdout to `sink` as it comes, and demands success.
+    /// Runs the helper and passes its stdout to `sink` as it arrives; a status other than success is an error.
     pub(crate) fn stream(
         &self,
         timeout: Duration,

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// A point in monotonic time at which patience ends; `None`: later than the clock can say, `Duration::MAX` say.
+/// A point in monotonic time at which a timeout passes; `None`: after `Duration::MAX`, say, which is later than the clock can tell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
-    pub(crate) fn after(patience: Duration) -> Self {
-        Self(Instant::now().checked_add(patience))
+    pub(crate) fn after(timeout: Duration) -> Self {
+        Self(Instant::now().checked_add(timeout))
     }
 
     pub(crate) fn remaining(self) -> Duration {

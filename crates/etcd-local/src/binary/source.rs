@@ -105,7 +105,7 @@ impl SourceError {
             Self::Command(CommandError::Failed { stderr, .. }) if !stderr.is_empty() => gist(stderr),
             Self::Command(CommandError::Failed { status, .. }) => format!("it failed ({status})"),
             Self::Command(CommandError::TimedOut { timeout, .. }) => {
-                format!("it was not done after {} s", timeout.as_secs())
+                format!("it did not finish within {} s", timeout.as_secs())
             }
             other => with_causes(other),
         };
