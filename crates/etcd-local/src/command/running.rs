@@ -1,6 +1,6 @@
 //! A helper program while it runs: both of its pipes are read, and it is killed when nobody waits for it any more.
 
-use std::io::{self, PipeReader, Write};
+use std::io::{self, PipeReader, Read as _};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -68,22 +68,15 @@ pub(super) enum Piece {
 
 /// Reads a pipe on a thread of its own, so that it cannot fill up and block the helper.
 fn forward(mut pipe: PipeReader, wrap: fn(Vec<u8>) -> Piece, to: SyncSender<Piece>) -> io::Result<()> {
-    let copy = move || io::copy(&mut pipe, &mut Pieces { wrap, to }).map(drop);
-    std::thread::Builder::new().name("helper-output".to_owned()).spawn(copy).map(drop)
-}
-
-struct Pieces {
-    wrap: fn(Vec<u8>) -> Piece,
-    to: SyncSender<Piece>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = (self.wrap)(bytes.to_vec());
-        self.to.send(piece).map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let forward = move || {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match pipe.read(&mut buffer) {
+                Ok(count @ 1..) if to.send(wrap(buffer.get(..count).unwrap_or_default().to_vec())).is_ok() => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return,
+            }
+        }
+    };
+    std::thread::Builder::new().name("helper-output".to_owned()).spawn(forward).map(drop)
 }
