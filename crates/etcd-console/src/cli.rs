@@ -85,7 +85,7 @@ pub(crate) struct Keep {
     pub(crate) ttl: u64,
     /// How long to try to sweep a run whose runner was killed while etcd does not answer, in seconds
     #[arg(long, default_value_t = 30)]
-    pub(crate) patience: u64,
+    pub(crate) sweep_timeout: u64,
     /// Go on with this run, whose keeper died
     #[arg(long)]
     pub(crate) adopt: Option<RunId>,

@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         Verdict::Keep => run.keep().await?,
         Verdict::Orphaned => {
             orphans::end(run.id().as_str()).await;
-            sweep_patiently(run, Duration::from_secs(args.patience)).await?
+            sweep_for(run, Duration::from_secs(args.sweep_timeout)).await?
         }
     };
     finish(cleaning).await;
@@ -137,9 +137,9 @@ const PACE: Duration = Duration::from_millis(500);
 
 /// Sweeps, though etcd may be away for a while: whatever killed the runner may have shaken the server, too. After that
 /// the lease has run out, and the run is for the next one who cleans.
-async fn sweep_patiently(run: Run, patience: Duration) -> Result<Ended> {
+async fn sweep_for(run: Run, timeout: Duration) -> Result<Ended> {
     let (registry, id) = (run.registry().clone(), run.id().clone());
-    let deadline = tokio::time::Instant::now() + patience;
+    let deadline = tokio::time::Instant::now() + timeout;
     let mut outcome = run.sweep().await;
     while outcome.is_err() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(PACE).await;

@@ -218,7 +218,7 @@ impl Process {
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&config.command)]);
         if config.ephemeral {
             // Without us there is no etcd either.
-            command.args(["--timeout", "0"]);
+            command.args(["--sweep-timeout", "0"]);
         }
         if let Some(run) = adopt {
             // That it fails while etcd is away is no news.
