@@ -13,6 +13,11 @@ pub(crate) enum Command {
     Etcd(etcd_xtask::Command),
     Bench(Forwarded<Bench>),
     Torture(Forwarded<Torture>),
+    /// Run what CI runs: format, lints, documentation, tests
+    ///
+    /// On Linux also the tests that a machine could disturb, in other environments. Ends at the first step that fails.
+    #[command(after_help = "Example:\n  cargo xtask ci")]
+    Ci,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The command line of this workspace: `cargo xtask COMMAND`. The commands are `etcd-xtask`'s, as in any workspace
-//! that mounts them; this one's own is the proof of what its README promises.
+//! that mounts them; its own are the proof of what its README promises, and what CI runs.
 
+mod ci;
 mod cli;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         Command::Etcd(command) => command.run::<Cli>(cx),
         Command::Bench(args) => proof("bench", &args.args, cx),
         Command::Torture(args) => proof("torture", &args.args, cx),
+        Command::Ci => ci::run(cx),
     })
 }
 

@@ -74,9 +74,16 @@ impl Context {
 
     /// Cargo in this workspace, of the toolchain that runs this program.
     pub(crate) fn cargo(&self) -> Command {
-        let mut cargo = self.command("cargo");
-        cargo.envs(self.env.toolchain()).current_dir(&self.workspace);
-        cargo
+        self.in_workspace(Command::new("cargo"))
+    }
+
+    /// The command, run in the workspace with its toolchain and with the user's environment, which replaces the
+    /// command's own.
+    #[must_use]
+    pub fn in_workspace(&self, command: impl Into<Command>) -> Command {
+        let mut command = command.into();
+        command.env_clear().envs(self.env.vars()).envs(self.env.toolchain()).current_dir(&self.workspace);
+        command
     }
 
     /// The instance that the arguments name.

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use etcd_local::NotYours;
 use serde::Deserialize;
+use xshell::{Cmd, Shell, cmd};
 
 use crate::build::protoc;
 use crate::child::Interrupts;
@@ -132,10 +133,13 @@ impl<'a> Checkout<'a> {
             let target = cx.shown(&self.target);
             cx.output.note(format_args!("waiting for another cargo, which builds in `{target}`"));
         }
-        let mut cargo = cargo(network, cx);
-        cargo.args(["build", "--message-format=json-render-diagnostics"]);
-        cargo.arg("--manifest-path").arg(&self.manifest).arg("--target-dir").arg(&self.target);
-        let program = executable_of(self.package, cargo)?;
+        let (sh, progress, Self { manifest, target, .. }) = (Shell::new()?, progress(cx), &self);
+        let build = cmd!(
+            sh,
+            "cargo build --quiet {progress...} --message-format=json-render-diagnostics
+                --manifest-path {manifest} --target-dir {target}"
+        );
+        let program = executable_of(self.package, cargo(build, network, cx))?;
         let written = self.stamp_as_built(&program, began);
         written.with_context(|| format!("cannot write `{}`", self.stamp.display()))?;
         Ok(program)
@@ -156,9 +160,13 @@ fn installed(package: &str, network: NetworkPolicy, cx: &Context) -> Result<Path
     if !program.is_file() {
         check_owner(package, &target)?;
         announce(package, cx);
-        let mut cargo = cargo(network, cx);
-        cargo.args(["install", package, "--locked", "--no-track", "--version", &format!("={VERSION}")]);
-        build(package, cargo.arg("--root").arg(root).arg("--target-dir").arg(&target))?;
+        let (sh, progress) = (Shell::new()?, progress(cx));
+        let install = cmd!(
+            sh,
+            "cargo install {package} --version ={VERSION} --quiet {progress...} --locked --no-track
+                --root {root} --target-dir {target}"
+        );
+        build(package, &mut cargo(install, network, cx))?;
     }
     Ok(program)
 }
@@ -207,12 +215,16 @@ fn announce(package: &str, cx: &Context) {
     cx.output.note(format_args!("building {package}; this happens once"));
 }
 
-/// A call of cargo that builds a program. Cargo draws its bar where we would, and in quiet mode only when told to.
-fn cargo(network: NetworkPolicy, cx: &Context) -> Command {
+/// Cargo draws its bar where we would, and in quiet mode only when told to.
+fn progress(cx: &Context) -> [&'static str; 4] {
+    let when = if cx.output.shows_progress() { "term.progress.when='always'" } else { "term.progress.when='never'" };
+    ["--config", when, "--config", "term.progress.width=80"]
+}
+
+/// A call of cargo that builds a program, with what the build needs.
+fn cargo(call: Cmd<'_>, network: NetworkPolicy, cx: &Context) -> Command {
     protoc::provide(cx, network);
-    let progress = format!("term.progress.when='{}'", if cx.output.shows_progress() { "always" } else { "never" });
-    let mut cargo = cx.cargo();
-    cargo.args(["--quiet", "--config", &progress, "--config", "term.progress.width=80"]);
+    let mut cargo = cx.in_workspace(call);
     protoc::lead_cargo(&mut cargo, network, cx);
     cargo
 }
