@@ -1,19 +1,17 @@
 //! Every argument and help text of `cargo xtask bench` and `torture`, which `etcd-proof` carries out: here, so that they
 //! are at hand before that is built. Declares; does nothing.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 use etcd_xtask::Answer;
 
 /// Measure what the README promises, beside plain etcd, in one run
 ///
-/// Both sides run in turn. All benches take about ten minutes, and want a machine that does nothing else. What misses
-/// its target is shown as missed, and is no failure of this command.
+/// Both sides run in turn. All benches take about ten minutes, and need a machine that does nothing else. A missed
+/// target is shown as missed, and is not a failure of this command.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "cargo xtask bench [OPTIONS] [NAME]...",
-    after_help = "Examples:\n  cargo xtask bench start --rounds 9\n  cargo xtask bench --quick\n  cargo xtask bench --format json --plot growth.svg > report.json"
+    after_help = "Examples:\n  cargo xtask bench start --rounds 9\n  cargo xtask bench --quick\n  cargo xtask bench --format json > report.json"
 )]
 pub struct Bench {
     /// What to measure; all, if nothing is named
@@ -25,12 +23,6 @@ pub struct Bench {
     /// Smaller sizes and fewer rounds: under two minutes for all
     #[arg(long)]
     pub quick: bool,
-    /// Draw how cost grows, as SVG
-    #[arg(long, value_name = "FILE")]
-    pub plot: Option<PathBuf>,
-    /// Measure nothing: show a report that `--format json` printed
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "rounds", "quick"])]
-    pub from: Option<PathBuf>,
     /// Text or JSON.
     #[command(flatten)]
     pub answer: Answer,
@@ -53,10 +45,10 @@ pub enum BenchName {
     Store,
 }
 
-/// Try to break what the README promises: kills, forgeries, thieves, pauses
+/// Try to break what the README promises: kills, forged state, taken ports, pauses
 ///
-/// Looks at what is true afterwards. Everything happens in directories and on ports of its own, and nothing of it stays; if it ends at a violation, the
-/// directory of that round does. Linux only.
+/// Compares what the commands say with what is true. Everything happens in private directories and on free ports, and
+/// is removed at the end; after a violation, the directory of that round stays. Linux only.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "cargo xtask torture [OPTIONS] [NAME]",
@@ -66,13 +58,13 @@ pub struct Torture {
     /// What to torture [default: all of them]
     #[arg(value_enum)]
     pub name: Option<TortureName>,
-    /// How many rounds of each part [default: as many as the part is known to stand]
+    /// How many rounds of each part [default: depends on the part]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rounds: Option<u32>,
-    /// What all choices follow from [default: a new one, which is printed]
+    /// The seed of all random choices [default: a new one, which is printed]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Only this part, of those that stand behind each NAME
+    /// Only this part of NAME
     #[arg(long, value_name = "PART")]
     pub only: Option<String>,
     /// Only this round, counted from 1
@@ -84,9 +76,9 @@ pub struct Torture {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TortureName {
     // Behind the colon: its parts.
-    /// Starting, stopping, wiping and installing etcd: kills, parallel, thieves, forged, paused, disk, load
+    /// Starting, stopping, wiping and installing etcd: kills, parallel, ports, forged, paused, disk, load
     Up,
-    /// Test runs, and those who sweep them: killed, stopped
+    /// Test runs, and their sweepers: killed, stopped
     Runs,
     /// Watches: faults
     Watch,

@@ -1,5 +1,5 @@
-//! The whole command line of this program: `bench` and `torture`, which xtask declares, and what only programs of ours
-//! call. Declares; does nothing.
+//! The command line of this program: `bench` and `torture`, which xtask declares, and hidden commands that only our own
+//! programs call. Declares; does nothing.
 
 use std::path::PathBuf;
 
@@ -13,10 +13,10 @@ pub(crate) use xtask::{Bench, BenchName, Torture, TortureName};
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
-    /// The program whose promises are tried
+    /// The program to measure or torture
     #[arg(long, hide = true)]
     pub(crate) xtask: PathBuf,
-    /// The program behind the commands that speak etcd's API, where it is not to be built
+    /// The program behind the commands that speak etcd's API; built, if none is given
     #[arg(long, hide = true)]
     pub(crate) console: Option<PathBuf>,
     #[command(subcommand)]
@@ -28,19 +28,19 @@ pub(crate) enum Command {
     Bench(Bench),
     Torture(Torture),
     #[command(hide = true)]
-    Probe(Probe),
+    Probe(ProbeArgs),
     #[command(hide = true)]
-    Guard(Guard),
+    Guard(GuardArgs),
     #[command(hide = true)]
-    Writer(Writer),
+    Writer(WriterArgs),
 }
 
 /// Open sandboxes, for `bench isolation`
 #[derive(Args, Debug)]
-pub(crate) struct Probe {
+pub(crate) struct ProbeArgs {
     #[arg(long)]
     pub(crate) sandboxes: u64,
-    /// Write a key in each
+    /// Write a key in each sandbox
     #[arg(long)]
     pub(crate) write: bool,
     /// The server's data, to see whether it grows
@@ -48,21 +48,21 @@ pub(crate) struct Probe {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Clean up when stdin ends, as it does when who started this is killed
+/// Clean up when stdin ends, as it does when the parent process is killed
 #[derive(Args, Debug)]
-pub(crate) struct Guard {
-    /// The directory that goes, with all processes that belong to it
+pub(crate) struct GuardArgs {
+    /// The directory to remove, with all processes that belong to it
     #[arg(long)]
     pub(crate) dir: PathBuf,
 }
 
 /// Write keys below `ETCD_TEST_PREFIX`, as tests do
 #[derive(Args, Debug)]
-pub(crate) struct Writer {
-    /// It works until there is this file, and not longer than a minute
+pub(crate) struct WriterArgs {
+    /// Write until this file exists, and at most a minute
     #[arg(long)]
     pub(crate) until: PathBuf,
-    /// How many processes it starts that do the same
+    /// How many child processes do the same
     #[arg(long, default_value_t = 0)]
     pub(crate) children: u32,
 }

@@ -1,10 +1,11 @@
-//! The guard of a directory: a process that outlives the bench or torture in it, however that ends, just long enough to
-//! end every process that belongs there, unmount what is mounted there, and remove it.
+//! A directory for everything that a bench or a torture makes, and its guard: a process that outlives this one, however
+//! this one ends, ends every process that belongs to the directory, unmounts what is mounted there, and removes it.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,33 +14,67 @@ use etcd_xtask::{Exit, child};
 use crate::{processes, wait};
 
 /// What the guard reads if the directory is to stay.
-pub(crate) const KEEP: &[u8] = b"keep\n";
-/// How often nobody must be found: who is being started is not seen for a moment.
+const KEEP: &[u8] = b"keep\n";
+/// How often no process must be found: a process that is being started is not seen for a moment.
 const LOOKS: u32 = 3;
 
-/// Starts the guard of a directory. Ctrl-C in a terminal is not for it: the end of its stdin is its cue.
-pub(crate) fn start(dir: &Path, workspace: &Path) -> Result<Child> {
-    let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
-    command.args(["--xtask", "-", "guard", "--dir"]).arg(dir).env("CARGO_MANIFEST_DIR", workspace);
-    child::out_of_reach(command.stdin(Stdio::piped()).stdout(Stdio::null()));
-    command.spawn().context("cannot start the guard")
+/// A guarded directory. Dropped, it is gone.
+pub(crate) struct ScratchDir {
+    dir: PathBuf,
+    guard: Child,
+    next: AtomicU32,
 }
 
-/// Gives a guard its cue, and waits until it has cleaned up; not longer than it waits itself.
-pub(crate) fn dismiss(guard: &mut Child) {
-    drop(guard.stdin.take());
-    let _ = wait::until("the guard has ended", wait::PATIENCE * 2, || Ok(guard.try_wait()?.is_some()));
+impl ScratchDir {
+    pub(crate) fn create(prefix: &str, workspace: &Path) -> Result<Self> {
+        // A name that no other process has in its command line by chance.
+        let dir = tempfile::Builder::new().prefix(prefix).rand_bytes(20).tempdir()?;
+        let mut guard = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
+        guard.args(["--xtask", "-", "guard", "--dir"]).arg(dir.path()).env("CARGO_MANIFEST_DIR", workspace);
+        // Ctrl-C in a terminal does not reach the guard: the end of its stdin tells it to clean up.
+        child::out_of_reach(guard.stdin(Stdio::piped()).stdout(Stdio::null()));
+        let guard = guard.spawn().context("cannot start the guard")?;
+        Ok(Self { dir: dir.keep(), guard, next: AtomicU32::new(0) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A new directory in it.
+    pub(crate) fn subdir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.dir.join(format!("{name}-{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir(&dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// The directory stays. Its processes are ended all the same.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn keep(&mut self) -> &Path {
+        if let Some(stdin) = &mut self.guard.stdin {
+            drop(stdin.write_all(KEEP));
+        }
+        &self.dir
+    }
 }
 
-/// Waits for the end of stdin, and cleans up.
-pub(crate) fn guard(dir: &Path) -> Result<Exit> {
-    // Relative to nothing: the directory of whoever started us may go.
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        // Not a poll of `wait`: it must also wait after Ctrl-C. The guard has a timeout of its own.
+        let _ = self.guard.wait();
+    }
+}
+
+/// The guard process: waits for the end of stdin, and cleans up.
+pub(crate) fn run(dir: &Path) -> Result<Exit> {
+    // The directory of the parent process may go.
     std::env::set_current_dir("/").context("cannot leave the directory")?;
-    let mut word = Vec::new();
+    let mut message = Vec::new();
     // An error is an end, too.
-    drop(std::io::stdin().lock().read_to_end(&mut word));
+    drop(std::io::stdin().lock().read_to_end(&mut message));
     let mut quiet = 0;
-    wait::until("all processes have ended", wait::PATIENCE, || {
+    wait::until("all processes have ended", wait::TIMEOUT, || {
         let left = processes::of(dir);
         for process in &left {
             processes::kill(process.pid, dir)?;
@@ -51,22 +86,22 @@ pub(crate) fn guard(dir: &Path) -> Result<Exit> {
     for mount in mounts_below(dir) {
         unmount(&mount)?;
     }
-    if word != KEEP {
+    if message != KEEP {
         fs::remove_dir_all(dir).with_context(|| format!("cannot remove `{}`", dir.display()))?;
     }
     Ok(Exit::SUCCESS)
 }
 
-/// Ends a mount of ours; whoever still has a file open there has a moment to end.
+/// Unmounts a file system of ours. A process that has a file open there has a moment to end.
 pub(crate) fn unmount(mount: &Path) -> Result<()> {
     let mut umount = Command::new("umount");
     umount.arg(mount).stdin(Stdio::null()).stderr(Stdio::null());
-    let ended = || Ok(umount.status()?.success());
-    wait::until("it is unmounted", wait::PATIENCE / 6, ended)
+    let unmounted = || Ok(umount.status()?.success());
+    wait::until("it is unmounted", wait::TIMEOUT / 6, unmounted)
         .with_context(|| format!("cannot unmount `{}`", mount.display()))
 }
 
-/// From the table of mounts; a name of ours has nothing that would be escaped there.
+/// From the table of mounts. The names of our directories need no escaping there.
 fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let paths = table.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);

@@ -1,8 +1,11 @@
 //! The proof of what the README promises: `bench` measures it, `torture` tries to break it. `cargo xtask` builds this
-//! program when it is first asked for, and becomes it. It tries the product from outside, by its commands; nothing
-//! depends on it.
+//! program at the first call of either, and becomes it. It uses the product from outside, by its commands. No crate depends
+//! on it.
 
-#![cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "what torture alone uses is used on Linux alone"))]
+#![cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "some functions are for torture, which runs on Linux only")
+)]
 
 mod bench;
 mod cli;
@@ -11,6 +14,7 @@ mod processes;
 #[cfg(target_os = "linux")]
 mod torture;
 mod wait;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -21,7 +25,7 @@ fn main() -> ExitCode {
     etcd_xtask::in_workspace(&cli.global, |cx| match &cli.command {
         Command::Bench(args) => bench::run(args, &cli, cx),
         Command::Probe(args) => bench::probe(args),
-        Command::Guard(args) => guard::guard(&args.dir),
+        Command::Guard(args) => guard::run(&args.dir),
         #[cfg(target_os = "linux")]
         Command::Torture(args) => torture::run(args, &cli.xtask, cli.console.as_deref(), cx),
         #[cfg(target_os = "linux")]

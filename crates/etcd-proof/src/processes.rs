@@ -1,5 +1,5 @@
-//! The processes that belong to a directory of ours: they work in it, or it stands in their environment or their
-//! arguments, also in those of whatever they started. Nothing else is ever signalled. Only Linux shows them.
+//! The processes that belong to a directory of ours: those that work in it, or have it in their environment or their
+//! arguments. No other process is ever signalled. Only Linux shows them.
 
 use std::fs;
 use std::io;
@@ -18,15 +18,14 @@ pub(crate) struct Process {
     pub(crate) line: String,
 }
 
-/// All of them but this one. What has ended and is not reaped yet has neither environment nor arguments, and does not
-/// count.
+/// All of them but this process. A process that has ended and is not reaped yet does not count.
 pub(crate) fn of(dir: &Path) -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| *pid != std::process::id()).filter_map(|pid| belongs(pid, dir)).collect()
 }
 
-/// Those of them that run this program.
+/// The pids of those that run this program.
 #[cfg(target_os = "linux")]
 pub(crate) fn running(dir: &Path, program: &Path) -> Vec<u32> {
     of(dir).into_iter().filter(|process| process.exe == program).map(|process| process.pid).collect()
@@ -48,19 +47,19 @@ fn belongs(pid: u32, dir: &Path) -> Option<Process> {
     Some(Process { pid, parent, exe, line: String::from_utf8_lossy(&line).replace('\0', " ") })
 }
 
-/// Ends a process, if it still is one that belongs to `dir`.
+/// Kills a process, if it still belongs to `dir`.
 #[cfg(target_os = "linux")]
 pub(crate) fn kill(pid: u32, dir: &Path) -> io::Result<()> {
     signal(pid, dir, Signal::KILL)
 }
 
-/// Elsewhere none is ever found.
+/// Elsewhere no process is ever found.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn kill(_: u32, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends a signal, if the process still is one that belongs to `dir`; looked at with its pidfd open.
+/// Sends a signal, if the process still belongs to `dir`, which is checked with its pidfd open.
 #[cfg(target_os = "linux")]
 pub(crate) fn signal(pid: u32, dir: &Path, signal: Signal) -> io::Result<()> {
     let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
@@ -82,7 +81,7 @@ mod tests {
     use crate::wait;
 
     #[test]
-    fn what_runs_on_the_directory_is_ended_and_nothing_else() {
+    fn only_processes_of_the_directory_are_ended() {
         let (ours, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let start = |dir: &Path, cwd: &Path| {
             let mut script = Command::new("sh");
@@ -92,7 +91,7 @@ mod tests {
         let mut on_other = start(other.path(), other.path());
         // Until it has become `sh`, its command line is this test's.
         let shown = |child: &Child| fs::read_to_string(format!("/proc/{}/cmdline", child.id())).unwrap();
-        wait::until("it started", wait::PATIENCE, || Ok(shown(&on_ours).contains("read _"))).unwrap();
+        wait::until("it started", wait::TIMEOUT, || Ok(shown(&on_ours).contains("read _"))).unwrap();
         let found: Vec<u32> = of(ours.path()).iter().map(|process| process.pid).collect();
         assert_eq!(found.len(), 2);
         found.iter().for_each(|pid| kill(*pid, ours.path()).unwrap());

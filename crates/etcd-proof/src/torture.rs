@@ -1,51 +1,51 @@
-//! `torture`: tries to break what the README promises. Here: which parts there are, their rounds, and what is said of
-//! them. A part plays one round at a time, in a directory of its own; all its choices follow from the seed, its name and
-//! the round's number, so that any round can be played again alone. It ends at the first violation.
+//! `torture`: tries to break what the README promises. Here: the parts, their rounds, and the report. Each round runs in
+//! its own directory. All random choices of a round follow from the seed, the part's name and the round's number, so that
+//! any round can be repeated alone. `torture` ends at the first violation.
 
-mod arena;
 mod calls;
 mod delete;
-mod dice;
 mod keyspace;
+mod rng;
 mod runs;
+mod testbed;
 mod up;
 mod watch;
 mod workspace;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use clap::ValueEnum as _;
 use etcd_xtask::{Context, Exit, Failure, output};
 
-use self::arena::{Arena, Round};
+use self::testbed::{Round, TestBed};
 pub(crate) use self::writer::writer;
 use crate::cli::{Torture, TortureName};
 
-/// Something that is tried again and again.
+/// One kind of attack, repeated in rounds.
 struct Part {
     name: &'static str,
-    /// How many rounds there are, if nobody says otherwise.
+    /// The default number of rounds.
     rounds: u32,
-    /// What was looked for and not found, if it ends well.
+    /// The violations that it looks for, printed with the 0 that were found.
     none: &'static str,
-    play: fn(&mut Round<'_>) -> Result<Played>,
+    run: fn(&mut Round<'_>) -> Result<Outcome>,
 }
 
-/// How a round without violation went.
-enum Played {
-    Through,
-    /// This machine cannot play it.
-    Impossible(String),
+/// The outcome of a round without a violation.
+enum Outcome {
+    Completed,
+    /// The part cannot run on this machine, for this reason.
+    Skipped(String),
 }
 
-/// How often somebody who waits is told how far it is.
-const PACE: Duration = Duration::from_secs(15);
+/// How often progress is printed.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
 
-/// What was done, counted.
+/// Counts of what the rounds did.
 #[derive(Default)]
 struct Tally(BTreeMap<&'static str, u64>);
 
@@ -55,15 +55,9 @@ impl Tally {
     }
 }
 
-const EVERY: [TortureName; 4] = [TortureName::Up, TortureName::Runs, TortureName::Watch, TortureName::Delete];
-
-fn word(name: TortureName) -> &'static str {
-    match name {
-        TortureName::Up => "up",
-        TortureName::Runs => "runs",
-        TortureName::Watch => "watch",
-        TortureName::Delete => "delete",
-    }
+/// As on the command line.
+fn name_of(name: TortureName) -> String {
+    name.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 fn parts(name: TortureName) -> &'static [Part] {
@@ -78,10 +72,10 @@ fn parts(name: TortureName) -> &'static [Part] {
 pub(crate) fn run(args: &Torture, xtask: &Path, console: Option<&Path>, cx: &Context) -> Result<Exit> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u32(..).into());
     let chosen = chosen(args)?;
-    let mut arena = Arena::new(xtask, console, cx)?;
+    let mut testbed = TestBed::new(xtask, console, cx)?;
     output::answer_text(&format!("seed {seed}\n"))?;
     for (name, part) in chosen {
-        if !play(name, part, seed, args, &mut arena, cx)? {
+        if !run_part(name, part, seed, args, &mut testbed, cx)? {
             return Ok(Exit::FAILURE);
         }
     }
@@ -89,56 +83,58 @@ pub(crate) fn run(args: &Torture, xtask: &Path, console: Option<&Path>, cx: &Con
 }
 
 fn chosen(args: &Torture) -> Result<Vec<(TortureName, &'static Part)>> {
-    let names = EVERY.into_iter().filter(|name| args.name.is_none_or(|wanted| wanted == *name));
+    let names =
+        TortureName::value_variants().iter().copied().filter(|name| args.name.is_none_or(|wanted| wanted == *name));
     let parts = names.flat_map(|name| parts(name).iter().map(move |part| (name, part)));
     let wanted = |part: &Part| args.only.as_ref().is_none_or(|only| only == part.name);
     let chosen: Vec<_> = parts.clone().filter(|(_, part)| wanted(part)).collect();
     if chosen.is_empty() {
         let known: Vec<_> = parts.map(|(_, part)| part.name).collect();
         let wanted = args.only.as_deref().unwrap_or_default();
-        let what = format!("there is no part `{wanted}`; there are {}", known.join(", "));
-        return Err(Failure::with_exit(Exit::USAGE, what, "`cargo xtask torture` without --only plays all of them"));
+        let what = format!("there is no part `{wanted}`; the parts are {}", known.join(", "));
+        return Err(Failure::with_exit(Exit::USAGE, what, "`cargo xtask torture` without --only runs all of them"));
     }
     Ok(chosen)
 }
 
-/// Plays a part's rounds; tells whether it ended well.
-fn play(name: TortureName, part: &Part, seed: u64, args: &Torture, arena: &mut Arena, cx: &Context) -> Result<bool> {
-    let rounds = args.rounds.unwrap_or(part.rounds);
-    let numbers = args.round.map_or(1..=rounds, |round| round..=round);
-    let (began, mut tally, mut told) = (Instant::now(), Tally::default(), Instant::now());
-    for number in numbers {
-        if told.elapsed() >= PACE {
-            cx.output.note(format_args!("{} {}: round {number} of {rounds} …", word(name), part.name));
-            told = Instant::now();
+/// Runs a part's rounds; `false`: there was a violation.
+fn run_part(
+    name: TortureName,
+    part: &Part,
+    seed: u64,
+    args: &Torture,
+    testbed: &mut TestBed,
+    cx: &Context,
+) -> Result<bool> {
+    let (name, only, rounds) = (name_of(name), part.name, args.rounds.unwrap_or(part.rounds));
+    let (began, mut tally, mut last_note) = (Instant::now(), Tally::default(), Instant::now());
+    for number in args.round.map_or(1..=rounds, |round| round..=round) {
+        if last_note.elapsed() >= PROGRESS_INTERVAL {
+            cx.output.note(format_args!("{name} {only}: round {number} of {rounds} …"));
+            last_note = Instant::now();
         }
-        match arena.play(part, number, seed, &mut tally) {
-            Ok(Played::Through) => tally.add("rounds", 1),
-            Ok(Played::Impossible(why)) => {
-                output::answer_text(&format!("{} {}: skipped: {why}\n", word(name), part.name))?;
+        match testbed.run_round(part, number, seed, &mut tally) {
+            Ok(Outcome::Completed) => tally.add("rounds", 1),
+            Ok(Outcome::Skipped(why)) => {
+                output::answer_text(&format!("{name} {only}: skipped: {why}\n"))?;
                 return Ok(true);
             }
             Err(violation) => {
-                tell(&violation, &format!("torture {}, {}, round {number}", word(name), part.name));
-                eprintln!("  kept: {}", arena.keep().display());
-                let (name, only) = (word(name), part.name);
-                eprintln!(
-                    "hint: `cargo xtask torture {name} --only {only} --seed {seed} --round {number}` plays it again"
-                );
+                print_violation(&violation, &format!("torture {name}, {only}, round {number}"));
+                eprintln!("  kept: {}", testbed.keep().display());
+                eprintln!("hint: `cargo xtask torture {name} --only {only} --seed {seed} --round {number}` repeats it");
                 return Ok(false);
             }
         }
     }
-    let mut line = format!("{} {}:", word(name), part.name);
-    let Tally(counts) = tally;
-    let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
-    let _ = writeln!(line, " {}; 0 {}; {:.0} s", counts.join(", "), part.none, began.elapsed().as_secs_f32());
-    output::answer_text(&line)?;
+    let counts: Vec<String> = tally.0.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let (counts, seconds) = (counts.join(", "), began.elapsed().as_secs_f32());
+    output::answer_text(&format!("{name} {only}: {counts}; 0 {}; {seconds:.0} s\n", part.none))?;
     Ok(true)
 }
 
-/// As the other commands say what went wrong.
-fn tell(violation: &anyhow::Error, place: &str) {
+/// Prints a violation as the other commands print errors.
+fn print_violation(violation: &anyhow::Error, place: &str) {
     eprintln!("error: {place}: {violation}");
     for cause in violation.chain().skip(1) {
         eprintln!("  because: {cause}");

@@ -1,5 +1,5 @@
-//! A short form of each torture, from a seed that never changes: `cargo xtask torture` plays the long ones. And that a
-//! torture ends as it promises: with the means to play it again, and with nothing left behind.
+//! A short form of each torture, with a fixed seed: `cargo xtask torture` runs the long ones. A torture that finds a
+//! violation says how to repeat it, and none leaves anything behind.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// A torture with a place of its own for temporary files.
+/// A torture with its own directory for temporary files.
 struct Torture {
     tmp: tempfile::TempDir,
     command: Command,
@@ -28,7 +28,7 @@ impl Torture {
         Self { tmp, command }
     }
 
-    fn play(&mut self) -> Output {
+    fn run(&mut self) -> Output {
         self.command.output().unwrap()
     }
 
@@ -45,7 +45,7 @@ impl Torture {
     }
 }
 
-/// A program of this workspace as it was built last; built, if it never was.
+/// A program of this workspace, built if it is missing.
 fn program(name: &str) -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     let dir = PROGRAMS.get_or_init(|| {
@@ -59,11 +59,11 @@ fn program(name: &str) -> &'static Path {
     Path::new(Box::leak(dir.join(name).into_boxed_path()))
 }
 
-/// Plays a part, which finds nothing and leaves nothing.
+/// Runs a part, which finds nothing and leaves nothing.
 #[track_caller]
 fn holds(name: &str, part: &str, rounds: &str) {
     let mut torture = Torture::new(&[name, "--only", part, "--rounds", rounds]);
-    let output = torture.play();
+    let output = torture.run();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     let line = said.lines().find(|line| line.starts_with(&format!("{name} {part}:"))).expect(&said);
@@ -73,13 +73,13 @@ fn holds(name: &str, part: &str, rounds: &str) {
 }
 
 #[test]
-fn the_help_names_all_parts_and_nothing_of_ours() {
+fn the_help_names_all_parts_and_no_hidden_option() {
     for name in ["up", "runs", "watch", "delete"] {
-        let wrong = Torture::new(&[name, "--only", "guess"]).play();
+        let wrong = Torture::new(&[name, "--only", "guess"]).run();
         let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
         assert_eq!(wrong.status.code(), Some(2), "{said}");
-        let parts = said.lines().find_map(|line| Some(line.split_once("there are ")?.1)).expect(&said);
-        let help = String::from_utf8(Torture::new(&["--help"]).play().stdout).unwrap();
+        let parts = said.lines().find_map(|line| Some(line.split_once("the parts are ")?.1)).expect(&said);
+        let help = String::from_utf8(Torture::new(&["--help"]).run().stdout).unwrap();
         // Long lines are broken.
         let words: Vec<&str> = help.split_whitespace().collect();
         assert!(words.join(" ").contains(&format!(": {parts}")), "{parts}: {help}");
@@ -101,8 +101,8 @@ fn parallel_starts() {
 }
 
 #[test]
-fn thieves() {
-    holds("up", "thieves", "2");
+fn taken_ports() {
+    holds("up", "ports", "2");
 }
 
 #[test]
@@ -150,27 +150,27 @@ fn damaged_undo_files() {
     holds("delete", "undo-files", "1");
 }
 
-/// An `xtask` that says what is not true: as a product would that is broken.
+/// An `xtask` whose answer is wrong, as that of a broken product.
 #[test]
-fn a_violation_is_told_with_what_plays_it_again_and_its_directory_stays() {
+fn a_violation_is_reported_with_a_way_to_repeat_it_and_its_directory_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let liar = dir.path().join("xtask");
+    let broken = dir.path().join("xtask");
     let ready =
         r#"{"instance":"default","state":"ready","endpoints":[],"answers":true,"pids":[1],"data_dir":"","log":""}"#;
-    fs::write(&liar, format!("#!/bin/sh\necho '{ready}'\n")).unwrap();
-    fs::set_permissions(&liar, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut torture = Torture::of(&liar, &["up", "--only", "paused", "--rounds", "3"]);
-    let output = torture.play();
+    fs::write(&broken, format!("#!/bin/sh\necho '{ready}'\n")).unwrap();
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut torture = Torture::of(&broken, &["up", "--only", "paused", "--rounds", "3"]);
+    let output = torture.run();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("error: torture up, paused, round 1: `etcd-up` says pids [1], there are []"), "{said}");
-    assert!(said.contains("hint: `cargo xtask torture up --only paused --seed 7 --round 1` plays it again"), "{said}");
+    assert!(said.contains("hint: `cargo xtask torture up --only paused --seed 7 --round 1` repeats it"), "{said}");
     let kept = said.lines().find_map(|line| line.trim().strip_prefix("kept: ")).expect(&said);
-    assert!(Path::new(kept).join("paused-0000001/said-w/0000.out").is_file(), "{said}");
+    assert!(Path::new(kept).join("paused-0000001/output-w/0000.out").is_file(), "{said}");
     assert!(torture.processes().is_empty());
 }
 
-/// kill -9 of the torture itself, while servers of it run: its guard leaves nothing.
+/// kill -9 of the torture itself while its servers run: its guard leaves nothing.
 #[test]
 fn a_torture_that_is_killed_leaves_nothing() {
     let mut torture = Torture::new(&["up", "--only", "load", "--rounds", "50"]);
@@ -182,8 +182,8 @@ fn a_torture_that_is_killed_leaves_nothing() {
 }
 
 #[test]
-fn a_part_that_is_none_is_refused_with_those_that_are() {
-    let output = Torture::new(&["watch", "--only", "nothing"]).play();
+fn an_unknown_part_is_refused_with_the_known_parts() {
+    let output = Torture::new(&["watch", "--only", "nothing"]).run();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("there is no part `nothing`") && said.contains("faults"), "{said}");

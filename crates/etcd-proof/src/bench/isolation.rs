@@ -9,97 +9,96 @@ use etcd_local::Ephemeral;
 use etcd_local::binary::Wanted;
 
 use super::machine::{self, NEW};
-use super::plain::{self, Plain};
-use super::probe::Probed;
-use super::process::{answer, succeed};
-use super::report::{Counted, Row};
+use super::measured::{run_for_output, run_ok};
+use super::plain_etcd::{self, PlainEtcd};
+use super::probe::Probe;
+use super::report::{Row, Size};
 use super::start::PLAIN;
-use super::workspace::{self, Workspace};
-use super::{Notes, Subject, by_hand, keyspace};
+use super::workspace::Workspace;
+use super::{Notes, Setup, test_overhead};
+use crate::workspace;
 
-/// How many sandboxes a process opens to find the slowest of a hundred.
+/// How many sandboxes a process opens: enough for a 99th percentile.
 const SANDBOXES: u64 = 1_000;
 const MB: f64 = 1024.0 * 1024.0;
-/// What many tests pay.
-pub(super) const TESTS: &str = "tests one after the other, isolated";
-/// An etcd for each test, as we start them.
+/// One of our etcds for each test.
 const EPHEMERAL: &str = "ephemeral etcd";
 const PIFPAF: &str = "pifpaf";
-/// A sandbox is to be so many times cheaper than an etcd.
+/// The target: a sandbox costs so many times less than an etcd.
 const CHEAPER: f64 = 200.0;
 
-pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
-    if subject.installed.pifpaf.is_none() {
-        notes.say("pifpaf is not installed: an etcd for each test is ours or a plain one");
+pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
+    if setup.installed.pifpaf.is_none() {
+        notes.add("pifpaf is not installed: an etcd for each test is ours or a plain one");
     }
-    let scene = Scene::open(subject)?;
-    let mut rows = opening(rounds, &scene, notes)?;
-    rows.extend(by_hand::measure(rounds, subject, notes)?);
-    rows.extend(growth(rounds.min(3), &scene, notes)?);
+    let shared = SharedEtcd::start(setup)?;
+    let mut rows = opening(rounds, &shared, notes)?;
+    rows.extend(test_overhead::measure(rounds, setup, notes)?);
+    rows.extend(growth(rounds.min(3), &shared, notes)?);
     Ok(rows)
 }
 
-/// An etcd that tests share, and a workspace that they are of.
-struct Scene<'a> {
-    subject: &'a Subject<'a>,
+/// An etcd that tests share, and their workspace.
+struct SharedEtcd<'a> {
+    setup: &'a Setup<'a>,
     etcd: std::path::PathBuf,
-    shared: Ephemeral,
+    server: Ephemeral,
     workspace: Workspace,
 }
 
-impl<'a> Scene<'a> {
-    fn open(subject: &'a Subject<'a>) -> Result<Self> {
-        let etcd = machine::etcd(&NEW, subject.cx)?;
-        let workspace = Workspace::new(subject, None)?;
-        // Where the locks of its runs go, as if it had had an instance before.
+impl<'a> SharedEtcd<'a> {
+    fn start(setup: &'a Setup<'a>) -> Result<Self> {
+        let etcd = machine::etcd(&NEW, setup.cx)?;
+        let workspace = Workspace::new(setup, None)?;
+        // The directory of its runs' locks, as if the workspace had an instance.
         std::fs::create_dir(workspace.path(".etcd"))?;
-        Ok(Self { subject, etcd, shared: ephemeral(subject)?, workspace })
+        Ok(Self { setup, etcd, server: ephemeral(setup)?, workspace })
     }
 
     /// A process that opens so many sandboxes, one after the other.
     fn probe(&self, sandboxes: u64, args: &[&str]) -> Result<Command> {
         let mut probe = Command::new(std::env::current_exe()?);
-        self.workspace.at_home(&mut probe);
-        probe.arg("--xtask").arg(self.subject.xtask).args(["probe", "--sandboxes", &sandboxes.to_string()]);
-        probe.args(args).env("ETCD_ENDPOINTS", self.shared.endpoints().concat());
+        self.workspace.enter(&mut probe);
+        probe.arg("--xtask").arg(self.setup.xtask).args(["probe", "--sandboxes", &sandboxes.to_string()]);
+        probe.args(args).env("ETCD_ENDPOINTS", self.server.endpoints().concat());
         Ok(probe)
     }
 
-    /// What such a process found, that opened enough of them to know the slowest of a hundred.
-    fn probed(&self, args: &[&str]) -> Result<Probed> {
-        let (_, said) = answer(&mut self.probe(SANDBOXES, args)?)?;
-        serde_json::from_str(&said).context("the probe answered no JSON")
+    /// Runs such a process with enough sandboxes for a 99th percentile.
+    fn run_probe(&self, args: &[&str]) -> Result<Probe> {
+        let (_, output) = run_for_output(&mut self.probe(SANDBOXES, args)?)?;
+        serde_json::from_str(&output).context("the probe answered no JSON")
     }
 }
 
-/// An etcd of one test's own.
-fn ephemeral(subject: &Subject<'_>) -> Result<Ephemeral> {
-    Ok(subject.cx.builder()?.etcd(Wanted::Exactly(NEW)).start_ephemeral()?)
+/// An etcd for one test.
+fn ephemeral(setup: &Setup<'_>) -> Result<Ephemeral> {
+    Ok(setup.cx.builder()?.etcd(Wanted::Exactly(NEW)).start_ephemeral()?)
 }
 
-/// What one test pays.
-fn opening(rounds: u32, scene: &Scene<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
-    let data = scene.shared.dir().join("data");
+/// What one test costs.
+fn opening(rounds: u32, shared: &SharedEtcd<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
+    let data = shared.server.dir().join("data");
     let data = data.to_str().context("the directory for temporary files is not UTF-8")?;
     let [mut half, mut most, mut written, mut first, mut disk] = [const { Vec::new() }; 5];
     let [mut ours, mut plain, mut pifpaf, mut plain_disk] = [const { Vec::new() }; 4];
     for _ in 0..rounds {
-        let probed = scene.probed(&["--data-dir", data])?;
-        half.push(probed.p50_ms);
-        most.push(probed.p99_ms);
-        written.push(scene.probed(&["--write"])?.p50_ms);
-        first.push(probed.first_ms);
-        disk.push(probed.disk_bytes as f64 / MB / SANDBOXES as f64);
+        let probe = shared.run_probe(&["--data-dir", data])?;
+        half.push(probe.p50_ms);
+        most.push(probe.p99_ms);
+        written.push(shared.run_probe(&["--write"])?.p50_ms);
+        first.push(probe.first_ms);
+        disk.push(probe.disk_bytes as f64 / MB / SANDBOXES as f64);
         let began = Instant::now();
-        let etcd = ephemeral(scene.subject)?;
+        let etcd = ephemeral(shared.setup)?;
         ours.push(began.elapsed().as_secs_f64() * 1e3);
         drop(etcd);
-        let (ready_ms, bytes) = plain_for_a_test(scene.subject, &scene.etcd)?;
+        let (ready_ms, bytes) = plain_for_a_test(shared.setup, &shared.etcd)?;
         plain.push(ready_ms);
         plain_disk.push(bytes as f64 / MB);
-        pifpaf.extend(pifpaf_for_a_test(scene, notes)?);
+        pifpaf.extend(pifpaf_for_a_test(shared, notes)?);
     }
-    let against = |name: &str, others: Vec<f64>| -> Result<Option<Row>> {
+    let against = |name: &'static str, others: Vec<f64>| -> Result<Option<Row>> {
         if others.is_empty() {
             return Ok(None);
         }
@@ -120,60 +119,61 @@ fn opening(rounds: u32, scene: &Scene<'_>, notes: &mut Notes) -> Result<Vec<Row>
 }
 
 /// How long a plain etcd takes to be ready for a test, and the disk that it takes.
-fn plain_for_a_test(subject: &Subject<'_>, etcd: &Path) -> Result<(f64, u64)> {
-    let plain = Plain::new(subject, etcd)?;
+fn plain_for_a_test(setup: &Setup<'_>, etcd: &Path) -> Result<(f64, u64)> {
+    let plain = PlainEtcd::new(setup, etcd)?;
     let server = plain.start()?;
-    Ok((server.ready_ms, plain::disk_bytes(&plain.data())?))
+    Ok((server.ready_ms, plain_etcd::disk_bytes(&plain.data())?))
 }
 
 /// How long `pifpaf run etcd` takes, with the same etcd, around a test that does nothing.
-fn pifpaf_for_a_test(scene: &Scene<'_>, notes: &mut Notes) -> Result<Option<f64>> {
-    let Some(pifpaf) = &scene.subject.installed.pifpaf else { return Ok(None) };
-    let (client, peer) = plain::free_ports()?;
-    let dirs = scene.etcd.parent().map(Path::to_owned).into_iter();
+fn pifpaf_for_a_test(shared: &SharedEtcd<'_>, notes: &mut Notes) -> Result<Option<f64>> {
+    let Some(pifpaf) = &shared.setup.installed.pifpaf else { return Ok(None) };
+    let (client, peer) = workspace::free_ports()?;
+    let dirs = shared.etcd.parent().map(Path::to_owned).into_iter();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(dirs.chain(std::env::split_paths(&path)))?;
     let mut command = Command::new(pifpaf);
-    workspace::without_settings(&mut command);
+    workspace::remove_settings(&mut command);
     command.args(["run", "etcd", "--port", &client.to_string(), "--peer-port", &peer.to_string(), "--", "true"]);
-    command.env("PATH", path).env("TMPDIR", scene.subject.scratch.dir("pifpaf")?);
-    match succeed(command.stdout(Stdio::null()).stderr(Stdio::null())) {
+    command.env("PATH", path).env("TMPDIR", shared.setup.scratch.subdir("pifpaf")?);
+    match run_ok(command.stdout(Stdio::null()).stderr(Stdio::null())) {
         Ok(run) => Ok(Some(run.ms())),
         Err(error) => {
-            notes.say(format!("pifpaf did not work: {error:#}; it needs etcdctl on PATH"));
+            notes.add(format!("pifpaf did not work: {error:#}; it needs etcdctl on PATH"));
             Ok(None)
         }
     }
 }
 
-/// What many tests pay, one after the other, each with one key that it writes: in sandboxes, with the process's start,
+/// What many tests cost, one after the other, each with one key that it writes: in sandboxes, with the process's start,
 /// its connection, its run and the sweep; or with an etcd for each, from its start to its end.
-fn growth(rounds: u32, scene: &Scene<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
-    let subject = scene.subject;
-    let most = subject.effort.most_servers();
+fn growth(rounds: u32, shared: &SharedEtcd<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
+    let setup = shared.setup;
+    let most = setup.workload.most_servers();
     let (mut with_plain, mut with_ours) = (Vec::new(), Vec::new());
-    for tests in subject.effort.tests() {
+    for tests in setup.workload.tests() {
         let [mut sandboxes, mut ours, mut plain] = [const { Vec::new() }; 3];
         for round in 0..rounds {
-            sandboxes.push(answer(&mut scene.probe(*tests, &["--write"])?)?.0.ms());
-            // Their times add up: of many, once is enough.
+            sandboxes.push(run_for_output(&mut shared.probe(*tests, &["--write"])?)?.0.ms());
+            // The sum of many varies little: one round is enough.
             let again = round == 0 || *tests < 10;
             if again && *tests <= most.ours {
-                let test = || keyspace::put(&ephemeral(subject)?.endpoints().concat(), "/a");
+                let test = || workspace::put(&ephemeral(setup)?.endpoints().concat(), "/a", "x");
                 ours.push(one_after_the_other(*tests, test)?);
             }
             if again && *tests <= most.plain {
-                let test = || keyspace::put(&Plain::new(subject, &scene.etcd)?.start()?.url, "/a");
+                let test = || workspace::put(&PlainEtcd::new(setup, &shared.etcd)?.start()?.url, "/a", "x");
                 plain.push(one_after_the_other(*tests, test)?);
             }
         }
-        let row = Row::new(TESTS, "ms", sandboxes)?.size(Counted::Tests.of(*tests));
+        let row =
+            Row::new("tests one after the other, isolated", "ms", sandboxes)?.size(Size { count: *tests, of: "tests" });
         if !ours.is_empty() {
             with_ours.push(row.clone().beside(EPHEMERAL, ours)?);
         }
         with_plain.push(row.beside(PLAIN, plain)?);
     }
-    notes.say(format!(
+    notes.add(format!(
         "an etcd for each of more than {} tests is not measured, nor a plain one for more than {}: it takes too long",
         most.ours, most.plain
     ));

@@ -1,50 +1,52 @@
-//! What `read`, `delete` and `watch` have: an etcd of their own, many keys in it, our commands as the user calls them,
-//! etcdctl beside them where it is installed, and another client at work.
+//! What `read`, `delete` and `watch` share: a fresh etcd with many keys, our commands as the user calls them, etcdctl
+//! where it is installed, and another client that writes.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use etcd_local::Ephemeral;
 use etcd_local::binary::Wanted;
 use serde::Deserialize;
 
 use super::machine::NEW;
-use super::process::{Finished, succeed};
+use super::measured::{Measurement, run_ok};
 use super::report::{Row, Size};
 use super::workspace::Workspace;
-use super::{Notes, Subject, patience, workspace};
+use super::{Notes, Setup};
+use crate::wait;
+use crate::workspace::{self, get, put};
 
 /// Where the keys are.
 pub(super) const PREFIX: &str = "/bench/";
-/// Who stands beside us.
+/// The other side.
 pub(super) const ETCDCTL: &str = "etcdctl";
 
-/// A fresh etcd, and its clients.
+/// A fresh etcd, and the commands of its clients.
 pub(super) struct Keyspace<'a> {
-    subject: &'a Subject<'a>,
+    setup: &'a Setup<'a>,
     etcd: Ephemeral,
     workspace: Workspace,
 }
 
 impl<'a> Keyspace<'a> {
-    pub(super) fn new(subject: &'a Subject<'a>) -> Result<Self> {
-        let builder = subject.cx.builder()?.etcd(Wanted::Exactly(NEW));
+    pub(super) fn new(setup: &'a Setup<'a>) -> Result<Self> {
+        let builder = setup.cx.builder()?.etcd(Wanted::Exactly(NEW));
         // A million keys, written and deleted, take more than the 2 GiB of the default.
         let etcd = builder.arg("--quota-backend-bytes=8589934592").start_ephemeral()?;
-        Ok(Self { subject, etcd, workspace: Workspace::new(subject, None)? })
+        Ok(Self { setup, etcd, workspace: Workspace::new(setup, None)? })
     }
 
     /// With so many keys below [`PREFIX`].
-    pub(super) fn with_keys(subject: &'a Subject<'a>, keys: u64) -> Result<Self> {
-        let keyspace = Self::new(subject)?;
+    pub(super) fn with_keys(setup: &'a Setup<'a>, keys: u64) -> Result<Self> {
+        let keyspace = Self::new(setup)?;
         keyspace.fill(keys)?;
         Ok(keyspace)
     }
 
     pub(super) fn fill(&self, keys: u64) -> Result<()> {
-        fill(self.subject, &self.url(), keys)
+        fill(self.setup, &self.url(), keys)
     }
 
     /// `cargo xtask ARGS…`, from where cargo would have started it.
@@ -56,13 +58,13 @@ impl<'a> Keyspace<'a> {
 
     /// The program that `cargo xtask` becomes, called directly.
     pub(super) fn console(&self, args: &[&str]) -> Command {
-        console(self.subject, &self.url(), args)
+        console(self.setup, &self.url(), args)
     }
 
     /// `etcdctl ARGS…`, where it is installed.
     pub(super) fn etcdctl(&self, args: &[&str]) -> Option<Command> {
-        let mut command = Command::new(self.subject.installed.etcdctl.as_ref()?);
-        workspace::without_settings(&mut command);
+        let mut command = Command::new(self.setup.installed.etcdctl.as_ref()?);
+        workspace::remove_settings(&mut command);
         command.args(args).env("ETCDCTL_API", "3").env("ETCDCTL_ENDPOINTS", self.url());
         Some(command)
     }
@@ -79,17 +81,17 @@ impl<'a> Keyspace<'a> {
 
     /// Writes one key through etcd's JSON gateway, with no process in between.
     pub(super) fn put(&self, key: &str) -> Result<()> {
-        put(&self.url(), key)
+        put(&self.url(), key, "x")
     }
 
-    /// Returns when somebody watches: etcd counts watchers.
-    pub(super) fn await_watcher(&self) -> Result<()> {
+    /// Returns when there is a watch: etcd counts them.
+    pub(super) fn await_watch(&self) -> Result<()> {
         let url = format!("{}/metrics", self.url());
-        patience::until("no watch began", || {
+        wait::until("a watch has begun", wait::TIMEOUT, || {
             let answer = minreq::get(&url).with_timeout(10).send()?;
-            let mut counts =
-                answer.as_str()?.lines().filter_map(|line| line.strip_prefix("etcd_debugging_mvcc_watcher_total "));
-            Ok(counts.any(|count| count.trim() != "0").then_some(()))
+            let mut lines = answer.as_str()?.lines();
+            let count = lines.find_map(|line| line.strip_prefix("etcd_debugging_mvcc_watcher_total "));
+            Ok(count.is_some_and(|count| count.trim() != "0"))
         })
     }
 
@@ -102,50 +104,30 @@ impl<'a> Keyspace<'a> {
     pub(super) fn load(&self) -> Result<Load> {
         let mut load = self.console(&["load", "--key", LOAD]);
         let load = Load(load.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-        patience::until("the other client did not write", || Ok(self.has(LOAD)?.then_some(())))?;
+        wait::until("the other client writes", wait::TIMEOUT, || Ok(get(&self.url(), LOAD)?.is_some()))?;
         Ok(load)
-    }
-
-    fn has(&self, key: &str) -> Result<bool> {
-        let body = format!(r#"{{"key":"{}","count_only":true}}"#, base64(key));
-        let answer = minreq::post(format!("{}/v3/kv/range", self.url())).with_body(body).with_timeout(10).send()?;
-        Ok(answer.as_str()?.contains(r#""count":"1""#))
     }
 }
 
 /// `etcd-console ARGS…` against an etcd.
-fn console(subject: &Subject<'_>, url: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(&subject.console);
-    workspace::without_settings(&mut command);
+fn console(setup: &Setup<'_>, url: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(&setup.console);
+    workspace::remove_settings(&mut command);
     command.args(["--endpoints", url]).args(args);
     command
 }
 
 /// Writes so many keys below [`PREFIX`].
-pub(super) fn fill(subject: &Subject<'_>, url: &str, keys: u64) -> Result<()> {
-    let mut fill = console(subject, url, &["fill", "--prefix", PREFIX, "--count", &keys.to_string()]);
-    succeed(fill.stdout(Stdio::null())).context("the keys could not be written")?;
+pub(super) fn fill(setup: &Setup<'_>, url: &str, keys: u64) -> Result<()> {
+    let mut fill = console(setup, url, &["fill", "--prefix", PREFIX, "--count", &keys.to_string()]);
+    run_ok(fill.stdout(Stdio::null())).context("the keys could not be written")?;
     Ok(())
-}
-
-/// Writes one key through the JSON gateway at a URL.
-pub(super) fn put(url: &str, key: &str) -> Result<()> {
-    let body = format!(r#"{{"key":"{}","value":"eA=="}}"#, base64(key));
-    let answer = minreq::post(format!("{url}/v3/kv/put")).with_body(body).with_timeout(10).send()?;
-    ensure!(answer.status_code == 200, "`{key}` could not be written: {}", answer.as_str().unwrap_or_default());
-    Ok(())
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine as _;
-
-    base64::engine::general_purpose::STANDARD.encode(text)
 }
 
 /// What the other client writes.
 const LOAD: &str = "/other-client";
 
-/// Another client, at work until told to stop.
+/// Another client, which writes until it is stopped.
 pub(super) struct Load(Child);
 
 /// How long its writes took, in milliseconds.
@@ -162,7 +144,7 @@ impl Load {
         }
         let mut text = String::new();
         self.0.stdout.take().context("the other client has no stdout")?.read_to_string(&mut text)?;
-        serde_json::from_str(&text).context("the other client said no latencies")
+        serde_json::from_str(&text).context("the other client printed no latencies")
     }
 }
 
@@ -176,27 +158,27 @@ impl Drop for Load {
 /// Runs of ours and of etcdctl's, in turn.
 #[derive(Default)]
 pub(super) struct Sides {
-    pub(super) ours: Vec<Finished>,
-    pub(super) etcdctl: Vec<Finished>,
+    pub(super) ours: Vec<Measurement>,
+    pub(super) etcdctl: Vec<Measurement>,
 }
 
 impl Sides {
-    /// Takes a run of etcdctl's. One that failed is told of, and is no figure.
-    pub(super) fn take_etcdctl(&mut self, what: &str, run: Finished, notes: &mut Notes) {
+    /// Adds a run of etcdctl's. A failed run becomes a note, not a figure.
+    pub(super) fn add_etcdctl(&mut self, what: &str, run: Measurement, notes: &mut Notes) {
         if run.success {
             self.etcdctl.push(run);
         } else {
-            notes.say(format!("etcdctl failed to {what}, after {:.1} s", run.seconds));
+            notes.add(format!("etcdctl failed to {what}, after {:.1} s", run.seconds));
         }
     }
 
-    /// A row of what both sides tell of their runs; `None` where the system does not tell.
+    /// A row of one figure of both sides' runs; `None` where the system does not tell the figure.
     pub(super) fn row(
         &self,
         what: &str,
         unit: &str,
         size: Size,
-        of: impl Fn(&Finished) -> Option<f64>,
+        of: impl Fn(&Measurement) -> Option<f64>,
     ) -> Result<Option<Row>> {
         let ours: Vec<f64> = self.ours.iter().filter_map(&of).collect();
         if ours.is_empty() {

@@ -1,4 +1,4 @@
-//! What stands on top of every table: the machine, and who took part.
+//! The head of every report: the machine, and the versions of the programs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,16 +27,18 @@ impl Installed {
     pub(super) fn look(cx: &Context) -> Result<Self> {
         let etcdctl = cx.builder()?.binaries().etcdctl(None);
         let pifpaf = which::which_in("pifpaf", cx.env.var_os("PATH"), cx.env.cwd()).ok();
-        let nextest = said(Command::new("cargo").args(["nextest", "--version"])).and_then(|text| first_number(&text));
+        let nextest =
+            output_of(Command::new("cargo").args(["nextest", "--version"])).and_then(|text| first_number(&text));
         Ok(Self { etcdctl, pifpaf, nextest })
     }
 
     pub(super) fn versions(&self, with_old: bool) -> Versions {
         let mut etcd = vec![NEW.to_string()];
         etcd.extend(with_old.then(|| OLD.to_string()));
-        let version = |path: &Option<PathBuf>, arg: &str| first_number(&said(Command::new(path.as_ref()?).arg(arg))?);
+        let version =
+            |path: &Option<PathBuf>, arg: &str| first_number(&output_of(Command::new(path.as_ref()?).arg(arg))?);
         Versions {
-            ours: env!("CARGO_PKG_VERSION").to_owned(),
+            ours: env!("CARGO_PKG_VERSION"),
             etcd,
             etcdctl: version(&self.etcdctl, "version"),
             nextest: self.nextest.clone(),
@@ -51,8 +53,8 @@ pub(super) fn etcd(version: &Version, cx: &Context) -> Result<PathBuf> {
     Ok(binaries.install(Tool::Etcd, &Wanted::Exactly(version.clone()), Route::Auto, None)?.path)
 }
 
-/// What a program says of itself, if it is there.
-fn said(command: &mut Command) -> Option<String> {
+/// What a program prints, if it is installed.
+fn output_of(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).env("ETCDCTL_API", "3").output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -65,8 +67,8 @@ fn first_number(text: &str) -> Option<String> {
 
 pub(super) fn machine() -> Machine {
     Machine {
-        os: std::env::consts::OS.to_owned(),
-        arch: std::env::consts::ARCH.to_owned(),
+        os: std::env::consts::OS,
+        arch: std::env::consts::ARCH,
         processor: field("/proc/cpuinfo", "model name"),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         memory_mb: field("/proc/meminfo", "MemTotal")

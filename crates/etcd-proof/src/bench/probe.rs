@@ -1,4 +1,4 @@
-//! `probe`, hidden: a process that opens sandboxes as a test's does, and says how long each took.
+//! `probe`, hidden: opens sandboxes as a process of tests does, and prints how long they took.
 
 use std::path::Path;
 use std::time::Instant;
@@ -6,14 +6,15 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use etcd_sandbox::Sandbox;
 use etcd_xtask::{Exit, output};
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::plain::disk_bytes;
-use crate::cli::Probe;
+use super::plain_etcd::disk_bytes;
+use crate::cli::ProbeArgs;
 
-/// What it found.
+/// What the process measured.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Probed {
+pub(super) struct Probe {
     /// Of the process's first sandbox: it connects and registers the run.
     pub(super) first_ms: f64,
     pub(super) p50_ms: f64,
@@ -22,24 +23,23 @@ pub(super) struct Probed {
     pub(super) disk_bytes: u64,
 }
 
-pub(crate) fn run(args: &Probe) -> Result<Exit> {
+pub(crate) fn run(args: &ProbeArgs) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     output::json(&runtime.block_on(probe(args))?)?;
     Ok(Exit::SUCCESS)
 }
 
-async fn probe(args: &Probe) -> Result<Probed> {
+async fn probe(args: &ProbeArgs) -> Result<Probe> {
     let first_ms = open(0, args.write).await?;
     let data = args.data_dir.as_deref();
     let before = data.map(disk_bytes).transpose()?;
-    let mut took = Vec::new();
+    let mut nanoseconds = Histogram::<u64>::new(3)?;
     for number in 1..args.sandboxes {
-        took.push(open(number, args.write).await?);
+        nanoseconds.record((open(number, args.write).await? * 1e6) as u64)?;
     }
     let disk_bytes = grown(data, before)?;
-    took.sort_by(f64::total_cmp);
-    let of = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or(first_ms);
-    Ok(Probed { first_ms, p50_ms: of(0.5), p99_ms: of(0.99), disk_bytes })
+    let quantile_ms = |quantile| nanoseconds.value_at_quantile(quantile) as f64 / 1e6;
+    Ok(Probe { first_ms, p50_ms: quantile_ms(0.5), p99_ms: quantile_ms(0.99), disk_bytes })
 }
 
 /// Opens one, and writes a key if that is asked for. In milliseconds.

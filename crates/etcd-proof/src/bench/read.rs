@@ -4,55 +4,53 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
-use super::effort::KEYS;
 use super::keyspace::{Keyspace, PREFIX, Sides};
-use super::process::{Finished, finish, succeed};
-use super::report::{Counted, Row};
-use super::{Notes, Subject};
+use super::measured::{Measurement, run, run_ok};
+use super::report::{Row, Size};
+use super::workload::KEYS;
+use super::{Notes, Setup};
 
-/// What is measured first of all.
-pub(super) const ALL: &str = "`get --prefix`";
 const GET: [&str; 3] = ["get", PREFIX, "--prefix"];
 
-pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
-    notes.missing_etcdctl(subject);
+pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
+    notes.missing_etcdctl(setup);
     let (mut times, mut memory, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-    for keys in subject.effort.keys() {
-        let is_last = subject.effort.keys().last() == Some(keys);
+    for keys in setup.workload.keys() {
+        let is_last = setup.workload.keys().last() == Some(keys);
         let target = |row: Row, most| if is_last { row.at_most(most).judged_if(*keys == KEYS) } else { row };
-        let size = Counted::Keys.of(*keys);
-        let keyspace = Keyspace::with_keys(subject, *keys)?;
+        let size = Size::keys(*keys);
+        let keyspace = Keyspace::with_keys(setup, *keys)?;
         let (mut all, mut count) = (Sides::default(), Vec::new());
         for _ in 0..rounds {
-            all.ours.push(succeed(keyspace.xtask(&GET).stdout(keyspace.output()?))?);
+            all.ours.push(run_ok(keyspace.xtask(&GET).stdout(keyspace.output()?))?);
             if let Some(mut etcdctl) = keyspace.etcdctl(&GET) {
-                let run = finish(etcdctl.stdout(keyspace.output()?).stderr(Stdio::null()))?;
-                all.take_etcdctl(&format!("read {keys} keys"), run, notes);
+                let run = run(etcdctl.stdout(keyspace.output()?).stderr(Stdio::null()))?;
+                all.add_etcdctl(&format!("read {keys} keys"), run, notes);
             }
-            count.push(succeed(keyspace.xtask(&[&GET[..], &["--count-only"]].concat()).stdout(Stdio::null()))?.seconds);
+            count.push(run_ok(keyspace.xtask(&[&GET[..], &["--count-only"]].concat()).stdout(Stdio::null()))?.seconds);
         }
-        times.extend(all.row(ALL, "s", size, |run| Some(run.seconds))?.map(|row| target(row, 4.0)));
+        times.extend(all.row("`get --prefix`", "s", size, |run| Some(run.seconds))?.map(|row| target(row, 4.0)));
         memory.extend(all.row("its memory", "MB", size, |run| run.peak_mb)?.map(|row| target(row, 60.0)));
         counts.push(target(Row::new("`get --prefix --count-only`", "s", count)?.size(size), 0.5));
     }
     let mut rows = [times, memory, counts].concat();
-    rows.extend(through_cargo(rounds.max(5), subject, notes)?);
+    rows.extend(through_cargo(rounds.max(5), setup, notes)?);
     Ok(rows)
 }
 
-/// What `cargo xtask get` takes beyond the program that it becomes, for one key.
-fn through_cargo(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> Result<Option<Row>> {
-    let keyspace = Keyspace::new(subject)?;
+/// What `cargo xtask get` takes more than `etcd-console get`, for one key.
+fn through_cargo(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Result<Option<Row>> {
+    let keyspace = Keyspace::new(setup)?;
     keyspace.put("/one")?;
     let get = ["get", "/one"];
-    let direct = || -> Result<Finished> { succeed(keyspace.console(&get).stdout(Stdio::null())) };
+    let direct = || -> Result<Measurement> { run_ok(keyspace.console(&get).stdout(Stdio::null())) };
     let through = || {
         let mut cargo = Command::new("cargo");
-        cargo.arg("xtask").args(get).current_dir(&subject.cx.workspace).env_remove("CARGO_MANIFEST_DIR");
-        finish(cargo.env("ETCD_ENDPOINTS", keyspace.url()).stdout(Stdio::null()).stderr(Stdio::null()))
+        cargo.arg("xtask").args(get).current_dir(&setup.cx.workspace).env_remove("CARGO_MANIFEST_DIR");
+        run(cargo.env("ETCD_ENDPOINTS", keyspace.url()).stdout(Stdio::null()).stderr(Stdio::null()))
     };
     if !through()?.success {
-        notes.say("what `cargo xtask` takes by itself is not measured: it does not work in this workspace");
+        notes.add("what `cargo xtask` takes by itself is not measured: it does not work in this workspace");
         return Ok(None);
     }
     let mut over = Vec::new();

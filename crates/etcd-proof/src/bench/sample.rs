@@ -1,4 +1,5 @@
-//! Repeated measurements of one thing: median, minimum, maximum. No other statistics: few runs carry no more.
+//! Repeated measurements of one thing: median, minimum, maximum. Three runs, some of them negative differences, are too
+//! few for percentiles.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -27,14 +28,14 @@ impl Sample {
     }
 }
 
-/// A figure in as many digits as a few runs know.
+/// A figure with three digits at most: a few runs are no more precise.
 pub(super) fn short(value: f64) -> String {
     let places = match value.abs() {
         0.0 => 0,
         100.0.. => 0,
         10.0.. => 1,
         1.0.. => 2,
-        // Two digits, wherever they begin.
+        // Two significant digits.
         small => (1.0 - small.log10().floor()).clamp(0.0, 9.0) as usize,
     };
     format!("{value:.places$}")

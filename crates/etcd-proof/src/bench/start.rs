@@ -7,31 +7,31 @@ use anyhow::Result;
 use semver::Version;
 
 use super::machine::{self, NEW, OLD};
-use super::plain::Plain;
-use super::report::{Counted, Row};
+use super::plain_etcd::PlainEtcd;
+use super::report::{Row, Size};
 use super::workspace::Workspace;
-use super::{Notes, Subject, keyspace};
+use super::{Setup, keyspace};
 
-pub(super) fn measure(rounds: u32, subject: &Subject<'_>, _: &mut Notes) -> Result<Vec<Row>> {
+pub(super) fn measure(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (version, fresh, restart) in [(NEW, 0.2, 0.35), (OLD, 0.2, 0.1)] {
-        let etcd = machine::etcd(&version, subject.cx)?;
-        rows.extend(starts(rounds, &version, &etcd, (fresh, restart), subject)?);
+        let etcd = machine::etcd(&version, setup.cx)?;
+        rows.extend(starts(rounds, &version, &etcd, (fresh, restart), setup)?);
         if version == NEW {
-            rows.extend(commands(rounds, &etcd, subject)?);
-            rows.extend(restarts_with_keys(rounds.min(3), &etcd, subject)?);
+            rows.extend(commands(rounds, &etcd, setup)?);
+            rows.extend(restarts_with_keys(rounds.min(3), &etcd, setup)?);
         }
     }
     Ok(rows)
 }
 
-fn starts(rounds: u32, version: &Version, etcd: &Path, targets: (f64, f64), subject: &Subject<'_>) -> Result<Vec<Row>> {
+fn starts(rounds: u32, version: &Version, etcd: &Path, targets: (f64, f64), setup: &Setup<'_>) -> Result<Vec<Row>> {
     let [mut fresh, mut restart, mut plain_fresh, mut plain_restart] = [const { Vec::new() }; 4];
     for _ in 0..rounds {
-        let ours = Workspace::new(subject, Some(etcd))?;
+        let ours = Workspace::new(setup, Some(etcd))?;
         fresh.push(ours.up()?.ready_ms);
         ours.xtask(&["etcd-down"])?;
-        let plain = Plain::new(subject, etcd)?;
+        let plain = PlainEtcd::new(setup, etcd)?;
         plain_fresh.push(plain.start()?.ready_ms);
         restart.push(ours.up()?.ready_ms);
         ours.xtask(&["etcd-down"])?;
@@ -47,25 +47,23 @@ fn starts(rounds: u32, version: &Version, etcd: &Path, targets: (f64, f64), subj
     ])
 }
 
-/// How a restart grows.
-pub(super) const RESTART: &str = "restart on many keys";
 /// The other side: the same binary.
 pub(super) const PLAIN: &str = "plain etcd";
 
-fn commands(rounds: u32, etcd: &Path, subject: &Subject<'_>) -> Result<Vec<Row>> {
-    let [mut over, mut status, mut again, mut reset, mut down, mut memory] = [const { Vec::new() }; 6];
+fn commands(rounds: u32, etcd: &Path, setup: &Setup<'_>) -> Result<Vec<Row>> {
+    let [mut overhead, mut status, mut again, mut reset, mut down, mut memory] = [const { Vec::new() }; 6];
     for _ in 0..rounds {
-        let ours = Workspace::new(subject, Some(etcd))?;
+        let ours = Workspace::new(setup, Some(etcd))?;
         let up = ours.up()?;
-        over.push(up.run.ms() - up.ready_ms);
-        memory.extend(up.run.peak_mb);
+        overhead.push(up.measured.ms() - up.ready_ms);
+        memory.extend(up.measured.peak_mb);
         status.push(ours.xtask(&["etcd-status"])?.ms());
         again.push(ours.xtask(&["etcd-up"])?.ms());
         reset.push(ours.xtask(&["etcd-reset", "--yes"])?.ms());
         down.push(ours.xtask(&["etcd-down"])?.ms());
     }
     let mut rows = vec![
-        Row::new("`etcd-up` beyond spawn to ready", "ms", over)?.at_most(50.0),
+        Row::new("`etcd-up` beyond spawn to ready", "ms", overhead)?.at_most(50.0),
         Row::new("`etcd-up` when it is up", "ms", again)?,
         Row::new("`etcd-status`", "ms", status)?.at_most(30.0),
         Row::new("`etcd-reset` of a running instance", "ms", reset)?.at_most(250.0),
@@ -77,15 +75,15 @@ fn commands(rounds: u32, etcd: &Path, subject: &Subject<'_>) -> Result<Vec<Row>>
     Ok(rows)
 }
 
-/// How a restart grows with what it finds.
-fn restarts_with_keys(rounds: u32, etcd: &Path, subject: &Subject<'_>) -> Result<Vec<Row>> {
+/// How the time of a restart grows with the data.
+fn restarts_with_keys(rounds: u32, etcd: &Path, setup: &Setup<'_>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for keys in subject.effort.keys() {
-        let (ours, plain) = (Workspace::new(subject, Some(etcd))?, Plain::new(subject, etcd)?);
-        keyspace::fill(subject, &ours.up()?.endpoints.concat(), *keys)?;
+    for keys in setup.workload.keys() {
+        let (ours, plain) = (Workspace::new(setup, Some(etcd))?, PlainEtcd::new(setup, etcd)?);
+        keyspace::fill(setup, &ours.up()?.endpoints.concat(), *keys)?;
         ours.xtask(&["etcd-down"])?;
         let server = plain.start()?;
-        keyspace::fill(subject, &server.url, *keys)?;
+        keyspace::fill(setup, &server.url, *keys)?;
         drop(server);
         let (mut took, mut plain_took) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
@@ -93,7 +91,7 @@ fn restarts_with_keys(rounds: u32, etcd: &Path, subject: &Subject<'_>) -> Result
             ours.xtask(&["etcd-down"])?;
             plain_took.push(plain.start()?.ready_ms / 1e3);
         }
-        rows.push(Row::new(RESTART, "s", took)?.size(Counted::Keys.of(*keys)).beside(PLAIN, plain_took)?);
+        rows.push(Row::new("restart on many keys", "s", took)?.size(Size::keys(*keys)).beside(PLAIN, plain_took)?);
     }
     Ok(rows)
 }

@@ -7,29 +7,30 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::effort::EVENTS;
 use super::keyspace::{Keyspace, PREFIX, Sides};
-use super::process::{Finished, Running};
-use super::report::{Counted, Row};
-use super::{Notes, Subject, patience};
+use super::measured::{MeasuredProcess, Measurement};
+use super::report::{Row, Size};
+use super::workload::EVENTS;
+use super::{Notes, Setup};
+use crate::wait;
 
 /// etcdctl shows a change in so many lines: `PUT`, key, value.
 const ETCDCTL_LINES: u64 = 3;
 
-pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
-    notes.missing_etcdctl(subject);
-    let events = subject.effort.events();
+pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
+    notes.missing_etcdctl(setup);
+    let events = setup.workload.events();
     let (mut sides, mut first) = (Sides::default(), Vec::new());
     for _ in 0..rounds {
-        sides.ours.push(ours(events, subject)?);
-        sides.etcdctl.extend(etcdctl(events, subject)?);
-        first.push(first_event(subject)?);
+        sides.ours.push(ours(events, setup)?);
+        sides.etcdctl.extend(etcdctl(events, setup)?);
+        first.push(first_event(setup)?);
     }
-    let size = Counted::Events.of(events);
+    let size = Size { count: events, of: "events" };
     let judged = events == EVENTS;
     let mut rows = Vec::new();
     let cpu = sides.row("`watch --prefix`, processor time", "s", size, |run| run.cpu_seconds)?;
-    // At most what etcdctl takes; where there is none, what it was measured to take.
+    // At most what etcdctl takes. Without etcdctl: what it took when it was measured.
     rows.extend(cpu.map(|row| match row.other {
         Some(_) => row.ratio_at_most(1.0).judged_if(judged),
         None => row.at_most(0.72).judged_if(judged),
@@ -39,9 +40,9 @@ pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> 
     Ok(rows)
 }
 
-/// Ours ends by itself after so many changes. A lost one would have it wait for another, in vain.
-fn ours(events: u64, subject: &Subject<'_>) -> Result<Finished> {
-    let keyspace = Keyspace::new(subject)?;
+/// Our watch ends by itself after so many changes. If one were lost, the bench would run into its timeout.
+fn ours(events: u64, setup: &Setup<'_>) -> Result<Measurement> {
+    let keyspace = Keyspace::new(setup)?;
     let mut watch = keyspace.xtask(&["watch", PREFIX, "--prefix", "-n", &events.to_string()]);
     let running = start(&keyspace, &mut watch)?;
     keyspace.fill(events)?;
@@ -50,28 +51,28 @@ fn ours(events: u64, subject: &Subject<'_>) -> Result<Finished> {
     Ok(run)
 }
 
-/// etcdctl's knows no end; it is ended when it has shown all.
-fn etcdctl(events: u64, subject: &Subject<'_>) -> Result<Option<Finished>> {
-    let keyspace = Keyspace::new(subject)?;
+/// etcdctl's watch does not end by itself. It is ended when it has shown all changes.
+fn etcdctl(events: u64, setup: &Setup<'_>) -> Result<Option<Measurement>> {
+    let keyspace = Keyspace::new(setup)?;
     let Some(mut watch) = keyspace.etcdctl(&["watch", PREFIX, "--prefix"]) else { return Ok(None) };
     let running = start(&keyspace, &mut watch)?;
     keyspace.fill(events)?;
     let (mut shown, mut lines) = (keyspace.printed()?, 0);
-    patience::until("etcdctl's `watch` did not show all changes", || {
+    wait::until("etcdctl's `watch` has shown all changes", wait::TIMEOUT, || {
         lines += more_lines(&mut shown)?;
-        Ok((lines >= events * ETCDCTL_LINES).then_some(()))
+        Ok(lines >= events * ETCDCTL_LINES)
     })?;
     running.end().map(Some)
 }
 
-/// A watch whose server knows of it.
-fn start(keyspace: &Keyspace<'_>, watch: &mut Command) -> Result<Running> {
-    let running = Running::start(watch.stdin(Stdio::null()).stdout(keyspace.output()?))?;
-    keyspace.await_watcher()?;
+/// Starts a watch; returns when the server knows the watch.
+fn start(keyspace: &Keyspace<'_>, watch: &mut Command) -> Result<MeasuredProcess> {
+    let running = MeasuredProcess::start(watch.stdin(Stdio::null()).stdout(keyspace.output()?))?;
+    keyspace.await_watch()?;
     Ok(running)
 }
 
-/// How many lines a file has beyond where it was read to.
+/// How many lines a file has beyond the position to which it was read.
 fn more_lines(file: &mut File) -> Result<u64> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
@@ -79,12 +80,12 @@ fn more_lines(file: &mut File) -> Result<u64> {
 }
 
 /// Milliseconds from before a write to the line that shows it.
-fn first_event(subject: &Subject<'_>) -> Result<f64> {
-    let keyspace = Keyspace::new(subject)?;
+fn first_event(setup: &Setup<'_>) -> Result<f64> {
+    let keyspace = Keyspace::new(setup)?;
     let mut watch = keyspace.xtask(&["watch", "/first", "-n", "1"]);
-    let mut running = Running::start(watch.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let mut running = MeasuredProcess::start(watch.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let mut lines = BufReader::new(running.stdout()?);
-    keyspace.await_watcher()?;
+    keyspace.await_watch()?;
     let began = Instant::now();
     keyspace.put("/first")?;
     let mut line = String::new();

@@ -1,17 +1,18 @@
-//! Calls of the product: started, awaited with a deadline, and read. A panic in one is a violation, whoever caused it.
+//! Calls of the product: started, awaited with a timeout, and their output read. A panic in a call is a violation.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 
 use crate::wait;
+use crate::workspace::command_line;
 
-/// A call that is under way; dropped, it is killed.
-pub(super) struct Pending {
+/// A call that is running. Dropped, it is killed.
+pub(super) struct RunningCall {
     child: Child,
     line: String,
     out: PathBuf,
@@ -20,18 +21,17 @@ pub(super) struct Pending {
 
 /// A call that has ended.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct FinishedCall {
     line: String,
     pub(super) status: ExitStatus,
     pub(super) stdout: String,
     pub(super) stderr: String,
 }
 
-impl Pending {
-    /// Starts a call whose output goes to two files, so that nobody waits for a reader, and evidence stays.
+impl RunningCall {
+    /// Starts a call. Its output goes to two files, so that it never waits for a reader, and evidence stays.
     pub(super) fn start(mut command: Command, files: &std::path::Path) -> Result<Self> {
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let line = words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+        let line = command_line(&command);
         let (out, err) = (files.with_extension("out"), files.with_extension("err"));
         command.stdout(File::create(&out)?).stderr(File::create(&err)?);
         let child = command.spawn().with_context(|| format!("cannot run `{line}`"))?;
@@ -42,64 +42,63 @@ impl Pending {
         self.child.id()
     }
 
-    pub(super) fn is_over(&mut self) -> Result<bool> {
+    pub(super) fn has_ended(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// What it has said so far.
-    pub(super) fn said(&self) -> PathBuf {
+    /// The file with its output so far.
+    pub(super) fn stdout_file(&self) -> PathBuf {
         self.out.clone()
     }
 
-    /// For a word to whoever reads its stdin.
     pub(super) fn stdin(&mut self) -> Option<std::process::ChildStdin> {
         self.child.stdin.take()
     }
 
-    /// kill -9; tells whether it was still running.
+    /// kill -9; `true`: the call was still running.
     pub(super) fn kill(mut self) -> Result<bool> {
-        let was_running = !self.is_over()?;
+        let was_running = !self.has_ended()?;
         self.child.kill()?;
         self.child.wait()?;
-        self.no_panic()?;
+        self.check_no_panic()?;
         Ok(was_running)
     }
 
-    pub(super) fn finish(self) -> Result<Call> {
-        self.finish_within(wait::PATIENCE)
+    pub(super) fn finish(self) -> Result<FinishedCall> {
+        self.finish_within(wait::TIMEOUT)
     }
 
-    pub(super) fn finish_within(mut self, patience: Duration) -> Result<Call> {
-        let Some(status) = wait::look(patience, || Ok(self.child.try_wait()?))? else {
-            bail!("`{}` did not end within {} s", self.line, patience.as_secs())
+    pub(super) fn finish_within(mut self, timeout: Duration) -> Result<FinishedCall> {
+        let Some(status) = wait::poll(timeout, || Ok(self.child.try_wait()?))? else {
+            bail!("`{}` did not end within {} s", self.line, timeout.as_secs())
         };
-        self.no_panic()?;
+        self.check_no_panic()?;
         let text = |path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Ok(Call { line: self.line.clone(), status, stdout: text(&self.out)?, stderr: text(&self.err)? })
+        Ok(FinishedCall { line: self.line.clone(), status, stdout: text(&self.out)?, stderr: text(&self.err)? })
     }
 
-    fn no_panic(&self) -> Result<()> {
-        let said = fs::read(&self.err)?;
-        let said = String::from_utf8_lossy(&said);
-        ensure!(!said.contains("panicked at"), "`{}` panicked: {said}", self.line);
+    fn check_no_panic(&self) -> Result<()> {
+        let stderr = fs::read(&self.err)?;
+        let stderr = String::from_utf8_lossy(&stderr);
+        ensure!(!stderr.contains("panicked at"), "`{}` panicked: {stderr}", self.line);
         Ok(())
     }
 }
 
-impl Drop for Pending {
+impl Drop for RunningCall {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-impl Call {
-    /// It has succeeded, or that is the violation.
+impl FinishedCall {
+    /// The call must have succeeded.
     pub(super) fn ok(self) -> Result<Self> {
         self.ends_with(&[0])
     }
 
-    /// It has ended with one of these codes.
+    /// The call must have ended with one of these exit codes.
     pub(super) fn ends_with(self, codes: &[i32]) -> Result<Self> {
         if self.status.code().is_some_and(|code| codes.contains(&code)) {
             return Ok(self);
@@ -108,13 +107,8 @@ impl Call {
         bail!("`{line}` ended with {status}: {}", stderr.trim().replace('\n', " / "))
     }
 
-    /// Its answer, which is JSON.
+    /// Its answer, which must be JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(&self.stdout).with_context(|| format!("`{}` answered `{}`", self.line, self.stdout))
     }
-}
-
-/// No input: a question would be a hang.
-pub(super) fn silent(command: &mut Command) -> &mut Command {
-    command.stdin(Stdio::null())
 }

@@ -1,12 +1,12 @@
-//! `torture delete`: `del` that is killed while others write, `undo`, and undo files that somebody damaged.
+//! `torture delete`: `del` that is killed while another client writes, `undo`, and damaged undo files.
 
 mod dels;
-mod scene;
+mod fixture;
 mod undo_files;
 
 use super::Part;
 
 pub(super) const PARTS: &[Part] = &[
-    Part { name: "dels", rounds: 100, none: "keys lost, 0 keys outside changed", play: dels::play },
-    Part { name: "undo-files", rounds: 100, none: "keys changed by damaged files, 0 panics", play: undo_files::play },
+    Part { name: "dels", rounds: 100, none: "keys lost, 0 keys outside changed", run: dels::run },
+    Part { name: "undo-files", rounds: 100, none: "keys changed by damaged files, 0 panics", run: undo_files::run },
 ];

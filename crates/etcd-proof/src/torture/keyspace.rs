@@ -1,4 +1,4 @@
-//! What is in an etcd, and putting much into it.
+//! Reading all keys of an etcd, and writing many.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use etcd_keys::{Connect, Connection, KeyRange};
 /// Keys with values and the revisions that wrote them.
 pub(super) type Contents = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
 
-/// A connection that notices soon that its server is dead.
+/// A connection that soon notices a dead server.
 pub(super) async fn connect(endpoint: &str) -> Result<Connection> {
     let connect = Connect::new([endpoint]).keep_alive(Duration::from_millis(5_200), Duration::from_secs(1));
     Ok(connect.request_timeout(Duration::from_secs(10)).connect().await?)

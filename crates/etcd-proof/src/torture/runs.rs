@@ -1,4 +1,4 @@
-//! `torture runs`: test runs that are killed, or whose server stands still, and those who sweep.
+//! `torture runs`: test runs that are killed, or whose server is paused, and sweepers.
 
 mod canaries;
 mod killed;
@@ -7,9 +7,9 @@ mod stopped;
 use super::Part;
 
 pub(super) const PARTS: &[Part] = &[
-    Part { name: "killed", rounds: 50, none: "keys left, 0 processes left, 0 canaries changed", play: killed::play },
-    Part { name: "stopped", rounds: 50, none: "live keys deleted", play: stopped::play },
+    Part { name: "killed", rounds: 50, none: "keys left, 0 processes left, 0 canaries changed", run: killed::run },
+    Part { name: "stopped", rounds: 50, none: "live keys deleted", run: stopped::run },
 ];
 
-/// Where runs are.
+/// The prefix of all runs.
 const TEST_ROOT: &str = "/CloudChamber/v0.1/Test/";

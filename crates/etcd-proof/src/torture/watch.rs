@@ -1,4 +1,4 @@
-//! `torture watch`: `cargo xtask watch` over connections that break and servers that die, forget, and are wiped.
+//! `torture watch`: `cargo xtask watch` over connections that break, and servers that are killed, compacted and wiped.
 
 mod faults;
 mod follower;
@@ -8,4 +8,4 @@ mod proxy;
 use super::Part;
 
 pub(super) const PARTS: &[Part] =
-    &[Part { name: "faults", rounds: 20, none: "silent gaps, 0 duplicates", play: faults::play }];
+    &[Part { name: "faults", rounds: 20, none: "silent gaps, 0 duplicates", run: faults::run }];

@@ -1,34 +1,31 @@
-//! A workspace to torture: private directories, a scrubbed environment, free ports. Its calls are those that a user
-//! makes.
+//! A workspace to torture: private directories, a clean environment, free ports. Its calls are those of a user.
 
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use etcd_local::{State, Status};
 use rustix::process::Signal;
 
-use super::arena::Programs;
-use super::calls::{Call, Pending, silent};
-use crate::{processes, wait};
+use super::calls::{FinishedCall, RunningCall};
+use super::testbed::Programs;
+use crate::{processes, wait, workspace};
 
 pub(super) struct Workspace<'a> {
     pub(super) dir: PathBuf,
-    /// Where the output of its calls goes.
-    said: PathBuf,
+    /// The directory for the output of its calls.
+    output: PathBuf,
     programs: &'a Programs,
     calls: Cell<u32>,
 }
 
 impl<'a> Workspace<'a> {
-    pub(super) fn new(dir: PathBuf, said: PathBuf, programs: &'a Programs) -> Result<Self> {
-        for sub in [&dir.join("tmp"), &said] {
-            fs::create_dir_all(sub).with_context(|| format!("cannot create `{}`", sub.display()))?;
-        }
-        fs::write(dir.join("Cargo.toml"), "[workspace]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n")?;
-        Ok(Self { dir, said, programs, calls: Cell::new(0) })
+    pub(super) fn new(dir: PathBuf, output: PathBuf, programs: &'a Programs) -> Result<Self> {
+        fs::create_dir_all(&output).with_context(|| format!("cannot create `{}`", output.display()))?;
+        workspace::create(&dir)?;
+        Ok(Self { dir, output, programs, calls: Cell::new(0) })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -42,40 +39,40 @@ impl<'a> Workspace<'a> {
 
     /// `cargo xtask ARGS…`, from where cargo would have started it.
     pub(super) fn xtask(&self, args: &[&str]) -> Command {
-        self.scrubbed(&self.programs.xtask, args)
+        self.command(&self.programs.xtask, args)
     }
 
     /// `cargo xtask ARGS…` for commands that speak etcd's API: the program that xtask becomes.
     pub(super) fn console(&self, endpoint: &str, args: &[&str]) -> Command {
-        let mut command = self.scrubbed(&self.programs.console, &["--endpoints", endpoint, "--home"]);
+        let mut command = self.command(&self.programs.console, &["--endpoints", endpoint, "--home"]);
         command.arg(self.dir.join(".etcd")).args(args);
         command
     }
 
-    pub(super) fn scrubbed(&self, program: &Path, args: &[&str]) -> Command {
+    pub(super) fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.args(args).current_dir(&self.dir).env_clear().env("CARGO_MANIFEST_DIR", &self.dir);
+        command.args(args).env_clear().stdin(Stdio::null());
+        workspace::enter(&mut command, &self.dir);
         for inherited in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
             command.envs(std::env::var_os(inherited).map(|value| (inherited, value)));
         }
-        // A protoc that is there: none is looked for.
-        command.env("TMPDIR", self.path("tmp")).env("PROTOC", "/bin/true").env("ETCDBINPATH", &self.programs.etcd);
+        // No protoc is looked for.
+        command.env("PROTOC", "/bin/true").env("ETCDBINPATH", &self.programs.etcd);
         command.env("ETCD_LOCAL_CACHE", self.path("cache"));
-        silent(&mut command);
         command
     }
 
-    pub(super) fn start(&self, command: Command) -> Result<Pending> {
+    pub(super) fn start(&self, command: Command) -> Result<RunningCall> {
         let number = self.calls.replace(self.calls.get() + 1);
-        Pending::start(command, &self.said.join(format!("{number:04}")))
+        RunningCall::start(command, &self.output.join(format!("{number:04}")))
     }
 
-    /// `cargo xtask ARGS…`, to its end.
-    pub(super) fn call(&self, args: &[&str]) -> Result<Call> {
+    /// Runs `cargo xtask ARGS…`.
+    pub(super) fn call(&self, args: &[&str]) -> Result<FinishedCall> {
         self.start(self.xtask(args))?.finish()
     }
 
-    /// `etcd-up` must succeed, and does what it says: one server, ready, and the one that is named.
+    /// `etcd-up` must succeed, and there must be exactly the one server that it names, ready.
     pub(super) fn up(&self) -> Result<Status> {
         self.up_with(&[])
     }
@@ -90,7 +87,7 @@ impl<'a> Workspace<'a> {
         Ok(status)
     }
 
-    /// `etcd-down` must succeed and leave nobody.
+    /// `etcd-down` must succeed and leave no server.
     pub(super) fn down(&self) -> Result<()> {
         self.call(&["etcd-down"])?.ok()?;
         let servers = self.servers();
@@ -109,21 +106,21 @@ impl<'a> Workspace<'a> {
         self.call(&["etcd-status", "--format", "json"])?.ends_with(&[0, 3])?.json()
     }
 
-    /// What is said is what is: whoever is on its way up or down has a moment to arrive.
-    pub(super) fn check_truth(&self) -> Result<()> {
-        let mut untrue = String::new();
-        let truth = wait::look(wait::PATIENCE / 12, || {
+    /// `etcd-status` must be true. A server that is starting or ending has a moment to do so.
+    pub(super) fn check_status(&self) -> Result<()> {
+        let mut difference = String::new();
+        let truth = wait::poll(wait::TIMEOUT / 12, || {
             let (status, servers) = (self.status()?, self.servers());
             let is_true = match status.state {
                 State::Stopped => servers.is_empty() && status.pids.is_empty(),
                 State::Ready | State::Starting => servers == status.pids && servers.len() == 1,
-                // Nobody here deletes locks, and all servers can be seen.
+                // No lock is deleted here, and all servers can be seen.
                 State::Hidden | State::Orphaned => false,
             };
-            untrue = format!("it is {:?} with pids {:?}, and there are {servers:?}", status.state, status.pids);
+            difference = format!("it is {:?} with pids {:?}, and there are {servers:?}", status.state, status.pids);
             Ok(is_true.then_some(()))
         })?;
-        truth.context(untrue)
+        truth.context(difference)
     }
 
     /// The pids of its etcds.
@@ -131,16 +128,16 @@ impl<'a> Workspace<'a> {
         processes::running(&self.dir, &self.programs.etcd)
     }
 
-    /// There must be one.
+    /// Fails if there is no server.
     pub(super) fn signal_server(&self, signal: Signal) -> Result<()> {
         let servers = self.servers();
         ensure!(!servers.is_empty(), "there is no server that could be signalled");
         servers.into_iter().try_for_each(|pid| Ok(processes::signal(pid, &self.dir, signal)?))
     }
 
-    /// kill -9, and nobody is left.
+    /// kill -9; no server is left.
     pub(super) fn kill_server(&self) -> Result<()> {
         self.signal_server(Signal::KILL)?;
-        wait::until("a killed server is gone", wait::PATIENCE, || Ok(self.servers().is_empty()))
+        wait::until("a killed server is gone", wait::TIMEOUT, || Ok(self.servers().is_empty()))
     }
 }

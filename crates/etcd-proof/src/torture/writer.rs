@@ -1,5 +1,5 @@
-//! What stands in for tests inside a run: a process that joins it as tests do, and writes keys in sandboxes of its own;
-//! and children of it that do the same.
+//! `writer`, hidden: takes the place of tests in a run. It joins the run as tests do, writes keys in a sandbox, and starts
+//! children that do the same.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use anyhow::{Context as _, Result};
 use etcd_sandbox::Sandbox;
 use etcd_xtask::Exit;
 
-use crate::cli::Writer;
+use crate::cli::WriterArgs;
 
 const LONGEST: Duration = Duration::from_secs(60);
 
-pub(crate) fn writer(args: &Writer) -> Result<Exit> {
+pub(crate) fn writer(args: &WriterArgs) -> Result<Exit> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     let spawn = |_| {
         let mut command = Command::new(&own);

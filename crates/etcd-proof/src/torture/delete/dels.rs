@@ -1,5 +1,5 @@
-//! `del` is killed with kill -9 at some moment, while another client goes on writing to the same keys. Nothing is gone
-//! that the undo file has not, what was written after the preview stays, and running both again ends it.
+//! `del` is killed with kill -9 at a random moment, while another client writes to the same keys. Every deleted key is in
+//! the undo file, keys written after the preview stay, and a second `del` and `undo` complete the work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,56 +9,58 @@ use etcd_keys::Connection;
 use etcd_keys::text::Escaped;
 use tokio::task::JoinHandle;
 
-use super::scene::{Scene, key, revision_of};
-use crate::torture::calls::Call;
-use crate::torture::dice::Dice;
+use super::fixture::{Fixture, key, revision_of};
+use crate::torture::calls::FinishedCall;
 use crate::torture::keyspace::Contents;
-use crate::torture::{Played, Round};
+use crate::torture::rng::Rng;
+use crate::torture::{Outcome, Round};
 use crate::wait;
 
-/// When the kill comes: at some moment from then on.
+/// The kill comes at a random moment after the phase has begun.
 #[derive(Clone, Copy)]
 enum Phase {
     Beginning,
-    /// What goes is being written down.
-    Noting,
-    /// All of it is: keys go.
+    /// The undo file is being written.
+    WritingUndo,
+    /// The undo file is complete: keys are deleted.
     Deleting,
 }
 
 impl Phase {
-    fn has_come(self, scene: &Scene<'_>) -> Result<bool> {
-        let file = scene.undo_files()?.into_iter().next();
+    fn has_begun(self, fixture: &Fixture<'_>) -> Result<bool> {
+        let file = fixture.undo_files()?.into_iter().next();
         Ok(match (self, file) {
-            (Self::Beginning, _) | (Self::Noting, Some(_)) => true,
+            (Self::Beginning, _) | (Self::WritingUndo, Some(_)) => true,
             (Self::Deleting, Some(file)) => String::from_utf8_lossy(&std::fs::read(file)?).contains("{\"end\":"),
             (_, None) => false,
         })
     }
 }
 
-pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
-    let keys = round.dice.number(500..8_000);
-    let scene = Scene::new(round, keys)?;
-    let before = scene.inside()?;
-    let writer = Writer::start(&scene.ground.connection, keys, round);
-    let mut del = scene.del(before.len())?;
-    let phase = round.dice.pick([Phase::Beginning, Phase::Noting, Phase::Deleting, Phase::Deleting]);
-    wait::until("the phase to strike in", wait::PATIENCE, || Ok(del.is_over()? || phase.has_come(&scene)?))?;
-    wait::pause(round.dice.moment(20 + keys / 60));
+pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
+    let keys = round.rng.number(500..8_000);
+    let fixture = Fixture::new(round, keys)?;
+    let before = fixture.inside()?;
+    let writer = Writer::start(&fixture.server.connection, keys, round);
+    let mut del = fixture.del(before.len())?;
+    let phase = round.rng.choose([Phase::Beginning, Phase::WritingUndo, Phase::Deleting, Phase::Deleting]);
+    wait::until("the phase of the kill has begun", wait::TIMEOUT, || {
+        Ok(del.has_ended()? || phase.has_begun(&fixture)?)
+    })?;
+    wait::pause(round.rng.delay(20 + keys / 60));
     let was_running = del.kill()?;
     let written = round.runtime().block_on(writer.finish())?;
     round.tally.add(if was_running { "kills" } else { "kills that came too late" }, 1);
     round.tally.add("keys", keys);
     round.tally.add("writes meanwhile", written.len() as u64);
-    scene.settle()?;
+    fixture.settle()?;
 
-    // What each key must be if it is there, or comes back.
+    // The value of each key, if the key is there or comes back.
     let mut latest = before.clone();
     latest.extend(written);
-    let left = scene.inside()?;
-    scene.neighbours_are_well()?;
-    let files = scene.undo_files()?;
+    let left = fixture.inside()?;
+    fixture.check_neighbours()?;
+    let files = fixture.undo_files()?;
     let preview = files.first().map(|file| revision_of(file)).transpose()?;
     let mut gone = 0;
     for (key, (value, revision)) in &latest {
@@ -71,38 +73,38 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
             }
         }
     }
-    ensure!(latest.len() == left.len() + gone, "there are keys that nobody wrote");
+    ensure!(latest.len() == left.len() + gone, "there are keys that were never written");
     round.tally.add("keys deleted by then", gone as u64);
 
-    if round.dice.once_in(2) {
+    if round.rng.one_in(2) {
         if let Some(file) = files.first() {
-            let undone = scene.undo(file)?;
-            // A file that was not finished is refused; then nothing had been deleted yet.
+            let undone = fixture.undo(file)?;
+            // An unfinished file is refused; then no key had been deleted.
             ensure!(has_undone(&undone) || gone == 0, "`undo` failed: {}", undone.stderr);
         }
-        values_are("after undo", &latest, &scene.inside()?)?;
-        scene.neighbours_are_well()?;
+        check_values("after undo", &latest, &fixture.inside()?)?;
+        fixture.check_neighbours()?;
     }
-    let left = scene.inside()?.len();
-    scene.del(left)?.finish()?.ok()?;
-    ensure!(scene.inside()?.is_empty(), "the second `del` left {} keys", scene.inside()?.len());
-    // The newest first: it has what was left by the first one.
-    for file in scene.undo_files()? {
-        let undone = scene.undo(&file)?;
+    let left = fixture.inside()?.len();
+    fixture.del(left)?.finish()?.ok()?;
+    ensure!(fixture.inside()?.is_empty(), "the second `del` left {} keys", fixture.inside()?.len());
+    // The newest first: it has what the first `del` left.
+    for file in fixture.undo_files()? {
+        let undone = fixture.undo(&file)?;
         ensure!(has_undone(&undone) || (gone == 0 && Some(&file) == files.first()), "`undo` failed: {}", undone.stderr);
     }
-    values_are("after all is undone", &latest, &scene.inside()?)?;
-    scene.neighbours_are_well()?;
-    Ok(Played::Through)
+    check_values("after all is undone", &latest, &fixture.inside()?)?;
+    fixture.check_neighbours()?;
+    Ok(Outcome::Completed)
 }
 
-/// Keys that somebody wrote since keep what they have; `undo` says so by exit code 4.
-fn has_undone(undo: &Call) -> bool {
+/// Exit code 4: `undo` left keys alone that were written since.
+fn has_undone(undo: &FinishedCall) -> bool {
     matches!(undo.status.code(), Some(0 | 4))
 }
 
-/// What comes back has other revisions.
-fn values_are(when: &str, expected: &Contents, there: &Contents) -> Result<()> {
+/// Restored keys have new revisions.
+fn check_values(when: &str, expected: &Contents, there: &Contents) -> Result<()> {
     for (key, (value, _)) in expected {
         let is = there.get(key).map(|(value, _)| value);
         ensure!(is == Some(value), "{when}, `{}` is {is:?}", Escaped(key));
@@ -111,29 +113,29 @@ fn values_are(when: &str, expected: &Contents, there: &Contents) -> Result<()> {
     Ok(())
 }
 
-/// Another client, which writes to keys that are there or were.
+/// Another client, which writes to the same keys.
 struct Writer {
-    over: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     task: JoinHandle<Result<Contents>>,
 }
 
 impl Writer {
     fn start(connection: &Connection, keys: u64, round: &mut Round<'_>) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let task = write(connection.clone(), keys, round.dice.fork(), Arc::clone(&over));
-        Self { over, task: round.runtime().spawn(task) }
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = write(connection.clone(), keys, round.rng.fork(), Arc::clone(&stop));
+        Self { stop, task: round.runtime().spawn(task) }
     }
 
     async fn finish(self) -> Result<Contents> {
-        self.over.store(true, Ordering::SeqCst);
+        self.stop.store(true, Ordering::SeqCst);
         self.task.await?
     }
 }
 
-async fn write(connection: Connection, keys: u64, mut dice: Dice, over: Arc<AtomicBool>) -> Result<Contents> {
+async fn write(connection: Connection, keys: u64, mut rng: Rng, stop: Arc<AtomicBool>) -> Result<Contents> {
     let mut written = Contents::new();
-    while !over.load(Ordering::SeqCst) {
-        let key = key(dice.number(0..keys));
+    while !stop.load(Ordering::SeqCst) {
+        let key = key(rng.number(0..keys));
         let value = format!("later-{}", written.len());
         let revision = connection.all_keys().put(key.as_str(), value.as_str()).await?.revision;
         written.insert(key.into(), (value.into(), revision));

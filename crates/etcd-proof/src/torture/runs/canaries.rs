@@ -1,4 +1,4 @@
-//! Ten thousand keys that no sweeper may ever touch: production's, and those that sort beside the test root.
+//! Ten thousand keys that no sweeper may ever touch: production keys, and keys that sort beside the test root.
 
 use anyhow::Result;
 use etcd_keys::{Connection, KeyRange};
@@ -7,8 +7,8 @@ use super::TEST_ROOT;
 use crate::torture::keyspace::{self, Contents};
 
 const COUNT: usize = 10_000;
-/// Prefixes of canaries: neighbours of the test root in every direction, what has its name elsewhere, odd bytes.
-const PLACES: [&[u8]; 12] = [
+/// Keys that sort beside the test root, that have its name elsewhere, and with unusual bytes.
+const PREFIXES: [&[u8]; 12] = [
     b"/CloudChamber/v0.1/Testament/",
     b"/CloudChamber/v0.1/Test",
     b"/CloudChamber/v0.1/Test.",
@@ -26,19 +26,19 @@ const PLACES: [&[u8]; 12] = [
 pub(super) struct Canaries(Contents);
 
 impl Canaries {
-    pub(super) async fn set_out(connection: &Connection) -> Result<Self> {
+    pub(super) async fn create(connection: &Connection) -> Result<Self> {
         let key = |number: usize| {
-            let place = PLACES.into_iter().cycle().nth(number).unwrap_or_default();
-            // One of each place is the place itself.
-            let rest = if number < PLACES.len() { String::new() } else { format!("{number:05}") };
-            [place, rest.as_bytes()].concat()
+            let prefix = PREFIXES.into_iter().cycle().nth(number).unwrap_or_default();
+            // The first key of each prefix is the prefix itself.
+            let rest = if number < PREFIXES.len() { String::new() } else { format!("{number:05}") };
+            [prefix, rest.as_bytes()].concat()
         };
         keyspace::fill(connection, (0..COUNT).map(key)).await?;
         Ok(Self(outside(connection).await?))
     }
 
-    /// Each of them is as it was, and nothing else has come.
-    pub(super) async fn are_well(&self, connection: &Connection) -> Result<()> {
+    /// All of them are unchanged, and no other key has appeared.
+    pub(super) async fn check(&self, connection: &Connection) -> Result<()> {
         keyspace::same("outside the test root", &self.0, &outside(connection).await?)
     }
 }

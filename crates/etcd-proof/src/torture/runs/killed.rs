@@ -1,5 +1,5 @@
-//! Runs whose runner, keeper or tests are killed with kill -9, four at a time on one etcd. When all of their processes
-//! have ended and somebody has swept, nothing of them is left, and nothing else is touched.
+//! Runs whose runner, keeper or tests are killed with kill -9, four at a time on one etcd. When all their processes have
+//! ended and `test-clean` has swept, no key of theirs is left, and no other key has changed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,17 +13,17 @@ use rustix::process::Signal;
 use super::TEST_ROOT;
 use super::canaries::Canaries;
 use crate::processes::{self, Process};
-use crate::torture::arena::{self, Ground};
-use crate::torture::calls::Pending;
+use crate::torture::calls::RunningCall;
+use crate::torture::testbed::{EphemeralServer, check_no_processes};
 use crate::torture::workspace::Workspace;
-use crate::torture::{Played, Round};
+use crate::torture::{Outcome, Round};
 use crate::wait;
 
 const RUNS: usize = 4;
 const BUILD: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Victim {
+enum Killed {
     Runner,
     Keeper,
     RunnerAndKeeper,
@@ -32,56 +32,56 @@ enum Victim {
     All,
 }
 
-pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
-    let Ground { workspace, endpoint, connection, .. } = &round.ground()?;
+pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
+    let EphemeralServer { workspace, endpoint, connection, .. } = &round.ephemeral_server()?;
     let runtime = round.runtime();
-    let canaries = runtime.block_on(Canaries::set_out(connection))?;
+    let canaries = runtime.block_on(Canaries::create(connection))?;
 
-    // One that nobody kills; the first of them may have to build what it needs.
+    // A run that is not killed: the first run may have to build what it needs.
     let line = ["run", "--endpoints", endpoint, "--", "true"];
     workspace.start(workspace.xtask(&line))?.finish_within(BUILD)?.ok()?;
     let runs = (0..RUNS).map(|number| Run::start(number, endpoint, workspace, round)).collect::<Result<Vec<_>>>()?;
     for Run { call: run, .. } in &runs {
-        wait::until("a run has a keeper and tests", wait::PATIENCE, || {
+        wait::until("a run has a keeper and tests", wait::TIMEOUT, || {
             let of_run = descendants(run.pid(), workspace);
             Ok(of_run.iter().any(is_keeper) && of_run.iter().filter(|process| !is_keeper(process)).count() >= 3)
         })?;
     }
-    wait::until("tests write keys", wait::PATIENCE, || Ok(runtime.block_on(count(connection))? > 20 * RUNS as i64))?;
-    let mut told_to_end = Vec::new();
+    wait::until("tests write keys", wait::TIMEOUT, || Ok(runtime.block_on(count(connection))? > 20 * RUNS as i64))?;
+    let mut stopped = Vec::new();
     for Run { call, end } in &runs {
-        let victim = round.dice.pick([
-            Victim::Runner,
-            Victim::Keeper,
-            Victim::RunnerAndKeeper,
-            Victim::KeeperAndRunner,
-            Victim::Tests,
-            Victim::All,
+        let killed = round.rng.choose([
+            Killed::Runner,
+            Killed::Keeper,
+            Killed::RunnerAndKeeper,
+            Killed::KeeperAndRunner,
+            Killed::Tests,
+            Killed::All,
         ]);
-        wait::pause(round.dice.moment(60));
-        kill(call.pid(), victim, workspace)?;
+        wait::pause(round.rng.delay(60));
+        kill(call.pid(), killed, workspace)?;
         round.tally.add("killed runs", 1);
-        // A keeper that lost its runner sweeps, and tests that are left over end by themselves.
-        if victim != Victim::Runner {
-            told_to_end.push(end);
+        // The keeper of a killed runner sweeps, and ends the tests that are left.
+        if killed != Killed::Runner {
+            stopped.push(end);
         }
     }
-    wait::pause(round.dice.moment(300));
-    told_to_end.into_iter().try_for_each(|end| fs::write(end, ""))?;
+    wait::pause(round.rng.delay(300));
+    stopped.into_iter().try_for_each(|end| fs::write(end, ""))?;
     for run in runs {
-        // Those that were not killed end as runs do.
+        // Runs that were not killed end by themselves.
         run.call.finish()?;
     }
-    arena::nobody_in(&workspace.dir)?;
-    swept(workspace, endpoint, || runtime.block_on(count(connection)))?;
-    runtime.block_on(canaries.are_well(connection))?;
-    Ok(Played::Through)
+    check_no_processes(&workspace.dir)?;
+    sweep(workspace, endpoint, || runtime.block_on(count(connection)))?;
+    runtime.block_on(canaries.check(connection))?;
+    Ok(Outcome::Completed)
 }
 
-/// A run of tests that write, and have children who do.
+/// A run whose tests and their children write keys.
 struct Run {
-    call: Pending,
-    /// Its tests go on until there is this file.
+    call: RunningCall,
+    /// Its tests go on until this file exists.
     end: PathBuf,
 }
 
@@ -98,9 +98,9 @@ async fn count(connection: &Connection) -> Result<i64> {
     Ok(connection.all_keys().count(KeyRange::prefix(TEST_ROOT)).await?)
 }
 
-/// Sweeps until nothing is left: a dead run's lease may have to run out first.
-fn swept(workspace: &Workspace<'_>, endpoint: &str, mut count: impl FnMut() -> Result<i64>) -> Result<()> {
-    let gone = wait::look(wait::PATIENCE, || {
+/// Sweeps until no key is left: a dead run's lease may have to expire first.
+fn sweep(workspace: &Workspace<'_>, endpoint: &str, mut count: impl FnMut() -> Result<i64>) -> Result<()> {
+    let gone = wait::poll(wait::TIMEOUT, || {
         workspace.start(workspace.console(endpoint, &["test-clean"]))?.finish()?.ok()?;
         let left = count()?;
         if left > 0 {
@@ -114,18 +114,18 @@ fn swept(workspace: &Workspace<'_>, endpoint: &str, mut count: impl FnMut() -> R
     Ok(())
 }
 
-fn kill(runner: u32, victim: Victim, workspace: &Workspace<'_>) -> Result<()> {
+fn kill(runner: u32, killed: Killed, workspace: &Workspace<'_>) -> Result<()> {
     let of_run = descendants(runner, workspace);
     let (keepers, tests): (Vec<&Process>, Vec<&Process>) = of_run.iter().partition(|process| is_keeper(process));
     let pids = |processes: Vec<&Process>| processes.into_iter().map(|process| process.pid).collect::<Vec<_>>();
     let (keepers, tests) = (pids(keepers), pids(tests));
-    let order = match victim {
-        Victim::Runner => vec![runner],
-        Victim::Keeper => keepers,
-        Victim::RunnerAndKeeper => [vec![runner], keepers].concat(),
-        Victim::KeeperAndRunner => [keepers, vec![runner]].concat(),
-        Victim::Tests => tests,
-        Victim::All => [tests, keepers, vec![runner]].concat(),
+    let order = match killed {
+        Killed::Runner => vec![runner],
+        Killed::Keeper => keepers,
+        Killed::RunnerAndKeeper => [vec![runner], keepers].concat(),
+        Killed::KeeperAndRunner => [keepers, vec![runner]].concat(),
+        Killed::Tests => tests,
+        Killed::All => [tests, keepers, vec![runner]].concat(),
     };
     for pid in order {
         processes::signal(pid, &workspace.dir, Signal::KILL)?;

@@ -1,4 +1,4 @@
-//! A disk that is full, or nearly: etcd's start fails with a reason or succeeds, and what was acknowledged is there when
+//! A disk that is full, or nearly: etcd's start succeeds or fails with a reason, and every acknowledged write is there when
 //! there is room again.
 
 use std::fs::{self, File};
@@ -11,74 +11,75 @@ use anyhow::{Context as _, Result, ensure};
 use super::record;
 use crate::guard;
 use crate::torture::workspace::Workspace;
-use crate::torture::{Played, Round};
+use crate::torture::{Outcome, Round};
+use crate::workspace::{get, put};
 
 /// Room for a member: two of its preallocated log files, and some.
 const MEGABYTES: u64 = 150;
 
-pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     let small = round.dir.join("small");
     fs::create_dir(&small)?;
     if !mount(&small)? {
-        return Ok(Played::Impossible("this user may not mount a file system to fill".to_owned()));
+        return Ok(Outcome::Skipped("this user may not mount a file system to fill".to_owned()));
     }
-    let played = on(round, &small);
-    match played {
+    let outcome = run_on(round, &small);
+    match outcome {
         Ok(_) => guard::unmount(&small)?,
-        // The guard unmounts it; what the server said is evidence.
+        // The guard unmounts the disk; the server's log is evidence.
         Err(_) => drop(fs::copy(small.join("w/.etcd/default/etcd.log"), round.dir.join("etcd.log"))),
     }
-    played
+    outcome
 }
 
-fn on(round: &mut Round<'_>, small: &Path) -> Result<Played> {
+fn run_on(round: &mut Round<'_>, small: &Path) -> Result<Outcome> {
     let workspace = round.workspace("small/w")?;
-    let before = round.dice.once_in(2);
+    let before = round.rng.one_in(2);
     if before {
-        record::put(&workspace.up()?, "dg==")?;
+        record::put(&workspace.up()?, "v")?;
         workspace.down()?;
     }
     let ballast = small.join("ballast");
-    let left = round.dice.number(0..if before { 4_000_000 } else { 140_000_000 });
+    let left = round.rng.number(0..if before { 4_000_000 } else { 140_000_000 });
     fill(small, &ballast, left)?;
     let call = workspace.call(&["etcd-up"])?.ends_with(&[0, 1])?;
     if call.status.success() {
         round.tally.add("starts in what was left", 1);
     } else {
-        ensure!(call.stderr.contains("error: ") && call.stderr.contains("hint: "), "it says: {}", call.stderr);
+        ensure!(call.stderr.contains("error: ") && call.stderr.contains("hint: "), "the error is: {}", call.stderr);
         ensure!(workspace.servers().is_empty(), "a start that failed left a server");
         round.tally.add("refused starts", 1);
     }
-    workspace.check_truth()?;
+    workspace.check_status()?;
     let written = if call.status.success() { written_until_full(&workspace)? } else { 0 };
     round.tally.add("acknowledged writes until it was full", written);
     fs::remove_file(&ballast)?;
     let up = workspace.up()?;
     let key = record::get(&up)?;
-    ensure!(!before || key.as_deref() == Some("dg=="), "the key is gone: {key:?}");
+    ensure!(!before || key.as_deref() == Some("v"), "the key is gone: {key:?}");
     for number in 0..written {
-        let is = record::get_from(&up, &large_key(number))?;
+        let is = get(record::endpoint(&up)?, &large_key(number))?;
         ensure!(is.is_some_and(|value| value.len() == LARGE), "acknowledged write {number} of {written} is lost");
     }
     workspace.down()?;
-    Ok(Played::Through)
+    Ok(Outcome::Completed)
 }
 
-/// Base64 of 192 KiB: some hundred of them fill any disk of ours.
-const LARGE: usize = 256 << 10;
+/// Some hundred values of this size fill the disk.
+const LARGE: usize = 192 << 10;
 
-/// A server that is up may die of it. Tells how many writes it acknowledged; one that fails is not.
+/// Writes until etcd refuses a write or ends. Gives the number of acknowledged writes.
 fn written_until_full(workspace: &Workspace<'_>) -> Result<u64> {
     let status = workspace.status()?;
     let most = MEGABYTES * (1 << 20) / LARGE as u64;
+    let endpoint = record::endpoint(&status)?;
     let refused = (0..most).find(|number| {
-        workspace.servers().is_empty() || record::put_to(&status, &large_key(*number), &"A".repeat(LARGE)).is_err()
+        workspace.servers().is_empty() || put(endpoint, &large_key(*number), &"A".repeat(LARGE)).is_err()
     });
-    workspace.check_truth()?;
-    refused.context("a disk takes more than it has room for")
+    workspace.check_status()?;
+    refused.context("a disk took more than its size")
 }
 
-/// Four characters are a whole base64 text.
 fn large_key(number: u64) -> String {
     format!("{number:04}")
 }

@@ -1,5 +1,5 @@
-//! State that somebody forged: records, markers, locks, filled with noise, with other processes, with other workspaces'
-//! data. No command signals a stranger, touches others' data, or panics.
+//! Forged state: records, markers and locks with random bytes, other processes, other workspaces' data. No command signals
+//! a process that is not ours, touches data that is not ours, or panics.
 
 use std::fs;
 use std::path::Path;
@@ -10,9 +10,9 @@ use etcd_local::Status;
 use serde_json::{Value, json};
 
 use super::record;
-use crate::torture::dice::Dice;
+use crate::torture::rng::Rng;
 use crate::torture::workspace::Workspace;
-use crate::torture::{Played, Round};
+use crate::torture::{Outcome, Round};
 
 const MARKER: &str = "data/.etcd-local.json";
 const COMMANDS: [&[&str]; 8] = [
@@ -26,71 +26,71 @@ const COMMANDS: [&[&str]; 8] = [
     &["etcd-up", "--etcd", "3.7.2"],
 ];
 
-pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     let (mine, other) = (round.workspace("mine")?, round.workspace("other")?);
-    let scene = Scene::new(&mine, &other)?;
-    if round.dice.once_in(2) {
+    let bystanders = Bystanders::new(&mine, &other)?;
+    if round.rng.one_in(2) {
         mine.down()?;
     }
-    let undo = forge(&mut round.dice, &mine, &scene)?;
+    let undo = forge(&mut round.rng, &mine, &bystanders)?;
     for _ in 0..3 {
-        mine.call(round.dice.pick(COMMANDS))?.ends_with(&[0, 1, 2, 3, 4])?;
-        scene.is_untouched(&other)?;
+        mine.call(round.rng.choose(COMMANDS))?.ends_with(&[0, 1, 2, 3, 4])?;
+        bystanders.check_untouched(&other)?;
     }
     undo()?;
-    // Whatever the forgery was, what runs is found and ended.
+    // Whatever was forged, a running server is found and ended.
     mine.down()?;
-    scene.is_untouched(&other)?;
+    bystanders.check_untouched(&other)?;
     other.down()?;
-    Ok(Played::Through)
+    Ok(Outcome::Completed)
 }
 
-/// Who must not be touched.
-struct Scene {
-    bystander: Stranger,
+/// What must not be touched.
+struct Bystanders {
+    process: Process,
     others: Status,
     precious: std::path::PathBuf,
 }
 
-/// A process that has nothing to do with any of it.
-struct Stranger(Child);
+/// A process that is not ours.
+struct Process(Child);
 
-impl Drop for Stranger {
+impl Drop for Process {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
-impl Scene {
+impl Bystanders {
     fn new(mine: &Workspace<'_>, other: &Workspace<'_>) -> Result<Self> {
         mine.up()?;
         let others = other.up()?;
-        record::put(&others, "dg==")?;
+        record::put(&others, "v")?;
         let precious = mine.path("precious");
         fs::create_dir(&precious)?;
         fs::write(precious.join("file"), "precious")?;
         let mut sleep = Command::new("sleep");
-        let bystander = sleep.arg("600").env("TMPDIR", mine.path("tmp")).stdin(Stdio::null()).spawn()?;
-        Ok(Self { bystander: Stranger(bystander), others, precious })
+        let process = sleep.arg("600").env("TMPDIR", mine.path("tmp")).stdin(Stdio::null()).spawn()?;
+        Ok(Self { process: Process(process), others, precious })
     }
 
-    fn is_untouched(&self, other: &Workspace<'_>) -> Result<()> {
-        let pid = self.bystander.0.id();
+    fn check_untouched(&self, other: &Workspace<'_>) -> Result<()> {
+        let pid = self.process.0.id();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // Ended, or stopped.
-        let is_hurt = stat.is_empty() || [") Z ", ") X ", ") T "].iter().any(|state| stat.contains(state));
-        ensure!(!is_hurt, "the bystander, pid {pid}, was signalled: {stat}");
+        let was_signalled = stat.is_empty() || [") Z ", ") X ", ") T "].iter().any(|state| stat.contains(state));
+        ensure!(!was_signalled, "the bystander, pid {pid}, was signalled: {stat}");
         ensure!(other.servers() == self.others.pids, "the other workspace's server is gone");
-        ensure!(record::get(&self.others)?.as_deref() == Some("dg=="), "the other workspace's data is gone");
+        ensure!(record::get(&self.others)?.as_deref() == Some("v"), "the other workspace's data is gone");
         let precious = fs::read_to_string(self.precious.join("file")).unwrap_or_default();
-        ensure!(precious == "precious", "somebody's file says `{precious}`");
+        ensure!(precious == "precious", "a file that is not ours says `{precious}`");
         Ok(())
     }
 
     /// The whole identity of the bystander, as a record has it.
     fn identity(&self) -> Result<Value> {
-        let pid = self.bystander.0.id();
+        let pid = self.process.0.id();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let fields = stat.rsplit_once(") ").context("no stat")?.1;
         let started: u64 = fields.split(' ').nth(19).context("no start")?.parse()?;
@@ -102,32 +102,32 @@ impl Scene {
 
 type Undo = Box<dyn FnOnce() -> Result<()>>;
 
-/// Forges something; what comes back takes away what no command could ever mend.
-fn forge(dice: &mut Dice, mine: &Workspace<'_>, scene: &Scene) -> Result<Undo> {
+/// Forges something. The returned function removes what no command can mend.
+fn forge(rng: &mut Rng, mine: &Workspace<'_>, bystanders: &Bystanders) -> Result<Undo> {
     let instance = mine.instance();
-    match dice.pick([0, 0, 0, 0, 0, 1, 2, 3]) {
-        0 => fs::write(instance.join("instance.json"), forged_record(dice, &instance, scene)?)?,
+    match rng.choose([0, 0, 0, 0, 0, 1, 2, 3]) {
+        0 => fs::write(instance.join("instance.json"), forged_record(rng, &instance, bystanders)?)?,
         1 => {
             let marker = instance.join(MARKER);
-            fs::write(&marker, damaged(dice, &fs::read(&marker)?))?;
+            fs::write(&marker, damaged(rng, &fs::read(&marker)?))?;
         }
         2 => {
             for lock in ["op.lock", "member.lock"] {
-                fs::write(instance.join(lock), noise(dice))?;
+                fs::write(instance.join(lock), random_bytes(rng))?;
             }
         }
         _ => {
-            // Something else where a file belongs.
-            let path = instance.join(dice.pick(["instance.json", "op.lock"]));
+            // A directory or a link in place of a file.
+            let path = instance.join(rng.choose(["instance.json", "op.lock"]));
             fs::remove_file(&path).or_else(|error| if path.exists() { Err(error) } else { Ok(()) })?;
-            if dice.once_in(2) {
+            if rng.one_in(2) {
                 fs::create_dir(&path)?;
                 return Ok(Box::new(move || match path.is_dir() {
                     true => Ok(fs::remove_dir(&path)?),
                     false => Ok(()),
                 }));
             }
-            std::os::unix::fs::symlink(&scene.precious, &path)?;
+            std::os::unix::fs::symlink(&bystanders.precious, &path)?;
             return Ok(Box::new(move || match path.is_symlink() {
                 true => Ok(fs::remove_file(&path)?),
                 false => Ok(()),
@@ -137,26 +137,26 @@ fn forge(dice: &mut Dice, mine: &Workspace<'_>, scene: &Scene) -> Result<Undo> {
     Ok(Box::new(|| Ok(())))
 }
 
-fn noise(dice: &mut Dice) -> Vec<u8> {
-    let length = dice.index(0..400);
-    dice.bytes(length)
+fn random_bytes(rng: &mut Rng) -> Vec<u8> {
+    let length = rng.index(0..400);
+    rng.bytes(length)
 }
 
-/// Cut short, with some bytes changed, or noise.
-fn damaged(dice: &mut Dice, text: &[u8]) -> Vec<u8> {
+/// Truncated, with some bytes changed, or random.
+fn damaged(rng: &mut Rng, text: &[u8]) -> Vec<u8> {
     let mut text = text.to_vec();
-    match dice.pick([0, 1, 2]) {
-        0 => text.truncate(dice.index(0..=text.len())),
-        1 => dice.scratch(&mut text, 3),
-        _ => text = noise(dice),
+    match rng.choose([0, 1, 2]) {
+        0 => text.truncate(rng.index(0..=text.len())),
+        1 => rng.corrupt(&mut text, 3),
+        _ => text = random_bytes(rng),
     }
     text
 }
 
-fn forged_record(dice: &mut Dice, instance: &Path, scene: &Scene) -> Result<Vec<u8>> {
+fn forged_record(rng: &mut Rng, instance: &Path, bystanders: &Bystanders) -> Result<Vec<u8>> {
     let text = fs::read(instance.join("instance.json"))?;
-    if dice.once_in(3) {
-        return Ok(damaged(dice, &text));
+    if rng.one_in(3) {
+        return Ok(damaged(rng, &text));
     }
     let mut record: Value = serde_json::from_slice(&text)?;
     let set = |record: &mut Value, name: &str, value: Value| {
@@ -164,39 +164,45 @@ fn forged_record(dice: &mut Dice, instance: &Path, scene: &Scene) -> Result<Vec<
             object.insert(name.to_owned(), value);
         }
     };
-    let others_pid = scene.others.pids.first().copied().unwrap_or_default();
-    for _ in 0..dice.index(1..4) {
-        match dice.pick([0, 1, 2, 3, 4, 5, 6, 7]) {
-            // The bystander, named fully and rightly.
+    let others_pid = bystanders.others.pids.first().copied().unwrap_or_default();
+    for _ in 0..rng.index(1..4) {
+        match rng.choose([0, 1, 2, 3, 4, 5, 6, 7]) {
+            // The other process, with its whole identity.
             0 => {
-                set(&mut record, "pids", json!([scene.bystander.0.id()]));
-                let identity = scene.identity()?;
+                set(&mut record, "pids", json!([bystanders.process.0.id()]));
+                let identity = bystanders.identity()?;
                 set(&mut record, "binary", identity.get("exe").cloned().unwrap_or_default());
                 set(&mut record, "process", identity);
             }
-            // By number only, as after its pid was reused.
+            // By its pid only, as if the pid had been reused.
             1 => {
-                let process = json!({"pid": scene.bystander.0.id(), "started": 1, "boot": "", "exe": "/bin/sleep"});
+                let process = json!({"pid": bystanders.process.0.id(), "started": 1, "boot": "", "exe": "/bin/sleep"});
                 set(&mut record, "process", process);
             }
             2 => {
-                let pid = dice.pick([0, 1, std::process::id(), others_pid, u32::MAX]);
+                let pid = rng.choose([0, 1, std::process::id(), others_pid, u32::MAX]);
                 set(&mut record, "pids", json!([pid]));
                 set(&mut record, "process", json!({"pid": pid, "started": 7, "boot": "b", "exe": "/sbin/init"}));
             }
-            // Another's data, or no data at all.
+            // Data that is not ours, or no data.
             3 => {
-                let dirs = [scene.others.data_dir.clone(), scene.precious.clone(), "/".into(), "".into(), "..".into()];
-                set(&mut record, "data_dir", json!(dirs.get(dice.index(0..dirs.len()))));
+                let dirs = [
+                    bystanders.others.data_dir.clone(),
+                    bystanders.precious.clone(),
+                    "/".into(),
+                    "".into(),
+                    "..".into(),
+                ];
+                set(&mut record, "data_dir", json!(dirs.get(rng.index(0..dirs.len()))));
             }
             4 => {
                 let noise = vec!["http://[::1]:99999".to_owned(), "\u{0}".to_owned()];
-                let forged = if dice.once_in(2) { scene.others.endpoints.clone() } else { noise };
+                let forged = if rng.one_in(2) { bystanders.others.endpoints.clone() } else { noise };
                 set(&mut record, "endpoints", json!(forged));
             }
             5 => set(&mut record, "endpoints", json!([])),
-            6 => set(&mut record, "schema", dice.pick([0, 2, 4_000_000_000_u32]).into()),
-            _ => set(&mut record, "log", json!(scene.precious.join("file"))),
+            6 => set(&mut record, "schema", rng.choose([0, 2, 4_000_000_000_u32]).into()),
+            _ => set(&mut record, "log", json!(bystanders.precious.join("file"))),
         }
     }
     Ok(serde_json::to_vec(&record)?)

@@ -1,24 +1,24 @@
-//! A command is killed with kill -9 at some moment. Whatever comes next finds the truth, and nothing is left over.
+//! A command is killed with kill -9 at a random moment. The next command sees the true state, and nothing is left over.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::kill_time::KillTime;
 use super::record;
-use super::strike::Strike;
 use crate::torture::workspace::Workspace;
-use crate::torture::{Played, Round};
+use crate::torture::{Outcome, Round};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Victim {
+enum KilledCommand {
     Up,
     Down,
     Reset,
     Install,
 }
 
-/// What there is before the kill.
+/// The instance before the kill.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
@@ -28,48 +28,55 @@ enum Before {
     Crashed,
 }
 
-pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     let workspace = round.workspace("w")?;
-    match round.dice.pick([Victim::Up, Victim::Up, Victim::Down, Victim::Reset, Victim::Reset, Victim::Install]) {
-        Victim::Install => install(round, &workspace)?,
-        victim => server(round, &workspace, victim)?,
+    match round.rng.choose([
+        KilledCommand::Up,
+        KilledCommand::Up,
+        KilledCommand::Down,
+        KilledCommand::Reset,
+        KilledCommand::Reset,
+        KilledCommand::Install,
+    ]) {
+        KilledCommand::Install => install(round, &workspace)?,
+        command => server(round, &workspace, command)?,
     }
-    Ok(Played::Through)
+    Ok(Outcome::Completed)
 }
 
-fn server(round: &mut Round<'_>, workspace: &Workspace<'_>, victim: Victim) -> Result<()> {
-    let before = match victim {
-        Victim::Up => round.dice.pick([Before::Nothing, Before::Stopped, Before::Running, Before::Crashed]),
-        _ => round.dice.pick([Before::Running, Before::Running, Before::Stopped, Before::Crashed]),
+fn server(round: &mut Round<'_>, workspace: &Workspace<'_>, command: KilledCommand) -> Result<()> {
+    let before = match command {
+        KilledCommand::Up => round.rng.choose([Before::Nothing, Before::Stopped, Before::Running, Before::Crashed]),
+        _ => round.rng.choose([Before::Running, Before::Running, Before::Stopped, Before::Crashed]),
     };
-    // Of each, about how many milliseconds it takes, and how many changes on disk.
-    let (args, longest, changes): (&[&str], u64, u64) = match victim {
-        Victim::Down => (&["etcd-down"], 12, 4),
-        Victim::Reset => (&["etcd-reset", "--yes"], 60, 10),
+    // About how many milliseconds each takes, and how many changes on disk it makes.
+    let (args, longest, changes): (&[&str], u64, u64) = match command {
+        KilledCommand::Down => (&["etcd-down"], 12, 4),
+        KilledCommand::Reset => (&["etcd-reset", "--yes"], 60, 10),
         _ => (&["etcd-up"], 45, 8),
     };
     let dirs = [workspace.instance(), workspace.instance().join("data")];
     for sooner in [1, 2, 4, 8] {
         prepare(before, workspace)?;
-        let strike = Strike::draw(&mut round.dice, longest / sooner, changes.div_ceil(sooner));
-        if kill(round, workspace, args, &dirs, strike)? {
+        let time = KillTime::choose(&mut round.rng, longest / sooner, changes.div_ceil(sooner));
+        if kill(round, workspace, args, &dirs, time)? {
             break;
         }
     }
 
     let next: &[&str] =
-        round.dice.pick([&["etcd-status"], &["etcd-up"], &["etcd-down"], &["etcd-reset", "--yes"]] as [&[&str]; 4]);
+        round.rng.choose([&["etcd-status"], &["etcd-up"], &["etcd-down"], &["etcd-reset", "--yes"]] as [&[&str]; 4]);
     workspace.call(next)?.ends_with(if next == ["etcd-status"] { &[0, 3] } else { &[0] })?;
-    workspace.check_truth()?;
+    workspace.check_status()?;
     let up = workspace.up()?;
-    let wiped = victim == Victim::Reset || next.first() == Some(&"etcd-reset");
+    let wiped = command == KilledCommand::Reset || next.first() == Some(&"etcd-reset");
     let key = record::get(&up)?;
-    ensure!(before == Before::Nothing || wiped || key.as_deref() == Some("dg=="), "the key is gone: {key:?}");
-    ensure!(key.is_none() || key.as_deref() == Some("dg=="), "the key has another value: {key:?}");
-    record::put(&up, "dzI=")?;
+    ensure!(before == Before::Nothing || wiped || key.as_deref() == Some("v"), "the key is gone: {key:?}");
+    ensure!(key.is_none() || key.as_deref() == Some("v"), "the key has another value: {key:?}");
+    record::put(&up, "w2")?;
     workspace.down()?;
-    locks_are_free(&workspace.instance())?;
-    nothing_scratched(&workspace.instance())
+    check_locks(&workspace.instance())?;
+    check_no_scratch_files(&workspace.instance())
 }
 
 fn prepare(before: Before, workspace: &Workspace<'_>) -> Result<()> {
@@ -77,7 +84,7 @@ fn prepare(before: Before, workspace: &Workspace<'_>) -> Result<()> {
         // Or what the last attempt made.
         return workspace.call(&["etcd-down"])?.ok().map(drop);
     }
-    record::put(&workspace.up()?, "dg==")?;
+    record::put(&workspace.up()?, "v")?;
     match before {
         Before::Stopped => workspace.down()?,
         Before::Crashed => workspace.kill_server()?,
@@ -86,27 +93,27 @@ fn prepare(before: Before, workspace: &Workspace<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Tells whether it was still running.
+/// `true`: the command was still running.
 fn kill(
     round: &mut Round<'_>,
     workspace: &Workspace<'_>,
     args: &[&str],
     dirs: &[PathBuf],
-    strike: Strike,
+    time: KillTime,
 ) -> Result<bool> {
     let mut call = workspace.start(workspace.xtask(args))?;
-    strike.wait(&mut call, dirs)?;
-    let struck = call.kill()?;
-    round.tally.add(if struck { "kills" } else { "kills that came too late" }, 1);
-    Ok(struck)
+    time.wait(&mut call, dirs)?;
+    let was_running = call.kill()?;
+    round.tally.add(if was_running { "kills" } else { "kills that came too late" }, 1);
+    Ok(was_running)
 }
 
 fn install(round: &mut Round<'_>, workspace: &Workspace<'_>) -> Result<()> {
     let args = ["etcd-install", "3.7.2", "--from", "registry"];
     let cache = workspace.path("cache");
     let dirs = [cache.clone(), cache.join("etcd"), cache.join(".scratch")];
-    let strike = Strike::draw(&mut round.dice, 400, 6);
-    kill(round, workspace, &args, &dirs, strike)?;
+    let time = KillTime::choose(&mut round.rng, 400, 6);
+    kill(round, workspace, &args, &dirs, time)?;
     workspace.call(&args)?.ok()?;
     let list = workspace.call(&["etcd-install", "--list"])?.ok()?;
     ensure!(list.stdout.contains("3.7.2"), "what was installed is not listed: {}", list.stdout);
@@ -115,17 +122,17 @@ fn install(round: &mut Round<'_>, workspace: &Workspace<'_>) -> Result<()> {
     Ok(())
 }
 
-fn locks_are_free(instance: &Path) -> Result<()> {
+fn check_locks(instance: &Path) -> Result<()> {
     for name in ["op.lock", "member.lock"] {
         let path = instance.join(name);
         let lock = File::open(&path).with_context(|| format!("cannot open `{}`", path.display()))?;
-        lock.try_lock().with_context(|| format!("`{}` is held by nobody who could be seen", path.display()))?;
+        lock.try_lock().with_context(|| format!("`{}` is held, and no process of ours is left", path.display()))?;
     }
     Ok(())
 }
 
-/// Data that was wiped is gone by now, and files that were never finished are, too.
-fn nothing_scratched(instance: &Path) -> Result<()> {
+/// Wiped data and unfinished files are gone by now.
+fn check_no_scratch_files(instance: &Path) -> Result<()> {
     let mut left = scratch_in(instance)?;
     left.extend(scratch_in(&instance.join("data"))?);
     ensure!(left.is_empty(), "left over: {left:?}");

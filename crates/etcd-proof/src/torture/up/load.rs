@@ -1,5 +1,5 @@
-//! A persistent server is killed with kill -9 again and again while clients write to it: every write that was
-//! acknowledged is there afterwards, with its value and its revision.
+//! A persistent server is killed with kill -9 repeatedly while clients write: every acknowledged write is there
+//! afterwards, with its value and its revision.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,28 +9,29 @@ use etcd_keys::KeyRange;
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
+use super::record;
 use crate::torture::keyspace::{self, Contents};
-use crate::torture::{Played, Round};
+use crate::torture::{Outcome, Round};
 use crate::wait;
 
 const KILLS: usize = 10;
 const CLIENTS: usize = 8;
 
-pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     let workspace = round.workspace("w")?;
     let mut acknowledged = Contents::new();
-    let mut endpoint = endpoint_of(&workspace.up()?)?;
+    let mut endpoint = record::endpoint(&workspace.up()?)?.to_owned();
     for kill in 0..KILLS {
-        let over = Arc::new(AtomicBool::new(false));
-        let clients = Clients::start(round, &endpoint, kill, &over)?;
-        wait::pause(round.dice.moment(60));
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients = Clients::start(round, &endpoint, kill, &stop)?;
+        wait::pause(round.rng.delay(60));
         workspace.signal_server(Signal::KILL)?;
-        over.store(true, Ordering::SeqCst);
+        stop.store(true, Ordering::SeqCst);
         let written = round.runtime().block_on(clients.finish())?;
         round.tally.add("acknowledged writes", written.len() as u64);
         round.tally.add("kills", 1);
         acknowledged.extend(written);
-        endpoint = endpoint_of(&workspace.up()?)?;
+        endpoint = record::endpoint(&workspace.up()?)?.to_owned();
         let found = round.runtime().block_on(contents(&endpoint))?;
         for (key, (value, revision)) in &acknowledged {
             let key = String::from_utf8_lossy(key);
@@ -39,26 +40,22 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
         }
     }
     workspace.down()?;
-    Ok(Played::Through)
-}
-
-fn endpoint_of(status: &etcd_local::Status) -> Result<String> {
-    status.endpoints.first().cloned().context("a server without endpoint")
+    Ok(Outcome::Completed)
 }
 
 async fn contents(endpoint: &str) -> Result<Contents> {
     keyspace::contents(&keyspace::connect(endpoint).await?, KeyRange::prefix("load/")).await
 }
 
-/// They write until their first error, or until it is over.
+/// Clients that write until their first error, or until they are told to stop.
 struct Clients(JoinSet<Contents>);
 
 impl Clients {
-    fn start(round: &Round<'_>, endpoint: &str, kill: usize, over: &Arc<AtomicBool>) -> Result<Self> {
+    fn start(round: &Round<'_>, endpoint: &str, kill: usize, stop: &Arc<AtomicBool>) -> Result<Self> {
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
             let connection = round.runtime().block_on(keyspace::connect(endpoint))?;
-            let over = Arc::clone(over);
+            let stop = Arc::clone(stop);
             let write = async move {
                 let (keys, mut acknowledged) = (connection.all_keys(), Contents::new());
                 for number in 0.. {
@@ -67,7 +64,7 @@ impl Clients {
                         Ok(put) => drop(acknowledged.insert(key.clone().into(), (key.into(), put.revision))),
                         Err(_) => break,
                     }
-                    if over.load(Ordering::SeqCst) {
+                    if stop.load(Ordering::SeqCst) {
                         break;
                     }
                 }

@@ -1,4 +1,4 @@
-//! A hundred `etcd-up` at once: one server, and all of them say so.
+//! A hundred `etcd-up` at once: they start one server, and all of them name it.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use etcd_local::Status;
 use serde::Deserialize;
 
-use crate::torture::calls::Pending;
-use crate::torture::{Played, Round};
+use crate::torture::calls::RunningCall;
+use crate::torture::{Outcome, Round};
 
 const CALLS: usize = 100;
 
@@ -18,15 +18,15 @@ struct Answer {
     status: Status,
 }
 
-pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     let workspace = round.workspace("w")?;
-    // Nothing, data, or a server that was killed.
-    if round.dice.once_in(2) {
+    // No instance, a stopped instance, or a killed server.
+    if round.rng.one_in(2) {
         workspace.up()?;
-        if round.dice.once_in(2) { workspace.down()? } else { workspace.kill_server()? }
+        if round.rng.one_in(2) { workspace.down()? } else { workspace.kill_server()? }
     }
     let start = |_| workspace.start(workspace.xtask(&["etcd-up", "--format", "json"]));
-    let calls = (0..CALLS).map(start).collect::<Result<Vec<Pending>>>()?;
+    let calls = (0..CALLS).map(start).collect::<Result<Vec<RunningCall>>>()?;
     let (mut pids, mut started) = (BTreeSet::new(), 0);
     for call in calls {
         let answer: Answer = call.finish()?.ok()?.json()?;
@@ -39,5 +39,5 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     ensure!(servers.len() == 1, "there are {} servers", servers.len());
     round.tally.add("calls", CALLS as u64);
     workspace.down()?;
-    Ok(Played::Through)
+    Ok(Outcome::Completed)
 }

@@ -1,34 +1,34 @@
-//! The server is stopped by SIGSTOP for a while: nobody calls it ready, nobody hangs, and it is ended if it must be.
+//! The server is paused by SIGSTOP: no command calls it ready, none hangs, and `etcd-down` and `etcd-reset` end it.
 
 use anyhow::{Result, ensure};
 use etcd_local::State;
 use rustix::process::Signal;
 
 use super::record;
-use crate::torture::{Played, Round};
+use crate::torture::{Outcome, Round};
 use crate::wait;
 
-pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     let workspace = round.workspace("w")?;
     let up = workspace.up()?;
-    record::put(&up, "dg==")?;
+    record::put(&up, "v")?;
     workspace.signal_server(Signal::STOP)?;
     let status = workspace.status()?;
     ensure!(status.state == State::Starting && status.pids == up.pids, "a stopped server is {:?}", status.state);
-    let wiped = match round.dice.pick([0, 1, 2, 2]) {
+    let wiped = match round.rng.choose([0, 1, 2, 2]) {
         0 => {
-            // It cannot hear SIGTERM: after the grace it is killed.
+            // A paused server does not act on SIGTERM: after the timeout it is killed.
             workspace.down()?;
             false
         }
         1 => {
             workspace.call(&["etcd-reset", "--yes"])?.ok()?;
-            workspace.check_truth()?;
+            workspace.check_status()?;
             true
         }
         _ => {
             let waiting = workspace.start(workspace.xtask(&["etcd-up", "--format", "json"]))?;
-            wait::pause(round.dice.moment(1_500));
+            wait::pause(round.rng.delay(1_500));
             workspace.signal_server(Signal::CONT)?;
             let again: etcd_local::Status = waiting.finish()?.ok()?.json()?;
             ensure!(again.pids == up.pids, "another server was started beside the one that was stopped");
@@ -38,5 +38,5 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     let key = record::get(&workspace.up()?)?;
     ensure!(key.is_none() == wiped, "the key is {key:?}");
     workspace.down()?;
-    Ok(Played::Through)
+    Ok(Outcome::Completed)
 }

@@ -1,5 +1,5 @@
-//! A watch, a writer, and faults between them: connections that are cut, also within an answer; a server that is killed,
-//! compacted while nobody could look, or wiped. In the end the watch has told of everything, or said what it cannot know.
+//! A watch, a writer, and faults: connections that are cut, also within an answer; a server that is killed, wiped, or
+//! compacted while the watch is disconnected. In the end the watch has reported every change, or the gap that hides it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use rustix::process::Signal;
 use super::follower::Follower;
 use super::history::{self, History, PREFIX};
 use super::proxy::Proxy;
-use crate::torture::calls::Pending;
+use crate::torture::calls::RunningCall;
 use crate::torture::keyspace;
 use crate::torture::workspace::Workspace;
-use crate::torture::{Played, Round};
+use crate::torture::{Outcome, Round};
 use crate::wait;
 
 const FAULTS: usize = 10;
@@ -27,13 +27,13 @@ const END: u64 = 2_000;
 enum Fault {
     Cut,
     CutWithinAnswer,
-    Away,
-    CompactedWhileAway,
+    Disconnected,
+    CompactedWhileDisconnected,
     Killed,
     Reset,
 }
 
-pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
+pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     let workspace = round.workspace("w")?;
     let mut server = Server::of(&workspace.up()?, round)?;
     let first = server.cluster.clone();
@@ -41,50 +41,52 @@ pub(super) fn play(round: &mut Round<'_>) -> Result<Played> {
     let mut history = History::default();
     let args = ["watch", PREFIX, "--prefix", "--format", "json"];
     let mut watch = workspace.start(workspace.console(&proxy.endpoint(), &args))?;
-    let began = begun(&mut watch, &server, round)?;
+    let began = first_revision(&mut watch, &server, round)?;
     for _ in 0..FAULTS {
         write(&mut history, &server, round)?;
-        let fault = round.dice.pick([
+        let fault = round.rng.choose([
             Fault::Cut,
             Fault::CutWithinAnswer,
-            Fault::Away,
-            Fault::CompactedWhileAway,
+            Fault::Disconnected,
+            Fault::CompactedWhileDisconnected,
             Fault::Killed,
             Fault::Reset,
         ]);
-        strike(fault, &mut server, &proxy, &mut history, &workspace, round)?;
+        inject(fault, &mut server, &proxy, &mut history, &workspace, round)?;
         round.tally.add("faults", 1);
-        // Sometimes the next one comes before the watch has recovered.
-        wait::pause(round.dice.moment(300));
-        ensure!(!watch.is_over()?, "the watch ended after {fault:?}: {}", watch.finish()?.stderr);
+        // Sometimes the next fault comes before the watch has recovered.
+        wait::pause(round.rng.delay(300));
+        ensure!(!watch.has_ended()?, "the watch ended after {fault:?}: {}", watch.finish()?.stderr);
     }
     write(&mut history, &server, round)?;
     let connection = &server.connection;
     round.runtime().block_on(connection.all_keys().put(history::key(END), ""))?;
-    let said = watch.said();
-    wait::until("the watch tells of the last key", wait::PATIENCE, || {
-        let text = fs::read_to_string(&said)?;
-        Ok(Follower::of(&text, &first)?.knows(END))
+    let stdout = watch.stdout_file();
+    wait::until("the watch reports the last key", wait::TIMEOUT, || {
+        let text = fs::read_to_string(&stdout)?;
+        Ok(Follower::of(&text, &first)?.has_key(END))
     })?;
-    let follower = Follower::of(&fs::read_to_string(&said)?, &first)?;
-    follower.missed_nothing(&history, began, &first)?;
-    ensure!(follower.cluster == server.cluster, "it was never told that the data is another cluster's");
+    let follower = Follower::of(&fs::read_to_string(&stdout)?, &first)?;
+    follower.check_complete(&history, began, &first)?;
+    ensure!(follower.cluster == server.cluster, "the watch did not report the last reset");
     let mut there = round.runtime().block_on(contents(connection))?;
-    // It was there before the watch was.
-    if !follower.knows(BEGIN) {
+    // Written before the watch began.
+    if !follower.has_key(BEGIN) {
         there.remove(&BEGIN);
     }
-    follower.agrees_with(&there)?;
+    follower.check_state(&there)?;
     watch.kill()?;
     workspace.down()?;
     let changes = history.clusters.values().map(BTreeMap::len).sum::<usize>();
-    for (what, count) in [("changes", changes as u64), ("gaps told", follower.gaps), ("resets told", follower.resets)] {
+    for (what, count) in
+        [("changes", changes as u64), ("gaps reported", follower.gaps), ("resets reported", follower.resets)]
+    {
         round.tally.add(what, count);
     }
-    Ok(Played::Through)
+    Ok(Outcome::Completed)
 }
 
-/// A server as it is now: another after each restart.
+/// The server: a new one after each restart.
 struct Server {
     endpoint: String,
     cluster: String,
@@ -100,25 +102,25 @@ impl Server {
     }
 }
 
-/// Writes until the watch shows something: from then on it misses nothing. Tells the revision of what it showed.
-fn begun(watch: &mut Pending, server: &Server, round: &Round<'_>) -> Result<i64> {
+/// Writes until the watch shows something: from then on it must report every change. Gives the revision of the last write.
+fn first_revision(watch: &mut RunningCall, server: &Server, round: &Round<'_>) -> Result<i64> {
     let keys = server.connection.all_keys();
-    let said = watch.said();
+    let stdout = watch.stdout_file();
     let mut last = 0;
-    wait::until("the watch begins", wait::PATIENCE, || {
+    wait::until("the watch begins", wait::TIMEOUT, || {
         last = round.runtime().block_on(keys.put(history::key(BEGIN), ""))?.revision;
-        Ok(!fs::read(&said)?.is_empty())
+        Ok(!fs::read(&stdout)?.is_empty())
     })?;
     Ok(last)
 }
 
 fn write(history: &mut History, server: &Server, round: &mut Round<'_>) -> Result<()> {
-    let count = round.dice.number(0..60);
+    let count = round.rng.number(0..60);
     let runtime = round.runtime();
-    runtime.block_on(history.write(&server.cluster, &server.connection, count, &mut round.dice))
+    runtime.block_on(history.write(&server.cluster, &server.connection, count, &mut round.rng))
 }
 
-fn strike(
+fn inject(
     fault: Fault,
     server: &mut Server,
     proxy: &Proxy,
@@ -129,13 +131,13 @@ fn strike(
     match fault {
         Fault::Cut => proxy.cut(),
         Fault::CutWithinAnswer => {
-            proxy.cut_after(round.dice.index(1..5_000));
+            proxy.cut_after(round.rng.index(1..5_000));
             write(history, server, round)?;
         }
-        Fault::Away | Fault::CompactedWhileAway => {
+        Fault::Disconnected | Fault::CompactedWhileDisconnected => {
             proxy.close();
             write(history, server, round)?;
-            if fault == Fault::CompactedWhileAway {
+            if fault == Fault::CompactedWhileDisconnected {
                 let at = round.runtime().block_on(compact(&server.connection))?;
                 history.compacted.entry(server.cluster.clone()).or_default().push(at);
                 write(history, server, round)?;
@@ -144,11 +146,11 @@ fn strike(
         }
         Fault::Killed => {
             let runtime = round.runtime();
-            let mut dice = round.dice.fork();
-            let writes = history.write(&server.cluster, &server.connection, 500, &mut dice);
+            let mut rng = round.rng.fork();
+            let writes = history.write(&server.cluster, &server.connection, 500, &mut rng);
             let (killed, written) = runtime.block_on(async {
                 let kill = async {
-                    tokio::time::sleep(round.dice.moment(30)).await;
+                    tokio::time::sleep(round.rng.delay(30)).await;
                     workspace.signal_server(Signal::KILL)
                 };
                 tokio::join!(kill, writes)
@@ -167,7 +169,7 @@ fn strike(
     Ok(())
 }
 
-/// Tells the revision up to which all is gone.
+/// Gives the revision of the compaction.
 async fn compact(connection: &Connection) -> Result<i64> {
     let revision = connection.all_keys().put("/compacted", "").await?.revision;
     connection.kv().compact(revision, None).await.context("cannot compact")?;

@@ -1,13 +1,13 @@
-//! What really happened: writes that etcd acknowledged, in which cluster and at which revision.
+//! The real history: the writes that etcd acknowledged, with their cluster and revision.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use etcd_keys::Connection;
 
-use crate::torture::dice::Dice;
+use crate::torture::rng::Rng;
 
-/// What is watched.
+/// The watched prefix.
 pub(super) const PREFIX: &str = "/CloudChamber/v0.1/watched/";
 /// How many keys there are: few, so that they change often.
 const KEYS: u64 = 40;
@@ -24,7 +24,7 @@ pub(super) struct Change {
 #[derive(Default)]
 pub(super) struct History {
     pub(super) clusters: BTreeMap<String, BTreeMap<Change, Option<String>>>,
-    /// Up to which revisions each of them was compacted: who was away has a reason for a gap.
+    /// The revisions at which each cluster was compacted.
     pub(super) compacted: BTreeMap<String, Vec<i64>>,
     written: u64,
 }
@@ -34,24 +34,24 @@ pub(super) fn key(number: u64) -> String {
 }
 
 impl History {
-    /// Writes and deletes, one after the other; stops at the first error, as when the server is gone. (Such a write may
-    /// have been done: it may be seen, and need not be.)
+    /// Writes and deletes, one after the other, until the first error. The failed write may have been done or not: the watch
+    /// may report it, and need not.
     pub(super) async fn write(
         &mut self,
         cluster: &str,
         connection: &Connection,
         count: u64,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> Result<()> {
         let changes = self.clusters.entry(cluster.to_owned()).or_default();
         for _ in 0..count {
             self.written += 1;
-            let number = dice.number(0..KEYS);
-            // Some values are larger than what a connection is cut after.
-            let longest = if dice.once_in(20) { 30_000 } else { 50 };
-            let length = dice.index(0..longest);
+            let number = rng.number(0..KEYS);
+            // Some values are larger than the number of bytes after which connections are cut.
+            let longest = if rng.one_in(20) { 30_000 } else { 50 };
+            let length = rng.index(0..longest);
             let value = format!("{}{}", self.written, "x".repeat(length));
-            if dice.once_in(4) {
+            if rng.one_in(4) {
                 let Ok(deleted) = connection.all_keys().delete(key(number)).await else { return Ok(()) };
                 if deleted.deleted > 0 {
                     changes.insert(Change { revision: deleted.revision, key: number }, None);

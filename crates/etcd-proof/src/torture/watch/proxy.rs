@@ -16,7 +16,7 @@ pub(super) struct Proxy {
 struct Shared {
     target: Mutex<String>,
     closed: AtomicBool,
-    /// Bytes of answers until the next cut; 0: none is to come.
+    /// Bytes of answers until the next cut; 0: no cut.
     budget: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -27,7 +27,7 @@ impl Proxy {
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared::default());
         let serving = Arc::clone(&shared);
-        // It ends with this process: nobody waits for it.
+        // The thread ends with this process.
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 drop(serving.serve(client));
@@ -54,7 +54,7 @@ impl Proxy {
         }
     }
 
-    /// Cuts a connection, once, after so many more bytes of answers: in the middle of one, that is.
+    /// Cuts one connection after so many more bytes of answers: within an answer.
     pub(super) fn cut_after(&self, bytes: usize) {
         self.shared.budget.store(bytes, SeqCst);
     }
@@ -90,7 +90,7 @@ impl Shared {
             let shared = Arc::clone(self);
             std::thread::spawn(move || shared.copy(from, to, answers));
         }
-        // Closed meanwhile: nobody cut these.
+        // If the proxy was closed meanwhile, these connections were not cut.
         if self.closed.load(SeqCst) {
             locked(&self.open).drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
         }

@@ -1,23 +1,22 @@
-//! How much is measured: the sizes that the targets speak of, and those around them that show how cost grows; and the
-//! smaller ones of `--quick`.
+//! How much is measured: the sizes of the targets, smaller sizes that show how cost grows, and those of `--quick`.
 
 use crate::cli::BenchName;
 
-/// What targets for many keys speak of.
+/// The size of targets for keys.
 pub(super) const KEYS: u64 = 1_000_000;
-/// What targets for watches speak of.
+/// The size of targets for watches.
 pub(super) const EVENTS: u64 = 300_000;
-/// What targets for the store speak of.
+/// The size of targets for the store.
 pub(super) const RECORDS: u64 = 10_000;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
-pub(super) struct Effort {
+pub(super) struct Workload {
     pub(super) quick: bool,
     rounds: Option<u32>,
 }
 
-impl Effort {
+impl Workload {
     pub(super) fn new(quick: bool, rounds: Option<u32>) -> Self {
         Self { quick, rounds }
     }
@@ -50,7 +49,7 @@ impl Effort {
         if self.quick { &[1, 10, 100] } else { &[1, 10, 100, 1_000] }
     }
 
-    /// For how many tests each gets an etcd of its own. Nobody waits for a thousand of them.
+    /// For how many tests at most each test gets its own etcd. A thousand would take too long.
     pub(super) fn most_servers(self) -> Servers {
         if self.quick { Servers { plain: 1, ours: 10 } } else { Servers { plain: 10, ours: 100 } }
     }

@@ -1,5 +1,5 @@
-//! One process measured from outside: time, processor, memory. Linux shows the latter two in `/proc` while it runs;
-//! elsewhere only the time is known. A process ends with its [`Running`], and at the latest after [`PATIENCE`].
+//! A process measured from outside: time, processor time, memory. Linux shows the latter two in `/proc` while it runs;
+//! elsewhere only the time is known. The process ends when its [`MeasuredProcess`] is dropped, or after [`TIMEOUT`].
 
 use std::fs;
 use std::io::Read as _;
@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::patience;
+use crate::wait;
+use crate::workspace::command_line;
 
-/// Ten times what the slowest of them takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(600);
-/// How often its memory is looked at, if it runs long; a short one is looked at more often.
-const PACE: Duration = Duration::from_millis(2);
+/// Ten times what the slowest process takes on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// How often its memory is read, if it runs long; the memory of a short process is read more often.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What a finished process took.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Finished {
+pub(super) struct Measurement {
     pub(super) success: bool,
     pub(super) seconds: f64,
     /// Processor time, its own and the system's for it; `None` where it is not known.
@@ -29,51 +30,45 @@ pub(super) struct Finished {
     pub(super) peak_mb: Option<f64>,
 }
 
-impl Finished {
+impl Measurement {
     pub(super) fn ms(&self) -> f64 {
         self.seconds * 1e3
     }
 }
 
 /// A process under observation.
-pub(super) struct Running {
+pub(super) struct MeasuredProcess {
     name: String,
     stdout: Option<ChildStdout>,
     end: Arc<AtomicBool>,
-    observer: Option<JoinHandle<Result<Finished>>>,
+    observer: Option<JoinHandle<Result<Measurement>>>,
 }
 
-/// Runs a command to its end.
-pub(super) fn finish(command: &mut Command) -> Result<Finished> {
-    Running::start(command.stdin(Stdio::null()))?.finish()
+/// Runs a command.
+pub(super) fn run(command: &mut Command) -> Result<Measurement> {
+    MeasuredProcess::start(command.stdin(Stdio::null()))?.finish()
 }
 
-/// Runs a command of ours, which must succeed, to its end.
-pub(super) fn succeed(command: &mut Command) -> Result<Finished> {
-    let run = finish(command)?;
-    ensure!(run.success, "`{}` failed", line(command));
+/// Runs a command, which must succeed.
+pub(super) fn run_ok(command: &mut Command) -> Result<Measurement> {
+    let run = run(command)?;
+    ensure!(run.success, "`{}` failed", command_line(command));
     Ok(run)
 }
 
-/// Runs a command that must succeed, and takes what it prints.
-pub(super) fn answer(command: &mut Command) -> Result<(Finished, String)> {
-    let mut running = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+/// Runs a command, which must succeed; gives what it prints, too.
+pub(super) fn run_for_output(command: &mut Command) -> Result<(Measurement, String)> {
+    let mut running = MeasuredProcess::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let mut text = String::new();
     running.stdout()?.read_to_string(&mut text)?;
     let run = running.finish()?;
-    ensure!(run.success, "`{}` failed", line(command));
+    ensure!(run.success, "`{}` failed", command_line(command));
     Ok((run, text))
 }
 
-/// A command line, for messages.
-fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-}
-
-impl Running {
+impl MeasuredProcess {
     pub(super) fn start(command: &mut Command) -> Result<Self> {
-        let (name, end) = (line(command), Arc::new(AtomicBool::new(false)));
+        let (name, end) = (command_line(command), Arc::new(AtomicBool::new(false)));
         let began = Instant::now();
         let mut child = command.spawn().with_context(|| format!("cannot run `{name}`"))?;
         let stdout = child.stdout.take();
@@ -82,32 +77,32 @@ impl Running {
         Ok(Self { name, stdout, end, observer: Some(observer) })
     }
 
-    /// What it prints, if that was asked for by [`Stdio::piped`]; once.
+    /// Its output, if [`Stdio::piped`] was set; once.
     pub(super) fn stdout(&mut self) -> Result<ChildStdout> {
         self.stdout.take().with_context(|| format!("`{}` has no stdout", self.name))
     }
 
     /// Waits for its end.
-    pub(super) fn finish(mut self) -> Result<Finished> {
+    pub(super) fn finish(mut self) -> Result<Measurement> {
         self.join()
     }
 
     /// Ends it.
-    pub(super) fn end(mut self) -> Result<Finished> {
+    pub(super) fn end(mut self) -> Result<Measurement> {
         self.end.store(true, Ordering::Relaxed);
         self.join()
     }
 
-    fn join(&mut self) -> Result<Finished> {
-        let observer = self.observer.take().context("it was waited for already")?;
+    fn join(&mut self) -> Result<Measurement> {
+        let observer = self.observer.take().context("the process has ended already")?;
         match observer.join() {
-            Ok(finished) => finished.with_context(|| format!("`{}` did not end well", self.name)),
-            Err(_) => bail!("`{}` was lost sight of", self.name),
+            Ok(finished) => finished.with_context(|| format!("`{}` failed", self.name)),
+            Err(_) => bail!("`{}` could not be observed", self.name),
         }
     }
 }
 
-impl Drop for Running {
+impl Drop for MeasuredProcess {
     fn drop(&mut self) {
         if self.observer.is_some() {
             self.end.store(true, Ordering::Relaxed);
@@ -116,8 +111,8 @@ impl Drop for Running {
     }
 }
 
-/// Looks at a process until it ends, or has to.
-fn observe(mut child: Child, began: Instant, end: &AtomicBool) -> Result<Finished> {
+/// Observes a process until it ends, or must be ended.
+fn observe(mut child: Child, began: Instant, end: &AtomicBool) -> Result<Measurement> {
     let mut usage = Usage::default();
     let mut outcome = Ok(());
     let status: ExitStatus = loop {
@@ -126,22 +121,22 @@ fn observe(mut child: Child, began: Instant, end: &AtomicBool) -> Result<Finishe
         }
         usage = Usage::of(child.id(), usage);
         let elapsed = began.elapsed();
-        if outcome.is_ok() && elapsed > PATIENCE {
-            outcome = Err(anyhow::anyhow!("it took longer than {} s", PATIENCE.as_secs()));
+        if outcome.is_ok() && elapsed > TIMEOUT {
+            outcome = Err(anyhow::anyhow!("it took longer than {} s", TIMEOUT.as_secs()));
         }
         if outcome.is_ok() {
-            outcome = patience::interrupted();
+            outcome = wait::check_interrupted();
         }
         if outcome.is_err() || end.load(Ordering::Relaxed) {
             let _ = child.kill();
         }
-        // A hundredth of what it has taken so far is as exact as anybody needs.
-        std::thread::park_timeout((elapsed / 100).clamp(Duration::from_micros(50), PACE));
+        // An error of one per cent in the time is small enough.
+        std::thread::park_timeout((elapsed / 100).clamp(Duration::from_micros(50), LONGEST_INTERVAL));
     };
     let seconds = began.elapsed().as_secs_f64();
     outcome?;
     let Usage { cpu_seconds, peak_mb } = usage;
-    Ok(Finished { success: status.success(), seconds, cpu_seconds, peak_mb })
+    Ok(Measurement { success: status.success(), seconds, cpu_seconds, peak_mb })
 }
 
 #[derive(Clone, Copy, Default)]
@@ -151,7 +146,7 @@ struct Usage {
 }
 
 impl Usage {
-    /// What it has used by now, after what it had used `before`. A process that is about to end shows no memory.
+    /// Its usage now, and at least that of `before`: a process that is about to end shows no memory.
     fn of(pid: u32, before: Self) -> Self {
         let greater = |now: Option<f64>, before: Option<f64>| match (now, before) {
             (Some(now), Some(before)) => Some(now.max(before)),
@@ -186,19 +181,19 @@ mod tests {
 
     #[test]
     fn a_process_is_seen_to_its_end() {
-        assert!(!finish(&mut Command::new("false")).unwrap().success);
-        let (run, said) = answer(Command::new("sh").args(["-c", "echo hello; sleep 0.05"])).unwrap();
-        assert_eq!(said, "hello\n");
+        assert!(!run(&mut Command::new("false")).unwrap().success);
+        let (run, output) = run_for_output(Command::new("sh").args(["-c", "echo hello; sleep 0.05"])).unwrap();
+        assert_eq!(output, "hello\n");
         assert!(run.seconds >= 0.05 && (!cfg!(target_os = "linux") || run.peak_mb.unwrap() > 0.1), "{run:?}");
-        let failed = succeed(&mut Command::new("false")).unwrap_err();
+        let failed = run_ok(&mut Command::new("false")).unwrap_err();
         assert_eq!(failed.to_string(), "`false` failed");
     }
 
     #[test]
     fn a_process_ends_with_its_owner() {
         let began = Instant::now();
-        drop(Running::start(Command::new("sleep").arg("600")).unwrap());
-        let ended = Running::start(Command::new("sleep").arg("600")).unwrap().end().unwrap();
+        drop(MeasuredProcess::start(Command::new("sleep").arg("600")).unwrap());
+        let ended = MeasuredProcess::start(Command::new("sleep").arg("600")).unwrap().end().unwrap();
         assert!(!ended.success && began.elapsed() < Duration::from_secs(500));
     }
 }

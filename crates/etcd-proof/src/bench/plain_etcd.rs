@@ -1,41 +1,40 @@
-//! An etcd as somebody starts it by hand: ports and a directory, and nothing else said.
+//! An etcd as a user starts it by hand: with ports and a directory, and no other flag.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{Subject, patience, workspace};
-use crate::wait;
+use super::Setup;
+use crate::{wait, workspace};
 
-/// Longer than an etcd takes to end.
+/// Longer than etcd takes to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A directory for one, and its program.
-pub(super) struct Plain {
+/// A data directory, and the program.
+pub(super) struct PlainEtcd {
     dir: PathBuf,
     etcd: PathBuf,
 }
 
-impl Plain {
-    pub(super) fn new(subject: &Subject<'_>, etcd: &Path) -> Result<Self> {
-        Ok(Self { dir: subject.scratch.dir("plain")?, etcd: etcd.to_owned() })
+impl PlainEtcd {
+    pub(super) fn new(setup: &Setup<'_>, etcd: &Path) -> Result<Self> {
+        Ok(Self { dir: setup.scratch.subdir("plain")?, etcd: etcd.to_owned() })
     }
 
     pub(super) fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 
-    /// Starts it, and returns at its first healthy answer.
-    pub(super) fn start(&self) -> Result<Server> {
-        let (client, peer) = free_ports()?;
+    /// Starts etcd, and returns at its first healthy answer.
+    pub(super) fn start(&self) -> Result<PlainServer> {
+        let (client, peer) = workspace::free_ports()?;
         let [client, peer] = [client, peer].map(|port| format!("http://127.0.0.1:{port}"));
         let log = File::create(self.dir.join("log"))?;
         let mut command = Command::new(&self.etcd);
-        workspace::without_settings(&mut command);
+        workspace::remove_settings(&mut command);
         command
             .arg(format!("--data-dir={}", self.data().display()))
             .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
@@ -45,39 +44,33 @@ impl Plain {
             .stdout(log.try_clone()?)
             .stderr(log);
         let began = Instant::now();
-        let mut server = Server { child: command.spawn()?, url: client, ready_ms: 0.0 };
-        patience::until("the plain etcd was not healthy", || {
+        let mut server = PlainServer { child: command.spawn()?, url: client, ready_ms: 0.0 };
+        wait::until("the plain etcd is healthy", wait::TIMEOUT, || {
             if let Some(status) = server.child.try_wait()? {
                 bail!("the plain etcd ended: {status}");
             }
-            Ok(is_healthy(&server.url).then_some(()))
+            Ok(is_healthy(&server.url))
         })?;
         server.ready_ms = began.elapsed().as_secs_f64() * 1e3;
         Ok(server)
     }
 }
 
-impl Drop for Plain {
+impl Drop for PlainEtcd {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
-/// Two ports that nobody has now.
-pub(super) fn free_ports() -> Result<(u16, u16)> {
-    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
-}
-
-/// A running one. It ends with the scope, as somebody ends it by hand: by Ctrl-C's milder brother.
-pub(super) struct Server {
+/// A running plain etcd. Dropped, it is ended by SIGTERM.
+pub(super) struct PlainServer {
     child: Child,
     pub(super) url: String,
     /// From spawn to the first healthy answer.
     pub(super) ready_ms: f64,
 }
 
-impl Drop for Server {
+impl Drop for PlainServer {
     fn drop(&mut self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status();
         let ended = || Ok(self.child.try_wait()?.is_some());
@@ -104,7 +97,7 @@ pub(super) fn disk_bytes(dir: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Files may be longer than what they take, and the other way about.
+/// The space that a file takes may differ from its length.
 #[cfg(unix)]
 fn allocated(metadata: &std::fs::Metadata) -> u64 {
     /// The unit of `st_blocks`, whatever the file system's own is.

@@ -1,13 +1,13 @@
-//! All that is left to chance, from one seed: the same part, round and seed make the same choices.
+//! The random choices of a round: the same part, round and seed make the same choices.
 
 use std::ops::RangeBounds;
 use std::time::Duration;
 
-/// A round's own chance.
-pub(super) struct Dice(fastrand::Rng);
+/// A round's random numbers.
+pub(super) struct Rng(fastrand::Rng);
 
-impl Dice {
-    /// Independent of every other part and round. (FNV-1a joins what it depends on; wyrand does the rest.)
+impl Rng {
+    /// Independent of every other part and round: FNV-1a mixes the three into one seed.
     pub(super) fn of(seed: u64, part: &str, round: u32) -> Self {
         let bytes = seed.to_le_bytes().into_iter().chain(part.bytes()).chain(round.to_le_bytes());
         let mixed = bytes
@@ -15,13 +15,13 @@ impl Dice {
         Self(fastrand::Rng::with_seed(mixed))
     }
 
-    /// Chance for a thread of its own.
+    /// Random numbers for another thread.
     pub(super) fn fork(&mut self) -> Self {
         Self(self.0.fork())
     }
 
-    pub(super) fn pick<T: Copy, const N: usize>(&mut self, of: [T; N]) -> T {
-        #[expect(clippy::indexing_slicing, reason = "the index is below N; no caller picks from nothing")]
+    pub(super) fn choose<T: Copy, const N: usize>(&mut self, of: [T; N]) -> T {
+        #[expect(clippy::indexing_slicing, reason = "the index is below N; no caller gives an empty array")]
         of[self.0.usize(..N)]
     }
 
@@ -33,18 +33,18 @@ impl Dice {
         self.0.usize(range)
     }
 
-    /// Once in so many times.
-    pub(super) fn once_in(&mut self, times: u64) -> bool {
+    /// True once in so many times.
+    pub(super) fn one_in(&mut self, times: u64) -> bool {
         self.0.u64(..times.max(1)) == 0
     }
 
-    /// Up to so many milliseconds, to the microsecond.
-    pub(super) fn moment(&mut self, milliseconds: u64) -> Duration {
+    /// At most so many milliseconds, in whole microseconds.
+    pub(super) fn delay(&mut self, milliseconds: u64) -> Duration {
         Duration::from_micros(self.0.u64(..=milliseconds * 1000))
     }
 
-    /// Changes up to so many bytes.
-    pub(super) fn scratch(&mut self, bytes: &mut [u8], most: usize) {
+    /// Changes at most so many bytes.
+    pub(super) fn corrupt(&mut self, bytes: &mut [u8], most: usize) {
         for _ in 0..self.0.usize(1..=most) {
             let at = self.0.usize(..bytes.len().max(1));
             if let Some(byte) = bytes.get_mut(at) {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_same_round_makes_the_same_choices_and_others_make_others() {
-        let drawn = |seed, part, round| Dice::of(seed, part, round).bytes(16);
+        let drawn = |seed, part, round| Rng::of(seed, part, round).bytes(16);
         assert_eq!(drawn(1, "kills", 2), drawn(1, "kills", 2));
         for other in [drawn(2, "kills", 2), drawn(1, "load", 2), drawn(1, "kills", 3)] {
             assert_ne!(drawn(1, "kills", 2), other);

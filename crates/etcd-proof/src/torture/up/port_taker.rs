@@ -1,4 +1,4 @@
-//! A thief of ports: takes one the moment it may, keeps it, and may answer there as an etcd would.
+//! A thread that takes a port as soon as it is free, keeps the port, and may answer there as an etcd would.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
@@ -10,82 +10,82 @@ use std::time::{Duration, Instant};
 use crate::wait;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
-    /// Takes connections and says nothing.
+pub(super) enum Behavior {
+    /// Accepts connections and never answers.
     Silent,
-    /// Says that all is well, as a foreign etcd.
-    Etcd,
-    /// Says things that are no HTTP.
-    Babble,
+    /// Answers as a healthy etcd of another cluster.
+    ForeignEtcd,
+    /// Answers with bytes that are not HTTP.
+    Garbage,
 }
 
-/// What a thief does.
-pub(super) struct Plan {
+/// Which address to take, and what to do there.
+pub(super) struct PortPlan {
     pub(super) host: Ipv4Addr,
-    pub(super) manner: Manner,
-    /// Before that it does not even try.
+    pub(super) behavior: Behavior,
+    /// The time before the first attempt.
     pub(super) not_before: Duration,
 }
 
-pub(super) struct Thief {
-    /// 0: none yet.
+pub(super) struct PortTaker {
+    /// 0: no port yet.
     taken: Arc<AtomicU16>,
-    over: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Thief {
-    /// Sets out. `which` tells the port, once it is known.
-    pub(super) fn start(plan: Plan, which: impl Fn() -> Option<u16> + Send + 'static) -> Self {
-        let (taken, over) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicBool::new(false)));
-        let (tell, stop) = (Arc::clone(&taken), Arc::clone(&over));
+impl PortTaker {
+    /// `which` gives the port, once it is known.
+    pub(super) fn start(plan: PortPlan, which: impl Fn() -> Option<u16> + Send + 'static) -> Self {
+        let (taken, stop) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicBool::new(false)));
+        let (port_taken, stopped) = (Arc::clone(&taken), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             let began = Instant::now();
-            while !stop.load(Ordering::SeqCst) {
+            while !stopped.load(Ordering::SeqCst) {
                 let port = which().filter(|_| began.elapsed() >= plan.not_before);
                 let listener = port.and_then(|port| TcpListener::bind((IpAddr::V4(plan.host), port)).ok());
                 if let Some(listener) = listener {
-                    tell.store(port.unwrap_or_default(), Ordering::SeqCst);
-                    serve(&listener, plan.manner, &stop);
+                    port_taken.store(port.unwrap_or_default(), Ordering::SeqCst);
+                    serve(&listener, plan.behavior, &stopped);
                     return;
                 }
                 wait::pause(Duration::from_micros(50));
             }
         });
-        Self { taken, over, thread: Some(thread) }
+        Self { taken, stop, thread: Some(thread) }
     }
 
-    /// The port that it has.
+    /// The port that was taken.
     pub(super) fn taken(&self) -> Option<u16> {
         Some(self.taken.load(Ordering::SeqCst)).filter(|port| *port != 0)
     }
 }
 
-impl Drop for Thief {
+impl Drop for PortTaker {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.stop.store(true, Ordering::SeqCst);
         drop(self.thread.take().map(JoinHandle::join));
     }
 }
 
-fn serve(listener: &TcpListener, manner: Manner, over: &AtomicBool) {
+fn serve(listener: &TcpListener, behavior: Behavior, stop: &AtomicBool) {
     if listener.set_nonblocking(true).is_err() {
         return;
     }
     let mut open = Vec::new();
-    while !over.load(Ordering::SeqCst) {
+    while !stop.load(Ordering::SeqCst) {
         match listener.accept() {
-            Ok((client, _)) => open.extend(answer(client, manner)),
+            Ok((client, _)) => open.extend(answer(client, behavior)),
             Err(_) => wait::pause(Duration::from_millis(1)),
         }
     }
 }
 
-/// Answers one request; what is to wait for ever is handed back.
-fn answer(mut client: TcpStream, manner: Manner) -> Option<TcpStream> {
+/// Answers one request; a connection that stays open is handed back.
+fn answer(mut client: TcpStream, behavior: Behavior) -> Option<TcpStream> {
     let mut request = [0; 1024];
     client.set_nonblocking(false).and_then(|()| client.set_read_timeout(Some(Duration::from_millis(100)))).ok()?;
-    if manner == Manner::Silent {
+    if behavior == Behavior::Silent {
         return Some(client);
     }
     let read = client.read(&mut request).ok()?;
@@ -96,11 +96,11 @@ fn answer(mut client: TcpStream, manner: Manner) -> Option<TcpStream> {
         _ => "[]",
     };
     let length = body.len();
-    let text = match manner {
-        Manner::Etcd => format!(
+    let text = match behavior {
+        Behavior::ForeignEtcd => format!(
             "HTTP/1.1 200 OK\r\nX-Etcd-Cluster-Id: 14841639068965178418\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         ),
-        _ => "\u{0}\u{1}SSH-2.0-thief\r\n".repeat(100),
+        _ => "\u{0}\u{1}SSH-2.0-other\r\n".repeat(100),
     };
     drop(client.write_all(text.as_bytes()));
     None

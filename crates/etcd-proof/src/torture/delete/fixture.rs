@@ -1,4 +1,4 @@
-//! A prefix to delete, its neighbours, and the commands that do it.
+//! Keys below a prefix to delete, keys beside it, and the commands that delete and restore.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use etcd_keys::KeyRange;
 use tokio::runtime::Runtime;
 
 use crate::torture::Round;
-use crate::torture::arena::Ground;
-use crate::torture::calls::{Call, Pending};
+use crate::torture::calls::{FinishedCall, RunningCall};
 use crate::torture::keyspace::{self, Contents};
+use crate::torture::testbed::EphemeralServer;
 use crate::wait;
 
 pub(super) const PREFIX: &str = "/CloudChamber/v0.1/racks/";
-/// Where keys are that have nothing to do with it, and sort beside it.
+/// Prefixes of keys that sort beside those to delete.
 const NEIGHBOURS: [&str; 5] = [
     "/CloudChamber/v0.1/racks",
     "/CloudChamber/v0.1/racks.",
@@ -23,56 +23,56 @@ const NEIGHBOURS: [&str; 5] = [
     "/CloudChamber/v0.1/Test/",
 ];
 
-pub(super) struct Scene<'a> {
-    pub(super) ground: Ground<'a>,
+pub(super) struct Fixture<'a> {
+    pub(super) server: EphemeralServer<'a>,
     runtime: &'a Runtime,
     neighbours: Contents,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Fixture<'a> {
     /// So many keys below the prefix.
     pub(super) fn new(round: &Round<'a>, keys: u64) -> Result<Self> {
-        let (ground, runtime) = (round.ground()?, round.runtime());
+        let (server, runtime) = (round.ephemeral_server()?, round.runtime());
         let neighbours = NEIGHBOURS.iter().flat_map(|place| (0..40).map(move |n| format!("{place}{n}").into_bytes()));
-        runtime.block_on(keyspace::fill(&ground.connection, neighbours))?;
-        runtime.block_on(keyspace::fill(&ground.connection, (0..keys).map(|n| key(n).into_bytes())))?;
-        let mut scene = Self { ground, runtime, neighbours: Contents::new() };
-        scene.neighbours = scene.outside()?;
-        Ok(scene)
+        runtime.block_on(keyspace::fill(&server.connection, neighbours))?;
+        runtime.block_on(keyspace::fill(&server.connection, (0..keys).map(|n| key(n).into_bytes())))?;
+        let mut fixture = Self { server, runtime, neighbours: Contents::new() };
+        fixture.neighbours = fixture.outside()?;
+        Ok(fixture)
     }
 
     pub(super) fn inside(&self) -> Result<Contents> {
-        self.runtime.block_on(keyspace::contents(&self.ground.connection, KeyRange::prefix(PREFIX)))
+        self.runtime.block_on(keyspace::contents(&self.server.connection, KeyRange::prefix(PREFIX)))
     }
 
     fn outside(&self) -> Result<Contents> {
-        let mut all = self.runtime.block_on(keyspace::contents(&self.ground.connection, KeyRange::all()))?;
+        let mut all = self.runtime.block_on(keyspace::contents(&self.server.connection, KeyRange::all()))?;
         all.retain(|key, _| !key.starts_with(PREFIX.as_bytes()));
         Ok(all)
     }
 
-    /// Whoever deletes or restores, does it below the prefix.
-    pub(super) fn neighbours_are_well(&self) -> Result<()> {
+    /// No key outside the prefix has changed.
+    pub(super) fn check_neighbours(&self) -> Result<()> {
         keyspace::same("outside the prefix", &self.neighbours, &self.outside()?)
     }
 
-    /// `del` of all of it, which must be so many keys.
-    pub(super) fn del(&self, keys: usize) -> Result<Pending> {
+    /// Starts `del` of the prefix, which must have so many keys.
+    pub(super) fn del(&self, keys: usize) -> Result<RunningCall> {
         let count = keys.to_string();
         let args = ["del", PREFIX, "--prefix", "--yes", "--expect-count", &count, "--format", "json"];
-        let Ground { workspace, endpoint, .. } = &self.ground;
+        let EphemeralServer { workspace, endpoint, .. } = &self.server;
         workspace.start(workspace.console(endpoint, &args))
     }
 
-    pub(super) fn undo(&self, file: &std::path::Path) -> Result<Call> {
+    pub(super) fn undo(&self, file: &std::path::Path) -> Result<FinishedCall> {
         let file = file.display().to_string();
-        let Ground { workspace, endpoint, .. } = &self.ground;
+        let EphemeralServer { workspace, endpoint, .. } = &self.server;
         workspace.start(workspace.console(endpoint, &["undo", &file, "--format", "json"]))?.finish()
     }
 
     /// The undo files, the newest first.
     pub(super) fn undo_files(&self) -> Result<Vec<PathBuf>> {
-        let dir = self.ground.workspace.path(".etcd/undo");
+        let dir = self.server.workspace.path(".etcd/undo");
         if !dir.exists() {
             return Ok(Vec::new());
         }
@@ -83,12 +83,12 @@ impl<'a> Scene<'a> {
         Ok(files)
     }
 
-    /// Waits until etcd has done what a killed client had asked for: nothing changes for a while.
+    /// Waits until etcd has carried out the requests of a killed client: the revision does not change for a while.
     pub(super) fn settle(&self) -> Result<()> {
         let revision =
-            || -> Result<i64> { Ok(self.runtime.block_on(self.ground.connection.all_keys().prefix("\0"))?.revision) };
+            || -> Result<i64> { Ok(self.runtime.block_on(self.server.connection.all_keys().prefix("\0"))?.revision) };
         let (mut last, mut quiet) = (revision()?, 0);
-        wait::until("nothing changes any more", wait::PATIENCE, || {
+        wait::until("nothing changes any more", wait::TIMEOUT, || {
             wait::pause(std::time::Duration::from_millis(10));
             let now = revision()?;
             quiet = if now == last { quiet + 1 } else { 0 };
@@ -106,5 +106,5 @@ pub(super) fn key(number: u64) -> String {
 pub(super) fn revision_of(file: &std::path::Path) -> Result<i64> {
     let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let revision = name.rsplit_once('-').and_then(|(_, revision)| revision.parse().ok());
-    revision.with_context(|| format!("`{name}` names no revision"))
+    revision.with_context(|| format!("`{name}` does not end in a revision"))
 }

@@ -1,17 +1,17 @@
-//! `cargo xtask test` beside the same tests started by hand, with everything built and an etcd up: what the run, its
-//! keeper, its sweep, and an ephemeral etcd add.
+//! `cargo xtask test` beside the same tests started with cargo, everything built and an etcd up: what the run, its keeper,
+//! its sweep, and an ephemeral etcd add.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::Result;
 
-use super::process::Finished;
-use super::report::{Counted, Row};
+use super::measured::Measurement;
+use super::report::{Row, Size};
 use super::workspace::Workspace;
-use super::{Notes, Subject};
+use super::{Notes, Setup};
 
-/// Three tests, each of which writes a key where it is told to.
+/// Three tests. Each writes a key below the prefix that it is given.
 const TESTS: &str = r#"
 #[cfg(test)]
 fn writes(name: &str) {
@@ -54,80 +54,80 @@ edition = "2021"
 port = "auto"
 "#;
 
-pub(super) fn measure(rounds: u32, subject: &Subject<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
-    if subject.installed.nextest.is_none() {
-        notes.say("nextest is not installed: tests run with `cargo test`");
+pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
+    if setup.installed.nextest.is_none() {
+        notes.add("nextest is not installed: tests run with `cargo test`");
     }
-    let project = Project::new(subject)?;
+    let project = Project::new(setup)?;
     let whole = project.through_cargo().is_some();
     if !whole {
-        notes.say("cargo's own share of `cargo xtask test` is missing here, so what it adds is not judged");
+        notes.add("cargo's own share of `cargo xtask test` is missing here, so what it adds is not judged");
     }
     let (by_hand, xtask) = (|| project.by_hand(), |args: &[&str]| project.xtask(args));
-    // Everything is built, and everything is looked at once.
+    // The first calls build everything.
     by_hand()?;
     xtask(&[])?;
     xtask(&["--ephemeral"])?;
-    let [mut hand, mut running, mut ephemeral, mut more, mut much_more] = [const { Vec::new() }; 5];
+    let [mut hand, mut running, mut ephemeral, mut added, mut added_ephemeral] = [const { Vec::new() }; 5];
     for _ in 0..rounds {
         hand.push(by_hand()?.ms());
         running.push(xtask(&[])?.ms());
         ephemeral.push(xtask(&["--ephemeral"])?.ms());
     }
     for (hand, (running, ephemeral)) in hand.iter().zip(running.iter().zip(&ephemeral)) {
-        more.push(running - hand);
-        much_more.push(ephemeral - hand);
+        added.push(running - hand);
+        added_ephemeral.push(ephemeral - hand);
     }
-    let tests = Counted::Tests.of(3);
+    let tests = Size { count: 3, of: "tests" };
     let beside =
         |what: &str, ours| -> Result<Row> { Row::new(what, "ms", ours)?.size(tests).beside("by hand", hand.clone()) };
     Ok(vec![
         beside("`cargo xtask test`", running)?,
-        Row::new("what it adds", "ms", more)?.at_most(300.0).judged_if(whole),
+        Row::new("what it adds", "ms", added)?.at_most(300.0).judged_if(whole),
         beside("`cargo xtask test --ephemeral`", ephemeral)?,
-        Row::new("what --ephemeral adds", "ms", much_more)?.at_most(500.0).judged_if(whole),
+        Row::new("what --ephemeral adds", "ms", added_ephemeral)?.at_most(500.0).judged_if(whole),
     ])
 }
 
 /// A small project with an etcd that is up.
 struct Project<'a> {
-    subject: &'a Subject<'a>,
+    setup: &'a Setup<'a>,
     workspace: Workspace,
     url: String,
 }
 
 impl<'a> Project<'a> {
-    fn new(subject: &'a Subject<'a>) -> Result<Self> {
-        let workspace = Workspace::new(subject, None)?;
+    fn new(setup: &'a Setup<'a>) -> Result<Self> {
+        let workspace = Workspace::new(setup, None)?;
         fs::write(workspace.path("Cargo.toml"), MANIFEST)?;
         fs::create_dir(workspace.path("src"))?;
         fs::write(workspace.path("src/lib.rs"), TESTS)?;
         let url = workspace.up()?.endpoints.concat();
-        Ok(Self { subject, workspace, url })
+        Ok(Self { setup, workspace, url })
     }
 
-    fn by_hand(&self) -> Result<Finished> {
+    fn by_hand(&self) -> Result<Measurement> {
         let mut cargo = Command::new("cargo");
-        self.workspace.at_home(&mut cargo);
-        let runner: &[&str] = if self.subject.installed.nextest.is_some() { &["nextest", "run"] } else { &["test"] };
+        self.workspace.enter(&mut cargo);
+        let runner: &[&str] = if self.setup.installed.nextest.is_some() { &["nextest", "run"] } else { &["test"] };
         self.workspace.run(cargo.args(runner).arg("--workspace").env("ETCD_ENDPOINTS", &self.url))
     }
 
     /// The same tests: with arguments for the runner, no documentation tests are looked for.
-    fn xtask(&self, args: &[&str]) -> Result<Finished> {
+    fn xtask(&self, args: &[&str]) -> Result<Measurement> {
         let mut command = self.through_cargo().unwrap_or_else(|| self.workspace.command::<&str>(&[]));
         self.workspace.run(command.arg("test").args(args).args(["--", "--workspace"]))
     }
 
-    /// `cargo xtask`, as far as it works in another workspace: cargo looks whether xtask is to be built, and starts it
-    /// here. Without cargo where there is no such workspace, or no `env`.
+    /// `cargo xtask` for another workspace: cargo checks whether xtask must be built, and starts it there. `None` where
+    /// xtask's sources or the program `env` are missing.
     fn through_cargo(&self) -> Option<Command> {
-        let manifest = self.subject.cx.workspace.join("xtask/Cargo.toml");
+        let manifest = self.setup.cx.workspace.join("xtask/Cargo.toml");
         if !cfg!(unix) || !manifest.is_file() {
             return None;
         }
         let mut cargo = Command::new("cargo");
-        self.workspace.at_home(&mut cargo);
+        self.workspace.enter(&mut cargo);
         let here = format!("CARGO_MANIFEST_DIR={}", self.workspace.path("").display());
         cargo.args(["run", "--quiet", "--manifest-path"]).arg(manifest);
         cargo.args(["--config", &format!(r#"target."cfg(all())".runner=["env",{here:?}]"#), "--"]);
