@@ -1,15 +1,11 @@
 //! How local etcds are set up: settings, patience, who hears of it. Starts nothing by itself.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
-use crate::ephemeral::{Ephemeral, EphemeralError};
-use crate::file::{PathError, cannot};
-use crate::instance::{Instance, NameError, check_name, home};
 use crate::reporter::{Event, Reporter, Silent};
 use crate::settings::{Port, Settings, SettingsError, member_name};
 
@@ -24,7 +20,7 @@ pub struct Builder {
     pub(crate) patience: Duration,
     pub(crate) extra_args: Vec<String>,
     pub(crate) reporter: Arc<dyn Reporter>,
-    offline: bool,
+    pub(crate) offline: bool,
 }
 
 /// What was asked for plainly, not by a default.
@@ -143,48 +139,6 @@ impl Builder {
         Binaries::new(self.env.clone(), self.workspace.clone())
             .reporter(Arc::clone(&self.reporter))
             .offline(self.offline)
-    }
-
-    /// The persistent instance of this name. Nothing is started or created yet.
-    ///
-    /// # Errors
-    /// If the name is none.
-    pub fn instance(&self, name: &str) -> Result<Instance, NameError> {
-        check_name(name)?;
-        let builder = Self { settings: self.settings.of_instance(name), ..self.clone() };
-        Ok(Instance { dir: home(&self.workspace, &self.env).join(name), name: name.to_owned(), builder })
-    }
-
-    /// Starts an etcd that goes with its owner: see [`Ephemeral`].
-    ///
-    /// # Errors
-    /// If no server becomes ready.
-    pub fn start_ephemeral(&self) -> Result<Ephemeral, EphemeralError> {
-        Ephemeral::start(self)
-    }
-
-    /// All instances that this workspace has ever started, by name.
-    ///
-    /// # Errors
-    /// If the directory that they are in cannot be read.
-    pub fn instances(&self) -> Result<Vec<Instance>, PathError> {
-        let home = home(&self.workspace, &self.env);
-        let entries = match std::fs::read_dir(&home) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(cannot("list", &home))?,
-        };
-        let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
-        let named = |name: String| self.instance(&name).ok();
-        let mut instances: Vec<_> = names.filter_map(named).filter(Instance::was_started).collect();
-        instances.extend(
-            etcd_workspace::orphaned(&home)
-                .iter()
-                .filter_map(|dir| dir.file_name()?.to_str().map(str::to_owned))
-                .filter_map(named),
-        );
-        instances.sort_by(|a, b| a.name.cmp(&b.name));
-        instances.dedup_by(|a, b| a.name == b.name);
-        Ok(instances)
     }
 
     /// Says so where a server that is about to start listens beyond this machine.

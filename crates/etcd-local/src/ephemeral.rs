@@ -18,7 +18,7 @@ use crate::janitor::Janitor;
 use crate::launch::{self, Durability, Launch, LaunchError, Launched, Ports, Ready};
 use crate::lock::{self, Lock};
 use crate::log;
-use crate::process::Lifetime;
+use crate::os::Lifetime;
 use crate::wait::{Deadline, until};
 
 /// Our directories among the temporary ones.
@@ -95,6 +95,16 @@ impl fmt::Display for FailedLaunch {
 impl Error for FailedLaunch {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error.source()
+    }
+}
+
+impl Builder {
+    /// Starts an etcd that goes with its owner: see [`Ephemeral`].
+    ///
+    /// # Errors
+    /// If no server becomes ready.
+    pub fn start_ephemeral(&self) -> Result<Ephemeral, EphemeralError> {
+        Ephemeral::start(self)
     }
 }
 

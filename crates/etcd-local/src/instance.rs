@@ -93,6 +93,42 @@ pub struct Instance {
     pub(crate) builder: Builder,
 }
 
+impl Builder {
+    /// The persistent instance of this name. Nothing is started or created yet.
+    ///
+    /// # Errors
+    /// If the name is none.
+    pub fn instance(&self, name: &str) -> Result<Instance, NameError> {
+        check_name(name)?;
+        let builder = Self { settings: self.settings.of_instance(name), ..self.clone() };
+        Ok(Instance { dir: home(&self.workspace, &self.env).join(name), name: name.to_owned(), builder })
+    }
+
+    /// All instances that this workspace has ever started, by name.
+    ///
+    /// # Errors
+    /// If the directory that they are in cannot be read.
+    pub fn instances(&self) -> Result<Vec<Instance>, PathError> {
+        let home = home(&self.workspace, &self.env);
+        let entries = match std::fs::read_dir(&home) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(cannot("list", &home))?,
+        };
+        let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
+        let named = |name: String| self.instance(&name).ok();
+        let mut instances: Vec<_> = names.filter_map(named).filter(Instance::was_started).collect();
+        instances.extend(
+            etcd_workspace::orphaned(&home)
+                .iter()
+                .filter_map(|dir| dir.file_name()?.to_str().map(str::to_owned))
+                .filter_map(named),
+        );
+        instances.sort_by(|a, b| a.name.cmp(&b.name));
+        instances.dedup_by(|a, b| a.name == b.name);
+        Ok(instances)
+    }
+}
+
 impl Instance {
     /// Its name.
     #[must_use]

@@ -19,7 +19,8 @@ use crate::data::DataDir;
 use crate::env::Env;
 use crate::lock::Lock;
 use crate::log::{self, Damage};
-use crate::process::{self, Child, Lifetime, Running, Spawn, Spawned};
+use crate::os::Lifetime;
+use crate::process::{self, Child, Running, Spawn, Spawned};
 use crate::readiness::{self, Probe};
 use crate::wait::{Deadline, until};
 

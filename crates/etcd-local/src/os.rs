@@ -24,8 +24,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::Lifetime;
-
 /// The processes of one helper program: `prepare` its command, `add` it once it runs, `kill` it with all that it started.
 /// The system kills them when our process ends, however it ends. Keep the group as long as the helper runs.
 pub(crate) use system::Group;
@@ -47,6 +45,15 @@ pub(crate) fn host_name() -> Option<String> {
 
 /// A server that [`spawn_server`] started: `id`, `wait` for its end, and `kill`.
 pub(crate) use system::Server;
+
+/// How long a child may live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// Until somebody stops it: our end, the terminal's end and Ctrl-C do not concern it.
+    Detached,
+    /// Not longer than this process, however this process ends.
+    Ours,
+}
 
 /// Starts the program of `command` with its arguments and variables, `lock` as its standard input and `log` as
 /// the other two, away from the terminal. No other handle of ours reaches it, and once this returns we have

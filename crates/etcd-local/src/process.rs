@@ -11,7 +11,7 @@ use std::time::Duration;
 use etcd_workspace::Identity;
 
 use crate::env::Env;
-use crate::os;
+use crate::os::{self, Lifetime};
 
 /// A live process, held so that its pid stays its own.
 #[derive(Debug)]
@@ -55,15 +55,6 @@ impl Running {
         self.process.kill()?;
         if self.process.ended_within(INSIST)? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
     }
-}
-
-/// How long a child may live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lifetime {
-    /// Until somebody stops it: our end, the terminal's end and Ctrl-C do not concern it.
-    Detached,
-    /// Not longer than this process, however this process ends.
-    Ours,
 }
 
 /// What to spawn.

@@ -13,7 +13,7 @@ use crate::binary::Binary;
 use crate::data::{DataDir, DataError, Trash};
 use crate::file::{self, cannot};
 use crate::lock::{Lock, LockError};
-use crate::process::Lifetime;
+use crate::os::Lifetime;
 use crate::reporter::Event;
 use crate::settings::Port;
 

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::process::Lifetime;
+use crate::os::Lifetime;
 
 /// A process group. A shell leads it, which reads from a pipe of ours: the pipe closes when our process ends, and then
 /// the shell kills the group that it is in itself. So no signal can reach a group that got the same number later.

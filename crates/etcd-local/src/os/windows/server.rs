@@ -23,7 +23,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::job;
-use crate::process::Lifetime;
+use crate::os::Lifetime;
 
 /// A server that we started; dropped, it lives on, unless its lifetime is ours.
 #[derive(Debug)]
