@@ -34,9 +34,7 @@ use self::platform::Platform;
 use crate::env::Env;
 use crate::reporter::{Reporter, Silent};
 
-#[cfg(fuzzing)]
-pub(crate) use self::archive::fuzz as fuzz_archive;
-pub use self::archive::{ArchiveError, Fault};
+pub use self::archive::ArchiveError;
 pub use self::cache::{CacheError, Damage};
 pub use self::download::DownloadError;
 pub use self::install::{InstallError, Tried};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 pub(crate) use self::mirror::{Answer, Mirror};
 use super::Tool;
-use super::platform::{ArchiveFormat, Platform};
+use super::platform::Platform;
 use crate::reporter::{Event, Reporter};
 
 /// Says what this machine cannot test, and why. Past the test harness, which shows nothing of tests that pass.
@@ -67,20 +67,17 @@ pub(crate) fn release_top(version: &str) -> String {
 
 /// Where a release lies on a mirror.
 pub(crate) fn release_path(version: &str) -> String {
-    let extension = Platform::host().unwrap().archive_format().extension();
+    let extension = Platform::host().unwrap().archive_extension();
     format!("/v{version}/{}.{extension}", release_top(version))
 }
 
 /// In the format of releases for this machine.
 pub(crate) fn packed(top: &str, files: &[(&str, String)]) -> Vec<u8> {
-    match Platform::host().unwrap().archive_format() {
-        ArchiveFormat::TarGz => tar_gz(top, files),
-        ArchiveFormat::Zip => zip(top, files),
-    }
+    if cfg!(target_os = "linux") { tar_gz(top, files) } else { zip(top, files) }
 }
 
 /// Packed as GNU tar packs.
-pub(crate) fn tar_gz(top: &str, files: &[(&str, String)]) -> Vec<u8> {
+fn tar_gz(top: &str, files: &[(&str, String)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);

@@ -19,22 +19,6 @@ const ALL: [Platform; 7] = [
     Platform { etcd: "windows-amd64", protoc: "win32" },
 ];
 
-/// The two formats of release archives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ArchiveFormat {
-    TarGz,
-    Zip,
-}
-
-impl ArchiveFormat {
-    pub(crate) fn extension(self) -> &'static str {
-        match self {
-            Self::TarGz => "tar.gz",
-            Self::Zip => "zip",
-        }
-    }
-}
-
 impl Platform {
     /// The one that this program was compiled for.
     pub(crate) fn host() -> Option<Self> {
@@ -70,8 +54,9 @@ impl Platform {
         if self.etcd.starts_with("windows") { format!("{name}.exe") } else { name.to_owned() }
     }
 
-    pub(crate) fn archive_format(self) -> ArchiveFormat {
-        if self.etcd.starts_with("linux") { ArchiveFormat::TarGz } else { ArchiveFormat::Zip }
+    /// How the names of release archives end.
+    pub(crate) fn archive_extension(self) -> &'static str {
+        if self.etcd.starts_with("linux") { "tar.gz" } else { "zip" }
     }
 }
 
@@ -91,11 +76,11 @@ mod tests {
     fn files_are_named_as_the_publishers_name_them() {
         let windows = Platform::named("windows-amd64").unwrap();
         assert_eq!((windows.program("etcd").as_str(), windows.name(Tool::Protoc)), ("etcd.exe", "win32"));
-        assert_eq!(windows.archive_format().extension(), "zip");
+        assert_eq!(windows.archive_extension(), "zip");
         let linux = Platform::named("linux-arm64").unwrap();
         assert_eq!((linux.program("etcd").as_str(), linux.name(Tool::Protoc)), ("etcd", "linux-aarch_64"));
-        assert_eq!(linux.archive_format().extension(), "tar.gz");
-        assert_eq!(Platform::named("darwin-arm64").unwrap().archive_format().extension(), "zip");
+        assert_eq!(linux.archive_extension(), "tar.gz");
+        assert_eq!(Platform::named("darwin-arm64").unwrap().archive_extension(), "zip");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The etcd project's release archives as a source, or a mirror of them. An archive is checked against its sum before a
 //! byte of it is parsed.
 
-use super::archive::{self, Layout};
+use super::archive;
 use super::download::Download;
 use super::source::{Delivered, Job, SourceError};
 use crate::reporter::Event;
@@ -15,7 +15,7 @@ pub(super) fn fetch(job: &Job<'_>) -> Result<Delivered, SourceError> {
     }
     let (version, platform) = (&job.attempt.version, job.platform);
     let top = format!("etcd-v{version}-{}", platform.name(job.tool));
-    let file = format!("{top}.{}", platform.archive_format().extension());
+    let file = format!("{top}.{}", platform.archive_extension());
     let path = job.work().join(&file);
     let url = format!("{}/v{version}/{file}", mirror(job)?);
     let download = Download {
@@ -34,9 +34,7 @@ pub(super) fn fetch(job: &Job<'_>) -> Result<Delivered, SourceError> {
         other => other,
     })?;
     let programs = [platform.program("etcd"), platform.program("etcdctl")];
-    let ignored = platform.program("etcdutl");
-    let layout = Layout { top: &top, programs: &programs, ignored: &ignored };
-    let sums = archive::extract(platform.archive_format(), &path, &layout, &job.tree())?;
+    let sums = archive::extract(&path, &top, &programs, &job.tree())?;
     Ok(Delivered { sums, archive_sha256: Some(received.sha256) })
 }
 
