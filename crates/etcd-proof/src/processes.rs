@@ -31,6 +31,17 @@ pub(crate) fn running(dir: &Path, program: &Path) -> Vec<u32> {
     of(dir).into_iter().filter(|process| process.exe == program).map(|process| process.pid).collect()
 }
 
+/// Sends a signal to those that run this program.
+///
+/// # Errors
+/// There is none.
+#[cfg(target_os = "linux")]
+pub(crate) fn signal_running(dir: &Path, program: &Path, signal: Signal) -> anyhow::Result<()> {
+    let pids = running(dir, program);
+    anyhow::ensure!(!pids.is_empty(), "`{}` does not run", program.display());
+    pids.into_iter().try_for_each(|pid| Ok(self::signal(pid, dir, signal)?))
+}
+
 fn belongs(pid: u32, dir: &Path) -> Option<Process> {
     let mark = dir.as_os_str().as_encoded_bytes();
     let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();

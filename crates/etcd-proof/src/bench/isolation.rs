@@ -14,7 +14,7 @@ use super::plain_etcd::{self, PlainEtcd};
 use super::probe::Probe;
 use super::report::{Row, Size};
 use super::start::PLAIN;
-use super::workspace::Workspace;
+use super::workspace::BenchWorkspace;
 use super::{Notes, Setup, test_overhead};
 use crate::workspace;
 
@@ -43,13 +43,13 @@ struct SharedEtcd<'a> {
     setup: &'a Setup<'a>,
     etcd: std::path::PathBuf,
     server: Ephemeral,
-    workspace: Workspace,
+    workspace: BenchWorkspace,
 }
 
 impl<'a> SharedEtcd<'a> {
     fn start(setup: &'a Setup<'a>) -> Result<Self> {
         let etcd = machine::etcd(&NEW, setup.cx)?;
-        let workspace = Workspace::new(setup, None)?;
+        let workspace = BenchWorkspace::new(setup, None)?;
         // The directory of its runs' locks, as if the workspace had an instance.
         std::fs::create_dir(workspace.path(".etcd"))?;
         Ok(Self { setup, etcd, server: ephemeral(setup)?, workspace })

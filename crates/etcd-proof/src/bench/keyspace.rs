@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::machine::NEW;
 use super::measured::{Measurement, run_ok};
 use super::report::{Row, Size};
-use super::workspace::Workspace;
+use super::workspace::BenchWorkspace;
 use super::{Notes, Setup};
 use crate::wait;
 use crate::workspace::{self, get, put};
@@ -27,7 +27,7 @@ pub(super) const ETCDCTL: &str = "etcdctl";
 pub(super) struct Keyspace<'a> {
     setup: &'a Setup<'a>,
     etcd: Ephemeral,
-    workspace: Workspace,
+    workspace: BenchWorkspace,
 }
 
 impl<'a> Keyspace<'a> {
@@ -35,7 +35,7 @@ impl<'a> Keyspace<'a> {
         let builder = setup.cx.builder()?.etcd(Wanted::Exactly(NEW));
         // A million keys, written and deleted, take more than the 2 GiB of the default.
         let etcd = builder.arg("--quota-backend-bytes=8589934592").start_ephemeral()?;
-        Ok(Self { setup, etcd, workspace: Workspace::new(setup, None)? })
+        Ok(Self { setup, etcd, workspace: BenchWorkspace::new(setup, None)? })
     }
 
     /// With so many keys below [`PREFIX`].

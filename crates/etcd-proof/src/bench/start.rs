@@ -9,7 +9,7 @@ use semver::Version;
 use super::machine::{self, NEW, OLD};
 use super::plain_etcd::PlainEtcd;
 use super::report::{Row, Size};
-use super::workspace::Workspace;
+use super::workspace::BenchWorkspace;
 use super::{Setup, keyspace};
 
 pub(super) fn measure(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
@@ -28,7 +28,7 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
 fn starts(rounds: u32, version: &Version, etcd: &Path, targets: (f64, f64), setup: &Setup<'_>) -> Result<Vec<Row>> {
     let [mut fresh, mut restart, mut plain_fresh, mut plain_restart] = [const { Vec::new() }; 4];
     for _ in 0..rounds {
-        let ours = Workspace::new(setup, Some(etcd))?;
+        let ours = BenchWorkspace::new(setup, Some(etcd))?;
         fresh.push(ours.up()?.ready_ms);
         ours.xtask(&["etcd-down"])?;
         let plain = PlainEtcd::new(setup, etcd)?;
@@ -53,7 +53,7 @@ pub(super) const PLAIN: &str = "plain etcd";
 fn commands(rounds: u32, etcd: &Path, setup: &Setup<'_>) -> Result<Vec<Row>> {
     let [mut overhead, mut status, mut again, mut reset, mut down, mut memory] = [const { Vec::new() }; 6];
     for _ in 0..rounds {
-        let ours = Workspace::new(setup, Some(etcd))?;
+        let ours = BenchWorkspace::new(setup, Some(etcd))?;
         let up = ours.up()?;
         overhead.push(up.measured.ms() - up.ready_ms);
         memory.extend(up.measured.peak_mb);
@@ -79,7 +79,7 @@ fn commands(rounds: u32, etcd: &Path, setup: &Setup<'_>) -> Result<Vec<Row>> {
 fn restarts_with_keys(rounds: u32, etcd: &Path, setup: &Setup<'_>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for keys in setup.workload.keys() {
-        let (ours, plain) = (Workspace::new(setup, Some(etcd))?, PlainEtcd::new(setup, etcd)?);
+        let (ours, plain) = (BenchWorkspace::new(setup, Some(etcd))?, PlainEtcd::new(setup, etcd)?);
         keyspace::fill(setup, &ours.up()?.endpoints.concat(), *keys)?;
         ours.xtask(&["etcd-down"])?;
         let server = plain.start()?;

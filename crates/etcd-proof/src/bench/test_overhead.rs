@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::measured::Measurement;
 use super::report::{Row, Size};
-use super::workspace::Workspace;
+use super::workspace::BenchWorkspace;
 use super::{Notes, Setup};
 
 /// Three tests. Each writes a key below the prefix that it is given.
@@ -92,13 +92,13 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Resu
 /// A small project with an etcd that is up.
 struct Project<'a> {
     setup: &'a Setup<'a>,
-    workspace: Workspace,
+    workspace: BenchWorkspace,
     url: String,
 }
 
 impl<'a> Project<'a> {
     fn new(setup: &'a Setup<'a>) -> Result<Self> {
-        let workspace = Workspace::new(setup, None)?;
+        let workspace = BenchWorkspace::new(setup, None)?;
         fs::write(workspace.path("Cargo.toml"), MANIFEST)?;
         fs::create_dir(workspace.path("src"))?;
         fs::write(workspace.path("src/lib.rs"), TESTS)?;

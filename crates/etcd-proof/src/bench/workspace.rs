@@ -13,7 +13,7 @@ use super::Setup;
 use super::measured::{Measurement, run};
 use crate::workspace::{self, command_line};
 
-pub(super) struct Workspace {
+pub(super) struct BenchWorkspace {
     dir: PathBuf,
     xtask: PathBuf,
     etcd: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub(super) struct Up {
     pub(super) endpoints: Vec<String>,
 }
 
-impl Workspace {
+impl BenchWorkspace {
     /// Its etcd is the program `etcd`, or else the default version.
     pub(super) fn new(setup: &Setup<'_>, etcd: Option<&Path>) -> Result<Self> {
         let dir = setup.scratch.subdir("workspace")?;
@@ -81,7 +81,7 @@ impl Workspace {
     }
 }
 
-impl Drop for Workspace {
+impl Drop for BenchWorkspace {
     fn drop(&mut self) {
         if self.path(".etcd").exists() {
             let mut down = self.command(&["etcd-down"]);

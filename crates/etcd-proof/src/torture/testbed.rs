@@ -12,7 +12,7 @@ use etcd_xtask::{Context, on_demand};
 use tokio::runtime::Runtime;
 
 use super::rng::Rng;
-use super::workspace::Workspace;
+use super::workspace::TortureWorkspace;
 use super::{Outcome, Part, Tally, keyspace};
 use crate::guard::ScratchDir;
 use crate::{processes, wait};
@@ -81,7 +81,7 @@ pub(super) fn check_no_processes(dir: &Path) -> Result<()> {
 
 /// A server without fsync, and a workspace whose calls go to it.
 pub(super) struct EphemeralServer<'a> {
-    pub(super) workspace: Workspace<'a>,
+    pub(super) workspace: TortureWorkspace<'a>,
     pub(super) endpoint: String,
     pub(super) connection: Connection,
     _etcd: Ephemeral,
@@ -106,10 +106,10 @@ impl<'a> Round<'a> {
     }
 
     /// A new workspace in the round's directory.
-    pub(super) fn workspace(&self, name: &str) -> Result<Workspace<'a>> {
+    pub(super) fn workspace(&self, name: &str) -> Result<TortureWorkspace<'a>> {
         // Outside of the workspace, whose disk may be full.
         let output = self.dir.join(format!("output-{}", name.replace('/', "-")));
-        Workspace::new(self.dir.join(name), output, &self.testbed.programs)
+        TortureWorkspace::new(self.dir.join(name), output, &self.testbed.programs)
     }
 
     /// A server and a workspace that end with the round.

@@ -13,7 +13,7 @@ use super::calls::{FinishedCall, RunningCall};
 use super::testbed::Programs;
 use crate::{processes, wait, workspace};
 
-pub(super) struct Workspace<'a> {
+pub(super) struct TortureWorkspace<'a> {
     pub(super) dir: PathBuf,
     /// The directory for the output of its calls.
     output: PathBuf,
@@ -21,7 +21,7 @@ pub(super) struct Workspace<'a> {
     calls: Cell<u32>,
 }
 
-impl<'a> Workspace<'a> {
+impl<'a> TortureWorkspace<'a> {
     pub(super) fn new(dir: PathBuf, output: PathBuf, programs: &'a Programs) -> Result<Self> {
         fs::create_dir_all(&output).with_context(|| format!("cannot create `{}`", output.display()))?;
         workspace::create(&dir)?;
@@ -130,9 +130,7 @@ impl<'a> Workspace<'a> {
 
     /// Fails if there is no server.
     pub(super) fn signal_server(&self, signal: Signal) -> Result<()> {
-        let servers = self.servers();
-        ensure!(!servers.is_empty(), "there is no server that could be signalled");
-        servers.into_iter().try_for_each(|pid| Ok(processes::signal(pid, &self.dir, signal)?))
+        processes::signal_running(&self.dir, &self.programs.etcd, signal)
     }
 
     /// kill -9; no server is left.

@@ -15,7 +15,7 @@ use super::canaries::Canaries;
 use crate::processes::{self, Process};
 use crate::torture::calls::RunningCall;
 use crate::torture::testbed::{EphemeralServer, check_no_processes};
-use crate::torture::workspace::Workspace;
+use crate::torture::workspace::TortureWorkspace;
 use crate::torture::{Outcome, Round};
 use crate::wait;
 
@@ -86,7 +86,7 @@ struct Run {
 }
 
 impl Run {
-    fn start(number: usize, endpoint: &str, workspace: &Workspace<'_>, round: &Round<'_>) -> Result<Self> {
+    fn start(number: usize, endpoint: &str, workspace: &TortureWorkspace<'_>, round: &Round<'_>) -> Result<Self> {
         let end = workspace.path(&format!("end-of-tests-{number}"));
         let mut call = workspace.xtask(&["run", "--endpoints", endpoint, "--"]);
         call.arg(&round.programs().proof).args(["--xtask", "-", "writer", "--children", "2", "--until"]).arg(&end);
@@ -99,7 +99,7 @@ async fn count(connection: &Connection) -> Result<i64> {
 }
 
 /// Sweeps until no key is left: a dead run's lease may have to expire first.
-fn sweep(workspace: &Workspace<'_>, endpoint: &str, mut count: impl FnMut() -> Result<i64>) -> Result<()> {
+fn sweep(workspace: &TortureWorkspace<'_>, endpoint: &str, mut count: impl FnMut() -> Result<i64>) -> Result<()> {
     let gone = wait::poll(wait::TIMEOUT, || {
         workspace.start(workspace.console(endpoint, &["test-clean"]))?.finish()?.ok()?;
         let left = count()?;
@@ -114,7 +114,7 @@ fn sweep(workspace: &Workspace<'_>, endpoint: &str, mut count: impl FnMut() -> R
     Ok(())
 }
 
-fn kill(runner: u32, killed: Killed, workspace: &Workspace<'_>) -> Result<()> {
+fn kill(runner: u32, killed: Killed, workspace: &TortureWorkspace<'_>) -> Result<()> {
     let of_run = descendants(runner, workspace);
     let (keepers, tests): (Vec<&Process>, Vec<&Process>) = of_run.iter().partition(|process| is_keeper(process));
     let pids = |processes: Vec<&Process>| processes.into_iter().map(|process| process.pid).collect::<Vec<_>>();
@@ -137,7 +137,7 @@ fn is_keeper(process: &Process) -> bool {
     process.line.contains(" keep ")
 }
 
-fn descendants(runner: u32, workspace: &Workspace<'_>) -> Vec<Process> {
+fn descendants(runner: u32, workspace: &TortureWorkspace<'_>) -> Vec<Process> {
     let all = processes::of(&workspace.dir);
     let mut family = BTreeSet::from([runner]);
     loop {

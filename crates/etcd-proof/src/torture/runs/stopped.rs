@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::torture::calls::RunningCall;
 use crate::torture::keyspace::{self, Contents};
 use crate::torture::testbed::EphemeralServer;
-use crate::torture::workspace::Workspace;
+use crate::torture::workspace::TortureWorkspace;
 use crate::torture::{Outcome, Round};
 use crate::{processes, wait};
 
@@ -41,19 +41,14 @@ pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     }
     let before = runs.iter().map(|run| runtime.block_on(run.keys(connection))).collect::<Result<Vec<_>>>()?;
 
-    let (dir, program) = (round.dir.clone(), round.programs().etcd.clone());
-    let stop = |signal| {
-        let servers = processes::running(&dir, &program);
-        ensure!(!servers.is_empty(), "there is no server to signal");
-        servers.into_iter().try_for_each(|pid| Ok(processes::signal(pid, &dir, signal)?))
-    };
+    let (dir, program) = (round.dir.clone(), &round.programs().etcd);
     let sweep = || workspace.start(workspace.console(endpoint, &["--timeout", "30", "test-clean"]));
     // Sweepers that start before or during the pause may fail. Some start after it.
     let mut sweepers = vec![sweep()?];
-    stop(Signal::STOP)?;
+    processes::signal_running(&dir, program, Signal::STOP)?;
     sweepers.extend((0..SWEEPERS).map(|_| sweep()).collect::<Result<Vec<_>>>()?);
     wait::pause(TTL * 2 + round.rng.delay(3_000));
-    stop(Signal::CONT)?;
+    processes::signal_running(&dir, program, Signal::CONT)?;
     let mut late = Vec::new();
     for _ in 0..3 {
         late.push(sweep()?);
@@ -101,7 +96,7 @@ enum KeeperMessage {
 }
 
 impl Run {
-    fn start(workspace: &Workspace<'_>, endpoint: &str) -> Result<Self> {
+    fn start(workspace: &TortureWorkspace<'_>, endpoint: &str) -> Result<Self> {
         let (locks, runner) = (workspace.path(".etcd/runs").display().to_string(), std::process::id().to_string());
         let args = ["keep", "--lock-dir", &locks, "--runner", &runner, "--ttl", "1", "--no-cleaning"];
         let mut command = workspace.console(endpoint, &args);

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::record;
 use crate::guard;
-use crate::torture::workspace::Workspace;
+use crate::torture::workspace::TortureWorkspace;
 use crate::torture::{Outcome, Round};
 use crate::workspace::{get, put};
 
@@ -69,7 +69,7 @@ fn run_on(round: &mut Round<'_>, small: &Path) -> Result<Outcome> {
 const LARGE: usize = 192 << 10;
 
 /// Writes until etcd refuses a write or ends. Gives the number of acknowledged writes.
-fn written_until_full(workspace: &Workspace<'_>) -> Result<u64> {
+fn written_until_full(workspace: &TortureWorkspace<'_>) -> Result<u64> {
     let status = workspace.status()?;
     let most = MEGABYTES * (1 << 20) / LARGE as u64;
     let endpoint = record::endpoint(&status)?;

@@ -2,16 +2,16 @@
 //! a process that is not ours, touches data that is not ours, or panics.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use etcd_local::Status;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::record;
 use crate::torture::rng::Rng;
-use crate::torture::workspace::Workspace;
+use crate::torture::workspace::TortureWorkspace;
 use crate::torture::{Outcome, Round};
 
 const MARKER: &str = "data/.etcd-local.json";
@@ -32,12 +32,12 @@ pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     if round.rng.one_in(2) {
         mine.down()?;
     }
-    let undo = forge(&mut round.rng, &mine, &bystanders)?;
+    let forged = forge(&mut round.rng, &mine, &bystanders)?;
     for _ in 0..3 {
         mine.call(round.rng.choose(COMMANDS))?.ends_with(&[0, 1, 2, 3, 4])?;
         bystanders.check_untouched(&other)?;
     }
-    undo()?;
+    forged.as_deref().map_or(Ok(()), remove_forged)?;
     // Whatever was forged, a running server is found and ended.
     mine.down()?;
     bystanders.check_untouched(&other)?;
@@ -49,7 +49,7 @@ pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
 struct Bystanders {
     process: Process,
     others: Status,
-    precious: std::path::PathBuf,
+    precious: PathBuf,
 }
 
 /// A process that is not ours.
@@ -63,7 +63,7 @@ impl Drop for Process {
 }
 
 impl Bystanders {
-    fn new(mine: &Workspace<'_>, other: &Workspace<'_>) -> Result<Self> {
+    fn new(mine: &TortureWorkspace<'_>, other: &TortureWorkspace<'_>) -> Result<Self> {
         mine.up()?;
         let others = other.up()?;
         record::put(&others, "v")?;
@@ -75,7 +75,7 @@ impl Bystanders {
         Ok(Self { process: Process(process), others, precious })
     }
 
-    fn check_untouched(&self, other: &Workspace<'_>) -> Result<()> {
+    fn check_untouched(&self, other: &TortureWorkspace<'_>) -> Result<()> {
         let pid = self.process.0.id();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // Ended, or stopped.
@@ -100,10 +100,8 @@ impl Bystanders {
     }
 }
 
-type Undo = Box<dyn FnOnce() -> Result<()>>;
-
-/// Forges something. The returned function removes what no command can mend.
-fn forge(rng: &mut Rng, mine: &Workspace<'_>, bystanders: &Bystanders) -> Result<Undo> {
+/// Forges something. Gives the path of a directory or link that no command can replace.
+fn forge(rng: &mut Rng, mine: &TortureWorkspace<'_>, bystanders: &Bystanders) -> Result<Option<PathBuf>> {
     let instance = mine.instance();
     match rng.choose([0, 0, 0, 0, 0, 1, 2, 3]) {
         0 => fs::write(instance.join("instance.json"), forged_record(rng, &instance, bystanders)?)?,
@@ -122,19 +120,23 @@ fn forge(rng: &mut Rng, mine: &Workspace<'_>, bystanders: &Bystanders) -> Result
             fs::remove_file(&path).or_else(|error| if path.exists() { Err(error) } else { Ok(()) })?;
             if rng.one_in(2) {
                 fs::create_dir(&path)?;
-                return Ok(Box::new(move || match path.is_dir() {
-                    true => Ok(fs::remove_dir(&path)?),
-                    false => Ok(()),
-                }));
+            } else {
+                std::os::unix::fs::symlink(&bystanders.precious, &path)?;
             }
-            std::os::unix::fs::symlink(&bystanders.precious, &path)?;
-            return Ok(Box::new(move || match path.is_symlink() {
-                true => Ok(fs::remove_file(&path)?),
-                false => Ok(()),
-            }));
+            return Ok(Some(path));
         }
     }
-    Ok(Box::new(|| Ok(())))
+    Ok(None)
+}
+
+/// Removes what [`forge`] put in place of a file, if it is still there.
+fn remove_forged(path: &Path) -> Result<()> {
+    if path.is_symlink() {
+        fs::remove_file(path)?;
+    } else if path.is_dir() {
+        fs::remove_dir(path)?;
+    }
+    Ok(())
 }
 
 fn random_bytes(rng: &mut Rng) -> Vec<u8> {
@@ -158,31 +160,27 @@ fn forged_record(rng: &mut Rng, instance: &Path, bystanders: &Bystanders) -> Res
     if rng.one_in(3) {
         return Ok(damaged(rng, &text));
     }
-    let mut record: Value = serde_json::from_slice(&text)?;
-    let set = |record: &mut Value, name: &str, value: Value| {
-        if let Some(object) = record.as_object_mut() {
-            object.insert(name.to_owned(), value);
-        }
-    };
+    let mut record: Map<String, Value> = serde_json::from_slice(&text)?;
+    let mut set = |name: &str, value: Value| drop(record.insert(name.to_owned(), value));
     let others_pid = bystanders.others.pids.first().copied().unwrap_or_default();
     for _ in 0..rng.index(1..4) {
         match rng.choose([0, 1, 2, 3, 4, 5, 6, 7]) {
             // The other process, with its whole identity.
             0 => {
-                set(&mut record, "pids", json!([bystanders.process.0.id()]));
+                set("pids", json!([bystanders.process.0.id()]));
                 let identity = bystanders.identity()?;
-                set(&mut record, "binary", identity.get("exe").cloned().unwrap_or_default());
-                set(&mut record, "process", identity);
+                set("binary", identity.get("exe").cloned().unwrap_or_default());
+                set("process", identity);
             }
             // By its pid only, as if the pid had been reused.
             1 => {
-                let process = json!({"pid": bystanders.process.0.id(), "started": 1, "boot": "", "exe": "/bin/sleep"});
-                set(&mut record, "process", process);
+                let pid = bystanders.process.0.id();
+                set("process", json!({"pid": pid, "started": 1, "boot": "", "exe": "/bin/sleep"}));
             }
             2 => {
                 let pid = rng.choose([0, 1, std::process::id(), others_pid, u32::MAX]);
-                set(&mut record, "pids", json!([pid]));
-                set(&mut record, "process", json!({"pid": pid, "started": 7, "boot": "b", "exe": "/sbin/init"}));
+                set("pids", json!([pid]));
+                set("process", json!({"pid": pid, "started": 7, "boot": "b", "exe": "/sbin/init"}));
             }
             // Data that is not ours, or no data.
             3 => {
@@ -193,16 +191,16 @@ fn forged_record(rng: &mut Rng, instance: &Path, bystanders: &Bystanders) -> Res
                     "".into(),
                     "..".into(),
                 ];
-                set(&mut record, "data_dir", json!(dirs.get(rng.index(0..dirs.len()))));
+                set("data_dir", json!(dirs.get(rng.index(0..dirs.len()))));
             }
             4 => {
                 let noise = vec!["http://[::1]:99999".to_owned(), "\u{0}".to_owned()];
                 let forged = if rng.one_in(2) { bystanders.others.endpoints.clone() } else { noise };
-                set(&mut record, "endpoints", json!(forged));
+                set("endpoints", json!(forged));
             }
-            5 => set(&mut record, "endpoints", json!([])),
-            6 => set(&mut record, "schema", rng.choose([0, 2, 4_000_000_000_u32]).into()),
-            _ => set(&mut record, "log", json!(bystanders.precious.join("file"))),
+            5 => set("endpoints", json!([])),
+            6 => set("schema", rng.choose([0, 2, 4_000_000_000_u32]).into()),
+            _ => set("log", json!(bystanders.precious.join("file"))),
         }
     }
     Ok(serde_json::to_vec(&record)?)

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::kill_time::KillTime;
 use super::record;
-use crate::torture::workspace::Workspace;
+use crate::torture::workspace::TortureWorkspace;
 use crate::torture::{Outcome, Round};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     Ok(Outcome::Completed)
 }
 
-fn server(round: &mut Round<'_>, workspace: &Workspace<'_>, command: KilledCommand) -> Result<()> {
+fn server(round: &mut Round<'_>, workspace: &TortureWorkspace<'_>, command: KilledCommand) -> Result<()> {
     let before = match command {
         KilledCommand::Up => round.rng.choose([Before::Nothing, Before::Stopped, Before::Running, Before::Crashed]),
         _ => round.rng.choose([Before::Running, Before::Running, Before::Stopped, Before::Crashed]),
@@ -79,7 +79,7 @@ fn server(round: &mut Round<'_>, workspace: &Workspace<'_>, command: KilledComma
     check_no_scratch_files(&workspace.instance())
 }
 
-fn prepare(before: Before, workspace: &Workspace<'_>) -> Result<()> {
+fn prepare(before: Before, workspace: &TortureWorkspace<'_>) -> Result<()> {
     if before == Before::Nothing {
         // Or what the last attempt made.
         return workspace.call(&["etcd-down"])?.ok().map(drop);
@@ -96,7 +96,7 @@ fn prepare(before: Before, workspace: &Workspace<'_>) -> Result<()> {
 /// `true`: the command was still running.
 fn kill(
     round: &mut Round<'_>,
-    workspace: &Workspace<'_>,
+    workspace: &TortureWorkspace<'_>,
     args: &[&str],
     dirs: &[PathBuf],
     time: KillTime,
@@ -108,7 +108,7 @@ fn kill(
     Ok(was_running)
 }
 
-fn install(round: &mut Round<'_>, workspace: &Workspace<'_>) -> Result<()> {
+fn install(round: &mut Round<'_>, workspace: &TortureWorkspace<'_>) -> Result<()> {
     let args = ["etcd-install", "3.7.2", "--from", "registry"];
     let cache = workspace.path("cache");
     let dirs = [cache.clone(), cache.join("etcd"), cache.join(".scratch")];

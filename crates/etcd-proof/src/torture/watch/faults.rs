@@ -14,7 +14,7 @@ use super::history::{self, History, PREFIX};
 use super::proxy::Proxy;
 use crate::torture::calls::RunningCall;
 use crate::torture::keyspace;
-use crate::torture::workspace::Workspace;
+use crate::torture::workspace::TortureWorkspace;
 use crate::torture::{Outcome, Round};
 use crate::wait;
 
@@ -125,7 +125,7 @@ fn inject(
     server: &mut Server,
     proxy: &Proxy,
     history: &mut History,
-    workspace: &Workspace<'_>,
+    workspace: &TortureWorkspace<'_>,
     round: &mut Round<'_>,
 ) -> Result<()> {
     match fault {
