@@ -100,11 +100,15 @@ impl Bystanders {
     }
 }
 
-/// Forges something. Gives the path of a directory or link that no command can replace.
+/// Forges something. Gives the path of what no command may be able to replace.
 fn forge(rng: &mut Rng, mine: &TortureWorkspace<'_>, bystanders: &Bystanders) -> Result<Option<PathBuf>> {
     let instance = mine.instance();
     match rng.choose([0, 0, 0, 0, 0, 1, 2, 3]) {
-        0 => fs::write(instance.join("instance.json"), forged_record(rng, &instance, bystanders)?)?,
+        0 => {
+            let record = instance.join("instance.json");
+            fs::write(&record, forged_record(rng, &instance, bystanders)?)?;
+            return Ok(Some(record));
+        }
         1 => {
             let marker = instance.join(MARKER);
             fs::write(&marker, damaged(rng, &fs::read(&marker)?))?;
@@ -129,9 +133,10 @@ fn forge(rng: &mut Rng, mine: &TortureWorkspace<'_>, bystanders: &Bystanders) ->
     Ok(None)
 }
 
-/// Removes what [`forge`] put in place of a file, if it is still there.
+/// Removes what commands leave alone, as their hints say: a directory or link in place of a file, a newer version's record.
 fn remove_forged(path: &Path) -> Result<()> {
-    if path.is_symlink() {
+    let schema = || serde_json::from_slice::<Value>(&fs::read(path).ok()?).ok()?.get("schema")?.as_u64();
+    if path.is_symlink() || schema().is_some_and(|schema| schema > 1) {
         fs::remove_file(path)?;
     } else if path.is_dir() {
         fs::remove_dir(path)?;
