@@ -98,7 +98,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::binary::fakes;
+    use crate::fakes;
 
     const TOP: &str = "etcd-v3.6.5-linux-amd64";
 

@@ -1,4 +1,5 @@
-//! Binaries: which etcd to run, and how to get one that is not there yet. Nothing here starts a server.
+//! Which etcd or protoc to run: find, fetch, verify and keep one. Synchronous, and it never prints: what happens goes to
+//! a [`Reporter`]. Starts no server and knows no instance.
 
 mod archive;
 mod cache;
@@ -13,6 +14,7 @@ mod platform;
 mod record;
 mod registry;
 mod release;
+mod reporter;
 mod search;
 mod sha256;
 mod source;
@@ -24,6 +26,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use etcd_system::command::CommandError;
+pub use etcd_system::env::Env;
+use etcd_system::{command, env, file, lock, os};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -31,20 +36,18 @@ use self::cache::Cache;
 use self::download::Patience;
 use self::pins::Pinned;
 use self::platform::Platform;
-use crate::env::Env;
-use crate::reporter::{Reporter, Silent};
 
 pub use self::archive::ArchiveError;
 pub use self::cache::{CacheError, Damage};
 pub use self::download::DownloadError;
 pub use self::install::{InstallError, Tried};
 pub use self::record::Installed;
+pub use self::reporter::{Event, Reporter, Silent};
 pub use self::search::{FindError, is_whole_protoc};
 pub use self::sha256::{NotASha256, Sha256};
 pub use self::source::SourceError;
 pub use self::version::{VersionError, version_of};
 pub use self::wanted::{NotARoute, NotWanted, Route, Wanted};
-pub use crate::command::CommandError;
 
 /// How long another process may take to install what we want too: as long as its slowest helper.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15 * 60);

@@ -100,7 +100,8 @@ impl Binaries {
 
     /// The etcd at `path`, if it still is this version. One from the cache must be what was installed, too, and is not
     /// run to find out.
-    pub(crate) fn unchanged(&self, path: &Path, version: &Version) -> Option<Binary> {
+    #[must_use]
+    pub fn unchanged(&self, path: &Path, version: &Version) -> Option<Binary> {
         let cached = self.installed().unwrap_or_default().into_iter().find(|installed| installed.path == path);
         let (now, origin) = match cached {
             Some(installed) => (installed.check().ok().map(|()| installed.version)?, Origin::Cache),

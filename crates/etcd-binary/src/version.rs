@@ -96,7 +96,7 @@ mod tests {
     #[cfg(unix)]
     mod scripts {
         use super::*;
-        use crate::binary::fakes::script;
+        use crate::fakes::script;
 
         fn told(body: &str) -> Result<Version, VersionError> {
             told_within(Duration::from_secs(60), body)

@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use etcd_local::Env;
-use etcd_local::binary::{Binaries, InstallError, Origin, Route, Source, Tool, version_of};
+use etcd_binary::{Binaries, Env, InstallError, Origin, Route, Source, Tool, version_of};
 
 /// The machine's environment, without the etcd and protoc that it may have, and with a cache of its own.
 fn env(dir: &Path) -> std::io::Result<Env> {

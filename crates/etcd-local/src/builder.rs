@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
-use crate::reporter::{Event, Reporter, Silent};
+use crate::reporter::{Event, OfBinaries, Reporter, Silent};
 use crate::settings::{Port, Settings, SettingsError, member_name};
 
 /// Sets up local etcds; see the crate's documentation for an example.
@@ -137,7 +137,7 @@ impl Builder {
     #[must_use]
     pub fn binaries(&self) -> Binaries {
         Binaries::new(self.env.clone(), self.workspace.clone())
-            .reporter(Arc::clone(&self.reporter))
+            .reporter(Arc::new(OfBinaries(Arc::clone(&self.reporter))))
             .offline(self.offline)
     }
 

@@ -29,14 +29,10 @@
 //! # }
 //! ```
 
-pub mod binary;
 mod builder;
 mod cluster;
-mod command;
 mod data;
-mod env;
 mod ephemeral;
-mod file;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -45,17 +41,14 @@ mod http;
 mod instance;
 mod janitor;
 mod launch;
-mod lock;
 mod log;
-mod os;
-mod process;
-mod random;
 mod readiness;
 mod reporter;
 mod settings;
 mod state;
-mod wait;
 
+pub use etcd_binary as binary;
+use etcd_system::{command, env, file, lock, os, process, random, wait};
 pub use etcd_workspace::{
     ClusterId, Identity, NotYours, Record, SCHEMA, STATE, User, find_foreign, open_exclusive, owner_of,
 };

@@ -84,16 +84,16 @@ fn after_colon(text: &str) -> String {
 
 /// What a helper printed.
 #[derive(Debug)]
-pub(crate) struct Output {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: Vec<u8>,
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
     /// The last lines only.
-    pub(crate) stderr: String,
+    pub stderr: String,
 }
 
 /// A helper program that is about to run.
 #[derive(Debug, Clone)]
-pub(crate) struct Helper {
+pub struct Helper {
     program: PathBuf,
     args: Vec<OsString>,
     dir: PathBuf,
@@ -103,54 +103,54 @@ pub(crate) struct Helper {
 
 impl Helper {
     /// The program at `path`, with the variables and the working directory of `env`.
-    pub(crate) fn at(path: impl Into<PathBuf>, env: &Env) -> Self {
+    pub fn at(path: impl Into<PathBuf>, env: &Env) -> Self {
         let vars = env.vars().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self { program: path.into(), args: Vec::new(), dir: env.cwd().to_owned(), vars, input: String::new() }
     }
 
     /// The program that the PATH of `env` finds under this name.
-    pub(crate) fn on_path(name: &str, env: &Env) -> Result<Self, CommandError> {
+    pub fn on_path(name: &str, env: &Env) -> Result<Self, CommandError> {
         match on_path(env, name) {
             Some(path) => Ok(Self::at(path, env)),
             None => Err(CommandError::NotFound { program: name.to_owned() }),
         }
     }
 
-    pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    pub(crate) fn dir(mut self, dir: &Path) -> Self {
+    pub fn dir(mut self, dir: &Path) -> Self {
         dir.clone_into(&mut self.dir);
         self
     }
 
-    pub(crate) fn var(mut self, name: &str, value: impl Into<OsString>) -> Self {
+    pub fn var(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.vars.retain(|(other, _)| other != name);
         self.vars.push((name.into(), value.into()));
         self
     }
 
     /// The helper's standard input. Other processes see a helper's arguments, but not its input.
-    pub(crate) fn input(mut self, text: String) -> Self {
+    pub fn input(mut self, text: String) -> Self {
         self.input = text;
         self
     }
 
     /// Drops the variables that the child must not see.
-    pub(crate) fn without_vars(mut self, unwanted: impl Fn(&str) -> bool) -> Self {
+    pub fn without_vars(mut self, unwanted: impl Fn(&str) -> bool) -> Self {
         self.vars.retain(|(name, _)| !name.to_str().is_some_and(&unwanted));
         self
     }
 
     /// Runs the helper; a status other than success is an error.
-    pub(crate) fn run(&self, timeout: Duration) -> Result<Output, CommandError> {
+    pub fn run(&self, timeout: Duration) -> Result<Output, CommandError> {
         self.succeeded(self.output(timeout)?)
     }
 
     /// Runs the helper; the caller interprets its status.
-    pub(crate) fn output(&self, timeout: Duration) -> Result<Output, CommandError> {
+    pub fn output(&self, timeout: Duration) -> Result<Output, CommandError> {
         let mut stdout = Vec::new();
         let (status, stderr) = self.pump(timeout, OUTPUT_LIMIT, &mut |bytes| {
             stdout.extend_from_slice(bytes);
@@ -160,7 +160,7 @@ impl Helper {
     }
 
     /// Runs the helper and passes its stdout to `sink` as it arrives; a status other than success is an error.
-    pub(crate) fn stream(
+    pub fn stream(
         &self,
         timeout: Duration,
         limit: u64,
@@ -223,7 +223,7 @@ impl Helper {
     }
 
     /// The command line, for people: credentials in URLs are left out.
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let mut line = self.program.display().to_string();
         for arg in &self.args {
             let arg = without_credentials(&arg.to_string_lossy());
@@ -261,7 +261,7 @@ impl Tail {
 }
 
 /// The first program of this name on the PATH of `env`.
-pub(crate) fn on_path(env: &Env, name: &str) -> Option<PathBuf> {
+pub fn on_path(env: &Env, name: &str) -> Option<PathBuf> {
     all_on_path(env, name).into_iter().next()
 }
 
@@ -290,7 +290,7 @@ pub fn first_line(
 }
 
 /// A text whose URLs are without `user:password@`, and without the values of their queries, which may be tokens.
-pub(crate) fn without_credentials(text: &str) -> String {
+pub fn without_credentials(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {

@@ -120,7 +120,7 @@ impl Env {
 
     /// What an etcd of this version, if that is known, inherits: none of the `ETCD_*` variables, which it reads as flags,
     /// and which mean other things to us. But the one that lets it run on a processor that its release does not support.
-    pub(crate) fn for_etcd(&self, version: Option<&Version>) -> Self {
+    pub fn for_etcd(&self, version: Option<&Version>) -> Self {
         let mut env = self.clone();
         env.vars.retain(|name, _| name == UNSUPPORTED_ARCH || !name.to_string_lossy().starts_with("ETCD_"));
         match unsupported_arch(std::env::consts::ARCH, version) {

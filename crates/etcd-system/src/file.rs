@@ -23,7 +23,7 @@ pub struct PathError {
 }
 
 /// Puts an error of the system's into context, for `map_err`.
-pub(crate) fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PathError + use<> {
+pub fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PathError + use<> {
     let path = path.to_owned();
     move |source| PathError { action, source: NotYours::explain(source, &path), path }
 }
@@ -67,7 +67,7 @@ pub fn check_writable(dir: &Path) -> io::Result<()> {
 }
 
 /// Whether two paths lead to the same file, by whatever links.
-pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+pub fn is_same(one: &Path, other: &Path) -> bool {
     match (one.canonicalize(), other.canonicalize()) {
         (Ok(one), Ok(other)) => one == other,
         _ => one == other,
@@ -75,7 +75,7 @@ pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether a path leads to a directory; an error is no answer, and not a no.
-pub(crate) fn is_dir(path: &Path) -> io::Result<bool> {
+pub fn is_dir(path: &Path) -> io::Result<bool> {
     match std::fs::metadata(path) {
         Ok(metadata) => Ok(metadata.is_dir()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -84,10 +84,10 @@ pub(crate) fn is_dir(path: &Path) -> io::Result<bool> {
 }
 
 /// How files begin that [`replace`] has not finished.
-pub(crate) const SCRATCH: &str = ".etcd-local-tmp-";
+pub const SCRATCH: &str = ".etcd-local-tmp-";
 
 /// Removes what a [`replace`] that was killed left in `dir`. Its caller sees to it that nobody is at work there.
-pub(crate) fn remove_scratch(dir: &Path) {
+pub fn remove_scratch(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let is_scratch = entry.file_name().to_str().is_some_and(|name| name.starts_with(SCRATCH));
         if is_scratch && entry.file_type().is_ok_and(|kind| kind.is_file()) {
@@ -107,7 +107,7 @@ fn is_busy(error: &io::Error) -> bool {
 }
 
 /// Renames a file that cannot be used to a name beside it that is free.
-pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".damaged-{}", random::hex().map_err(io::Error::other)?));
     let aside = PathBuf::from(aside);

@@ -5,18 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use etcd_workspace::is_held;
+pub use etcd_workspace::is_held;
 use etcd_workspace::{NotYours, open_exclusive};
 
 use crate::wait::{Deadline, until};
 
 /// A lock that this process holds; dropped, it is free.
 #[derive(Debug)]
-pub(crate) struct Lock(File);
+pub struct Lock(File);
 
 impl Lock {
     /// `None`: another process holds it.
-    pub(crate) fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
+    pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
         Ok(open_exclusive(path)?.map(Self))
     }
 
@@ -24,7 +24,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`LockError::Held`] after `timeout`.
-    pub(crate) fn acquire(path: &Path, timeout: Duration, on_wait: impl FnOnce()) -> Result<Self, LockError> {
+    pub fn acquire(path: &Path, timeout: Duration, on_wait: impl FnOnce()) -> Result<Self, LockError> {
         let mut on_wait = Some(on_wait);
         let attempt = || match Self::try_acquire(path) {
             Ok(Some(lock)) => Ok(Some(lock)),
@@ -42,12 +42,12 @@ impl Lock {
 
     /// Open files that can be closed when others are needed and the process may open no more. The lock is free once
     /// they are closed, too.
-    pub(crate) fn reserve(&self, files: usize) -> io::Result<Vec<File>> {
+    pub fn reserve(&self, files: usize) -> io::Result<Vec<File>> {
         (0..files).map(|_| self.0.try_clone()).collect()
     }
 
     /// The open file, for a child to inherit: it then holds the lock, and so do we until we close ours.
-    pub(crate) fn into_file(self) -> File {
+    pub fn into_file(self) -> File {
         self.0
     }
 }

@@ -16,7 +16,7 @@ mod system;
 mod unix;
 
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
-compile_error!("etcd-local knows how to own a process on Linux, macOS and Windows only");
+compile_error!("etcd-system knows how to own a process on Linux, macOS and Windows only");
 
 use std::fs::File;
 use std::io;
@@ -39,7 +39,7 @@ pub fn has_pidfds() -> io::Result<()> {
 }
 
 /// This machine's name, for a member that nobody named.
-pub(crate) fn host_name() -> Option<String> {
+pub fn host_name() -> Option<String> {
     system::host_name()
 }
 
@@ -48,7 +48,7 @@ pub(crate) use system::Server;
 
 /// How long a child may live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lifetime {
+pub enum Lifetime {
     /// Until somebody stops it: our end, the terminal's end and Ctrl-C do not concern it.
     Detached,
     /// Not longer than this process, however this process ends.
@@ -64,7 +64,7 @@ pub(crate) fn spawn_server(command: Command, lock: File, log: File, lifetime: Li
 
 /// Makes the child a session of its own: no terminal's Ctrl-C or hang-up reaches it.
 #[cfg(unix)]
-pub(crate) fn detach(command: &mut Command) {
+pub fn detach(command: &mut Command) {
     unix::detach(command);
 }
 
@@ -79,37 +79,37 @@ pub fn hand_over_stdio_only(command: &mut Command) -> io::Result<()> {
 
 /// Has the system end the child when our process ends, however it ends. On Linux this is bound to the
 /// *thread* that spawns, which must live as long as the child.
-pub(crate) fn tie_to_owner(command: &mut Command) {
+pub fn tie_to_owner(command: &mut Command) {
     system::tie_to_owner(command);
 }
 
 /// The processes whose standard input is this file; `None` where the system does not tell.
-pub(crate) fn holders(path: &Path) -> Option<Vec<u32>> {
+pub fn holders(path: &Path) -> Option<Vec<u32>> {
     system::holders(path)
 }
 
 /// The arguments that a process of this user's was started with, its name first; `None` where the system
 /// does not tell.
-pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
+pub fn arguments(pid: u32) -> Option<Vec<String>> {
     system::arguments(pid)
 }
 
 /// The process that listens on `addr`, if the system lets us know.
-pub(crate) fn listener(addr: SocketAddr) -> Option<u32> {
+pub fn listener(addr: SocketAddr) -> Option<u32> {
     system::listener(addr)
 }
 
 /// Creates a directory, and missing parents, that only this user may enter.
-pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+pub fn create_private_dir(path: &Path) -> io::Result<()> {
     system::create_private_dir(path)
 }
 
 /// Makes a rename in `dir` survive a power loss, where directories can be synced.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
     system::sync_dir(dir)
 }
 
 /// Bytes that this user may still write to the file system of `path`.
-pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
+pub fn free_space(path: &Path) -> io::Result<u64> {
     system::free_space(path)
 }

@@ -15,25 +15,25 @@ use crate::os::{self, Lifetime};
 
 /// A live process, held so that its pid stays its own.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct Running {
     process: os::Process,
-    pub(crate) identity: Identity,
+    pub identity: Identity,
 }
 
 impl Running {
     /// The process that has this pid now; `None`: nobody.
-    pub(crate) fn with_pid(pid: u32) -> io::Result<Option<Self>> {
+    pub fn with_pid(pid: u32) -> io::Result<Option<Self>> {
         let Some(process) = os::Process::open(pid)? else { return Ok(None) };
         Ok(process.identity()?.map(|identity| Self { process, identity }))
     }
 
     /// The process that was recorded; `None` if it has ended, whoever has its pid now.
-    pub(crate) fn recorded(identity: &Identity) -> io::Result<Option<Self>> {
+    pub fn recorded(identity: &Identity) -> io::Result<Option<Self>> {
         Ok(Self::with_pid(identity.pid)?.filter(|running| running.identity == *identity))
     }
 
     /// Whether it is gone. A process that cannot be asked counts as living.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.process.ended_within(Duration::ZERO).unwrap_or(false)
     }
 
@@ -41,7 +41,7 @@ impl Running {
     ///
     /// # Errors
     /// `TimedOut` if the process outlives even that: it hangs in the kernel.
-    pub(crate) fn stop(&self, grace: Duration) -> io::Result<()> {
+    pub fn stop(&self, grace: Duration) -> io::Result<()> {
         self.process.terminate()?;
         if self.process.ended_within(grace)? {
             return Ok(());
@@ -50,7 +50,7 @@ impl Running {
     }
 
     /// Ends it without asking.
-    pub(crate) fn kill(&self) -> io::Result<()> {
+    pub fn kill(&self) -> io::Result<()> {
         const INSIST: Duration = Duration::from_secs(10);
         self.process.kill()?;
         if self.process.ended_within(INSIST)? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
@@ -58,18 +58,18 @@ impl Running {
 }
 
 /// What to spawn.
-pub(crate) struct Spawn<'a> {
-    pub(crate) program: &'a Path,
-    pub(crate) args: Vec<String>,
+pub struct Spawn<'a> {
+    pub program: &'a Path,
+    pub args: Vec<String>,
     /// The lock that the child inherits, as its standard input: held exactly as long as the child lives.
-    pub(crate) lock: File,
-    pub(crate) log: File,
-    pub(crate) env: &'a Env,
-    pub(crate) lifetime: Lifetime,
+    pub lock: File,
+    pub log: File,
+    pub env: &'a Env,
+    pub lifetime: Lifetime,
 }
 
 /// What became of a spawn.
-pub(crate) enum Spawned {
+pub enum Spawned {
     Running(Child),
     /// It was gone before anybody could look at it.
     Ended(ExitStatus),
@@ -77,15 +77,15 @@ pub(crate) enum Spawned {
 
 /// A server that we spawned.
 #[derive(Debug)]
-pub(crate) struct Child {
-    pub(crate) running: Running,
+pub struct Child {
+    pub running: Running,
     exit: Receiver<ExitStatus>,
     exited: Option<ExitStatus>,
 }
 
 impl Child {
     /// Waits at most `patience` for the child's end.
-    pub(crate) fn exited_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+    pub fn exited_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         if self.exited.is_none() {
             self.exited = self.exit.recv_timeout(patience).ok();
         }
@@ -95,7 +95,7 @@ impl Child {
 
 /// Spawns a server. A thread of its own spawns and reaps it: Linux ties a child to the thread that spawned
 /// it, and a caller that lives long must not collect zombies.
-pub(crate) fn spawn(spawn: Spawn<'_>) -> io::Result<Spawned> {
+pub fn spawn(spawn: Spawn<'_>) -> io::Result<Spawned> {
     let mut command = Command::new(spawn.program);
     command.args(&spawn.args);
     command.env_clear().envs(spawn.env.vars());

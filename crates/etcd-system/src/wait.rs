@@ -4,25 +4,25 @@ use std::time::{Duration, Instant};
 
 /// A point in monotonic time at which a timeout passes; `None`: after `Duration::MAX`, say, which is later than the clock can tell.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(Option<Instant>);
+pub struct Deadline(Option<Instant>);
 
 impl Deadline {
-    pub(crate) fn after(timeout: Duration) -> Self {
+    pub fn after(timeout: Duration) -> Self {
         Self(Instant::now().checked_add(timeout))
     }
 
-    pub(crate) fn remaining(self) -> Duration {
+    pub fn remaining(self) -> Duration {
         self.0.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
     }
 
-    pub(crate) fn expired(self) -> bool {
+    pub fn expired(self) -> bool {
         self.remaining().is_zero()
     }
 }
 
 /// The pause before the next look: short at first, for what is about to happen, then longer and gentle.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace(Duration);
+pub struct Pace(Duration);
 
 impl Pace {
     const FIRST: Duration = Duration::from_millis(1);
@@ -33,7 +33,7 @@ impl Pace {
     }
 
     /// The next pause, cut to what is left before `deadline`.
-    pub(crate) fn next(&mut self, deadline: Deadline) -> Duration {
+    pub fn next(&mut self, deadline: Deadline) -> Duration {
         let pause = self.0;
         self.0 = (pause * 5 / 4).min(Self::LONGEST);
         pause.min(deadline.remaining())
@@ -42,7 +42,7 @@ impl Pace {
 
 /// Looks again and again until `look` finds something, fails, or the deadline passes (`None`).
 /// Looks at least once.
-pub(crate) fn until<T, E>(deadline: Deadline, mut look: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+pub fn until<T, E>(deadline: Deadline, mut look: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
     let mut pace = Pace::new();
     loop {
         if let Some(found) = look()? {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use etcd_local::{Env, Event, Reporter};
+use etcd_local::{Env, Event, Reporter, binary};
 use serde::Serialize;
 
 /// How things are shown.
@@ -105,13 +105,17 @@ fn progress(received: u64, total: Option<u64>) -> String {
 impl Reporter for Output {
     fn report(&self, event: &Event) {
         match event {
-            Event::Downloading { received, total } if self.progress => self.draw(*received, *total),
-            Event::Downloading { .. } => {}
-            Event::Downloaded => self.clear_line(),
+            Event::Binary(binary::Event::Downloading { received, total }) if self.progress => {
+                self.draw(*received, *total)
+            }
+            Event::Binary(binary::Event::Downloading { .. }) => {}
+            Event::Binary(binary::Event::Downloaded) => self.clear_line(),
             Event::Raised { .. } | Event::Moved { .. } | Event::Exposed { .. } => {
                 self.note(format_args!("note: {event}"))
             }
-            Event::Substituted { .. } | Event::SetAside { .. } | Event::Unrecorded { .. } => self.warn(event),
+            Event::Binary(binary::Event::Substituted { .. }) | Event::SetAside { .. } | Event::Unrecorded { .. } => {
+                self.warn(event)
+            }
             _ => self.note(event),
         }
     }

@@ -38,7 +38,9 @@ fn rules(package: &str, strangers: &[&str]) {
 
 #[test]
 fn xtask_and_the_engine_are_light() {
-    for package in ["xtask", "etcd-local", "etcd-workspace", "etcd-xtask", "etcd-console-cli"] {
+    for package in
+        ["xtask", "etcd-binary", "etcd-local", "etcd-system", "etcd-workspace", "etcd-xtask", "etcd-console-cli"]
+    {
         rules(package, &["tokio", "tonic", "prost", "prost-build", "hyper", "etcd-client", "openssl-sys", "rustls"]);
     }
 }
@@ -46,6 +48,12 @@ fn xtask_and_the_engine_are_light() {
 #[test]
 fn the_engine_knows_nothing_of_the_command_line_or_of_us() {
     rules("etcd-local", &["clap", "anyhow", "indicatif", "xtask", "etcd-keys", "etcd-sandbox", "etcd-console"]);
+}
+
+#[test]
+fn which_etcd_to_run_is_known_without_instances() {
+    rules("etcd-binary", &["clap", "anyhow", "etcd-local", "etcd-keys", "etcd-sandbox", "minreq"]);
+    rules("etcd-system", &["clap", "anyhow", "etcd-binary", "etcd-local", "etcd-keys", "etcd-sandbox", "minreq"]);
 }
 
 #[test]

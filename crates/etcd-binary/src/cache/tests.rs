@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::*;
-use crate::binary::Source;
-use crate::binary::fakes::Heard;
+use crate::Source;
+use crate::fakes::Heard;
 
 struct Bench {
     dir: TempDir,

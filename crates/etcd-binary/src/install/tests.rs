@@ -10,9 +10,9 @@ use semver::VersionReq;
 use tempfile::TempDir;
 
 use super::*;
-use crate::binary::download::Patience;
-use crate::binary::fakes::{self, Answer, Heard, Mirror};
+use crate::download::Patience;
 use crate::env::Env;
+use crate::fakes::{self, Answer, Heard, Mirror};
 
 mod interrupted;
 mod sources;
@@ -82,7 +82,7 @@ fn a_release_is_installed_once_and_then_cached() {
     });
     let first = bench.install_from(&mirror, sum).unwrap();
     assert_eq!(first.origin, Origin::Installed(Source::Release));
-    assert_eq!(crate::binary::version_of(&first.path, &bench.env()).unwrap().to_string(), VERSION);
+    assert_eq!(crate::version_of(&first.path, &bench.env()).unwrap().to_string(), VERSION);
     let second = bench.install_from(&mirror, sum).unwrap();
     assert_eq!((&second.path, second.origin), (&first.path, Origin::Cache));
     assert_eq!(mirror.requests(), 1);

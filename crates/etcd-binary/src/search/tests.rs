@@ -8,9 +8,9 @@ use semver::VersionReq;
 use tempfile::TempDir;
 
 use super::*;
-use crate::binary::fakes::{self, Answer, Heard, Mirror, etcd, script};
-use crate::binary::{Sha256, Source};
 use crate::env::Env;
+use crate::fakes::{self, Answer, Heard, Mirror, etcd, script};
+use crate::{Sha256, Source};
 
 struct Bench {
     dir: TempDir,

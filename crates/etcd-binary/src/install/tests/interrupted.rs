@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::wait::{Deadline, until};
+use etcd_system::wait::{Deadline, until};
 
 /// Set in the child that is to be killed: the archive's sum, where it installs from, and to.
 const CHILD: &str = "ETCD_LOCAL_TEST_INSTALL";
@@ -28,7 +28,7 @@ fn start(bench: &Bench, mirror: &Mirror, sum: Sha256, wrap: &[&str]) -> Command 
     bench.env();
     let mut line: Vec<std::ffi::OsString> = wrap.iter().map(Into::into).collect();
     line.push(std::env::current_exe().unwrap().into());
-    line.extend(["--exact", "binary::install::tests::interrupted::child", "--nocapture"].map(Into::into));
+    line.extend(["--exact", "install::tests::interrupted::child", "--nocapture"].map(Into::into));
     let mut command = Command::new(&line[0]);
     command.args(&line[1..]);
     command.env(CHILD, format!("{sum} {} {}", mirror.url(), bench.dir.path().display()));
@@ -63,7 +63,7 @@ fn after_a_kill_at_any_moment_the_next_installation_succeeds_and_clears_up() {
         child.wait().unwrap();
         at_work += std::fs::read_dir(&scratch).map_or(0, Iterator::count);
         let binary = bench.install_from(&mirror, sum).unwrap_or_else(|error| panic!("round {round}: {error}"));
-        assert_eq!(crate::binary::version_of(&binary.path, &bench.env()).unwrap().to_string(), VERSION);
+        assert_eq!(crate::version_of(&binary.path, &bench.env()).unwrap().to_string(), VERSION);
         assert_eq!(std::fs::read_dir(&scratch).map_or(0, Iterator::count), 0, "round {round}");
     }
     assert!(at_work > 0, "none was killed at work");

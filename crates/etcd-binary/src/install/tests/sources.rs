@@ -1,7 +1,7 @@
 //! Cargo and Go as sources, played by shell scripts, and how one source follows another.
 
 use super::*;
-use crate::binary::fakes::{script, skipped};
+use crate::fakes::{script, skipped};
 
 #[test]
 fn cargo_is_run_where_its_configuration_is_and_without_our_builds_variables() {
