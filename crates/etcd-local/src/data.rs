@@ -93,6 +93,20 @@ pub enum DataError {
         /// The version that was to be started.
         binary: Version,
     },
+    /// The data was written by an etcd too old for the one to be started: etcd upgrades one minor version at a time.
+    #[error(
+        "the data in `{}` was written by etcd {data}; etcd {binary} cannot upgrade it: etcd upgrades data by one minor \
+         version at a time",
+        path.display()
+    )]
+    Older {
+        /// The data directory.
+        path: PathBuf,
+        /// The version that wrote it.
+        data: Version,
+        /// The version that was to be started.
+        binary: Version,
+    },
     /// No random bits for a fresh cluster token.
     #[error("cannot draw a cluster token: {0}")]
     Random(getrandom::Error),
@@ -189,7 +203,7 @@ impl DataDir {
         }
     }
 
-    /// Readies the directory for `binary` with this peer URL: checks that the data is not newer and that
+    /// Readies the directory for `binary` with this peer URL: checks that `binary` can read or upgrade the data and that
     /// nobody has it open, and writes down the id of a cluster that is about to be made.
     pub(crate) fn claim(&mut self, peer_url: &str, binary: &Version) -> Result<(), DataError> {
         if self.is_open()? {
@@ -198,8 +212,14 @@ impl DataDir {
         let bootstrapped = self.has_members();
         let Some(marker) = &mut self.marker else { return Ok(()) };
         file::remove_scratch(&self.path);
-        if let Some(data) = marker.newest_version.as_ref().filter(|data| bootstrapped && minor(data) > minor(binary)) {
-            return Err(DataError::Newer { path: self.path.clone(), data: data.clone(), binary: binary.clone() });
+        if let Some(data) = marker.newest_version.as_ref().filter(|_| bootstrapped) {
+            let (path, data, binary) = (self.path.clone(), data.clone(), binary.clone());
+            if minor(&data) > minor(&binary) {
+                return Err(DataError::Newer { path, data, binary });
+            }
+            if is_jump(&data, &binary) {
+                return Err(DataError::Older { path, data, binary });
+            }
         }
         let id = cluster::of_single_member(peer_url, &marker.cluster_token);
         if !bootstrapped && marker.cluster_id.replace(id) != Some(id) {
@@ -218,6 +238,12 @@ impl DataDir {
         let before = marker.newest_version.replace(version.clone());
         self.save()?;
         Ok(before.filter(|before| minor(before) < minor(version)))
+    }
+
+    /// Whether `binary` is of a later minor version than the data.
+    pub(crate) fn is_upgraded_by(&self, binary: &Version) -> bool {
+        let newest = self.marker.as_ref().and_then(|marker| marker.newest_version.as_ref());
+        newest.is_some_and(|newest| minor(newest) < minor(binary))
     }
 
     /// Whether any etcd, of whatever version or origin, has the data open. A second one would wait silently
@@ -281,6 +307,11 @@ impl DataDir {
 /// Without a slash at the end, with which the system would follow a link, and refuse to rename.
 fn plain(path: &Path) -> PathBuf {
     path.components().collect()
+}
+
+/// Whether a minor version lies between the two. Where the major versions differ, etcd itself decides.
+fn is_jump(data: &Version, binary: &Version) -> bool {
+    data.major == binary.major && binary.minor > data.minor + 1
 }
 
 fn minor(version: &Version) -> (u64, u64) {
@@ -419,6 +450,8 @@ mod tests {
         data.used_by(&version("3.7.2")).unwrap();
         let mut again = DataDir::find(&data.path).unwrap().unwrap();
         assert!(matches!(again.claim("http://127.0.0.1:1", &version("3.6.9")), Err(DataError::Newer { .. })));
+        assert!(matches!(again.claim("http://127.0.0.1:1", &version("3.9.0")), Err(DataError::Older { .. })));
+        again.claim("http://127.0.0.1:1", &version("3.8.0")).unwrap();
         again.claim("http://127.0.0.1:1", &version("3.7.0")).unwrap();
         again.used_by(&version("3.7.0")).unwrap();
         assert_eq!(again.marker.unwrap().newest_version, Some(version("3.7.2")));

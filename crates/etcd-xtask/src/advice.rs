@@ -316,6 +316,11 @@ fn data(error: &DataError, which: &Which) -> Advice {
         DataError::Newer { data, .. } => {
             Advice::hint(format!("start it with `--etcd {data}`, or wipe it with {}", which.command("etcd-reset")))
         }
+        DataError::Older { data, .. } => {
+            let next = format!("{}.{}", data.major, data.minor + 1);
+            let (up, down) = (which.command(&format!("etcd-up --etcd {next}")), which.command("etcd-down"));
+            Advice::hint(format!("{up} upgrades the data to {next}; then {down}, and the same command again"))
+        }
         _ => Advice::hint("choose another directory with --data-dir"),
     }
 }
