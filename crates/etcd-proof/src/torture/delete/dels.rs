@@ -1,6 +1,7 @@
 //! `del` is killed with kill -9 at a random moment, while another client writes to the same keys. Every deleted key is in
 //! the undo file, keys written after the preview stay, and a second `del` and `undo` complete the work.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -80,7 +81,7 @@ pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
         if let Some(file) = files.first() {
             let undone = fixture.undo(file)?;
             // An unfinished file is refused; then no key had been deleted.
-            ensure!(has_undone(&undone) || gone == 0, "`undo` failed: {}", undone.stderr);
+            ensure!(has_undone(&undone, file, &latest)? || gone == 0, "`undo` failed: {}", undone.stderr);
         }
         check_values("after undo", &latest, &fixture.inside()?)?;
         fixture.check_neighbours()?;
@@ -91,16 +92,20 @@ pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
     // The newest first: it has what the first `del` left.
     for file in fixture.undo_files()? {
         let undone = fixture.undo(&file)?;
-        ensure!(has_undone(&undone) || (gone == 0 && Some(&file) == files.first()), "`undo` failed: {}", undone.stderr);
+        let was_refused = gone == 0 && Some(&file) == files.first();
+        ensure!(has_undone(&undone, &file, &latest)? || was_refused, "`undo` failed: {}", undone.stderr);
     }
     check_values("after all is undone", &latest, &fixture.inside()?)?;
     fixture.check_neighbours()?;
     Ok(Outcome::Completed)
 }
 
-/// Exit code 4: `undo` left keys alone that were written since.
-fn has_undone(undo: &FinishedCall) -> bool {
-    matches!(undo.status.code(), Some(0 | 4))
+/// Whether `undo` succeeded. A key that was written after the preview keeps its value: then, and only then, `undo` ends
+/// with exit code 4. All keys that the writer writes were there before, so the undo file has each of them.
+fn has_undone(undo: &FinishedCall, file: &Path, latest: &Contents) -> Result<bool> {
+    let preview = revision_of(file)?;
+    let has_conflicts = latest.values().any(|(_, revision)| *revision > preview);
+    Ok(undo.status.code() == Some(if has_conflicts { 4 } else { 0 }))
 }
 
 /// Restored keys have new revisions.
