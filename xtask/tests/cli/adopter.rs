@@ -144,7 +144,8 @@ fn a_team_compiles_its_dependencies_once() {
         (third_party(dir.path(), &["test", "--no-run", "--workspace"]), third_party(&console, &["build", "--locked"]));
     let (Some(tests), Some(console)) = (tests, console) else { return };
     assert!(console.len() > 100, "{}", console.len());
-    // What the tests do not have in any form is compiled once, for the console.
+    // Only packages that the tests have, too, can be compiled twice. Others are the console's own: nothing but the console
+    // needs them (jiff, say), so they are compiled once, and no profile or feature of the team's could share them.
     let package = |unit: &String| unit.split_once(' ').map(|(package, _)| package.to_owned());
     let shared: BTreeSet<_> = tests.iter().map(package).collect();
     let again: Vec<_> = console.difference(&tests).filter(|unit| shared.contains(&package(unit))).collect();
