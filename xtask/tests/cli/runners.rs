@@ -62,6 +62,14 @@ fn runners() -> Vec<&'static str> {
 
 #[test]
 fn either_runner_runs_the_same_tests() {
+    std::thread::scope(|scope| {
+        for runner in runners() {
+            scope.spawn(move || runs_the_same_tests(runner));
+        }
+    });
+}
+
+fn runs_the_same_tests(runner: &str) {
     let play = project();
     play.up(&[]);
     for (dir, args, wanted) in [
@@ -75,12 +83,10 @@ fn either_runner_runs_the_same_tests() {
         ("low/src", &[], &["doc", "low"]),
         ("low", &["--workspace", "--exclude", "low", "--lib"], &["top"]),
     ] {
-        for runner in runners() {
-            let (run, seen) = test(&play, dir, &[&["--runner", runner], args].concat());
-            // nextest takes it for a mistake if nothing is left to run.
-            assert!(run.code == Some(0) || (wanted.is_empty() && run.code == Some(4)), "{runner} {args:?}: {run:#?}");
-            assert_eq!(seen.iter().collect::<Vec<_>>(), wanted, "{runner} {args:?} in `{dir}`: {run:#?}");
-        }
+        let (run, seen) = test(&play, dir, &[&["--runner", runner], args].concat());
+        // nextest takes it for a mistake if nothing is left to run.
+        assert!(run.code == Some(0) || (wanted.is_empty() && run.code == Some(4)), "{runner} {args:?}: {run:#?}");
+        assert_eq!(seen.iter().collect::<Vec<_>>(), wanted, "{runner} {args:?} in `{dir}`: {run:#?}");
     }
 }
 
