@@ -174,8 +174,7 @@ impl Workspace {
         let Some(dir) = &self.dir else { return Ok(Places::default()) };
         let path = dir.join("Cargo.toml");
         let text = fs::read_to_string(&path).map_err(Error::system(format!("read `{}`", path.display())))?;
-        let manifest: Manifest = basic_toml::from_str(&text)
-            .map_err(|error| Error::Manifest { path, why: error.to_string().trim_end().to_owned() })?;
+        let manifest: Manifest = etcd_workspace::parse_manifest(&text).map_err(|why| Error::Manifest { path, why })?;
         Ok(manifest.workspace.unwrap_or_default().metadata.etcd)
     }
 

@@ -1,33 +1,13 @@
-//! An instance's directory: what is where in it, and whether its server runs. The lock decides that, never the record,
-//! which may have come with a copy of the workspace.
+//! Whether an instance's server runs, and where. The lock decides that, never the record, which may have come with a copy
+//! of the workspace.
 
-use std::ffi::OsStr;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::error::InstanceError;
 use crate::lock::is_held;
 use crate::orphan::orphans;
-use crate::owner::NotYours;
-use crate::record::{Record, SCHEMA};
-
-/// The record's file name, in the instance's directory.
-pub const RECORD: &str = "instance.json";
-
-/// The variable that names the directory in which a workspace keeps its instances, instead of its own `.etcd`.
-pub const STATE: &str = "ETCD_LOCAL_STATE";
-
-/// The directory in which a workspace's instances live, one directory each: `.etcd`, or what the variable [`STATE`] says
-/// if it is set. A relative path is taken from the workspace.
-#[must_use]
-pub fn home(workspace: &Path, state: Option<&OsStr>) -> PathBuf {
-    workspace.join(state.filter(|dir| !dir.is_empty()).unwrap_or(OsStr::new(".etcd")))
-}
-
-/// The lock that an instance's server holds as long as it lives.
-#[must_use]
-pub fn member_lock(dir: &Path) -> PathBuf {
-    dir.join("member.lock")
-}
+use crate::paths::{RECORD, member_lock};
+use crate::record::Record;
 
 /// Whether the server of an instance runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,59 +18,6 @@ pub enum Liveness {
     Starting,
     /// The server lives. Whoever takes the endpoints from here compares [`Record::cluster_id`] with the answers.
     Running(Box<Record>),
-}
-
-/// Why an instance's directory does not tell where its server is.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InstanceError {
-    /// The system refuses to open the lock or the record: they are another user's, say.
-    #[error("cannot read `{}`", path.display())]
-    Unreadable {
-        /// The lock or the record.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The server lives, and its lock file was deleted, so that it can only be stopped.
-    #[error("the server runs, but its lock file was deleted (pid {})", list(pids))]
-    Orphaned {
-        /// Its processes.
-        pids: Vec<u32>,
-    },
-    /// The server lives, and its record is gone.
-    #[error("`{}` is missing, but the server runs", path.display())]
-    Missing {
-        /// The record.
-        path: PathBuf,
-    },
-    /// The record is not one.
-    #[error("`{}` is damaged: {reason}", path.display())]
-    Damaged {
-        /// The record.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A newer version of these programs wrote the record.
-    #[error("a newer version of this tool wrote `{}`: it has schema {schema}, and this version knows {SCHEMA} at most", path.display())]
-    Newer {
-        /// The record.
-        path: PathBuf,
-        /// Its schema.
-        schema: u32,
-    },
-}
-
-impl InstanceError {
-    pub(crate) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |error| Self::Unreadable { source: NotYours::explain(error, &path), path }
-    }
-}
-
-fn list(pids: &[u32]) -> String {
-    pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether the server of the instance in `dir` runs, and where. A directory that does not exist has no server.

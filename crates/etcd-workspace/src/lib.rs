@@ -15,14 +15,20 @@
 //! # }
 //! ```
 
+mod error;
 mod instance;
 mod lock;
+mod manifest;
 mod orphan;
 mod owner;
+mod paths;
 mod record;
 
-pub use crate::instance::{InstanceError, Liveness, RECORD, STATE, home, liveness, member_lock};
+pub use crate::error::InstanceError;
+pub use crate::instance::{Liveness, liveness};
 pub use crate::lock::{is_held, lock_error, open_exclusive};
+pub use crate::manifest::parse_manifest;
 pub use crate::orphan::{instance_dir, orphaned, orphans};
 pub use crate::owner::{NotYours, User, find_foreign, owner_of};
-pub use crate::record::{ClusterId, Identity, Record, SCHEMA};
+pub use crate::paths::{RECORD, SCHEMA, STATE, home, member_lock};
+pub use crate::record::{ClusterId, Identity, Record};

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::instance::member_lock;
+use crate::paths::member_lock;
 
 /// The servers of the instance in `dir` whose lock file was deleted; none where the system does not tell. A pid proves
 /// nothing later: who signals one looks at [`instance_dir`] again once the process is held.
@@ -92,7 +92,8 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-    use crate::instance::{InstanceError, Liveness, liveness};
+    use crate::error::InstanceError;
+    use crate::instance::{Liveness, liveness};
 
     #[test]
     fn a_server_is_found_by_the_lock_that_was_deleted() {

@@ -9,10 +9,8 @@ use std::str::FromStr;
 use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::instance::InstanceError;
-
-/// The version of the file's shape. A file with a larger one is left alone.
-pub const SCHEMA: u32 = 1;
+use crate::error::InstanceError;
+use crate::paths::SCHEMA;
 
 /// The content of `.etcd/<instance>/instance.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

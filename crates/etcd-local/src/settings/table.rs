@@ -52,7 +52,7 @@ pub(super) fn parse(manifest: &str) -> Result<Table, String> {
         etcd: Table,
     }
 
-    let manifest: Manifest = basic_toml::from_str(manifest).map_err(|error| error.to_string().trim_end().to_owned())?;
+    let manifest: Manifest = etcd_workspace::parse_manifest(manifest)?;
     Ok(manifest.workspace.metadata.etcd)
 }
 

@@ -158,7 +158,7 @@ fn read(file: &Path) -> Vec<(String, OsString)> {
     }
 
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    let Ok(config) = basic_toml::from_str::<Config>(&text) else { return Vec::new() };
+    let Ok(config) = toml::from_str::<Config>(&text) else { return Vec::new() };
     let base = file.ancestors().nth(2).unwrap_or(file);
     let set = config.env.into_iter().map(|(name, value)| match value {
         Value::Detailed { value, relative: true } => (name, base.join(value).into_os_string()),
