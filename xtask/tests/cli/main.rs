@@ -15,6 +15,7 @@ mod alias;
 mod bad_input;
 mod bad_luck;
 mod choices;
+mod circles;
 mod completing;
 mod damaged_data;
 #[cfg(target_os = "linux")] // mounts
