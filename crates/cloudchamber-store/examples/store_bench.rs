@@ -2,7 +2,7 @@
 //! object of samples in milliseconds; what they are compared to, and how, is the reader's business. Without
 //! `--endpoints` it uses the etcd that `ETCD_ENDPOINTS` names, else the workspace's own, and says which.
 //!
-//! `cargo run --profile console -p cloudchamber-store --example store_bench -- --endpoints URL --rounds 21`
+//! `cargo run -p cloudchamber-store --example store_bench -- --endpoints URL --rounds 21`
 
 use std::error::Error;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Kills, races, damage and thieves: whatever happened, the next command finds the truth and leaves nothing.
+//! Kills, races, damage and ports that others take: whatever happened, the next command finds the truth and leaves nothing.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

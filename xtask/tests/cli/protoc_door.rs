@@ -62,7 +62,7 @@ fn knock(launcher: &Path, path: &str) -> Run {
 
 #[test]
 fn this_workspaces_launcher_is_the_one_that_others_get() {
-    let others = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/etcd-xtask/src/protoc.sh");
+    let others = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/etcd-xtask/src/build/protoc.sh");
     assert_eq!(fs::read_to_string(LAUNCHER).unwrap(), fs::read_to_string(others).unwrap());
 }
 

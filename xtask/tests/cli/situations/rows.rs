@@ -69,6 +69,7 @@ pub(super) const ROWS: &[Row] = &[
     row("completions", Concern::Nothing, &["bash"]),
     row("bench", Concern::Nothing, &["--help"]),
     row("torture", Concern::Nothing, &["--help"]),
+    row("ci", Concern::Nothing, &["--help"]),
     row("help", Concern::Nothing, &[]),
     row("etcd-up", Concern::Starts, &[]),
     row("etcd-down", Concern::Stops, &[]),
