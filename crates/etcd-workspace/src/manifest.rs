@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 pub fn parse_manifest<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start));
-        let line = before.map(|before| format!(" at line {}", before.matches('\n').count() + 1));
+        let number = before.map(|before| before.matches('\n').count());
+        let line = number.and_then(|number| Some(format!(" at line {}: `{}`", number + 1, text.lines().nth(number)?)));
         format!("{}{}", error.message().replace('\n', ", "), line.unwrap_or_default())
     })
 }
@@ -33,9 +34,9 @@ mod tests {
     #[test]
     fn an_error_is_one_line_and_says_where() {
         let wrong = |text: &str| parse_manifest::<BTreeMap<String, u8>>(text).unwrap_err();
-        for text in ["a = 1\nb = ", "a = 1\nb = \"x\"", "a = 1\nb c", "a = 1\n[b\n"] {
-            let error = wrong(text);
-            assert!(!error.contains('\n') && error.ends_with(" at line 2"), "{error}");
+        for line in ["b = ", "b = \"x\"", "b c", "[b"] {
+            let error = wrong(&format!("a = 1\n{line}\n"));
+            assert!(!error.contains('\n') && error.ends_with(&format!(" at line 2: `{line}`")), "{error}");
         }
     }
 }
