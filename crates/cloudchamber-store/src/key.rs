@@ -171,7 +171,7 @@ impl fmt::Debug for Prefix {
 
 /// A key among the store's that the store cannot have written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}`, written at revision {revision}, is no key of the store's; somebody else wrote it")]
+#[error("`{key}`, written at revision {revision}, is not a valid key of the store; another program wrote it")]
 pub struct Foreign {
     /// The key, readable, below the store's namespace.
     pub key: String,

@@ -76,7 +76,7 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The version is that of the crates that bring it; protoc counts otherwise.
+            // `version` is the crate's. protoc has a version number of its own.
             Self::Installing { tool: Tool::Protoc, version, source } => {
                 write!(f, "installing the protoc of protoc-bin-vendored {version} from {source}")
             }

@@ -1,4 +1,4 @@
-//! The leases that a connection was granted and has not revoked. Speaks to nobody.
+//! The leases that a connection was granted and has not revoked. Sends no requests.
 
 use std::collections::BTreeSet;
 

@@ -55,7 +55,7 @@ pub enum Event {
         /// What the system said.
         reason: String,
     },
-    /// A later minor version of etcd has used the data, which it has no way back from.
+    /// A later minor version of etcd has upgraded the data. The upgrade cannot be undone.
     Raised {
         /// Whose data.
         instance: String,
@@ -96,7 +96,7 @@ impl fmt::Display for Event {
             }
             Self::Raised { instance, from, to } => write!(
                 f,
-                "the data of `{instance}`, last used by etcd {from}, goes with {to} from now on; there is no way back"
+                "etcd {to} upgraded the data of `{instance}`, which etcd {from} used last; this upgrade cannot be undone"
             ),
             Self::Moved { instance, from, to } => write!(
                 f,

@@ -158,8 +158,8 @@ impl Settings {
         self.port.unwrap_or(Port::Fixed(DEFAULT_PORT))
     }
 
-    /// The peer port: as it was set, else etcd's own beside etcd's own client port. Beside another client port it is any:
-    /// nobody has to know it, and several servers with ports of their own cannot all have etcd's.
+    /// The peer port: as it was set, else 2380 if the client port is 2379, else any free port. Users need not know the peer
+    /// port, and two servers cannot share 2380.
     #[must_use]
     pub fn peer(&self) -> Port {
         self.peer_port.unwrap_or(match self.client() {

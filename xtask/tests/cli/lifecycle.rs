@@ -409,7 +409,7 @@ fn where_there_is_no_etcdctl_the_hint_names_a_version_that_brings_one() {
 #[test]
 fn data_that_goes_to_a_later_minor_version_says_so_once() {
     let note =
-        "note: the data of `default`, last used by etcd 3.6.7, goes with 3.7.2 from now on; there is no way back\n";
+        "note: etcd 3.7.2 upgraded the data of `default`, which etcd 3.6.7 used last; this upgrade cannot be undone\n";
     let play = Playground::new();
     let first = play.xtask(&["etcd-up", "--etcd", "3.6.7"]).ok();
     assert!(!first.stderr.contains("note: "), "{first:?}");

@@ -80,13 +80,13 @@ fn a_start_that_fails_does_not_claim_the_data_for_its_version() {
     play.xtask(&["etcd-down"]).ok();
     let goes_on = "etcd 3.6.7 used the data last: `cargo xtask etcd-up --etcd 3.6.7` goes on with it";
     let run = play.xtask(&["etcd-up", "--etcd", &fails]).fails(1, &["ended with exit status: 1", goes_on]);
-    assert!(!run.stderr.contains("from now on"), "{run:?}");
+    assert!(!run.stderr.contains("upgraded the data"), "{run:?}");
     assert_eq!(get(&play.up(&["--etcd", "3.6.7"])).as_deref(), Some("dg=="));
     play.xtask(&["etcd-down"]).ok();
     // One that came so far that the data is its own.
     let fails = fake(&play, r#"echo '{"level":"info","msg":"updated cluster version"}' >&2; exit 1"#);
     let run = play.xtask(&["etcd-up", "--etcd", &fails]).fails(1, &["ended with exit status: 1"]);
-    assert!(run.stderr.contains("last used by etcd 3.6.7, goes with 3.7.2 from now on"), "{run:?}");
+    assert!(run.stderr.contains("etcd 3.7.2 upgraded the data of `default`, which etcd 3.6.7 used last"), "{run:?}");
     play.xtask(&["etcd-up", "--etcd", "3.6.7"]).fails(1, &["was written by etcd 3.7.2"]);
 }
 

@@ -92,7 +92,7 @@ async fn a_key_that_is_not_the_stores_is_an_error_that_names_it(sandbox: Sandbox
     let put = sandbox.put("storetest/a/Not\nours", "y").await?;
     let Err(ListError::Fault(error)) = store.list(&prefix("a")).await else { panic!("listed") };
     let told = format!(
-        r"`storetest/a/Not\nours`, written at revision {}, is no key of the store's; somebody else wrote it",
+        r"`storetest/a/Not\nours`, written at revision {}, is not a valid key of the store; another program wrote it",
         put.revision
     );
     assert_eq!(error.to_string(), told);

@@ -25,7 +25,7 @@ pub(crate) enum Etcd {
     V3_7,
 }
 
-/// The versions of which each may behave in its own way: what 3.6 does here, 3.5 or 3.7 does too.
+/// The etcds that these tests run against. 3.6 is left out: in these tests it behaves as 3.5 or 3.7 does.
 pub(crate) fn every() -> impl Iterator<Item = Etcd> {
     [Etcd::System, Etcd::V3_5, Etcd::V3_7].into_iter().filter(|etcd| etcd.wanted().is_some())
 }

@@ -82,8 +82,9 @@ impl Etcd {
     }
 }
 
-/// Tests that run against every etcd of which each may behave in its own way (what 3.6 does here, 3.5 or 3.7 does
-/// too): a namespace on the shared servers, or, with `own`, a server of the test's own, with an argument perhaps.
+/// Tests that run against 3.5 and 3.7, and against the system's etcd if there is one. 3.6 is left out: in these tests it
+/// behaves as 3.5 or 3.7 does. Each test has a namespace on the shared servers, or, with `own`, a server of its own, with
+/// an argument perhaps.
 macro_rules! on_every_etcd {
     ($($(#[$doc:meta])* async fn $name:ident($keys:ident) $body:block)*) => {$(
         mod $name {

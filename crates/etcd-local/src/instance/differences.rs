@@ -65,7 +65,7 @@ impl Instance {
             }
         };
         let port = |addr: Option<SocketAddr>| addr.map(|addr| addr.port().to_string());
-        // Default ports are not compared: nobody asked for them.
+        // Only ports that the user set are compared, not the defaults.
         let (set, peer_set) = (settings.port.and_then(fixed), settings.peer_port.and_then(fixed));
         compare("client port", port(client), set, by("ETCDPORTCLNT", MANIFEST));
         compare("peer port", port(addr(&record.peer_url)), peer_set, by("ETCDPORTPEER", MANIFEST));

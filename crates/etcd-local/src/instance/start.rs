@@ -387,7 +387,7 @@ impl Instance {
         Ok(Foreground { status, launched })
     }
 
-    /// Writes down which etcd has used the data, and says so if there is no way back.
+    /// Writes down which etcd has used the data, and reports an upgrade, which cannot be undone.
     fn note_use(&self, data: &mut DataDir, version: &Version) -> Result<(), DataError> {
         if let Some(from) = data.used_by(version)? {
             let (instance, to) = (self.name.clone(), version.clone());

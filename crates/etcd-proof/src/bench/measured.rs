@@ -146,7 +146,7 @@ struct Usage {
 }
 
 impl Usage {
-    /// Its usage now, and at least that of `before`: a process that is about to end shows no memory.
+    /// The greater of the process's usage now and `before`: the system shows no memory for a process that is exiting.
     fn of(pid: u32, before: Self) -> Self {
         let greater = |now: Option<f64>, before: Option<f64>| match (now, before) {
             (Some(now), Some(before)) => Some(now.max(before)),

@@ -62,7 +62,7 @@ pub(super) struct BenchResult {
     /// What a reader of the rows should know: what is not installed, for example.
     pub(super) notes: Vec<String>,
     pub(super) rows: Vec<Row>,
-    /// Why the bench failed; then there are no rows.
+    /// Why the bench failed. A bench that failed has no rows.
     pub(super) error: Option<String>,
 }
 
