@@ -7,6 +7,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::leftovers::remove_if_killed;
 use crate::machine::plain_path;
 use crate::playground::shared_cache;
 
@@ -32,6 +33,7 @@ impl Copy {
         let mut hash = std::hash::DefaultHasher::new();
         env!("CARGO_MANIFEST_DIR").hash(&mut hash);
         let this = Self { dir: std::env::temp_dir().join(format!("adopter-{:016x}", hash.finish())), _turn: turn };
+        remove_if_killed(&this.dir);
         write(&this.dir);
         this
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use etcd_local::binary::{Binaries, Route, Tool, Wanted};
 use etcd_local::{Env, Status};
 
+use crate::leftovers::remove_if_killed;
 use crate::machine::{kept, plain_path};
 
 /// Longer than anything here takes, on a machine that does ten other things.
@@ -70,6 +71,7 @@ impl Playground {
     }
 
     pub(crate) fn at(dir: tempfile::TempDir) -> Self {
+        remove_if_killed(dir.path());
         for sub in ["tmp", "home"] {
             fs::create_dir_all(dir.path().join(sub)).unwrap();
         }
@@ -199,6 +201,18 @@ pub(crate) fn finish(mut command: Command) -> Run {
     let _ = done.send(());
     killer.join().unwrap();
     Run { code: status.code(), stdout, stderr }
+}
+
+/// Runs a command of the system's; `None`, and a word about it, where this user may not.
+pub(crate) fn privileged(line: &[&str]) -> Option<()> {
+    let mut command = Command::new(line[0]);
+    command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = finish(command);
+    if run.code != Some(0) {
+        skipped(format_args!("`{}` is not permitted here: {}", line.join(" "), run.stderr.trim()));
+        return None;
+    }
+    Some(())
 }
 
 /// Looks again until it is true, or patience ends.

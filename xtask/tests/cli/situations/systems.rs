@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::Situation;
 use super::class::Class;
-use super::world::{World, copy, privileged};
-use crate::playground::{etcd, gateway};
+use super::world::{World, copy};
+use crate::playground::{etcd, gateway, privileged};
 
 /// Nobody's number, most likely.
 const STRANGER: &str = "1234";

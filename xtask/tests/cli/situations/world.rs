@@ -13,7 +13,7 @@ use etcd_local::Status;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::rows::{Concern, Row};
-use crate::playground::{Playground, Run, TRUE, build_console, etcd, eventually, finish, gateway, skipped};
+use crate::playground::{Playground, Run, TRUE, build_console, etcd, eventually, finish, gateway};
 
 /// An etcd whose keys nothing may change, and which must live on.
 struct Victim {
@@ -188,18 +188,6 @@ impl Drop for World {
             let _ = Command::new("umount").args(["-l".as_ref(), at.as_os_str()]).status();
         }
     }
-}
-
-/// Runs a command of the system's; `None`, and a word about it, where this user may not.
-pub(super) fn privileged(line: &[&str]) -> Option<()> {
-    let mut command = Command::new(line[0]);
-    command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let run = finish(command);
-    if run.code != Some(0) {
-        skipped(format_args!("`{}` is not permitted here: {}", line.join(" "), run.stderr.trim()));
-        return None;
-    }
-    Some(())
 }
 
 pub(super) fn copy(from: &Path, to: &Path) {
