@@ -7,9 +7,8 @@ use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::leftovers::remove_if_killed;
 use crate::machine::plain_path;
-use crate::playground::shared_cache;
+use crate::playground::{remove_if_killed, shared_cache};
 
 /// The most lines of its own that a team should need.
 const LINES: usize = 40;

@@ -30,7 +30,6 @@ mod installing;
 mod keys;
 #[cfg(target_os = "linux")] // seccomp
 mod lacking_system;
-mod leftovers;
 mod lifecycle;
 mod logs;
 mod machine;

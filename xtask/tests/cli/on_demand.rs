@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::playground::{PATIENCE, Playground, eventually};
+use testkit::TIMEOUT;
+
+use crate::playground::{Playground, eventually};
 use crate::runs::finish_child;
 
 /// Where nothing is built yet, with `body` for a cargo; its calls are in `calls`, with what is said of the network.
@@ -180,7 +182,7 @@ fn an_interrupt_ends_a_build() {
         kill_process(Pid::from_child(&child), signal).unwrap();
         let run = finish_child(child);
         assert_eq!((run.code, run.stderr.contains("error")), (Some(130), false), "{run:#?}");
-        assert!(began.elapsed() < PATIENCE);
+        assert!(began.elapsed() < TIMEOUT);
     }
 }
 

@@ -7,16 +7,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use etcd_local::binary::{Binaries, Route, Tool, Wanted};
 use etcd_local::{Env, Status};
+pub(crate) use testkit::{Run, eventually, finish, leftovers::remove_if_killed};
 
-use crate::leftovers::remove_if_killed;
 use crate::machine::{kept, plain_path};
-
-/// Longer than anything here takes, on a machine that does ten other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A program that does nothing, well.
 pub(crate) const TRUE: &str = if cfg!(target_os = "linux") { "/bin/true" } else { "/usr/bin/true" };
@@ -25,44 +21,6 @@ pub(crate) struct Playground {
     pub(crate) dir: tempfile::TempDir,
     vars: Vec<(String, String)>,
     mounted: bool,
-}
-
-/// One finished call.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Run {
-    #[track_caller]
-    pub(crate) fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:#?}");
-        self
-    }
-
-    /// Fails with this code and one error that says all of this, and no panic.
-    #[track_caller]
-    pub(crate) fn fails(self, code: i32, words: &[&str]) -> Self {
-        assert_eq!(self.code, Some(code), "{self:#?}");
-        assert_eq!(
-            self.stderr.lines().filter(|line| line.starts_with("error: ")).count(),
-            1,
-            "not one error: {self:#?}"
-        );
-        assert!(self.stderr.contains("hint: "), "no next step: {self:#?}");
-        for word in words {
-            assert!(self.stderr.contains(word), "`{word}` is missing: {self:#?}");
-        }
-        assert!(!self.stderr.contains("panicked"), "{self:#?}");
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn status(&self) -> Status {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
-    }
 }
 
 impl Playground {
@@ -183,26 +141,6 @@ pub(crate) fn skipped(why: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
-/// Runs to the end, or kills what takes too long.
-pub(crate) fn finish(mut command: Command) -> Run {
-    let mut child = command.spawn().unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    let (done, ended) = std::sync::mpsc::channel::<()>();
-    let killer = std::thread::spawn(move || {
-        if ended.recv_timeout(PATIENCE).is_err() {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    });
-    let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let reader = std::thread::spawn(move || std::io::read_to_string(&mut err).unwrap_or_default());
-    let stdout = std::io::read_to_string(&mut out).unwrap_or_default();
-    let stderr = reader.join().unwrap();
-    let status = child.wait().unwrap();
-    let _ = done.send(());
-    killer.join().unwrap();
-    Run { code: status.code(), stdout, stderr }
-}
-
 /// Runs a command of the system's; `None`, and a word about it, where this user may not.
 pub(crate) fn privileged(line: &[&str]) -> Option<()> {
     let mut command = Command::new(line[0]);
@@ -213,20 +151,6 @@ pub(crate) fn privileged(line: &[&str]) -> Option<()> {
         return None;
     }
     Some(())
-}
-
-/// Looks again until it is true, or patience ends.
-pub(crate) fn eventually(mut look: impl FnMut() -> bool) -> bool {
-    let began = Instant::now();
-    loop {
-        if look() {
-            return true;
-        }
-        if began.elapsed() > PATIENCE {
-            return false;
-        }
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 /// Builds what commands that make runs need, however long that takes: no test should be killed for it. Where it is.

@@ -105,7 +105,7 @@ pub(crate) fn finish_child(child: Child) -> Run {
     let pid = Pid::from_child(&child);
     let (done, ended) = std::sync::mpsc::channel::<()>();
     let killer = std::thread::spawn(move || {
-        if ended.recv_timeout(crate::playground::PATIENCE).is_err() {
+        if ended.recv_timeout(testkit::TIMEOUT).is_err() {
             let _ = kill_process(pid, Signal::KILL);
         }
     });

@@ -1,13 +1,11 @@
-//! What a killed test process would leave behind: servers, mounts and directories of its playgrounds. Destructors do not
-//! run then, so a shell in a process group of its own waits for the end of the pipe that this process holds, and cleans up.
+//! What a killed test process leaves: its directories, servers that run in them, and mounts. Destructors do not run then, so
+//! a shell in a process group of its own waits for the end of the pipe that this process holds, and cleans up.
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
-
-use crate::playground::{Playground, eventually, privileged};
 
 /// Reads directories line by line. At the end of its input, it ends the processes that have one of them in their
 /// arguments or environment, and removes what is mounted there, then the directory. Needs /proc: elsewhere it does nothing.
@@ -23,15 +21,23 @@ for dir; do
     grep -F -e " $dir/" -e " $dir " /proc/self/mountinfo | cut -d' ' -f5 | sort -r | while IFS= read -r at; do umount -l "$at"; done
     rm -rf --one-file-system "$dir"
 done
+exit 0
 "#;
 
-struct Cleaner {
+/// The shell that cleans up when this value goes, by whatever end of the process.
+#[derive(Debug)]
+pub struct Cleaner {
     directories: ChildStdin,
     shell: Child,
 }
 
 impl Cleaner {
-    fn start() -> Self {
+    /// Starts the shell.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `sh`.
+    pub fn start() -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", CLEANER]).current_dir("/").process_group(0);
         // A run's keeper kills what has the run's id in its environment.
@@ -41,33 +47,33 @@ impl Cleaner {
         Self { directories: shell.stdin.take().unwrap(), shell }
     }
 
-    fn add(&mut self, dir: &Path) {
+    /// Has the shell remove `dir` as well.
+    ///
+    /// # Panics
+    ///
+    /// If the shell has ended.
+    pub fn add(&mut self, dir: &Path) {
         writeln!(self.directories, "{}", dir.display()).unwrap();
+    }
+
+    /// Cleans up now, as at the end of the process, and waits until that is done.
+    ///
+    /// # Panics
+    ///
+    /// If the shell fails.
+    pub fn clean(self) {
+        let Self { directories, mut shell } = self;
+        drop(directories);
+        assert!(shell.wait().unwrap().success());
     }
 }
 
 /// If this process is killed, `dir` is removed, with its servers and mounts.
-pub(crate) fn remove_if_killed(dir: &Path) {
+///
+/// # Panics
+///
+/// If there is no `sh`.
+pub fn remove_if_killed(dir: &Path) {
     static CLEANER: OnceLock<Mutex<Cleaner>> = OnceLock::new();
     CLEANER.get_or_init(|| Mutex::new(Cleaner::start())).lock().unwrap().add(dir);
-}
-
-#[test]
-fn a_killed_test_leaves_no_server_no_mount_and_no_directory() {
-    let play = Playground::new();
-    let kept = Playground::new();
-    play.up(&[]);
-    kept.up(&[]);
-    let at = play.path("mounted");
-    std::fs::create_dir(&at).unwrap();
-    let is_mounted =
-        privileged(&["mount", "--bind", kept.dir.path().to_str().unwrap(), at.to_str().unwrap()]).is_some();
-    let mut cleaner = Cleaner::start();
-    cleaner.add(play.dir.path());
-    // As the end of this process does.
-    drop(cleaner.directories);
-    assert!(eventually(|| cleaner.shell.try_wait().unwrap().is_some()));
-    assert_eq!(play.processes(), Vec::<String>::new());
-    assert!(!play.dir.path().exists(), "mounted: {is_mounted}");
-    assert_eq!(kept.status().state, etcd_local::State::Ready, "what was mounted is another's");
 }

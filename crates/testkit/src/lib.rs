@@ -1,0 +1,16 @@
+//! What the tests of several crates share: a TCP proxy, waiting, finished programs, which etcds there are, and the removal
+//! of what killed tests leave. Nothing that knows what one crate does; nothing that the product uses.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+#[cfg(unix)]
+pub mod leftovers;
+pub mod proxy;
+pub mod run;
+pub mod version;
+pub mod wait;
+
+pub use proxy::Proxy;
+pub use run::{Run, finish, finish_child};
+pub use version::Etcd;
+pub use wait::{TIMEOUT, eventually};
