@@ -7,10 +7,12 @@
 pub mod leftovers;
 pub mod proxy;
 pub mod run;
+pub mod server;
 pub mod version;
 pub mod wait;
 
 pub use proxy::Proxy;
 pub use run::{Run, finish, finish_child};
-pub use version::Etcd;
+pub use server::Persistent;
+pub use version::{Etcd, builder, kept};
 pub use wait::{TIMEOUT, eventually};

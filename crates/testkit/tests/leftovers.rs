@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use testkit::leftovers::Cleaner;
 
 fn instance(dir: &TempDir) -> Instance {
-    let builder = testkit::version::builder(env!("CARGO_TARGET_TMPDIR"), dir.path());
+    let builder = testkit::builder(dir.path());
     let instance = builder.port(Port::Auto).peer_port(Port::Auto).instance("left").unwrap();
     instance.up().unwrap();
     instance

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use etcd_keys::delete::{Deletion, Preview, Progress};
 use etcd_keys::{Connection, KeyRange};
+use testkit::Proxy;
 use tokio::sync::Notify;
 
-use crate::proxy::Proxy;
-use crate::server::{Etcd, connect, contents, every, fill, on_every, put, soon};
+use crate::server::{Etcd, Persistent, connect, contents, fill, on_every, put, soon};
 
 async fn preview(connection: &Connection, prefix: &str) -> Preview {
     Preview::of(connection, KeyRange::prefix(prefix)).await.unwrap()
@@ -18,8 +18,8 @@ async fn preview(connection: &Connection, prefix: &str) -> Preview {
 
 #[tokio::test]
 async fn what_the_preview_shows_goes_and_nothing_else() {
-    for etcd in every() {
-        let connection = etcd.connection().await;
+    for etcd in Etcd::every() {
+        let connection = connect(&etcd.shared_endpoint()).await;
         for count in [0, 1, 250, 251, 7_777] {
             fill(&connection, "/gone/", count, 20).await;
             for neighbour in ["/gone", "/gone.", "/gone0", "/gone/\u{10ffff}"] {
@@ -62,7 +62,7 @@ async fn write(connection: Connection, writer: usize, stop: Arc<AtomicBool>) -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_after_the_preview_survives() {
     on_every(|etcd| async move {
-        let connection = etcd.connection().await;
+        let connection = connect(&etcd.shared_endpoint()).await;
         fill(&connection, "/race/", 5_000, 20).await;
         let seen = preview(&connection, "/race/").await;
         let revision = seen.revision();
@@ -85,8 +85,8 @@ async fn what_is_written_after_the_preview_survives() {
 
 #[tokio::test]
 async fn an_interrupted_deletion_finishes_when_it_runs_again() {
-    for etcd in every() {
-        let connection = etcd.connection().await;
+    for etcd in Etcd::every() {
+        let connection = connect(&etcd.shared_endpoint()).await;
         fill(&connection, "/twice/", 10_000, 20).await;
         let mut deletion = Deletion::new(&connection, preview(&connection, "/twice/").await);
         let enough = tokio::sync::Notify::new();
@@ -110,7 +110,7 @@ async fn an_interrupted_deletion_finishes_when_it_runs_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_and_comes_back_is_deleted_from() {
-    let server = Etcd::V3_7.persistent();
+    let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
     fill(&connection, "/a/", 20_000, 20).await;
     let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
@@ -138,12 +138,13 @@ async fn a_server_that_is_killed_and_comes_back_is_deleted_from() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
     for refusals in 4..8 {
-        let servers = [Etcd::V3_7.alone(), Etcd::V3_7.alone()].map(|server| (server.endpoints()[0].clone(), server));
+        let servers =
+            [Etcd::V3_7.alone(&[]), Etcd::V3_7.alone(&[])].map(|server| (server.endpoints()[0].clone(), server));
         let [first, second] = [&servers[0].0, &servers[1].0];
         for endpoint in [first, second] {
             fill(&connect(endpoint).await, "/a/", 5_000, 20).await;
         }
-        let proxy = Proxy::start(first);
+        let proxy = Proxy::start(first).unwrap();
         let connection = connect(&proxy.endpoint()).await;
         let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
         let held = Notify::new();
@@ -155,10 +156,12 @@ async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
         });
         let moved = async {
             held.notified().await;
-            while !proxy.holds() {
+            while !proxy.has_held() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            proxy.move_to(second, refusals);
+            proxy.lead_to(second);
+            proxy.refuse(refusals);
+            proxy.cut();
             proxy.release();
         };
         let (done, ()) = soon(async { tokio::join!(run, moved) }).await;
@@ -171,7 +174,7 @@ async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
 /// The connection moves to the new server without a word: nothing was under way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_reset_between_two_chunks_keeps_its_new_keys() {
-    let server = Etcd::V3_7.persistent();
+    let server = Persistent::start(Etcd::V3_7);
     let endpoint = server.endpoint();
     let connection = connect(&endpoint).await;
     fill(&connection, "/a/", 5_000, 20).await;
@@ -198,7 +201,7 @@ async fn a_server_that_is_reset_between_two_chunks_keeps_its_new_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_of_another_cluster_deletes_nothing() {
-    let server = Etcd::V3_7.persistent();
+    let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
     fill(&connection, "/a/", 1_000, 20).await;
     let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);

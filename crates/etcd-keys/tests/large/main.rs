@@ -12,7 +12,6 @@
 mod delete;
 mod follower;
 mod pages;
-mod proxy;
 mod server;
 mod undo;
 mod watch;

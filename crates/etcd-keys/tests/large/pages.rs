@@ -4,14 +4,14 @@ use etcd_keys::kv::Get;
 use etcd_keys::pages::{PageSize, Pages};
 use etcd_keys::{KeyRange, Kind};
 
-use crate::server::{Etcd, compact, connect, contents, every, fill, put, soon};
+use crate::server::{Etcd, Persistent, compact, connect, contents, fill, put, soon};
 
 const SMALL: PageSize = PageSize { first: 100, most: 1500, bytes: 1 << 20 };
 
 #[tokio::test]
 async fn every_key_comes_once_at_one_revision() {
-    for etcd in every() {
-        let connection = etcd.connection().await;
+    for etcd in Etcd::every() {
+        let connection = connect(&etcd.shared_endpoint()).await;
         fill(&connection, "/pages/", 12_000, 64).await;
         let before = contents(&connection, "/pages/").await;
         let mut pages = Pages::new(&connection, KeyRange::prefix("/pages/")).page_size(SMALL);
@@ -34,8 +34,8 @@ async fn every_key_comes_once_at_one_revision() {
 
 #[tokio::test]
 async fn limits_and_keys_alone() {
-    for etcd in every() {
-        let connection = etcd.connection().await;
+    for etcd in Etcd::every() {
+        let connection = connect(&etcd.shared_endpoint()).await;
         fill(&connection, "/limits/", 5_000, 10).await;
         let range = || KeyRange::prefix("/limits/");
         for limit in [0, 1, 100, 101, 3_333, 5_000, 9_999] {
@@ -68,7 +68,7 @@ async fn limits_and_keys_alone() {
 
 #[tokio::test]
 async fn pages_that_are_too_large_are_asked_for_in_pieces() {
-    let etcd = Etcd::V3_5.alone();
+    let etcd = Etcd::V3_5.alone(&[]);
     let connection = connect(&etcd.endpoints()[0]).await;
     fill(&connection, "/big/", 60, 1_000_000).await;
     let mut pages = Pages::new(&connection, KeyRange::prefix("/big/"));
@@ -83,8 +83,8 @@ async fn pages_that_are_too_large_are_asked_for_in_pieces() {
 
 #[tokio::test]
 async fn revisions_that_cannot_be_read_are_errors() {
-    for etcd in every() {
-        let etcd = etcd.alone();
+    for etcd in Etcd::every() {
+        let etcd = etcd.alone(&[]);
         let connection = connect(&etcd.endpoints()[0]).await;
         fill(&connection, "/a/", 5_000, 10).await;
         let range = || KeyRange::prefix("/a/");
@@ -110,7 +110,7 @@ async fn revisions_that_cannot_be_read_are_errors() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_back_is_read_on() {
     for etcd in [Etcd::V3_5, Etcd::V3_7] {
-        let server = etcd.persistent();
+        let server = Persistent::start(etcd);
         let connection = connect(&server.endpoint()).await;
         fill(&connection, "/a/", 30_000, 64).await;
         let mut pages = Pages::new(&connection, KeyRange::prefix("/a/")).page_size(SMALL);
@@ -132,7 +132,7 @@ async fn a_server_that_comes_back_is_read_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_gone_is_an_error() {
-    let server = Etcd::V3_7.persistent();
+    let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
     fill(&connection, "/a/", 30_000, 64).await;
     let mut pages = Pages::new(&connection, KeyRange::prefix("/a/")).page_size(SMALL);

@@ -9,8 +9,8 @@ use etcd_client::{DeleteOptions, LeaseGrantOptions, PutOptions};
 use etcd_keys::delete::{Deletion, Preview};
 use etcd_keys::undo::{self, Conflict, Restore, Restored, UndoError};
 use etcd_keys::{Connection, KeyRange, Kind};
+use testkit::Proxy;
 
-use crate::proxy::Proxy;
 use crate::server::{Contents, Etcd, connect, contents, fill, on_every, put, soon};
 
 /// etcd's limit for a request is 1.5 MiB; what a put needs beside its value is a few bytes and its key.
@@ -34,7 +34,7 @@ async fn what_was_deleted_comes_back() {
     on_every(|etcd| async move {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("undo");
-        let connection = etcd.connection().await;
+        let connection = connect(&etcd.shared_endpoint()).await;
         fill(&connection, "/odd/", 3_000, 64).await;
         for tail in [&b"\0"[..], b"\n", b"\xff\xff", b"\"'\\", "ü\u{202e}".as_bytes(), &[b'k'; 100_000]] {
             let key = [b"/odd/", tail].concat();
@@ -69,7 +69,7 @@ async fn what_was_deleted_comes_back() {
 async fn what_was_changed_since_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("undo");
-    let connection = Etcd::V3_6.connection().await;
+    let connection = connect(&Etcd::V3_6.shared_endpoint()).await;
     fill(&connection, "/conflict/", 500, 8).await;
     delete(&connection, "/conflict/", &file).await;
     let mod_revision = put(&connection, "/conflict/000123", "mine").await;
@@ -91,8 +91,8 @@ async fn a_killed_deletion_is_undone_with_the_chunk_that_was_on_its_way() {
     on_every(|etcd| async move {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("undo");
-        let direct = etcd.connection().await;
-        let proxy = Proxy::start(&etcd.endpoint());
+        let direct = connect(&etcd.shared_endpoint()).await;
+        let proxy = Proxy::start(&etcd.shared_endpoint()).unwrap();
         let connection = connect(&proxy.endpoint()).await;
         fill(&direct, "/half/", 5_000, 8).await;
         let before = contents(&direct, "/half/").await;
@@ -137,7 +137,7 @@ async fn a_killed_deletion_is_undone_with_the_chunk_that_was_on_its_way() {
 async fn what_others_delete_meanwhile_stays_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("undo");
-    let connection = Etcd::V3_7.connection().await;
+    let connection = connect(&Etcd::V3_7.shared_endpoint()).await;
     fill(&connection, "/others/", 2, 8).await;
     let preview = Preview::of(&connection, KeyRange::prefix("/others/")).await.unwrap();
     undo::write(&connection, &preview, &file, |_| ()).await.unwrap();
@@ -162,7 +162,7 @@ async fn what_others_delete_meanwhile_stays_deleted() {
 async fn a_server_with_small_transactions_is_no_reason_to_overwrite() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("undo");
-    let server = Etcd::V3_7.alone_with("--max-txn-ops=64");
+    let server = Etcd::V3_7.alone(&["--max-txn-ops=64"]);
     let connection = connect(&server.endpoints()[0]).await;
     for n in 0..1_000 {
         put(&connection, format!("/small/{n:04}"), "v").await;
@@ -179,7 +179,7 @@ async fn a_server_with_small_transactions_is_no_reason_to_overwrite() {
 async fn a_damaged_file_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("undo");
-    let connection = Etcd::V3_7.connection().await;
+    let connection = connect(&Etcd::V3_7.shared_endpoint()).await;
     fill(&connection, "/damaged/", 50, 8).await;
     delete(&connection, "/damaged/", &file).await;
     let whole = std::fs::read(&file).unwrap();
@@ -226,7 +226,7 @@ async fn a_damaged_file_changes_nothing() {
 async fn a_file_that_is_cut_off_while_it_is_put_back_is_no_success() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("undo");
-    let connection = Etcd::V3_7.connection().await;
+    let connection = connect(&Etcd::V3_7.shared_endpoint()).await;
     fill(&connection, "/cut/", 3_000, 500).await;
     delete(&connection, "/cut/", &file).await;
     let whole = std::fs::read(&file).unwrap();
@@ -248,7 +248,7 @@ async fn a_file_that_is_cut_off_while_it_is_put_back_is_no_success() {
 async fn files_are_private_never_overwritten_and_of_one_cluster() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("undo");
-    let connection = Etcd::V3_7.connection().await;
+    let connection = connect(&Etcd::V3_7.shared_endpoint()).await;
     fill(&connection, "/file/", 10, 8).await;
     delete(&connection, "/file/", &file).await;
     #[cfg(unix)]
@@ -262,7 +262,7 @@ async fn files_are_private_never_overwritten_and_of_one_cluster() {
     assert!(matches!(error, UndoError::File { what: "create", .. }), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 
-    let other = Etcd::V3_6.alone();
+    let other = Etcd::V3_6.alone(&[]);
     let other = connect(&other.endpoints()[0]).await;
     let error = Restore::new(&other, &file).run(|_| ()).await.unwrap_err();
     let was = connection.endpoint();
@@ -278,7 +278,7 @@ async fn files_are_private_never_overwritten_and_of_one_cluster() {
 #[tokio::test]
 async fn a_key_of_the_same_revision_in_another_cluster_is_not_the_same_key() {
     let dir = tempfile::tempdir().unwrap();
-    let (file, servers) = (dir.path().join("undo.jsonl"), [Etcd::V3_7.alone(), Etcd::V3_7.alone()]);
+    let (file, servers) = (dir.path().join("undo.jsonl"), [Etcd::V3_7.alone(&[]), Etcd::V3_7.alone(&[])]);
     let [one, other] = [connect(&servers[0].endpoints()[0]).await, connect(&servers[1].endpoints()[0]).await];
     let revisions = [put(&one, "/k", "v1").await, put(&other, "/k", "v2").await];
     assert_eq!(revisions[0], revisions[1]);
@@ -294,7 +294,7 @@ async fn a_key_of_the_same_revision_in_another_cluster_is_not_the_same_key() {
 /// etcd derives it from its settings.
 #[tokio::test]
 async fn what_is_written_down_is_what_was_previewed() {
-    let (before, after) = (Etcd::V3_6.alone(), Etcd::V3_6.alone());
+    let (before, after) = (Etcd::V3_6.alone(&[]), Etcd::V3_6.alone(&[]));
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = (connect(&before.endpoints()[0]).await, connect(&after.endpoints()[0]).await);
     for (connection, keys) in [(&before, 3), (&after, 2)] {
@@ -317,7 +317,7 @@ fn files_are_read_where_waiting_stops_nobody() {
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("undo");
-        let connection = Etcd::V3_6.connection().await;
+        let connection = connect(&Etcd::V3_6.shared_endpoint()).await;
         fill(&connection, "/slow/", 300, 8).await;
         delete(&connection, "/slow/", &file).await;
         let (count, mut busy) = (Arc::new(AtomicU64::new(0)), None);

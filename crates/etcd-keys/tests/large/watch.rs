@@ -5,15 +5,15 @@ use std::time::Duration;
 use etcd_client::{DeleteOptions, Txn, TxnOp, WatchOptions};
 use etcd_keys::watch::{Batch, Kind, Notice, Watch};
 use etcd_keys::{Connection, KeyRange};
+use testkit::Proxy;
 
 use crate::follower::{END, Follower};
-use crate::proxy::Proxy;
-use crate::server::{Etcd, compact, connect, contents, every, fill, on_every, put, soon};
+use crate::server::{Etcd, compact, connect, contents, fill, on_every, put, soon};
 
 #[tokio::test]
 async fn keys_come_first_then_what_happens_to_them() {
-    for etcd in every() {
-        let connection = etcd.connection().await;
+    for etcd in Etcd::every() {
+        let connection = connect(&etcd.shared_endpoint()).await;
         put(&connection, "/first/a", "1").await;
         let mut watch = Watch::new(&connection, KeyRange::prefix("/first/")).snapshot().previous_values();
         assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Key(entry) if entry.key == b"/first/a"));
@@ -70,8 +70,8 @@ async fn write(connection: Connection) {
 }
 
 async fn cut_anywhere(etcd: Etcd) {
-    let direct = etcd.connection().await;
-    let proxy = Proxy::start(&etcd.endpoint());
+    let direct = connect(&etcd.shared_endpoint()).await;
+    let proxy = Proxy::start(&etcd.shared_endpoint()).unwrap();
     let connection = connect(&proxy.endpoint()).await;
     let watch = Watch::new(&connection, KeyRange::prefix("/cut/")).snapshot().previous_values();
     // Whole messages, and revisions in pieces.
@@ -119,7 +119,7 @@ macro_rules! cut_anywhere {
     ($($name:ident: $etcd:expr),+) => { $(
         #[tokio::test(flavor = "multi_thread")]
         async fn $name() {
-            if every().any(|etcd| etcd == $etcd) {
+            if Etcd::every().any(|etcd| etcd == $etcd) {
                 cut_anywhere($etcd).await;
             }
         }
@@ -134,7 +134,7 @@ cut_anywhere! {
 
 #[tokio::test]
 async fn batches_tell_the_same_without_copies() {
-    let connection = Etcd::V3_7.connection().await;
+    let connection = connect(&Etcd::V3_7.shared_endpoint()).await;
     let from = put(&connection, "/batch/a", "1").await;
     fill(&connection, "/batch/", 2_000, 10).await;
     let mut watch = Watch::new(&connection, KeyRange::prefix("/batch/")).from_revision(from);
@@ -153,7 +153,7 @@ async fn batches_tell_the_same_without_copies() {
 #[tokio::test]
 async fn many_small_events_of_the_past_come_soon() {
     on_every(|etcd| async move {
-        let connection = etcd.connection().await;
+        let connection = connect(&etcd.shared_endpoint()).await;
         let from = put(&connection, "/past/first", "").await;
         fill(&connection, "/past/", 20_000, 8).await;
         let all = Some(DeleteOptions::new().with_prefix());
@@ -174,8 +174,8 @@ async fn many_small_events_of_the_past_come_soon() {
 /// Of large values, a message may be larger than is taken; of one revision's events, too.
 #[tokio::test]
 async fn what_is_too_large_for_one_message_comes_in_pieces() {
-    for etcd in every() {
-        let connection = etcd.connection().await;
+    for etcd in Etcd::every() {
+        let connection = connect(&etcd.shared_endpoint()).await;
         let from = put(&connection, "/pieces/first", "").await;
         fill(&connection, "/pieces/", 12, 1_000_000).await;
         let all = Some(DeleteOptions::new().with_prefix());
@@ -197,7 +197,7 @@ async fn what_is_too_large_for_one_message_comes_in_pieces() {
 
 #[tokio::test]
 async fn a_watch_from_the_first_revision_tells_everything() {
-    let etcd = Etcd::V3_7.alone();
+    let etcd = Etcd::V3_7.alone(&[]);
     let connection = connect(&etcd.endpoints()[0]).await;
     let first = put(&connection, "/a/1", "x").await;
     let watch = || Watch::new(&connection, KeyRange::prefix("/a/")).from_revision(1);
@@ -209,7 +209,7 @@ async fn a_watch_from_the_first_revision_tells_everything() {
 
 #[tokio::test]
 async fn a_range_that_no_key_can_be_in_is_refused() {
-    let connection = Etcd::V3_7.connection().await;
+    let connection = connect(&Etcd::V3_7.shared_endpoint()).await;
     for range in [KeyRange::between("b", "a"), KeyRange::key("")] {
         let plain = || Watch::new(&connection, range.clone());
         for mut watch in [plain(), plain().snapshot(), plain().track(), plain().from_revision(1)] {
@@ -224,8 +224,8 @@ async fn a_range_that_no_key_can_be_in_is_refused() {
 
 #[tokio::test]
 async fn a_beginning_that_is_compacted_is_a_gap_and_one_in_the_future_an_error() {
-    for etcd in every() {
-        let etcd = etcd.alone();
+    for etcd in Etcd::every() {
+        let etcd = etcd.alone(&[]);
         let connection = connect(&etcd.endpoints()[0]).await;
         fill(&connection, "/a/", 300, 10).await;
         put(&connection, "/a/000001", "x").await;

@@ -5,17 +5,17 @@ use std::time::Duration;
 use etcd_client::DeleteOptions;
 use etcd_keys::KeyRange;
 use etcd_keys::watch::{Kind, Notice, Watch};
+use testkit::Proxy;
 
 use crate::follower::{END, Follower};
-use crate::proxy::Proxy;
-use crate::server::{Etcd, compact, connect, contents, every, fill, put, soon};
+use crate::server::{Etcd, Persistent, compact, connect, contents, fill, put, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_compaction_the_gap_is_told_and_the_difference() {
-    for (etcd, track) in every().flat_map(|etcd| [(etcd, true), (etcd, false)]) {
-        let server = etcd.alone();
+    for (etcd, track) in Etcd::every().flat_map(|etcd| [(etcd, true), (etcd, false)]) {
+        let server = etcd.alone(&[]);
         let direct = connect(&server.endpoints()[0]).await;
-        let proxy = Proxy::start(&server.endpoints()[0]);
+        let proxy = Proxy::start(&server.endpoints()[0]).unwrap();
         let connection = connect(&proxy.endpoint()).await;
         fill(&direct, "/a/", 3_000, 10).await;
         let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
@@ -52,8 +52,8 @@ async fn after_a_compaction_the_gap_is_told_and_the_difference() {
 /// The first page comes from before the compaction, the next one cannot be had.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compaction_under_the_first_listing_is_a_gap_and_deletions_are_told() {
-    for (etcd, track) in every().flat_map(|etcd| [(etcd, true), (etcd, false)]) {
-        let server = etcd.alone();
+    for (etcd, track) in Etcd::every().flat_map(|etcd| [(etcd, true), (etcd, false)]) {
+        let server = etcd.alone(&[]);
         let connection = connect(&server.endpoints()[0]).await;
         fill(&connection, "/a/", 3_000, 10).await;
         let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
@@ -76,12 +76,12 @@ async fn a_compaction_under_the_first_listing_is_a_gap_and_deletions_are_told() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_asked_for_that_are_compacted_under_a_quiet_listing_are_a_gap() {
-    for etcd in every() {
-        let server = etcd.alone();
+    for etcd in Etcd::every() {
+        let server = etcd.alone(&[]);
         let direct = connect(&server.endpoints()[0]).await;
         fill(&direct, "/a/", 9_000, 10).await;
         let from = put(&direct, "/a/000001", "the first event").await;
-        let proxy = Proxy::start(&server.endpoints()[0]);
+        let proxy = Proxy::start(&server.endpoints()[0]).unwrap();
         let connection = connect(&proxy.endpoint()).await;
         let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).from_revision(from).track();
         let mut follower = Follower::default();
@@ -108,9 +108,9 @@ async fn events_asked_for_that_are_compacted_under_a_quiet_listing_are_a_gap() {
 /// Of keys this large some hundred are too many to remember.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_become_too_many_to_remember_under_a_difference_are_all_told() {
-    let server = Etcd::V3_7.alone();
+    let server = Etcd::V3_7.alone(&[]);
     let direct = connect(&server.endpoints()[0]).await;
-    let proxy = Proxy::start(&server.endpoints()[0]);
+    let proxy = Proxy::start(&server.endpoints()[0]).unwrap();
     let connection = connect(&proxy.endpoint()).await;
     let large = |name: char, n: u32| [format!("/a/{name}{n:02}").into_bytes(), vec![b'k'; 1_400_000]].concat();
     for n in 0..60 {
@@ -141,7 +141,7 @@ async fn keys_that_become_too_many_to_remember_under_a_difference_are_all_told()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_nobody_asked_for_a_while_misses_nothing_silently() {
     for etcd in [Etcd::V3_5, Etcd::V3_7] {
-        let server = etcd.alone();
+        let server = etcd.alone(&[]);
         let connection = connect(&server.endpoints()[0]).await;
         let writer = connect(&server.endpoints()[0]).await;
         let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot().track();
@@ -165,7 +165,7 @@ async fn a_watch_that_nobody_asked_for_a_while_misses_nothing_silently() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_and_comes_back_is_watched_on() {
     for etcd in [Etcd::V3_5, Etcd::V3_7] {
-        let server = etcd.persistent();
+        let server = Persistent::start(etcd);
         let connection = connect(&server.endpoint()).await;
         let writer = connect(&server.endpoint()).await;
         let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
@@ -191,7 +191,7 @@ async fn a_server_that_is_killed_and_comes_back_is_watched_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_wiped_is_told_and_watched_anew() {
     for track in [false, true] {
-        let server = Etcd::V3_7.persistent();
+        let server = Persistent::start(Etcd::V3_7);
         let connection = connect(&server.endpoint()).await;
         fill(&connection, "/a/", 500, 10).await;
         let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
@@ -216,7 +216,7 @@ async fn a_server_that_is_wiped_is_told_and_watched_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_paused_is_noticed_and_watched_on() {
-    let server = Etcd::V3_7.persistent();
+    let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
     let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).patience(Duration::from_millis(100));
     assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Listed { .. }));
@@ -239,9 +239,9 @@ async fn a_server_that_is_paused_is_noticed_and_watched_on() {
 /// A quiet watch knows by notifications how far the server is: a compaction is no gap where nothing happened.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_watch_has_no_gap() {
-    let server = Etcd::V3_6.alone();
+    let server = Etcd::V3_6.alone(&[]);
     let direct = connect(&server.endpoints()[0]).await;
-    let proxy = Proxy::start(&server.endpoints()[0]);
+    let proxy = Proxy::start(&server.endpoints()[0]).unwrap();
     let mut watch = Watch::new(&connect(&proxy.endpoint()).await, KeyRange::prefix("/quiet/")).track();
     assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Listed { .. }));
     fill(&direct, "/busy/", 500, 10).await;

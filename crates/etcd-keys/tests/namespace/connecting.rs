@@ -10,7 +10,7 @@ use etcd_keys::{Connect, Kind};
 use etcd_local::Ephemeral;
 use tokio::time::timeout;
 
-use crate::fixture::{Etcd, builder, connect, runtime};
+use crate::fixture::{Etcd, builder, connect, connection, runtime};
 
 /// Nobody waits so long: what ends sooner did not wait for it.
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -76,7 +76,7 @@ async fn what_is_no_endpoint_is_refused() {
 
 #[tokio::test]
 async fn endpoints_may_be_plain_and_lists() {
-    let etcd = Etcd::V3_7.connection().unwrap();
+    let etcd = connection(Etcd::V3_7).unwrap();
     let plain = etcd.endpoint().strip_prefix("http://").unwrap().to_owned();
     let connection = Connect::new([format!("{plain}, {}", closed())]).connect().await.unwrap();
     connection.all_keys().get("a").await.unwrap();
@@ -84,7 +84,7 @@ async fn endpoints_may_be_plain_and_lists() {
 
 #[tokio::test]
 async fn dead_endpoints_cost_no_call() {
-    let live = Etcd::V3_7.connection().unwrap().endpoint().to_owned();
+    let live = connection(Etcd::V3_7).unwrap().endpoint().to_owned();
     let (_silent, silent) = bound();
     for dead in [closed(), silent] {
         let connect = Connect::new([dead, live.clone()]).connect_timeout(NEVER).request_timeout(NEVER);

@@ -2,22 +2,12 @@
 //! connections live on, while each test brings its own.
 
 use std::io::Write as _;
-use std::path::Path;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use etcd_keys::{Connect, Connection, Keys};
-use etcd_local::binary::Wanted;
-use etcd_local::{Builder, Env, Ephemeral, Settings};
+use etcd_local::{Builder, Ephemeral};
+pub(crate) use testkit::Etcd;
 use tokio::runtime::{Handle, Runtime};
-
-/// An etcd that the system has, of 3.4 on the machines that we know.
-const SYSTEM: &str = "/usr/bin/etcd";
-
-pub(crate) fn builder() -> Builder {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
-    let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache);
-    Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default())
-}
 
 pub(crate) fn runtime() -> &'static Handle {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -35,51 +25,31 @@ pub(crate) fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
-/// Held until the process ends.
-type Server = (Mutex<Ephemeral>, Connection);
-
-/// A version that the tests run against.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Etcd {
-    System,
-    V3_5,
-    V3_6,
-    V3_7,
+pub(crate) fn builder() -> Builder {
+    testkit::builder(env!("CARGO_MANIFEST_DIR"))
 }
 
-impl Etcd {
-    /// `None`: it is not on this machine, and cannot be had.
-    pub(crate) fn connection(self) -> Option<Connection> {
-        static SERVERS: [OnceLock<Option<Server>>; 4] = [const { OnceLock::new() }; 4];
-        let server = SERVERS[self as usize].get_or_init(|| {
-            let etcd = builder().etcd(self.wanted()?).start_ephemeral().unwrap();
-            // From another thread: a test's runtime must not wait for itself.
-            let connecting = connect(&etcd).connect();
-            let connection = std::thread::scope(|scope| scope.spawn(|| runtime().block_on(connecting)).join());
-            Some((Mutex::new(etcd), connection.unwrap().unwrap()))
-        });
-        server.as_ref().map(|(_, connection)| connection.clone())
-    }
+/// To the server that all tests of the process share. `None`: this machine does not have the version.
+pub(crate) fn connection(etcd: Etcd) -> Option<Connection> {
+    static CONNECTIONS: [OnceLock<Connection>; 4] = [const { OnceLock::new() }; 4];
+    etcd.wanted()?;
+    let connection = CONNECTIONS[etcd as usize].get_or_init(|| {
+        // From another thread: a test's runtime must not wait for itself.
+        let connecting = Connect::new([etcd.shared_endpoint()]).runtime(runtime().clone()).connect();
+        std::thread::scope(|scope| scope.spawn(|| runtime().block_on(connecting)).join()).unwrap().unwrap()
+    });
+    Some(connection.clone())
+}
 
-    /// A server for one test alone.
-    pub(crate) fn own(self, arg: Option<&str>) -> Option<Ephemeral> {
-        let builder = builder().etcd(self.wanted()?);
-        Some(arg.into_iter().fold(builder, |builder, arg| builder.arg(arg)).start_ephemeral().unwrap())
-    }
+/// A server for one test alone.
+pub(crate) fn own(etcd: Etcd, arg: Option<&str>) -> Option<Ephemeral> {
+    etcd.wanted()?;
+    Some(etcd.alone(arg.as_slice()))
+}
 
-    fn wanted(self) -> Option<Wanted> {
-        match self {
-            Self::System => Path::new(SYSTEM).exists().then(|| Wanted::At(SYSTEM.into())),
-            Self::V3_5 => Some(Wanted::Exactly(semver::Version::new(3, 5, 27))),
-            Self::V3_6 => Some(Wanted::Exactly(semver::Version::new(3, 6, 7))),
-            Self::V3_7 => Some(Wanted::Exactly(semver::Version::new(3, 7, 2))),
-        }
-    }
-
-    /// A test's own keys.
-    pub(crate) fn keys(self, test: &str) -> Option<Keys> {
-        self.connection().map(|connection| connection.namespace(format!("/{test}/")).unwrap())
-    }
+/// A test's own keys on the shared server.
+pub(crate) fn keys(etcd: Etcd, test: &str) -> Option<Keys> {
+    connection(etcd).map(|connection| connection.namespace(format!("/{test}/")).unwrap())
 }
 
 /// Tests that run against 3.5 and 3.7, and against the system's etcd if there is one. 3.6 is left out: in these tests it
@@ -112,7 +82,7 @@ macro_rules! on_every_etcd {
     (@own $arg:expr, $test:ident, $etcd:ident) => {
         #[tokio::test]
         async fn $test() {
-            match $crate::fixture::Etcd::$etcd.own($arg) {
+            match $crate::fixture::own($crate::fixture::Etcd::$etcd, $arg) {
                 Some(etcd) => {
                     let connect = $crate::fixture::connect(&etcd);
                     check(etcd, connect).await;
@@ -124,7 +94,7 @@ macro_rules! on_every_etcd {
     (@one $name:ident, $test:ident, $etcd:ident) => {
         #[tokio::test]
         async fn $test() {
-            match $crate::fixture::Etcd::$etcd.keys(stringify!($name)) {
+            match $crate::fixture::keys($crate::fixture::Etcd::$etcd, stringify!($name)) {
                 Some(keys) => check(keys).await,
                 None => $crate::fixture::skipped("this machine has no such etcd"),
             }

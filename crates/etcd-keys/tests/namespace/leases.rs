@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use etcd_keys::kv::Put;
 use etcd_keys::{KeyRange, Keys, Kind};
 
-use crate::fixture::{Etcd, skipped};
+use crate::fixture::{Etcd, keys, skipped};
 
 const LONG: Duration = Duration::from_secs(60);
 /// The shortest that these servers grant.
@@ -88,7 +88,7 @@ on_every_etcd! {
 async fn a_lease_lives_as_long_as_it_is_kept() {
     let mut running = tokio::task::JoinSet::new();
     for etcd in [Etcd::System, Etcd::V3_5, Etcd::V3_6, Etcd::V3_7] {
-        match etcd.keys("a_lease_lives_as_long_as_it_is_kept") {
+        match keys(etcd, "a_lease_lives_as_long_as_it_is_kept") {
             Some(keys) => drop(running.spawn(lives_as_long_as_it_is_kept(keys))),
             None => skipped("this machine has no such etcd"),
         }
