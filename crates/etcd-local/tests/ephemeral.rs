@@ -7,9 +7,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_local::{Builder, Env, Ephemeral, Settings};
+use testkit::eventually;
 
 const ROLE: &str = "EPHEMERAL_OWNER";
 
@@ -78,17 +79,6 @@ fn owner(role: &str, temp: &Path) -> Owner {
     let line = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("owner of ")?.1.to_owned())).unwrap();
     let (server, dir) = line.split_once(" at ").unwrap();
     Owner { process, server: server.parse().unwrap(), dir: dir.into() }
-}
-
-fn eventually(mut look: impl FnMut() -> bool) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(60) {
-        if look() {
-            return true;
-        }
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-    false
 }
 
 /// Zombies, which only wait for a reaper, are gone.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use testkit::eventually;
+
 /// A torture with its own directory for temporary files.
 struct Torture {
     tmp: tempfile::TempDir,
@@ -175,10 +177,13 @@ fn a_violation_is_reported_with_a_way_to_repeat_it_and_its_directory_stays() {
 fn a_torture_that_is_killed_leaves_nothing() {
     let mut torture = Torture::new(&["up", "--only", "load", "--rounds", "50"]);
     let mut running = torture.command.stdout(Stdio::null()).spawn().unwrap();
-    eventually("a server of it runs", || torture.processes().iter().any(|line| line.contains("--data-dir=")));
+    assert!(
+        eventually(|| torture.processes().iter().any(|line| line.contains("--data-dir="))),
+        "never: a server of it runs"
+    );
     running.kill().unwrap();
     running.wait().unwrap();
-    eventually("all is gone", || torture.processes().is_empty() && torture.left().is_empty());
+    assert!(eventually(|| torture.processes().is_empty() && torture.left().is_empty()), "never: all is gone");
 }
 
 #[test]
@@ -187,13 +192,4 @@ fn an_unknown_part_is_refused_with_the_known_parts() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("there is no part `nothing`") && said.contains("faults"), "{said}");
-}
-
-#[track_caller]
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = std::time::Instant::now();
-    while !is_so() {
-        assert!(began.elapsed().as_secs() < 60, "{what}: never");
-        std::thread::park_timeout(std::time::Duration::from_millis(10));
-    }
 }

@@ -28,7 +28,7 @@ fn an_option_is_never_taken_for_a_key_a_value_or_a_file() {
         let run = cluster.run(line);
         assert!(run.code == Some(2) && run.stderr.starts_with("error: "), "{line:?}: {run:?}");
     }
-    assert_eq!(cluster.run(&["get", "", "--prefix"]).ok(), "k\nold\n");
+    assert_eq!(cluster.run(&["get", "", "--prefix"]).ok().stdout, "k\nold\n");
 }
 
 #[test]
@@ -37,13 +37,13 @@ fn what_begins_with_a_dash_can_be_written_read_watched_and_deleted() {
     let past = cluster.revision().to_string();
     for value in ["-1", "-1.5"] {
         cluster.run(&["put", "-2", value]).ok();
-        assert_eq!(cluster.run(&["get", "-2", "--print-value-only"]).ok(), format!("{value}\n"));
+        assert_eq!(cluster.run(&["get", "-2", "--print-value-only"]).ok().stdout, format!("{value}\n"));
     }
     cluster.run(&["put", "--", "--key", "--prefix"]).ok();
-    assert_eq!(cluster.run(&["get", "--keys-only", "--", "--key"]).ok(), "--key\n");
+    assert_eq!(cluster.run(&["get", "--keys-only", "--", "--key"]).ok().stdout, "--key\n");
     cluster.run(&["put", "k", "--", "--"]).ok();
-    assert_eq!(cluster.run(&["get", "k", "--print-value-only"]).ok(), "--\n");
-    let seen = cluster.run(&["watch", "-n", "1", "--rev", &past, "--", "--key", "-."]).ok();
+    assert_eq!(cluster.run(&["get", "k", "--print-value-only"]).ok().stdout, "--\n");
+    let seen = cluster.run(&["watch", "-n", "1", "--rev", &past, "--", "--key", "-."]).ok().stdout;
     assert!(seen.contains("PUT --key  --prefix"), "{seen}");
     cluster.run(&["del", "--yes", "--no-undo", "--", "--key"]).ok();
     cluster.run(&["del", "-2", "--yes", "--no-undo"]).ok();
@@ -51,6 +51,6 @@ fn what_begins_with_a_dash_can_be_written_read_watched_and_deleted() {
     std::fs::write(&file, "of stdin").unwrap();
     let mut put = cluster.command(&["put", "k", "-"]);
     finish(put.stdin(Stdio::from(std::fs::File::open(&file).unwrap())).spawn().unwrap()).ok();
-    assert_eq!(cluster.run(&["get", "k"]).ok(), "k\nof stdin\n");
+    assert_eq!(cluster.run(&["get", "k"]).ok().stdout, "k\nof stdin\n");
     assert_eq!(cluster.count("-"), 0);
 }

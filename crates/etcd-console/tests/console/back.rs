@@ -6,7 +6,7 @@ use std::process::Stdio;
 use etcd_local::{Instance, Port};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Cluster, PATIENCE, builder_in, finish, next_line, program};
+use crate::cluster::{Cluster, TIMEOUT, builder_in, finish, next_line, program};
 
 #[test]
 fn times_are_local_with_their_offset_and_utc_for_programs() {
@@ -30,7 +30,7 @@ fn times_are_local_with_their_offset_and_utc_for_programs() {
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         child.wait().unwrap();
     }
-    let old = cluster.run(&["watch", "/t/", "--prefix", "--rev", &(past + 1).to_string(), "-n", "1"]).ok();
+    let old = cluster.run(&["watch", "/t/", "--prefix", "--rev", &(past + 1).to_string(), "-n", "1"]).ok().stdout;
     assert!(old.starts_with(&format!("{:29} PUT /t/a", "earlier")), "as wide as a time: {old}");
 }
 
@@ -54,7 +54,7 @@ fn a_watch_says_that_etcd_is_back_before_anything_happens() {
     let (sender, said) = std::sync::mpsc::channel();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    let wait_for = |words: &str| while !said.recv_timeout(PATIENCE).unwrap().contains(words) {};
+    let wait_for = |words: &str| while !said.recv_timeout(TIMEOUT).unwrap().contains(words) {};
     wait_for("watching `/w` at ");
     for _ in 0..2 {
         instance.down().unwrap();

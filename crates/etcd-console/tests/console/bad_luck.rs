@@ -106,7 +106,7 @@ fn a_port_that_is_somebody_elses_is_a_clear_error() {
     get_from(&web).fails(3, &["cannot connect", &web, "no etcd answers"]);
     // Etcd's own other port is mistaken for the client port easily.
     let cluster = Cluster::new();
-    let members = cluster.run(&["member", "list", "--format", "json"]).ok();
+    let members = cluster.run(&["member", "list", "--format", "json"]).ok().stdout;
     let members: serde_json::Value = serde_json::from_str(&members).unwrap();
     let peer = members[0]["peer_urls"][0].as_str().unwrap();
     get_from(peer).fails(3, &["cannot connect", peer, "no etcd answers"]);
@@ -120,19 +120,19 @@ fn odd_keys_are_deleted_put_back_and_watched_by_the_names_that_are_shown() {
     let keys = [r"odd/nul\0", r"odd/line\n", r"odd/\xff\xff", r#"odd/quo"te'"#, r"odd/back\\slash", &large];
     for key in keys {
         cluster.put(key, "v");
-        let said = cluster.run(&["del", key, "--yes"]).ok();
+        let said = cluster.run(&["del", key, "--yes"]).ok().stdout;
         assert!(said.starts_with("deleted 1 key at"), "{said}");
         let file = undo_file(&said);
-        assert!(cluster.run(&["undo", &file]).ok().starts_with("put back 1 key of 1"), "{key}");
-        assert_eq!(cluster.run(&["get", key, "--keys-only"]).ok(), format!("{key}\n"));
+        assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("put back 1 key of 1"), "{key}");
+        assert_eq!(cluster.run(&["get", key, "--keys-only"]).ok().stdout, format!("{key}\n"));
     }
     let rev = (past + 1).to_string();
-    let seen = cluster.run(&["watch", "", "--prefix", "--rev", &rev, "-n", "18", "--keys-only"]).ok();
+    let seen = cluster.run(&["watch", "", "--prefix", "--rev", &rev, "-n", "18", "--keys-only"]).ok().stdout;
     for key in keys {
         assert_eq!(seen.matches(&format!("PUT {key}  rev")).count(), 2, "{seen}");
         assert_eq!(seen.matches(&format!("DEL {key}  rev")).count(), 1, "{seen}");
     }
-    let preview = cluster.run(&["del", "odd/", "--prefix", "--dry-run"]).ok();
+    let preview = cluster.run(&["del", "odd/", "--prefix", "--dry-run"]).ok().stdout;
     assert!(preview.starts_with("would delete 5 keys") && preview.contains(r"  odd/\xff\xff"), "{preview}");
 }
 
@@ -141,7 +141,7 @@ fn odd_keys_are_deleted_put_back_and_watched_by_the_names_that_are_shown() {
 fn an_undo_file_from_a_pipe_is_refused() {
     let cluster = Cluster::new();
     cluster.fill("/pipe/", 3);
-    let said = cluster.run(&["del", "/pipe/", "--prefix", "--yes", "--expect-count", "3"]).ok();
+    let said = cluster.run(&["del", "/pipe/", "--prefix", "--yes", "--expect-count", "3"]).ok().stdout;
     let file = undo_file(&said);
     let mut child = cluster.command(&["undo", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
     // It may have said no before all is written.
@@ -153,7 +153,7 @@ fn an_undo_file_from_a_pipe_is_refused() {
     // One that stdin only leads to is a file.
     let stdin = std::fs::File::open(file).unwrap();
     let run = finish(cluster.command(&["undo", "/dev/stdin"]).stdin(stdin).spawn().unwrap());
-    assert!(run.ok().starts_with("put back 3 keys of 3"));
+    assert!(run.ok().stdout.starts_with("put back 3 keys of 3"));
 }
 
 #[test]

@@ -7,8 +7,7 @@ use etcd_sandbox::etcd_keys::{Connect, Keys};
 use etcd_sandbox::{Plan, Registry, Roots, Run, RunId};
 use tokio::runtime::Runtime;
 
-use crate::cluster::{Cluster, eventually, finish, program};
-use crate::slow::slow;
+use crate::cluster::{Cluster, eventually, finish, program, slow_proxy};
 use crate::terminal::Terminal;
 
 const ROOT: &str = "/CloudChamber/v0.1/";
@@ -68,7 +67,7 @@ impl Runs {
     /// The state of a run, as `runs` tells it.
     fn state(&self, id: &RunId) -> String {
         let all: serde_json::Value =
-            serde_json::from_str(&self.cluster.run(&["runs", "--format", "json"]).ok()).unwrap();
+            serde_json::from_str(&self.cluster.run(&["runs", "--format", "json"]).ok().stdout).unwrap();
         let runs = all["runs"].as_array().unwrap();
         let run = runs.iter().find(|run| run["run"] == id.as_str());
         run.map_or("none", |run| run["state"].as_str().unwrap()).to_owned()
@@ -78,7 +77,7 @@ impl Runs {
 #[test]
 fn runs_are_shown_as_they_stand() {
     let runs = Runs::new();
-    assert_eq!(runs.cluster.run(&["runs"]).ok(), format!("no runs below {TEST_ROOT}\n"));
+    assert_eq!(runs.cluster.run(&["runs"]).ok().stdout, format!("no runs below {TEST_ROOT}\n"));
     let alive = runs.run(|plan| plan, 3);
     let dead = runs.dead(5);
     let silent = runs.kill(runs.run(Plan::elsewhere, 7));
@@ -102,7 +101,7 @@ fn runs_are_shown_as_they_stand() {
     ] {
         assert_eq!(runs.state(id), state);
     }
-    let shown = runs.cluster.run(&["runs"]).ok();
+    let shown = runs.cluster.run(&["runs"]).ok().stdout;
     assert_eq!(shown.lines().count(), 1 + 6 + 1, "{shown}");
     for words in ["RUN", "cargo test", "its record is damaged", "Standard/", "11 keys of no run"] {
         assert!(shown.contains(words), "`{words}` is missing: {shown}");
@@ -120,17 +119,17 @@ fn what_is_dead_goes_and_what_lives_stays() {
     let kept = runs.run(|plan| plan, 9);
     let kept_id = kept.id().clone();
     runs.runtime.block_on(kept.keep()).unwrap();
-    let shown = runs.cluster.run(&["test-clean", "--dry-run"]).ok();
+    let shown = runs.cluster.run(&["test-clean", "--dry-run"]).ok().stdout;
     assert!(shown.starts_with("would remove 3 runs, 609 keys\n"), "{shown}");
     assert!(shown.contains(&format!("left {}, 3 keys, alive", alive.id())), "{shown}");
     assert!(dead.iter().all(|id| runs.state(id) == "dead"), "a dry run removes nothing");
-    let said = runs.cluster.run(&["test-clean"]).ok();
+    let said = runs.cluster.run(&["test-clean"]).ok().stdout;
     assert!(said.starts_with("removed 3 runs, 609 keys\n"), "{said}");
     assert!(said.contains(&format!("left {}, 3 keys, alive", alive.id())), "{said}");
     assert!(dead.iter().chain([&kept_id]).all(|id| runs.state(id) == "none"));
     assert_eq!(runs.state(alive.id()), "alive");
     assert_eq!(runs.runtime.block_on(alive.sweep()).unwrap().keys, 3);
-    assert_eq!(runs.cluster.run(&["test-clean"]).ok(), "removed 0 runs, 0 keys\n", "nothing to do is no error");
+    assert_eq!(runs.cluster.run(&["test-clean"]).ok().stdout, "removed 0 runs, 0 keys\n", "nothing to do is no error");
     assert_eq!((runs.cluster.count(TEST_ROOT), runs.cluster.count(&format!("{ROOT}racks/"))), (0, 1_000));
 }
 
@@ -139,7 +138,7 @@ fn what_went_is_told_also_if_the_server_dies_before_all_has() {
     let runs = Runs::new();
     let first = runs.dead(1);
     let second = runs.dead(5_000);
-    let endpoint = slow(&runs.cluster.etcd.endpoints()[0]);
+    let endpoint = slow_proxy(&runs.cluster.etcd.endpoints()[0]);
     let mut command = program();
     command.args(["--home", runs.cluster.dir.path().to_str().unwrap(), "--timeout", "2", "--endpoints", &endpoint]);
     let child = command.arg("test-clean").spawn().unwrap();
@@ -181,7 +180,7 @@ fn what_is_said_of_a_run_that_ended_just_now_is_true() {
     drop(run);
     let words = "alive: its sign of life has not run out";
     runs.cluster.run(&["test-clean", "--run", id.as_str()]).fails(4, &[&format!("the run `{id}` is {words}")]);
-    let said = runs.cluster.run(&["test-clean"]).ok();
+    let said = runs.cluster.run(&["test-clean"]).ok().stdout;
     assert!(said.contains(&format!("left {id}, 3 keys, {words}\n")), "{said}");
 }
 
@@ -192,7 +191,7 @@ fn all_takes_live_runs_only_when_plainly_told() {
     let alive = [runs.run(|plan| plan, 5), runs.run(Plan::elsewhere, 6)];
     runs.cluster.run(&["test-clean", "--all"]).fails(4, &["2 runs that may be alive", "it cannot ask", "--yes"]);
     assert!(alive.iter().all(|run| runs.state(run.id()) == "alive"));
-    let shown = runs.cluster.run(&["test-clean", "--all", "--dry-run"]).ok();
+    let shown = runs.cluster.run(&["test-clean", "--all", "--dry-run"]).ok().stdout;
     assert!(shown.starts_with("would remove 2 runs, 11 keys\n"), "{shown}");
     runs.cluster.run(&["test-clean", "--all", "--yes"]).ok();
     for run in alive {
@@ -213,7 +212,7 @@ fn silent_runs_are_watched_all_at_the_same_time() {
     // One after the other, they would take twenty times ten times to live.
     assert!(began.elapsed() < Duration::from_secs(150), "{:?}", began.elapsed());
     assert_eq!(run.stderr.matches("watching ").count(), 20, "{run:?}");
-    assert!(run.ok().starts_with("removed 20 runs, 100 keys\n"));
+    assert!(run.ok().stdout.starts_with("removed 20 runs, 100 keys\n"));
     assert!(silent.iter().all(|id| runs.state(id) == "none"));
 }
 
@@ -225,12 +224,12 @@ fn keys_of_no_run_elsewhere_are_reported_and_go_only_when_told() {
     runs.fill(&format!("{TEST_ROOT}Standard/"), 700);
     runs.fill(&dated, 5);
     runs.fill(&format!("{ROOT}Testament/"), 5);
-    let said = runs.cluster.run(&["test-clean"]).ok();
+    let said = runs.cluster.run(&["test-clean"]).ok().stdout;
     assert!(said.contains("Standard/") && said.contains("700 keys, unregistered") && said.contains("--unregistered"));
     assert_eq!((runs.cluster.count(&dated), runs.cluster.count(&format!("{TEST_ROOT}Standard/"))), (5, 700));
-    let shown = runs.cluster.run(&["test-clean", "--unregistered", "--dry-run"]).ok();
+    let shown = runs.cluster.run(&["test-clean", "--unregistered", "--dry-run"]).ok().stdout;
     assert!(shown.starts_with("would remove 0 runs, 705 keys\n"), "{shown}");
-    let said = runs.cluster.run(&["test-clean", "--unregistered"]).ok();
+    let said = runs.cluster.run(&["test-clean", "--unregistered"]).ok().stdout;
     assert!(said.starts_with("removed 0 runs, 705 keys\n"), "{said}");
     assert_eq!((runs.cluster.count(&dated), runs.cluster.count(&format!("{ROOT}Testament/"))), (0, 5));
     assert_eq!(runs.state(alive.id()), "alive");
@@ -266,7 +265,7 @@ fn keys_of_no_run_go_after_a_question_or_when_told() {
         assert_eq!((runs.state(&another), runs.cluster.count(TEST_ROOT)), ("none".to_owned(), keys));
     }
     runs.fill(&format!("{TEST_ROOT}Standard/"), 5);
-    let said = finish(runs.cluster.of_record(&["test-clean", "--unregistered"]).spawn().unwrap()).ok();
+    let said = finish(runs.cluster.of_record(&["test-clean", "--unregistered"]).spawn().unwrap()).ok().stdout;
     assert!(said.starts_with("removed 0 runs, 5 keys\n"), "{said}");
 }
 
@@ -299,7 +298,7 @@ fn another_cluster_is_not_taken_for_the_own_instance() {
     clean().fails(1, &["cannot find etcd `default`", "is damaged", "`cargo xtask etcd-up` writes the record anew"]);
     cluster.unlock();
     clean().fails(3, &["etcd `default` is not running"]);
-    assert_eq!(cluster.run(&["get", &precious]).ok(), format!("{precious}\n1\n"));
+    assert_eq!(cluster.run(&["get", &precious]).ok().stdout, format!("{precious}\n1\n"));
 }
 
 #[test]
@@ -353,7 +352,7 @@ fn hundreds_of_runs_cost_a_few_requests() {
         runs.fill(&format!("{TEST_ROOT}{id}/t~1/"), if n < 1 { 20_000 } else { 20 });
     }
     let before = requests(&runs.cluster);
-    let shown = runs.cluster.run(&["runs"]).ok();
+    let shown = runs.cluster.run(&["runs"]).ok().stdout;
     let asked = requests(&runs.cluster) - before;
     assert_eq!(shown.lines().count(), 301);
     assert!(shown.contains("20000"), "{shown}");

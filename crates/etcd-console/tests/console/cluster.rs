@@ -3,15 +3,13 @@
 use std::fs::File;
 use std::io::BufRead;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_local::binary::Wanted;
-use etcd_local::{Builder, Env, Ephemeral, Settings};
-
-/// Longer than anything here takes, on a machine that does ten other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use etcd_local::{Builder, Ephemeral};
+pub(crate) use testkit::{Run, TIMEOUT, eventually, finish_child as finish};
 
 pub(crate) struct Cluster {
     pub(crate) etcd: Ephemeral,
@@ -19,48 +17,12 @@ pub(crate) struct Cluster {
     lock: Mutex<Option<File>>,
 }
 
-/// One finished call.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl From<Output> for Run {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-    }
-}
-
-impl Run {
-    #[track_caller]
-    pub(crate) fn ok(self) -> String {
-        assert_eq!(self.code, Some(0), "{self:#?}");
-        self.stdout
-    }
-
-    /// Fails with this code and one error that says all of this, and its next step.
-    #[track_caller]
-    pub(crate) fn fails(self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, Some(code), "{self:#?}");
-        assert_eq!(self.stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{self:#?}");
-        assert!(self.stderr.contains("hint: ") && !self.stderr.contains("panicked"), "{self:#?}");
-        for word in words {
-            assert!(self.stderr.contains(word), "`{word}` is missing: {self:#?}");
-        }
-    }
-}
-
 pub(crate) fn builder() -> Builder {
     builder_in(Path::new(env!("CARGO_MANIFEST_DIR")))
 }
 
 pub(crate) fn builder_in(workspace: &Path) -> Builder {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
-    let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache).without("ETCDBINPATH");
-    Builder::with_settings(env, workspace, Settings::default())
+    testkit::builder(workspace)
 }
 
 impl Cluster {
@@ -117,7 +79,7 @@ impl Cluster {
     }
 
     pub(crate) fn put(&self, key: &str, value: &str) {
-        assert_eq!(self.run(&["put", key, value]).ok(), "OK\n");
+        assert_eq!(self.run(&["put", key, value]).ok().stdout, "OK\n");
     }
 
     pub(crate) fn fill(&self, prefix: &str, count: u32) {
@@ -125,11 +87,11 @@ impl Cluster {
     }
 
     pub(crate) fn count(&self, prefix: &str) -> u64 {
-        self.run(&["get", prefix, "--prefix", "--count-only"]).ok().trim().parse().unwrap()
+        self.run(&["get", prefix, "--prefix", "--count-only"]).ok().stdout.trim().parse().unwrap()
     }
 
     pub(crate) fn revision(&self) -> i64 {
-        let json = self.run(&["put", "/revision", "x", "--format", "json"]).ok();
+        let json = self.run(&["put", "/revision", "x", "--format", "json"]).ok().stdout;
         json.trim().strip_prefix("{\"revision\":").unwrap().strip_suffix('}').unwrap().parse().unwrap()
     }
 
@@ -160,21 +122,6 @@ pub(crate) fn program() -> Command {
     command
 }
 
-/// Runs to the end, or kills what takes too long.
-pub(crate) fn finish(child: Child) -> Run {
-    let pid = rustix::process::Pid::from_child(&child);
-    let (done, ended) = std::sync::mpsc::channel::<()>();
-    let killer = std::thread::spawn(move || {
-        if ended.recv_timeout(PATIENCE).is_err() {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    });
-    let output = child.wait_with_output().unwrap();
-    let _ = done.send(());
-    killer.join().unwrap();
-    output.into()
-}
-
 /// The next line, and the reader for more; a failure if none comes.
 #[track_caller]
 pub(crate) fn next_line<R: BufRead + Send + 'static>(mut reader: R) -> (String, R) {
@@ -184,16 +131,12 @@ pub(crate) fn next_line<R: BufRead + Send + 'static>(mut reader: R) -> (String, 
         reader.read_line(&mut line).unwrap();
         let _ = sender.send((line, reader));
     });
-    lines.recv_timeout(PATIENCE).unwrap()
+    lines.recv_timeout(TIMEOUT).unwrap()
 }
 
-pub(crate) fn eventually(mut look: impl FnMut() -> bool) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        if look() {
-            return true;
-        }
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-    false
+/// The endpoint of a proxy on which every request takes its time, so that what is to be interrupted is still under way.
+pub(crate) fn slow_proxy(endpoint: &str) -> String {
+    let proxy = testkit::Proxy::start(endpoint).unwrap();
+    proxy.delay(Duration::from_millis(120));
+    proxy.endpoint()
 }

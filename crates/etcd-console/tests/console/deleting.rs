@@ -10,19 +10,19 @@ fn one_key_a_range_and_a_prefix() {
     for key in ["a", "b", "c", "d", "x/1", "x/2", "y"] {
         cluster.put(key, "v");
     }
-    let one = cluster.run(&["del", "y", "--yes"]).ok();
+    let one = cluster.run(&["del", "y", "--yes"]).ok().stdout;
     assert!(one.starts_with("deleted 1 key"), "{one}");
     cluster.run(&["del", "a", "c", "--yes", "--expect-count", "2"]).ok();
     cluster.run(&["del", "x/", "--prefix", "--yes", "--expect-count", "2"]).ok();
-    assert_eq!(cluster.run(&["get", "", "--prefix", "--keys-only"]).ok(), "c\nd\n");
-    assert!(cluster.run(&["del", "absent", "--yes"]).ok().starts_with("deleted 0 keys"));
+    assert_eq!(cluster.run(&["get", "", "--prefix", "--keys-only"]).ok().stdout, "c\nd\n");
+    assert!(cluster.run(&["del", "absent", "--yes"]).ok().stdout.starts_with("deleted 0 keys"));
 }
 
 #[test]
 fn a_preview_deletes_nothing() {
     let cluster = Cluster::new();
     cluster.fill("/p/", 1_000);
-    let shown = cluster.run(&["del", "/p/", "--prefix", "--dry-run"]).ok();
+    let shown = cluster.run(&["del", "/p/", "--prefix", "--dry-run"]).ok().stdout;
     for word in ["would delete 1000 keys", "/p/0000000000", "/p/0000000999", &cluster.etcd.endpoints()[0]] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
@@ -84,13 +84,13 @@ fn undo_puts_everything_back() {
     let cluster = Cluster::new();
     cluster.fill("/u/", 5_000);
     cluster.put(r"/u/nul\0\xff", r"line\n");
-    let before = cluster.run(&["get", "/u/", "--prefix"]).ok();
-    let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "5001"]).ok());
+    let before = cluster.run(&["get", "/u/", "--prefix"]).ok().stdout;
+    let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "5001"]).ok().stdout);
     assert_eq!(cluster.count("/u/"), 0);
-    let said = cluster.run(&["undo", &file]).ok();
+    let said = cluster.run(&["undo", &file]).ok().stdout;
     assert!(said.starts_with("put back 5001 keys"), "{said}");
-    assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok(), before);
-    assert!(cluster.run(&["undo", &file]).ok().starts_with("put back 0 keys"), "twice is no harm");
+    assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok().stdout, before);
+    assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("put back 0 keys"), "twice is no harm");
 }
 
 #[test]
@@ -98,18 +98,18 @@ fn undo_leaves_what_came_since() {
     let cluster = Cluster::new();
     cluster.put("/u/a", "old");
     cluster.put("/u/b", "old");
-    let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "2"]).ok());
+    let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "2"]).ok().stdout);
     cluster.put("/u/a", "new");
     let said = cluster.run(&["undo", &file]).stdout;
     assert!(said.contains("put back 1 key") && said.contains("/u/a"), "{said}");
-    assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok(), "/u/a\nnew\n/u/b\nold\n");
+    assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok().stdout, "/u/a\nnew\n/u/b\nold\n");
     let again = cluster.run(&["undo", &file]).stdout;
     let words =
         "put back 0 keys of 2\n  1 key was there with the same value\n  1 key changed since and was left alone:";
     assert!(again.starts_with(words), "{again}");
-    let again = cluster.run(&["undo", &file, "--overwrite"]).ok();
+    let again = cluster.run(&["undo", &file, "--overwrite"]).ok().stdout;
     assert!(again.contains("  1 key had changed and was overwritten\n"), "{again}");
-    let again = cluster.run(&["undo", &file]).ok();
+    let again = cluster.run(&["undo", &file]).ok().stdout;
     assert_eq!(again, "put back 0 keys of 2\n  2 keys were there with the same value\n");
 }
 
@@ -133,10 +133,10 @@ fn keys_written_after_the_preview_survive() {
     let mut writer = cluster.command(&["load", "--key", "/r/0000010000"]);
     let mut writer = writer.stdin(std::process::Stdio::piped()).spawn().unwrap();
     std::thread::park_timeout(std::time::Duration::from_millis(200));
-    let said = cluster.run(&["del", "/r/", "--prefix", "--yes", "--expect-count", "20000", "--no-undo"]).ok();
+    let said = cluster.run(&["del", "/r/", "--prefix", "--yes", "--expect-count", "20000", "--no-undo"]).ok().stdout;
     drop(writer.stdin.take());
     finish(writer).ok();
     let all = said.starts_with("deleted 20000 keys");
     assert!(all || said.contains("  1 key changed or gone by then, and left alone\n"), "{said}");
-    assert_eq!(cluster.run(&["get", "/r/", "--prefix"]).ok(), "/r/0000010000\nx\n", "{said}");
+    assert_eq!(cluster.run(&["get", "/r/", "--prefix"]).ok().stdout, "/r/0000010000\nx\n", "{said}");
 }

@@ -19,19 +19,19 @@ fn filled() -> Cluster {
 }
 
 fn keys(cluster: &Cluster) -> Vec<String> {
-    let text = cluster.run(&["get", "", "--prefix", "--keys-only"]).ok();
+    let text = cluster.run(&["get", "", "--prefix", "--keys-only"]).ok().stdout;
     text.lines().map(str::to_owned).collect()
 }
 
 #[test]
 fn etcdctl_sees_the_members() {
     let cluster = Cluster::new();
-    let text = cluster.run(&["member", "list"]).ok();
+    let text = cluster.run(&["member", "list"]).ok().stdout;
     let fields: Vec<&str> = text.trim_end().split(", ").collect();
     let [id, "started", "ephemeral", peer, client, "false"] = fields[..] else { panic!("{text}") };
     assert!(id.len() == 16 && peer.starts_with("http://127.0.0.1:"), "{text}");
     assert_eq!(client, cluster.etcd.endpoints()[0]);
-    let json = cluster.run(&["member", "list", "--format", "json"]).ok();
+    let json = cluster.run(&["member", "list", "--format", "json"]).ok().stdout;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (&json[0]["id"], &json[0]["client_urls"][0], &json[0]["learner"]),
@@ -42,12 +42,12 @@ fn etcdctl_sees_the_members() {
 #[test]
 fn get_one_key_a_range_and_everything_under_a_prefix() {
     let cluster = filled();
-    assert_eq!(cluster.run(&["get", LOW]).ok(), format!("{LOW}\nv\n"));
-    assert_eq!(cluster.run(&["get", LOW, HIGH]).ok(), format!("{LOW}\nv\n/CloudChamber/v0.1/b\nv\n"));
+    assert_eq!(cluster.run(&["get", LOW]).ok().stdout, format!("{LOW}\nv\n"));
+    assert_eq!(cluster.run(&["get", LOW, HIGH]).ok().stdout, format!("{LOW}\nv\n/CloudChamber/v0.1/b\nv\n"));
     let under = format!("{PREFIX}x\nv\n{PREFIX}y\nv\n");
-    assert_eq!(cluster.run(&["get", "--prefix", PREFIX]).ok(), under);
-    assert_eq!(cluster.run(&["get", PREFIX, "--prefix"]).ok(), under);
-    assert_eq!(cluster.run(&["get", "/absent"]).ok(), "");
+    assert_eq!(cluster.run(&["get", "--prefix", PREFIX]).ok().stdout, under);
+    assert_eq!(cluster.run(&["get", PREFIX, "--prefix"]).ok().stdout, under);
+    assert_eq!(cluster.run(&["get", "/absent"]).ok().stdout, "");
 }
 
 #[test]

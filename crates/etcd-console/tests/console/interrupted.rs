@@ -7,8 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Cluster, Run, eventually, finish, next_line, program};
-use crate::slow::slow;
+use crate::cluster::{Cluster, Run, eventually, finish, next_line, program, slow_proxy};
 
 const KEYS: u64 = 5_000;
 
@@ -30,7 +29,7 @@ fn lines(path: &Path) -> u64 {
 
 /// A deletion that has deleted something and still has much to do.
 fn deleting(cluster: &Cluster) -> Child {
-    let child = del(cluster, &slow(&cluster.etcd.endpoints()[0]), KEYS).spawn().unwrap();
+    let child = del(cluster, &slow_proxy(&cluster.etcd.endpoints()[0]), KEYS).spawn().unwrap();
     assert!(eventually(|| cluster.count("/d/") < KEYS));
     child
 }
@@ -50,7 +49,7 @@ fn is_undone_and_finished(cluster: &Cluster) {
     let file = file.to_str().unwrap();
     cluster.run(&["undo", file]).ok();
     assert_eq!(cluster.count("/d/"), KEYS);
-    assert!(cluster.run(&["undo", file]).ok().starts_with("put back 0 keys"));
+    assert!(cluster.run(&["undo", file]).ok().stdout.starts_with("put back 0 keys"));
     del(cluster, &cluster.etcd.endpoints()[0], KEYS).stdout(Stdio::null()).status().unwrap();
     assert_eq!(cluster.count("/d/"), 0);
 }
@@ -105,7 +104,7 @@ fn a_server_that_dies_under_a_deletion_is_an_error_with_a_way_back() {
 fn an_undo_file_that_is_not_finished_is_not_left_behind() {
     let cluster = Cluster::new();
     cluster.fill("/d/", KEYS as u32);
-    let child = del(&cluster, &slow(&cluster.etcd.endpoints()[0]), KEYS).spawn().unwrap();
+    let child = del(&cluster, &slow_proxy(&cluster.etcd.endpoints()[0]), KEYS).spawn().unwrap();
     assert!(eventually(|| !undo_files(&cluster).is_empty()));
     cluster.kill();
     let run = finish(child);

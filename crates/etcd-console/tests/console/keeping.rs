@@ -78,7 +78,7 @@ fn it_registers_a_run_and_sweeps_it_when_told() {
     let keeper = keeper(&cluster, &[]);
     assert_eq!(keeper.prefix, format!("{TEST_ROOT}{}/", keeper.run));
     cluster.fill(&format!("{}t~1/", keeper.prefix), 700);
-    let shown = cluster.run(&["runs"]).ok();
+    let shown = cluster.run(&["runs"]).ok().stdout;
     assert!(shown.contains(&keeper.run) && shown.contains("alive") && shown.contains("700"), "{shown}");
     let lock = keeper.lock.clone();
     let ended = keeper.end("sweep");
@@ -124,9 +124,9 @@ fn what_is_kept_is_there_until_somebody_cleans() {
     // Nor does the next run take it for garbage.
     keeper(&cluster, &[]).end("sweep");
     assert_eq!(cluster.count(&format!("{prefix}t~1/")), 5);
-    let shown = cluster.run(&["runs"]).ok();
+    let shown = cluster.run(&["runs"]).ok().stdout;
     assert!(shown.contains("kept") && shown.contains(&run), "{shown}");
-    let said = cluster.run(&["test-clean"]).ok();
+    let said = cluster.run(&["test-clean"]).ok().stdout;
     assert!(said.starts_with("removed 1 run, 5 keys"), "{said}");
     assert_eq!(cluster.count(""), 0);
 }
@@ -140,7 +140,7 @@ fn a_runner_that_died_has_its_run_swept() {
     for signal in ["-INT", "-TERM", "-HUP"] {
         keeper.signal(signal);
     }
-    assert!(cluster.run(&["runs"]).ok().contains("alive"));
+    assert!(cluster.run(&["runs"]).ok().stdout.contains("alive"));
     let run = keeper.orphan();
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
     assert_eq!(cluster.count(""), 0);
@@ -166,9 +166,9 @@ fn a_runner_and_a_keeper_that_were_killed_are_swept_by_the_next() {
     cluster.fill(&format!("{}t~1/", killed.prefix), 700);
     let (run, lock) = (killed.run.clone(), killed.lock.clone());
     killed.kill();
-    assert!(eventually(|| cluster.run(&["runs"]).ok().contains("dead")));
+    assert!(eventually(|| cluster.run(&["runs"]).ok().stdout.contains("dead")));
     let next = keeper(&cluster, &[]);
-    assert!(eventually(|| !cluster.run(&["runs"]).ok().contains(&run)), "it sweeps on the way");
+    assert!(eventually(|| !cluster.run(&["runs"]).ok().stdout.contains(&run)), "it sweeps on the way");
     assert_eq!(next.end("sweep")["keys"], 0);
     assert_eq!(cluster.count(""), 0);
     assert!(!std::path::Path::new(&lock).exists());
@@ -184,8 +184,8 @@ fn a_keeper_that_was_killed_is_replaced_while_the_runner_lives() {
     runner.lock_shared().unwrap();
     killed.kill();
     // Nobody keeps it alive, and it is not dead.
-    assert!(eventually(|| cluster.run(&["runs", "--format", "json"]).ok().contains("holds its lock")));
-    assert!(cluster.run(&["test-clean"]).ok().contains("alive"));
+    assert!(eventually(|| cluster.run(&["runs", "--format", "json"]).ok().stdout.contains("holds its lock")));
+    assert!(cluster.run(&["test-clean"]).ok().stdout.contains("alive"));
     let next = keeper(&cluster, &["--adopt", &run]);
     assert_eq!((&next.run, &next.prefix), (&run, &prefix));
     drop(runner);
@@ -213,7 +213,7 @@ fn a_keeper_outlives_an_etcd_that_is_away_for_a_while() {
     signal_to(cluster.etcd.pid(), "-STOP");
     std::thread::park_timeout(std::time::Duration::from_secs(4));
     signal_to(cluster.etcd.pid(), "-CONT");
-    assert!(eventually(|| cluster.run(&["runs", "--format", "json"]).ok().contains("its sign of life has not")));
+    assert!(eventually(|| cluster.run(&["runs", "--format", "json"]).ok().stdout.contains("its sign of life has not")));
     // And away just when the runner dies.
     signal_to(cluster.etcd.pid(), "-STOP");
     let (mut child, mut said) = (keeper.child, keeper.said);

@@ -20,6 +20,5 @@ mod keeping;
 mod meant;
 mod outcomes;
 mod reading;
-mod slow;
 mod terminal;
 mod watching;

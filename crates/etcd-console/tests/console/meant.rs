@@ -35,10 +35,10 @@ fn a_note_leads_to_the_keys_that_were_meant() {
     ] {
         let run = cluster.run(&[&["get"], keys].concat());
         let line = named(&run);
-        assert_eq!(run.ok(), "");
+        assert_eq!(run.ok().stdout, "");
         let line: Vec<&str> = line.iter().map(String::as_str).chain(["--keys-only"]).collect();
         // It names the endpoint, too.
-        assert_eq!(finish(program().args(&line).spawn().unwrap()).ok(), meant, "{keys:?}");
+        assert_eq!(finish(program().args(&line).spawn().unwrap()).ok().stdout, meant, "{keys:?}");
         assert_eq!(cluster.run(&[&["-q", "get"], keys].concat()).stderr, "");
     }
     let run = cluster.run(&["get", "nothing"]);
@@ -76,7 +76,7 @@ fn a_key_without_its_slash_is_written_and_told() {
     let run = cluster.run(&["put", "racks/1", "v"]);
     let words = ["note: the key `racks/1` does not begin with a slash, as `/CloudChamber/v0.1` does", "del racks/1"];
     assert!(words.iter().all(|words| run.stderr.contains(words)), "{run:?}");
-    assert_eq!(run.ok(), "OK\n");
+    assert_eq!(run.ok().stdout, "OK\n");
     assert_eq!(cluster.run(&["put", "/racks/1", "v"]).stderr, "");
     assert_eq!(cluster.run(&["--root", "racks", "put", "racks/1", "v"]).stderr, "");
 }
@@ -105,7 +105,7 @@ fn a_port_that_is_not_for_clients_is_told_from_none() {
     get("[::1]").fails(2, &["it names no port"]);
     get("http://127.0.0.1").fails(3, &["`http://127.0.0.1` has port 80", "http://127.0.0.1:2379"]);
     let cluster = Cluster::new();
-    let members = cluster.run(&["member", "list", "--format", "json"]).ok();
+    let members = cluster.run(&["member", "list", "--format", "json"]).ok().stdout;
     let members: serde_json::Value = serde_json::from_str(&members).unwrap();
     let peer = members[0]["peer_urls"][0].as_str().unwrap();
     let clients = &cluster.etcd.endpoints()[0];

@@ -21,7 +21,7 @@ fn a_copy_of_a_missing_key_writes_nothing() {
     for words in ["error: there is no key `/missing`", "error: the value is empty", "put /copy -"] {
         assert!(run.stderr.contains(words), "`{words}` is missing: {run:?}");
     }
-    assert_eq!(cluster.run(&["get", "/copy"]).ok(), "/copy\nprecious\n");
+    assert_eq!(cluster.run(&["get", "/copy"]).ok().stdout, "/copy\nprecious\n");
 }
 
 #[test]
@@ -29,16 +29,16 @@ fn only_a_value_by_itself_must_be_there() {
     let cluster = Cluster::new();
     let mut empty = cluster.command(&["put", "/empty", "-"]);
     finish(empty.stdin(Stdio::null()).spawn().unwrap()).ok();
-    assert_eq!(cluster.run(&["get", "/empty", "--print-value-only"]).ok(), "\n");
+    assert_eq!(cluster.run(&["get", "/empty", "--print-value-only"]).ok().stdout, "\n");
     cluster.run(&["get", "/missing", "--print-value-only"]).fails(1, &["there is no key `/missing`"]);
     let rev = cluster.revision().to_string();
     cluster.put("/new", "v");
     cluster.run(&["get", "/new", "--print-value-only", "--rev", &rev]).fails(1, &["`/new`", "at revision"]);
     // As etcdctl has it, and told apart by what is printed.
     for args in [&["get", "/missing"][..], &["get", "/missing/", "--prefix", "--print-value-only"]] {
-        assert_eq!(cluster.run(args).ok(), "");
+        assert_eq!(cluster.run(args).ok().stdout, "");
     }
-    assert_eq!(cluster.run(&["get", "/missing", "--count-only"]).ok(), "0\n");
+    assert_eq!(cluster.run(&["get", "/missing", "--count-only"]).ok().stdout, "0\n");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn an_undo_that_leaves_something_undone_is_no_success() {
     let cluster = Cluster::new();
     cluster.put("/u/a", "old");
     cluster.put("/u/b", "old");
-    let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "2"]).ok());
+    let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "2"]).ok().stdout);
     cluster.put("/u/a", "new");
     for format in ["text", "json"] {
         let run = cluster.run(&["undo", &file, "--format", format]);
@@ -54,7 +54,7 @@ fn an_undo_that_leaves_something_undone_is_no_success() {
         run.fails(4, &["1 key changed since", "`--overwrite`"]);
     }
     cluster.run(&["undo", &file, "--overwrite"]).ok();
-    assert_eq!(cluster.run(&["get", "/u/", "--prefix", "--print-value-only"]).ok(), "old\nold\n");
+    assert_eq!(cluster.run(&["get", "/u/", "--prefix", "--print-value-only"]).ok().stdout, "old\nold\n");
 }
 
 /// With a count it has an end of its own, which did not come.
@@ -99,7 +99,7 @@ fn quiet_is_data_and_errors_and_nothing_else() {
     let quiet = |args: &[&str]| {
         let run = cluster.run(&[&["-q"], args].concat());
         assert_eq!(run.stderr, "", "{args:?}");
-        run.ok()
+        run.ok().stdout
     };
     assert_eq!(quiet(&["put", "/k", "v"]), "");
     assert_eq!(quiet(&["get", "/k"]), "/k\nv\n");

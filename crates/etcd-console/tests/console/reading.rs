@@ -9,13 +9,16 @@ fn what_is_printed_and_how_much() {
     for key in ["/p/a", "/p/b", "/p/c", "/q"] {
         cluster.put(key, &format!("of {key}"));
     }
-    assert_eq!(cluster.run(&["get", "/p/a", "/p/c", "--keys-only"]).ok(), "/p/a\n/p/b\n");
-    assert_eq!(cluster.run(&["get", "/p/", "--prefix", "--print-value-only"]).ok(), "of /p/a\nof /p/b\nof /p/c\n");
-    assert_eq!(cluster.run(&["get", "/p/", "--prefix", "--limit", "2", "--keys-only"]).ok(), "/p/a\n/p/b\n");
-    assert_eq!(cluster.run(&["get", "/p/c", "--from-key", "--count-only"]).ok(), "2\n");
-    assert_eq!(cluster.run(&["get", "", "--prefix", "--count-only"]).ok(), "4\n");
-    assert_eq!(cluster.run(&["get", "/p/c", "--hex"]).ok(), "2f702f63\n6f66202f702f63\n");
-    let limited = cluster.run(&["get", "/p/", "--prefix", "--limit", "2", "--format", "json"]).ok();
+    assert_eq!(cluster.run(&["get", "/p/a", "/p/c", "--keys-only"]).ok().stdout, "/p/a\n/p/b\n");
+    assert_eq!(
+        cluster.run(&["get", "/p/", "--prefix", "--print-value-only"]).ok().stdout,
+        "of /p/a\nof /p/b\nof /p/c\n"
+    );
+    assert_eq!(cluster.run(&["get", "/p/", "--prefix", "--limit", "2", "--keys-only"]).ok().stdout, "/p/a\n/p/b\n");
+    assert_eq!(cluster.run(&["get", "/p/c", "--from-key", "--count-only"]).ok().stdout, "2\n");
+    assert_eq!(cluster.run(&["get", "", "--prefix", "--count-only"]).ok().stdout, "4\n");
+    assert_eq!(cluster.run(&["get", "/p/c", "--hex"]).ok().stdout, "2f702f63\n6f66202f702f63\n");
+    let limited = cluster.run(&["get", "/p/", "--prefix", "--limit", "2", "--format", "json"]).ok().stdout;
     assert!(limited.contains(r#"],"more":true,"count":3,"#), "the count is the range's, as etcdctl's is: {limited}");
 }
 
@@ -24,14 +27,14 @@ fn any_byte_is_readable_and_can_be_pasted_back() {
     let cluster = Cluster::new();
     for key in [r"nul\0end", r"line\nend", r"\xff\xfe", r#"quo"te'"#, r"back\\slash", "Käse/数据", r"tab\tend"] {
         cluster.put(key, "v");
-        let shown = cluster.run(&["get", key, "--keys-only"]).ok();
+        let shown = cluster.run(&["get", key, "--keys-only"]).ok().stdout;
         assert_eq!(shown, format!("{key}\n"));
-        assert_eq!(cluster.run(&["get", shown.trim_end_matches('\n'), "--print-value-only"]).ok(), "v\n");
+        assert_eq!(cluster.run(&["get", shown.trim_end_matches('\n'), "--print-value-only"]).ok().stdout, "v\n");
     }
-    assert_eq!(cluster.run(&["get", r"\xff", "--prefix", "--hex", "--keys-only"]).ok(), "fffe\n");
+    assert_eq!(cluster.run(&["get", r"\xff", "--prefix", "--hex", "--keys-only"]).ok().stdout, "fffe\n");
     let large = "k".repeat(100_000);
     cluster.put(&large, "v");
-    assert_eq!(cluster.run(&["get", "kkk", "--prefix", "--keys-only"]).ok().trim_end(), large);
+    assert_eq!(cluster.run(&["get", "kkk", "--prefix", "--keys-only"]).ok().stdout.trim_end(), large);
 }
 
 /// As etcdctl has it: into a pipe goes the value, with a newline after it, and `put` takes from one all that there is.
@@ -55,9 +58,9 @@ fn a_value_in_a_pipe_is_the_value_and_on_a_terminal_it_is_readable() {
     put("/k", json);
     cluster.put("/copy", String::from_utf8(get("/k")).unwrap().trim_end());
     assert_eq!(get("/copy"), get("/k"), "what `$(…)` leaves of it is the value");
-    assert_eq!(cluster.run(&["get", "/k", "--print-value-only", "--hex"]).ok().len(), json.len() * 2 + 1);
+    assert_eq!(cluster.run(&["get", "/k", "--print-value-only", "--hex"]).ok().stdout.len(), json.len() * 2 + 1);
     let readable = format!("{}\n", json.escape_ascii().to_string().replace(r#"\""#, "\""));
-    assert_eq!(cluster.run(&["get", "/k"]).ok(), format!("/k\n{readable}"), "beside its key it is readable");
+    assert_eq!(cluster.run(&["get", "/k"]).ok().stdout, format!("/k\n{readable}"), "beside its key it is readable");
     let terminal = Terminal::new();
     let shown = terminal.stdio();
     let child = cluster.command(&["get", "/k", "--print-value-only"]).stdout(shown).spawn().unwrap();
@@ -70,16 +73,16 @@ fn json_has_etcdctls_base64() {
     let cluster = Cluster::new();
     cluster.put("a", "1");
     cluster.put("a", "2");
-    let json = cluster.run(&["get", "a", "--format", "json"]).ok();
+    let json = cluster.run(&["get", "a", "--format", "json"]).ok().stdout;
     assert!(
         json.starts_with(
             r#"{"kvs":[{"key":"YQ==","create_revision":2,"mod_revision":3,"version":2,"value":"Mg=="}],"count":1,"#
         ),
         "{json}"
     );
-    let none = cluster.run(&["get", "b", "--format", "json"]).ok();
+    let none = cluster.run(&["get", "b", "--format", "json"]).ok().stdout;
     assert!(none.starts_with(r#"{"kvs":[],"count":0,"header":{"cluster_id":"#), "{none}");
-    let count = cluster.run(&["get", "b", "--count-only", "--format", "json"]).ok();
+    let count = cluster.run(&["get", "b", "--count-only", "--format", "json"]).ok().stdout;
     assert_eq!(count, none.replace(r#""kvs":[],"#, ""), "the same header, whatever of the answer is asked for");
 }
 
@@ -93,25 +96,25 @@ fn values_come_from_stdin_and_may_be_large() {
         finish(command.stdin(std::fs::File::open(&file).unwrap()).spawn().unwrap())
     };
     put(1_500_000).ok();
-    assert_eq!(cluster.run(&["get", "large", "--print-value-only"]).ok().trim_end().len(), 1_500_000);
+    assert_eq!(cluster.run(&["get", "large", "--print-value-only"]).ok().stdout.trim_end().len(), 1_500_000);
     // Etcd's limit is 1.5 MiB for all of the request: the value, the key, and some bytes around them.
     let most = (3 << 19) - 64;
     put(most).ok();
     for over in [3 << 19, 3_000_000] {
         put(over).fails(1, &["cannot write `large` at", "over a limit", "larg", "1.5 MiB"]);
     }
-    assert_eq!(cluster.run(&["get", "large", "--print-value-only"]).ok().trim_end().len(), most);
+    assert_eq!(cluster.run(&["get", "large", "--print-value-only"]).ok().stdout.trim_end().len(), most);
 }
 
 #[test]
 fn many_keys_come_in_order_and_at_one_revision() {
     let cluster = Cluster::new();
     cluster.fill("/many/", 30_000);
-    let keys = cluster.run(&["get", "/many/", "--prefix", "--keys-only"]).ok();
+    let keys = cluster.run(&["get", "/many/", "--prefix", "--keys-only"]).ok().stdout;
     let keys: Vec<&str> = keys.lines().collect();
     assert_eq!(keys.len(), 30_000);
     assert!(keys.is_sorted());
-    let json = cluster.run(&["get", "/many/", "--prefix", "--format", "json"]).ok();
+    let json = cluster.run(&["get", "/many/", "--prefix", "--format", "json"]).ok().stdout;
     assert_eq!(json.matches("\"key\":").count(), 30_000);
     assert!(json.contains("\"count\":30000"));
 }
@@ -123,7 +126,7 @@ fn the_past_is_read_until_it_is_compacted() {
     let then = cluster.revision();
     cluster.put("a", "new");
     let rev = then.to_string();
-    assert_eq!(cluster.run(&["get", "a", "--rev", &rev, "--print-value-only"]).ok(), "old\n");
+    assert_eq!(cluster.run(&["get", "a", "--rev", &rev, "--print-value-only"]).ok().stdout, "old\n");
     cluster.run(&["get", "a", "--rev", "1000000"]).fails(1, &["1000000", "has not happened"]);
     let now = cluster.revision();
     cluster.call("kv/compaction", &format!(r#"{{"revision":{now}}}"#));
@@ -163,26 +166,26 @@ fn every_version_answers() {
 fn answers(cluster: &Cluster) {
     let version = cluster.etcd.version();
     cluster.fill("/v/", 3_000);
-    let all = cluster.run(&["get", "/v/", "--prefix"]).ok();
+    let all = cluster.run(&["get", "/v/", "--prefix"]).ok().stdout;
     assert_eq!(all.lines().count(), 6_000, "{version}");
     let past = cluster.revision();
-    let said = cluster.run(&["del", "/v/", "--prefix", "--yes", "--expect-count", "3000"]).ok();
+    let said = cluster.run(&["del", "/v/", "--prefix", "--yes", "--expect-count", "3000"]).ok().stdout;
     assert_eq!(cluster.count("/v/"), 0, "{version}");
     let rev = past.to_string();
-    assert_eq!(cluster.run(&["get", "/v/", "--prefix", "--rev", &rev]).ok(), all, "{version}");
+    assert_eq!(cluster.run(&["get", "/v/", "--prefix", "--rev", &rev]).ok().stdout, all, "{version}");
     let since = (past + 1).to_string();
-    let seen = cluster.run(&["watch", "/v/", "--prefix", "--rev", &since, "-n", "3000"]).ok();
+    let seen = cluster.run(&["watch", "/v/", "--prefix", "--rev", &since, "-n", "3000"]).ok().stdout;
     assert_eq!(
         seen.lines().filter(|line| line.contains("DEL /v/") && line.contains("vvvv")).count(),
         3_000,
         "{version}"
     );
     let file = undo_file(&said);
-    assert!(cluster.run(&["undo", &file]).ok().starts_with("put back 3000 keys"), "{version}");
-    assert_eq!(cluster.run(&["get", "/v/", "--prefix"]).ok(), all, "{version}");
+    assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("put back 3000 keys"), "{version}");
+    assert_eq!(cluster.run(&["get", "/v/", "--prefix"]).ok().stdout, all, "{version}");
     cluster.call("kv/compaction", &format!(r#"{{"revision":{}}}"#, cluster.revision()));
     cluster.run(&["get", "/v/", "--prefix", "--rev", &rev]).fails(1, &["is compacted; the oldest", "--rev"]);
     cluster.run(&["get", "/v/", "--prefix", "--count-only", "--rev", "999999"]).fails(1, &["has not happened"]);
     cluster.run(&["watch", "/v/", "--prefix", "--rev", "999999"]).fails(1, &["has not happened"]);
-    assert!(cluster.run(&["member", "list"]).ok().contains(", started, ephemeral, "), "{version}");
+    assert!(cluster.run(&["member", "list"]).ok().stdout.contains(", started, ephemeral, "), "{version}");
 }

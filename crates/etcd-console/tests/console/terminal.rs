@@ -83,7 +83,7 @@ fn changes_have_colours_unless_they_are_not_wanted() {
     assert_eq!(shown(Some("")).matches('\x1b').count(), coloured.matches('\x1b').count(), "an empty one is none");
     assert!(!shown(Some("1")).contains('\x1b'));
     // Nor where nobody looks.
-    assert!(!cluster.run(&line).ok().contains('\x1b'));
+    assert!(!cluster.run(&line).ok().stdout.contains('\x1b'));
 }
 
 #[test]

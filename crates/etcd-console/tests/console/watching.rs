@@ -24,7 +24,7 @@ fn watch(cluster: &Cluster, args: &[&str], probe: &str) -> (Child, std::sync::mp
 }
 
 fn next(lines: &std::sync::mpsc::Receiver<String>) -> String {
-    lines.recv_timeout(crate::cluster::PATIENCE).unwrap()
+    lines.recv_timeout(testkit::TIMEOUT).unwrap()
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn without_a_key_it_is_the_products_root_and_count_ends_it() {
         cluster.put(key, "v");
     }
     let rev = (past + 1).to_string();
-    let said = cluster.run(&["watch", "--rev", &rev, "-n", "2"]).ok();
+    let said = cluster.run(&["watch", "--rev", &rev, "-n", "2"]).ok().stdout;
     assert!(
         said.lines().count() == 2 && said.contains("/CloudChamber/v0.1/x") && said.contains("/CloudChamber/v0.1/y"),
         "{said}"
@@ -65,7 +65,8 @@ fn json_is_one_object_a_line() {
     cluster.put("/j", "1");
     cluster.put("/j", "2");
     cluster.run(&["del", "/j", "--yes"]).ok();
-    let said = cluster.run(&["watch", "/j", "--rev", &(past + 1).to_string(), "-n", "3", "--format", "json"]).ok();
+    let said =
+        cluster.run(&["watch", "/j", "--rev", &(past + 1).to_string(), "-n", "3", "--format", "json"]).ok().stdout;
     let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[1]["type"], "PUT");
     assert_eq!((&lines[1]["kv"]["value"], &lines[1]["prev_kv"]["value"]), (&"Mg==".into(), &"MQ==".into()));
@@ -144,7 +145,7 @@ fn a_full_burst_is_seen_once_and_in_order() {
     let past = cluster.revision();
     cluster.fill("/b/", 20_000);
     let rev = (past + 1).to_string();
-    let said = cluster.run(&["watch", "/b/", "--prefix", "--rev", &rev, "-n", "20000", "--keys-only"]).ok();
+    let said = cluster.run(&["watch", "/b/", "--prefix", "--rev", &rev, "-n", "20000", "--keys-only"]).ok().stdout;
     let mut keys: Vec<&str> =
         said.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with("/b/"))).collect();
     assert_eq!(keys.len(), 20_000);

@@ -3,7 +3,6 @@
 mod faults;
 mod follower;
 mod history;
-mod proxy;
 
 use super::Part;
 

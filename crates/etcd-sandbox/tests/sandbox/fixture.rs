@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use etcd_local::{Builder, Env, Ephemeral, Settings};
+use etcd_local::Ephemeral;
 use etcd_sandbox::etcd_keys::{Connect, Keys};
 use etcd_sandbox::{Entry, Plan, Registry, Roots, Run, RunId};
 use tempfile::TempDir;
@@ -26,10 +26,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
-        let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache).without("ETCDBINPATH");
-        let builder = Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default());
-        let server = Self { etcd: builder.start_ephemeral().unwrap(), dir: workspace() };
+        let server = Self { etcd: testkit::Etcd::V3_7.alone(&[]), dir: workspace() };
         assert!(server.lock_dir().starts_with(server.dir.path()));
         server
     }

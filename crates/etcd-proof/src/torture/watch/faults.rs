@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use etcd_keys::{Connection, KeyRange};
 use etcd_local::Status;
 use rustix::process::Signal;
+use testkit::Proxy;
 
 use super::follower::Follower;
 use super::history::{self, History, PREFIX};
-use super::proxy::Proxy;
 use crate::torture::calls::RunningCall;
 use crate::torture::keyspace;
 use crate::torture::workspace::TortureWorkspace;
