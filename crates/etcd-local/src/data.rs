@@ -1,16 +1,18 @@
 //! Data directories: which are ours, what is in them, and how to wipe one. Deletes nothing that does not
 //! carry our marker.
 
+mod cluster;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{ClusterId, NotYours, RECORD};
+use etcd_workspace::{ClusterId, InstanceError, NotYours, RECORD, Record};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{self, PathError, cannot};
-use crate::{cluster, lock, os, random, state};
+use crate::{lock, os, random};
 
 /// The file in a data directory that says it is ours. etcd ignores it, with one warning in its log.
 pub(crate) const MARKER: &str = ".etcd-local.json";
@@ -271,8 +273,9 @@ impl DataDir {
     fn came_with(&self, owner: &Path, marker: &Marker) -> bool {
         let is_real = |dir: &Path| fs::symlink_metadata(dir).is_ok_and(|metadata| metadata.is_dir());
         let creator = Some(&marker.owner).filter(|creator| !file::is_same(creator, owner));
-        let keeps_it_here = |creator: &PathBuf| match state::peek(&creator.join(RECORD)) {
+        let keeps_it_here = |creator: &PathBuf| match Record::read(&creator.join(RECORD)) {
             Ok(record) => record.is_some_and(|record| file::is_same(&record.data_dir, &self.path)),
+            Err(InstanceError::Damaged { .. }) => false,
             // What cannot be read may say so.
             Err(_) => true,
         };

@@ -1,6 +1,8 @@
 //! Ephemeral instances: a server and a temporary directory that go with their owner, whether it drops them,
 //! panics, or is killed. Nothing here is meant to survive anything.
 
+mod janitor;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -10,15 +12,15 @@ use std::time::Duration;
 use etcd_workspace::{ClusterId, NotYours};
 use semver::Version;
 
+use self::janitor::Janitor;
 use crate::binary::FindError;
 use crate::builder::Builder;
 use crate::data::{DataDir, DataError};
 use crate::file::{PathError, cannot};
-use crate::janitor::Janitor;
-use crate::launch::{self, Durability, Launch, LaunchError, Launched, Ports, Ready};
 use crate::lock::{self, Lock};
-use crate::log;
 use crate::os::Lifetime;
+use crate::server::launch::{self, Durability, Launch, LaunchError, Launched, Ports, Ready};
+use crate::server::log;
 use crate::wait::{Deadline, until};
 
 /// Our directories among the temporary ones.

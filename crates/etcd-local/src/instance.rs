@@ -4,6 +4,7 @@
 mod differences;
 mod lead;
 mod observe;
+mod record;
 mod start;
 mod stop;
 

@@ -30,22 +30,15 @@
 //! ```
 
 mod builder;
-mod cluster;
 mod data;
 mod ephemeral;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod health;
-mod http;
 mod instance;
-mod janitor;
-mod launch;
-mod log;
-mod readiness;
 mod reporter;
+mod server;
 mod settings;
-mod state;
 
 pub use etcd_binary as binary;
 use etcd_system::{command, env, file, lock, os, process, random, wait};
@@ -60,18 +53,18 @@ pub use crate::data::DataError;
 pub use crate::env::Env;
 pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch};
 pub use crate::file::{PathError, check_writable, replace};
-pub use crate::health::{Compacted, DbSize, Health, HealthError, compact};
 pub use crate::instance::{
     Difference, Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status,
     StopError, Up, create_home, create_temporary_home, home,
 };
-pub use crate::launch::{Holder, LaunchError, PortKind, claim_port};
 pub use crate::lock::LockError;
-pub use crate::log::Tail;
 #[doc(hidden)] // for etcd-xtask
 pub use crate::os::{hand_over_stdio_only, has_pidfds};
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
+pub use crate::server::health::{Compacted, DbSize, Health, HealthError, compact};
+pub use crate::server::launch::{Holder, LaunchError, PortKind, claim_port};
+pub use crate::server::log::Tail;
 pub use crate::settings::{
     DEFAULT_INSTANCE, DEFAULT_PEER_PORT, DEFAULT_PORT, DEFAULT_VERSION, Port, Settings, SettingsError,
 };

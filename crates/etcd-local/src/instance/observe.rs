@@ -9,15 +9,15 @@ use std::time::Duration;
 use etcd_workspace::{Identity, InstanceError, Record, SCHEMA};
 use semver::Version;
 
+use super::record;
 use super::{Instance, State, Status};
 use crate::data::DataDir;
 use crate::file::{PathError, cannot, is_same};
 use crate::lock::{self, Lock};
 use crate::process::Running;
-use crate::readiness::{self, Probe};
 use crate::reporter::Event;
+use crate::server::readiness::{self, Probe};
 use crate::settings::Port;
-use crate::state;
 use crate::wait::{Deadline, until};
 use crate::{binary, os};
 
@@ -143,7 +143,7 @@ impl Instance {
     }
 
     pub(super) fn look(&self) -> Result<Seen, ObserveError> {
-        let on_disk = state::peek(&self.record_path())?;
+        let on_disk = record::peek(&self.record_path())?;
         let held = self.held_by(on_disk.as_ref())?;
         let record = match &held {
             Held::Free(()) | Held::Hidden => on_disk.clone().map(|record| self.at_rest(record)),
@@ -227,7 +227,7 @@ impl Instance {
     pub(super) fn observe(&self) -> Result<Presence, ObserveError> {
         // Somebody who only looks has the lock for a moment, too.
         const PATIENCE: Duration = Duration::from_secs(2);
-        let mut on_disk = state::load(&self.record_path(), &*self.builder.reporter)?;
+        let mut on_disk = record::load(&self.record_path(), &*self.builder.reporter)?;
         let lock_path = self.member_lock();
         self.forget_dead_server(on_disk.as_mut());
         let (processes, is_orphan) = match self.held(on_disk.as_ref(), PATIENCE, || Lock::try_acquire(&lock_path))? {
@@ -298,7 +298,7 @@ impl Instance {
         if let Ok(false) = lock::is_held(&self.member_lock()) {
             (record.pids, record.process) = (Vec::new(), None);
             // Where nothing can be written, whoever has to write it says so.
-            drop(state::save(&self.record_path(), record));
+            drop(record::save(&self.record_path(), record));
         }
     }
 

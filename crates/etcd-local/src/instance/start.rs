@@ -8,20 +8,21 @@ use etcd_workspace::{NotYours, Record, SCHEMA};
 use semver::Version;
 
 use super::observe::{ObserveError, Presence, Server, probe};
+use super::record;
 use super::{Instance, State, Status};
 use crate::binary::{Binary, FindError, Wanted};
 use crate::data::{DataDir, DataError, Trash};
 use crate::file::{self, PathError, cannot};
-use crate::launch::{self, Durability, Launch, LaunchError, Launched, PortKind, Ports, Ready};
 use crate::lock::{Lock, LockError};
 use crate::os::Lifetime;
 use crate::process::Running;
-use crate::readiness::Probe;
 use crate::reporter::Event;
+use crate::server::launch::{self, Durability, Launch, LaunchError, Launched, PortKind, Ports, Ready};
+use crate::server::log;
+use crate::server::readiness::Probe;
 use crate::settings::Port;
-use crate::state;
 use crate::wait::{Deadline, until};
-use crate::{instance, log, os};
+use crate::{instance, os};
 
 /// What [`Instance::up`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -398,7 +399,7 @@ impl Instance {
 
     pub(super) fn save(&self, record: &Record) -> Result<(), StartError> {
         let path = self.record_path();
-        Ok(state::save(&path, record).map_err(cannot("write", &path))?)
+        Ok(record::save(&path, record).map_err(cannot("write", &path))?)
     }
 
     /// Whether a port that is taken may be replaced by another.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
-use crate::http;
+use super::http;
 
 /// Seconds that an answer may take.
 const PATIENCE: u64 = 5;

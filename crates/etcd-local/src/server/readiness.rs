@@ -11,7 +11,7 @@ use std::time::Duration;
 use etcd_workspace::ClusterId;
 use serde::Deserialize;
 
-use crate::http::{self, Answer};
+use super::http::{self, Answer};
 
 /// Seconds that an answer may take.
 const PATIENCE: u64 = 2;

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use etcd_workspace::ClusterId;
 use semver::Version;
 
+use super::log::{self, Damage};
+use super::readiness::{self, Probe};
 use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::env::Env;
 use crate::lock::Lock;
-use crate::log::{self, Damage};
 use crate::os::Lifetime;
 use crate::process::{self, Child, Running, Spawn, Spawned};
-use crate::readiness::{self, Probe};
 use crate::wait::{Deadline, until};
 
 /// etcd's defaults, 100 ms and 1 s, are for members in different places. A single one elects itself, so that
