@@ -12,19 +12,10 @@ use etcd_xtask::{Context, on_demand};
 use tokio::runtime::Runtime;
 
 use super::rng::Rng;
-use super::workspace::TortureWorkspace;
+use super::workspace::{Programs, TortureWorkspace};
 use super::{Outcome, Part, Tally, keyspace};
 use crate::guard::ScratchDir;
 use crate::{processes, wait};
-
-/// The programs under torture, and those that they run.
-pub(super) struct Programs {
-    pub(super) xtask: PathBuf,
-    pub(super) console: PathBuf,
-    pub(super) etcd: PathBuf,
-    /// This program.
-    pub(super) proof: PathBuf,
-}
 
 pub(super) struct TestBed {
     scratch: ScratchDir,

@@ -10,8 +10,16 @@ use etcd_local::{State, Status};
 use rustix::process::Signal;
 
 use super::calls::{FinishedCall, RunningCall};
-use super::testbed::Programs;
 use crate::{processes, wait, workspace};
+
+/// The programs under torture, and those that they run.
+pub(super) struct Programs {
+    pub(super) xtask: PathBuf,
+    pub(super) console: PathBuf,
+    pub(super) etcd: PathBuf,
+    /// This program.
+    pub(super) proof: PathBuf,
+}
 
 pub(super) struct TortureWorkspace<'a> {
     pub(super) dir: PathBuf,
