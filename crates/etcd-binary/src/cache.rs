@@ -7,19 +7,25 @@
 //! <cache>/.scratch/etcd-3.7.2-linux-amd64/                       what the holder of that lock is working on
 //! ```
 
-use std::io;
+mod record;
+
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use semver::Version;
 
-use super::platform::Platform;
-use super::record::{Installed, Record};
-use super::{Sha256, Tool};
 use crate::env::Env;
 use crate::lock::{Lock, LockError};
 use crate::os;
+use crate::platform::Platform;
 use crate::reporter::{Event, Reporter};
+use crate::sha256::copy_hashed;
+use crate::{Sha256, Tool};
+
+pub use self::record::Installed;
+pub(crate) use self::record::Record;
 
 /// Why the cache cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +192,28 @@ pub(super) fn remove_dir(path: &Path) -> Result<(), CacheError> {
 /// Makes what was created in a directory survive a power failure.
 pub(super) fn sync_dir(path: &Path) -> Result<(), CacheError> {
     os::sync_dir(path).map_err(CacheError::io("write to disk", path))
+}
+
+/// What a new file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Program,
+    Data,
+}
+
+/// Writes a new file to the end and to disk, and tells its size and the sum of what was written.
+pub(super) fn write_new(from: &mut dyn Read, to: &Path, purpose: Purpose) -> Result<(u64, Sha256), CacheError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if purpose == Purpose::Program { 0o755 } else { 0o644 });
+    #[cfg(not(unix))]
+    let _ = purpose; // Windows tells programs by their names.
+    let mut file = options.open(to).map_err(CacheError::io("create", to))?;
+    let written = copy_hashed(from, &mut file).and_then(|written| file.flush().map(|()| written));
+    let written = written.map_err(CacheError::io("write", to))?;
+    file.sync_all().map_err(CacheError::io("write to disk", to))?;
+    Ok(written)
 }
 
 #[cfg(test)]

@@ -1,17 +1,30 @@
 //! Installing: lock, look again, fetch into a scratch directory, record, rename. Whatever interrupts it leaves either
 //! nothing or the whole; the next installation clears up. Nothing is run here before its sum was checked.
 
+mod archive;
+mod download;
+mod go;
+mod plan;
+mod registry;
+mod release;
+mod source;
+
 use std::path::PathBuf;
 
 use semver::Version;
 
-use super::cache::{self, CacheError, Slot};
-use super::plan::{Attempt, Request};
-use super::platform::Platform;
-use super::record::{Installed, Record};
-use super::source::{self, Job, SourceError};
-use super::{Binaries, Binary, Origin, Route, Sha256, Source, Tool, Wanted};
+use self::plan::{Attempt, Request};
+use self::source::{Delivered, Job};
+use crate::cache::{self, CacheError, Installed, Record, Slot};
+use crate::platform::Platform;
 use crate::reporter::Event;
+use crate::{Binaries, Binary, Origin, Route, Sha256, Source, Tool, Wanted};
+
+pub use self::archive::ArchiveError;
+pub use self::download::DownloadError;
+pub(crate) use self::download::Patience;
+pub use self::source::SourceError;
+pub(crate) use self::source::with_causes;
 
 /// Why a program could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +210,7 @@ impl Binaries {
         let (tool, version, source) = (slot.tool, attempt.version.clone(), attempt.source);
         self.reporter.report(&Event::Installing { tool, version, source });
         let job = Job { binaries: self, platform, tool, attempt, scratch: scratch.clone() };
-        let installed = match job.fetch() {
+        let installed = match fetch(&job) {
             Ok(delivered) => self.keep(slot, platform, attempt, &job, delivered).map(Ok),
             Err(error) => Ok(Err(error)),
         };
@@ -217,7 +230,7 @@ impl Binaries {
         platform: Platform,
         attempt: &Attempt,
         job: &Job<'_>,
-        delivered: source::Delivered,
+        delivered: Delivered,
     ) -> Result<Binary, CacheError> {
         let (tree, dir) = (job.tree(), slot.dir());
         let name = (slot.tool, &slot.version, platform.name(slot.tool));
@@ -237,6 +250,16 @@ impl Binaries {
         let installed = slot.read().ok_or_else(|| CacheError::io("find", &dir)(std::io::ErrorKind::NotFound.into()))?;
         let origin = Origin::Installed(attempt.source);
         Ok(Binary { path: installed.path, version: installed.version, origin })
+    }
+}
+
+fn fetch(job: &Job<'_>) -> Result<Delivered, SourceError> {
+    cache::create_private_dir(&job.tree())?;
+    cache::create_private_dir(&job.work())?;
+    match job.attempt.source {
+        Source::Registry => registry::fetch(job),
+        Source::Release => release::fetch(job),
+        Source::GoSource => go::fetch(job),
     }
 }
 

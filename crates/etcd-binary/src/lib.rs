@@ -1,23 +1,15 @@
 //! Which etcd or protoc to run: find, fetch, verify and keep one. Synchronous, and it never prints: what happens goes to
 //! a [`Reporter`]. Starts no server and knows no instance.
 
-mod archive;
 mod cache;
-mod download;
 #[cfg(test)]
 pub(crate) mod fakes;
-mod go;
 mod install;
 mod pins;
-mod plan;
 mod platform;
-mod record;
-mod registry;
-mod release;
 mod reporter;
 mod search;
 mod sha256;
-mod source;
 mod version;
 mod wanted;
 
@@ -33,19 +25,15 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use self::cache::Cache;
-use self::download::Patience;
+use self::install::Patience;
 use self::pins::Pinned;
 use self::platform::Platform;
 
-pub use self::archive::ArchiveError;
-pub use self::cache::{CacheError, Damage};
-pub use self::download::DownloadError;
-pub use self::install::{InstallError, Tried};
-pub use self::record::Installed;
+pub use self::cache::{CacheError, Damage, Installed};
+pub use self::install::{ArchiveError, DownloadError, InstallError, SourceError, Tried};
 pub use self::reporter::{Event, Reporter, Silent};
 pub use self::search::{FindError, is_whole_protoc};
 pub use self::sha256::{NotASha256, Sha256};
-pub use self::source::SourceError;
 pub use self::version::{VersionError, version_of};
 pub use self::wanted::{NotARoute, NotWanted, Route, Wanted};
 

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 
 use super::cache::CacheError;
-use super::install::InstallError;
-use super::source::with_causes;
+use super::install::{InstallError, with_causes};
 use super::version::{VersionError, version_of};
 use super::{Binaries, Binary, Origin, Route, Tool, Wanted};
 use crate::command::{all_on_path, on_path};

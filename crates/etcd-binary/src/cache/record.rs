@@ -10,32 +10,32 @@ use std::time::UNIX_EPOCH;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::cache::{CacheError, Damage};
-use super::{Sha256, Source, Tool};
+use super::{CacheError, Damage};
+use crate::{Sha256, Source, Tool};
 
 const FILE: &str = "install.json";
 const SCHEMA: u32 = 1;
 
 /// The content of `install.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
     schema: u32,
-    pub(super) tool: Tool,
-    pub(super) version: String,
-    pub(super) platform: String,
-    pub(super) source: Source,
+    pub(crate) tool: Tool,
+    pub(crate) version: String,
+    pub(crate) platform: String,
+    pub(crate) source: Source,
     /// The sum of the archive that it was unpacked from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) archive_sha256: Option<Sha256>,
+    pub(crate) archive_sha256: Option<Sha256>,
     /// The program itself: a key of `files`.
-    pub(super) program: String,
+    pub(crate) program: String,
     /// Everything that can be run, by its path in the directory, with `/` between the parts.
-    pub(super) files: BTreeMap<String, Stamp>,
+    pub(crate) files: BTreeMap<String, Stamp>,
 }
 
 /// A file as it was when it was installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     sha256: Sha256,
     size: u64,
     /// Nanoseconds since 1970.
@@ -56,7 +56,7 @@ fn mtime_ns(metadata: &Metadata) -> u64 {
 
 impl Record {
     /// The record of files that lie in `dir` and were just checked to have these sums. The first is the program.
-    pub(super) fn of(
+    pub(crate) fn of(
         (tool, version, platform): (Tool, &Version, &str),
         source: Source,
         archive_sha256: Option<Sha256>,
@@ -75,12 +75,12 @@ impl Record {
     }
 
     /// The record in `dir`; one that is missing, broken or of a later schema is none.
-    pub(super) fn read(dir: &Path) -> Option<Self> {
+    pub(crate) fn read(dir: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(dir.join(FILE)).ok()?;
         serde_json::from_str(&text).ok().filter(|record: &Self| record.schema == SCHEMA)
     }
 
-    pub(super) fn write(&self, dir: &Path) -> Result<(), CacheError> {
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), CacheError> {
         let path = dir.join(FILE);
         let write = || -> io::Result<()> {
             let file = File::create_new(&path)?;
@@ -91,7 +91,7 @@ impl Record {
     }
 
     /// `None` for a record that contradicts itself.
-    pub(super) fn into_installed(self, dir: PathBuf) -> Option<Installed> {
+    pub(crate) fn into_installed(self, dir: PathBuf) -> Option<Installed> {
         let sha256 = self.files.get(&self.program)?.sha256;
         Some(Installed {
             tool: self.tool,
@@ -136,7 +136,7 @@ pub struct Installed {
 
 impl Installed {
     /// Whether the caller's sum is the program's, or that of the archive it was unpacked from.
-    pub(super) fn has_sum(&self, sum: Sha256) -> bool {
+    pub(crate) fn has_sum(&self, sum: Sha256) -> bool {
         self.sha256 == sum || self.record.archive_sha256 == Some(sum)
     }
 
@@ -149,7 +149,7 @@ impl Installed {
     }
 
     /// Another program that was installed with it, checked likewise; `None` if there was none.
-    pub(super) fn companion(&self, name: &str) -> Option<PathBuf> {
+    pub(crate) fn companion(&self, name: &str) -> Option<PathBuf> {
         self.check_file(name).ok()
     }
 

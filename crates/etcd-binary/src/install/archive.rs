@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::Sha256;
-use super::cache::CacheError;
-use super::source::{Purpose, write_new};
+use crate::Sha256;
+use crate::cache::{CacheError, Purpose, write_new};
 
 /// Why the programs could not be taken out of an archive.
 #[derive(Debug, thiserror::Error)]

@@ -6,18 +6,18 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::Sha256;
-use super::sha256::Hasher;
+use crate::Sha256;
 use crate::command::{CommandError, Helper, without_credentials};
 use crate::env::Env;
 use crate::reporter::{Event, Reporter};
+use crate::sha256::Hasher;
 
 /// Four times the largest release archive there is.
 const LARGEST: u64 = 200 << 20;
 
 /// How long a download may take. Fields, so that tests can be quick.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     pub(super) connect: Duration,
     /// How long it may be all but idle: below 1 KiB a second.
     pub(super) stall: Duration,

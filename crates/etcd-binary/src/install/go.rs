@@ -7,9 +7,9 @@ use std::time::Duration;
 use semver::Version;
 
 use super::source::{Delivered, Job, SourceError};
-use super::{Sha256, version};
 use crate::command::{CommandError, Helper};
 use crate::reporter::Event;
+use crate::{Sha256, version};
 
 /// For downloading and compiling some 300 packages on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -34,7 +34,7 @@ pub(super) fn fetch(job: &Job<'_>) -> Result<Delivered, SourceError> {
         let program = job.platform.program(name);
         let path = job.tree().join(&program);
         go(job, &["build", "-trimpath", "-o", &path.to_string_lossy(), module])?;
-        let sum = Sha256::of_file(&path).map_err(super::cache::CacheError::io("read", &path))?;
+        let sum = Sha256::of_file(&path).map_err(crate::cache::CacheError::io("read", &path))?;
         sums.push((program, sum));
     }
     if let (Some(_), Some((program, sum))) = (job.attempt.sum, sums.first()) {

@@ -3,10 +3,10 @@
 
 use semver::Version;
 
-use super::install::InstallError;
-use super::pins::{self, Pinned};
-use super::platform::{Platform, offers};
-use super::{Route, Sha256, Source, Tool, Wanted};
+use super::InstallError;
+use crate::pins::{self, Pinned};
+use crate::platform::{Platform, offers};
+use crate::{Route, Sha256, Source, Tool, Wanted};
 
 /// One thing to try.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::cache::{self, CacheError};
-use super::pins::{self, Pinned};
-use super::sha256::Hasher;
-use super::source::{Delivered, Job, Purpose, SourceError, same, write_new};
-use super::{Sha256, Tool};
+use super::source::{Delivered, Job, SourceError, same};
+use crate::cache::{self, CacheError, Purpose, write_new};
 use crate::command::{CommandError, Helper};
 use crate::env::Env;
+use crate::pins::{self, Pinned};
 use crate::reporter::Event;
+use crate::sha256::Hasher;
+use crate::{Sha256, Tool};
 
 /// For 9 MB over a slow line, and for the lock on Cargo's package cache while another Cargo downloads.
 const PATIENCE: Duration = Duration::from_secs(600);

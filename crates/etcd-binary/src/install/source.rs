@@ -2,22 +2,19 @@
 //! A source writes into the job's scratch directory and nowhere else.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use semver::Version;
 
 use super::archive::ArchiveError;
-use super::cache::{self, CacheError};
 use super::download::DownloadError;
 use super::plan::Attempt;
-use super::platform::Platform;
-use super::sha256::copy_hashed;
-use super::version::VersionError;
-use super::{Binaries, Sha256, Source, Tool, go, registry, release};
+use crate::cache::CacheError;
 use crate::command::CommandError;
+use crate::platform::Platform;
 use crate::reporter::Event;
+use crate::version::VersionError;
+use crate::{Binaries, Sha256, Tool};
 
 /// Why one source did not deliver.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +124,7 @@ fn gist(stderr: &str) -> String {
 }
 
 /// An error and its causes, on one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -160,16 +157,6 @@ pub(super) struct Delivered {
 }
 
 impl Job<'_> {
-    pub(super) fn fetch(&self) -> Result<Delivered, SourceError> {
-        cache::create_private_dir(&self.tree())?;
-        cache::create_private_dir(&self.work())?;
-        match self.attempt.source {
-            Source::Registry => registry::fetch(self),
-            Source::Release => release::fetch(self),
-            Source::GoSource => go::fetch(self),
-        }
-    }
-
     /// What becomes the installation.
     pub(super) fn tree(&self) -> PathBuf {
         self.scratch.join("tree")
@@ -198,28 +185,6 @@ pub(super) fn same(what: &str, expected: Sha256, found: Sha256) -> Result<(), So
         return Ok(());
     }
     Err(SourceError::Mismatch { what: what.to_owned(), expected, found, web_page: false })
-}
-
-/// What a new file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Program,
-    Data,
-}
-
-/// Writes a new file to the end and to disk, and tells its size and the sum of what was written.
-pub(super) fn write_new(from: &mut dyn Read, to: &Path, purpose: Purpose) -> Result<(u64, Sha256), CacheError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if purpose == Purpose::Program { 0o755 } else { 0o644 });
-    #[cfg(not(unix))]
-    let _ = purpose; // Windows tells programs by their names.
-    let mut file = options.open(to).map_err(CacheError::io("create", to))?;
-    let written = copy_hashed(from, &mut file).and_then(|written| file.flush().map(|()| written));
-    let written = written.map_err(CacheError::io("write", to))?;
-    file.sync_all().map_err(CacheError::io("write to disk", to))?;
-    Ok(written)
 }
 
 #[cfg(test)]

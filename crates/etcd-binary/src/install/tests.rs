@@ -10,7 +10,6 @@ use semver::VersionReq;
 use tempfile::TempDir;
 
 use super::*;
-use crate::download::Patience;
 use crate::env::Env;
 use crate::fakes::{self, Answer, Heard, Mirror};
 

@@ -177,6 +177,6 @@ fn credentials_in_a_url_are_never_shown() {
     let mirror = Mirror::always(Answer::Status(404));
     let url = mirror.url().replace("http://", "http://user:secret@");
     let error = Bench::new().download(&format!("{url}/file")).unwrap_err();
-    let whole = format!("{error}{}", crate::source::with_causes(&error));
+    let whole = format!("{error}{}", crate::install::with_causes(&error));
     assert!(whole.contains("404") && !whole.contains("secret"), "{whole}");
 }

@@ -1,0 +1,8 @@
+//! One etcd server: how it is started, whether it is ready, what its log says, how its database does. Nothing here knows
+//! instances.
+
+pub(crate) mod health;
+mod http;
+pub(crate) mod launch;
+pub(crate) mod log;
+pub(crate) mod readiness;
