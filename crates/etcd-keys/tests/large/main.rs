@@ -2,11 +2,7 @@
 //! compactions, kills, pauses, resets and connections that break anywhere.
 
 #![cfg(unix)] // signals and paths; the library itself has nothing of either system
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should fail on the spot"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected should fail on the spot")]
 
 mod delete;
 mod follower;
