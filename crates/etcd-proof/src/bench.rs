@@ -2,6 +2,7 @@
 //! in `report`, and `table` shows it.
 
 mod delete;
+mod idle;
 mod isolation;
 mod keyspace;
 mod machine;

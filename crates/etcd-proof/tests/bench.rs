@@ -106,7 +106,7 @@ fn eventually<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
 
 /// A row is as the format says.
 fn check_row(row: &Value) {
-    assert!(row["what"].is_string() && ["s", "ms", "MB"].contains(&row["unit"].as_str().unwrap()), "{row}");
+    assert!(row["what"].is_string() && ["s", "ms", "%", "MB"].contains(&row["unit"].as_str().unwrap()), "{row}");
     let (least, median, most) = (&row["ours"]["min"], &row["ours"]["median"], &row["ours"]["max"]);
     let [least, median, most] = [least, median, most].map(|figure| figure.as_f64().unwrap());
     assert!(least <= median && median <= most && row["ours"]["runs"].as_u64() > Some(0), "{row}");

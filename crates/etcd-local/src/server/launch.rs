@@ -8,12 +8,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use etcd_workspace::ClusterId;
 use semver::Version;
 
+use super::election;
 use super::log::{self, Damage};
 use super::readiness::{self, Probe};
 use crate::binary::Binary;
@@ -24,12 +26,11 @@ use crate::os::Lifetime;
 use crate::process::{self, Child, Running, Spawn, Spawned};
 use crate::wait::{Deadline, until};
 
-/// etcd's defaults, 100 ms and 1 s, are for members in different places. A single one elects itself, so that
-/// waiting is all they do. Measured, fresh start and restart in ms: 10/100 68 and 73, 10/50 45 and 59, 5/25 38
-/// and 43, each at 1.5 to 2 % of one processor when idle; 2/10 22 and 30, at 3 %. etcd wants at least five
-/// heartbeats an election.
-const HEARTBEAT_MS: u32 = 5;
-const ELECTION_MS: u32 = 25;
+/// etcd's default. What an idle server takes of a processor depends on it: 2.2 % with 5 ms, 0.33 % with 100 ms. No start
+/// waits for it, see [`election`].
+const HEARTBEAT_MS: u32 = 100;
+/// The least that etcd allows, five heartbeats. With more than 666 ms no lease could be as short as a second.
+const ELECTION_MS: u32 = 500;
 
 /// After how many writes the first etcd of a later minor version makes a snapshot. An etcd two minor versions later cannot
 /// read what is in the log before that: 3.7 panics on entries of 3.5, also after 3.6 has served the data, unless 3.6 has
@@ -229,7 +230,9 @@ impl Launched {
     fn ask(&self, deadline: Deadline) -> Result<Receiver<Probe>, LaunchError> {
         let (client, peer, expected) = (self.origin.ports.client_url(), self.origin.ports.peer_url(), self.expected);
         let (answer, answers) = channel();
+        let asking = self.elect(deadline)?;
         let ask = move || {
+            let _asking = asking;
             let _ = until(deadline, || {
                 let probe = readiness::probe(&client, &peer, expected);
                 let is_last = matches!(probe, Probe::Ready { .. });
@@ -237,10 +240,31 @@ impl Launched {
                 Ok::<_, Infallible>((is_last || !is_heard).then_some(()))
             });
         };
-        match std::thread::Builder::new().name("etcd-probe".to_owned()).spawn(ask) {
-            Ok(_) => Ok(answers),
-            Err(source) => Err(LaunchError::Spawn { binary: self.child.running.identity.exe.clone(), source }),
+        self.spawn_thread("etcd-probe", ask)?;
+        Ok(answers)
+    }
+
+    /// Has our member elect itself, on another thread: it answers no probe before that, and may not be ready yet for the
+    /// first request. The thread ends when what is returned is dropped.
+    fn elect(&self, deadline: Deadline) -> Result<Arc<()>, LaunchError> {
+        let is_wanted = Arc::new(());
+        // Data that we did not create may be of a cluster of several members, who elect one by themselves.
+        if let Some(cluster) = self.expected {
+            let (peer, wanted) = (self.origin.ports.peer_url(), Arc::downgrade(&is_wanted));
+            self.spawn_thread("etcd-election", move || {
+                let _ = until(deadline, || {
+                    let _ = election::request(&peer, cluster);
+                    Ok::<_, Infallible>((wanted.strong_count() == 0).then_some(()))
+                });
+            })?;
         }
+        Ok(is_wanted)
+    }
+
+    fn spawn_thread(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), LaunchError> {
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        let binary = || self.child.running.identity.exe.clone();
+        spawned.map(drop).map_err(|source| LaunchError::Spawn { binary: binary(), source })
     }
 
     /// How the child ended, if it has.

@@ -159,7 +159,8 @@ impl Usage {
     }
 }
 
-fn cpu_seconds(pid: u32) -> Option<f64> {
+/// The processor time that a process has taken so far; `None` where it is not known.
+pub(super) fn cpu_seconds(pid: u32) -> Option<f64> {
     // The kernel counts in clock ticks, 100 a second on every Linux (USER_HZ).
     const TICKS: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -70,6 +70,12 @@ pub(super) struct PlainServer {
     pub(super) ready_ms: f64,
 }
 
+impl PlainServer {
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for PlainServer {
     fn drop(&mut self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status();

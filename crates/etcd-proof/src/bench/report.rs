@@ -72,7 +72,7 @@ pub(super) struct Row {
     pub(super) what: String,
     /// How much of it there was, where that matters.
     pub(super) size: Option<Size>,
-    /// `s`, `ms` or `MB` (2^20 bytes), of `ours` and `other`.
+    /// `s`, `ms`, `%` or `MB` (2^20 bytes), of `ours` and `other`.
     pub(super) unit: String,
     pub(super) ours: Sample,
     /// The other side, where there is one.

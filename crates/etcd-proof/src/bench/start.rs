@@ -1,5 +1,5 @@
 //! `bench start`: our starts beside the same binary started by hand with its default flags, in turn; each command as a
-//! whole process; and restarts on data of many keys.
+//! whole process; idle servers; and restarts on data of many keys.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::machine::{self, NEW, OLD};
 use super::plain_etcd::PlainEtcd;
 use super::report::{Row, Size};
 use super::workspace::BenchWorkspace;
-use super::{Setup, keyspace};
+use super::{Setup, idle, keyspace};
 
 pub(super) fn measure(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -19,6 +19,8 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
         rows.extend(starts(rounds, &version, &etcd, (fresh, restart), setup)?);
         if version == NEW {
             rows.extend(commands(rounds, &etcd, setup)?);
+            let rounds_idle = if setup.workload.quick { 1 } else { rounds.min(3) };
+            rows.extend(idle::measure(rounds_idle, &etcd, setup)?);
             rows.extend(restarts_with_keys(rounds.min(3), &etcd, setup)?);
         }
     }

@@ -24,6 +24,7 @@ pub(super) struct Up {
     pub(super) measured: Measurement,
     pub(super) ready_ms: f64,
     pub(super) endpoints: Vec<String>,
+    pub(super) pids: Vec<u32>,
 }
 
 impl BenchWorkspace {
@@ -58,12 +59,14 @@ impl BenchWorkspace {
         struct Answer {
             ready_ms: f64,
             endpoints: Vec<String>,
+            pids: Vec<u32>,
         }
 
         let measured = self.xtask(&["etcd-up", "--format", "json"])?;
         let answer = fs::read(self.path("out"))?;
-        let Answer { ready_ms, endpoints } = serde_json::from_slice(&answer).context("`etcd-up` answered no JSON")?;
-        Ok(Up { measured, ready_ms, endpoints })
+        let Answer { ready_ms, endpoints, pids } =
+            serde_json::from_slice(&answer).context("`etcd-up` answered no JSON")?;
+        Ok(Up { measured, ready_ms, endpoints, pids })
     }
 
     /// Runs `xtask`, which must succeed. Its output is in the files `out` and `err` of the workspace.

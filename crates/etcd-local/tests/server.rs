@@ -1,4 +1,4 @@
-//! The history of keys does not grow for ever: every etcd of ours forgets what is old by itself.
+//! How every server of ours is started: it forgets old history by itself, and no start waits for an election.
 
 #![cfg(target_os = "linux")] // it looks into /proc
 
@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use etcd_local::{Builder, Env, Settings};
+use testkit::Etcd;
 
 #[test]
 fn what_is_old_is_forgotten_and_the_callers_own_flags_win() {
@@ -35,5 +36,15 @@ fn what_is_old_is_forgotten_and_the_callers_own_flags_win() {
         assert!(began.elapsed() < Duration::from_secs(60));
         ask("put", r#"{"key":"YQ==","value":"Yg=="}"#);
         std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+/// With these flags a server elects itself after ten seconds and more.
+#[test]
+fn no_start_waits_for_the_election_timeout() {
+    for etcd in [Etcd::System, Etcd::V3_5, Etcd::V3_6, Etcd::V3_7].into_iter().filter(|etcd| etcd.wanted().is_some()) {
+        let server = etcd.alone(&["--heartbeat-interval=10000", "--election-timeout=50000"]);
+        let log = fs::read_to_string(server.log()).unwrap();
+        assert!(log.contains("received MsgTimeoutNow"), "{etcd:?}: {log}");
     }
 }
