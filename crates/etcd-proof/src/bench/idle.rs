@@ -7,9 +7,8 @@ use anyhow::{Context as _, Result};
 
 use super::Setup;
 use super::measured::cpu_seconds;
-use super::plain_etcd::PlainEtcd;
+use super::plain_etcd::{PLAIN, PlainEtcd};
 use super::report::Row;
-use super::start::PLAIN;
 use super::workspace::BenchWorkspace;
 use crate::wait;
 

@@ -10,10 +10,9 @@ use etcd_local::binary::Wanted;
 
 use super::machine::{self, NEW};
 use super::measured::{run_for_output, run_ok};
-use super::plain_etcd::{self, PlainEtcd};
+use super::plain_etcd::{self, PLAIN, PlainEtcd};
 use super::probe::Probe;
 use super::report::{Row, Size};
-use super::start::PLAIN;
 use super::workspace::BenchWorkspace;
 use super::{Notes, Setup, test_overhead};
 use crate::workspace;

@@ -10,6 +10,8 @@ use anyhow::{Result, bail};
 use super::Setup;
 use crate::{wait, workspace};
 
+/// The other side: the same binary.
+pub(super) const PLAIN: &str = "plain etcd";
 /// Longer than etcd takes to end.
 const GRACE: Duration = Duration::from_secs(10);
 

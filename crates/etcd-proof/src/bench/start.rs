@@ -7,7 +7,7 @@ use anyhow::Result;
 use semver::Version;
 
 use super::machine::{self, NEW, OLD};
-use super::plain_etcd::PlainEtcd;
+use super::plain_etcd::{PLAIN, PlainEtcd};
 use super::report::{Row, Size};
 use super::workspace::BenchWorkspace;
 use super::{Setup, idle, keyspace};
@@ -48,9 +48,6 @@ fn starts(rounds: u32, version: &Version, etcd: &Path, targets: (f64, f64), setu
         row("restart on its data", restart, plain_restart, targets.1)?,
     ])
 }
-
-/// The other side: the same binary.
-pub(super) const PLAIN: &str = "plain etcd";
 
 fn commands(rounds: u32, etcd: &Path, setup: &Setup<'_>) -> Result<Vec<Row>> {
     let [mut overhead, mut status, mut again, mut reset, mut down, mut memory] = [const { Vec::new() }; 6];
