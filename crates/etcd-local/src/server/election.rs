@@ -5,6 +5,10 @@
 //! sends it to another (`POST /raft` of etcd's `rafthttp`). etcd 3.4 to 3.7 take it. A server that does not take it elects
 //! itself when its timeout has passed; a leader ignores the message.
 
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use etcd_workspace::ClusterId;
 use serde::Deserialize;
 
@@ -29,15 +33,24 @@ pub(crate) fn request(peer_url: &str, cluster: ClusterId) -> Result<(), String> 
     if !is_ours {
         return Err("another cluster".to_owned());
     }
-    let headers = [
-        // The answer has no body, and no length that would say so.
-        ("Connection", "close".to_owned()),
-        ("X-Etcd-Cluster-ID", cluster.to_string()),
-        // Every etcd since 3.0 talks to a member of this version.
-        ("X-Server-Version", "3.4.0".to_owned()),
-        ("X-Min-Cluster-Version", "3.0.0".to_owned()),
-    ];
-    http::post(&format!("{peer_url}/raft"), &headers, message(member.id), TIMEOUT).map(drop)
+    send(peer_url, cluster, &message(member.id)).map_err(|error| error.to_string())
+}
+
+/// One request whose answer is not waited for long: the caller repeats it.
+fn send(peer_url: &str, cluster: ClusterId, message: &[u8]) -> io::Result<()> {
+    const ANSWER: Duration = Duration::from_millis(20);
+    let host = peer_url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_write_timeout(Some(ANSWER))?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    // Every etcd since 3.0 talks to a member of version 3.4.
+    let head = format!(
+        "POST /raft HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\nX-Etcd-Cluster-ID: {cluster}\r\n\
+         X-Server-Version: 3.4.0\r\nX-Min-Cluster-Version: 3.0.0\r\n\r\n",
+        message.len()
+    );
+    stream.write_all(&[head.as_bytes(), message].concat())?;
+    stream.read(&mut [0; 64]).map(drop)
 }
 
 /// A `raftpb.Message` with the fields 1, its type, 2, the receiver, and 3, the sender: the same member.

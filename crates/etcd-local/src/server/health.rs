@@ -161,7 +161,7 @@ impl Gateway<'_> {
 
     fn ask(&self, call: &'static str, body: &str, seconds: u64) -> Result<Value, HealthError> {
         let url = format!("{}/v3/{call}", self.endpoint);
-        let answer = http::post(&url, &[], body, seconds).map_err(HealthError::NoAnswer)?;
+        let answer = http::post(&url, body, seconds).map_err(HealthError::NoAnswer)?;
         let value: Value = serde_json::from_slice(&answer.body)
             .map_err(|_| HealthError::NoAnswer(format!("{url}: the answer is not JSON")))?;
         if answer.is_success {

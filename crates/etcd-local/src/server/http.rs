@@ -20,16 +20,9 @@ pub(crate) fn get(url: &str, seconds: u64) -> Result<Answer, String> {
     send(url, minreq::get(url), seconds)
 }
 
-/// The same, with headers and a body.
-pub(crate) fn post(
-    url: &str,
-    headers: &[(&str, String)],
-    body: impl Into<Vec<u8>>,
-    seconds: u64,
-) -> Result<Answer, String> {
-    let request = minreq::post(url).with_body(body);
-    let request = headers.iter().fold(request, |request, (name, value)| request.with_header(*name, value));
-    send(url, request, seconds)
+/// The same, with a body.
+pub(crate) fn post(url: &str, body: &str, seconds: u64) -> Result<Answer, String> {
+    send(url, minreq::post(url).with_body(body), seconds)
 }
 
 fn send(url: &str, request: minreq::Request, seconds: u64) -> Result<Answer, String> {

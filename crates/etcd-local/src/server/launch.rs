@@ -26,11 +26,12 @@ use crate::os::Lifetime;
 use crate::process::{self, Child, Running, Spawn, Spawned};
 use crate::wait::{Deadline, until};
 
-/// etcd's default. What an idle server takes of a processor depends on it: 2.2 % with 5 ms, 0.33 % with 100 ms. No start
+/// What an idle server takes of a processor depends on it: 2.2 % with 5 ms, 0.33 % with etcd's default, 100 ms. No start
 /// waits for it, see [`election`].
-const HEARTBEAT_MS: u32 = 100;
-/// The least that etcd allows, five heartbeats. With more than 666 ms no lease could be as short as a second.
-const ELECTION_MS: u32 = 500;
+const HEARTBEAT_MS: u32 = 140;
+/// The least that etcd allows, five heartbeats. A lease lives at least seven heartbeats, in whole seconds: with a few
+/// milliseconds more, none could be as short as a second.
+const ELECTION_MS: u32 = 700;
 
 /// After how many writes the first etcd of a later minor version makes a snapshot. An etcd two minor versions later cannot
 /// read what is in the log before that: 3.7 panics on entries of 3.5, also after 3.6 has served the data, unless 3.6 has
