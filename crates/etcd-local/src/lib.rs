@@ -59,7 +59,7 @@ pub use crate::instance::{
 };
 pub use crate::lock::LockError;
 #[doc(hidden)] // for etcd-xtask
-pub use crate::os::{hand_over_stdio_only, has_pidfds};
+pub use crate::os::{ProcessGroup, hand_over_stdio_only, has_pidfds};
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
 pub use crate::server::health::{Compacted, DbSize, Health, HealthError, compact};

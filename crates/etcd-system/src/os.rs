@@ -24,11 +24,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-/// The processes of one helper program: `prepare` its command, `add` it once it runs, `kill` it with all that it started.
-/// The system kills them when our process ends, however it ends. Keep the group as long as the helper runs.
-pub(crate) use system::Group;
 /// A process held so that its pid cannot come to mean another one while we look or signal.
 pub(crate) use system::Process;
+/// The processes of one helper program: `prepare` its command, `add` it once it runs, `kill` it with all that it started.
+/// The system kills them when our process ends, however it ends. Keep the group as long as the helper runs.
+pub use system::ProcessGroup;
 
 /// Whether processes can be held so that their pids stay their own.
 ///

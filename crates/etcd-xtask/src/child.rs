@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+#[cfg(unix)]
+use etcd_local::ProcessGroup;
 
 use crate::exit::Exit;
 
@@ -116,7 +118,7 @@ impl Interrupts {
             return Ok(Exit::INTERRUPTED);
         }
         let failed = format!("cannot run `{}`", command.get_program().display());
-        let target = InterruptTarget::prepare(command);
+        let target = InterruptTarget::prepare(command)?;
         let mut child = command.spawn().context(failed)?;
         let (mut interrupted, mut told) = (None, 0);
         loop {
@@ -138,27 +140,26 @@ impl Interrupts {
 }
 
 /// What hears of an interrupt. A terminal tells every process in it. Without a terminal, as in CI, only this process is
-/// told: its child gets a process group of its own, and we signal that group. A `kill` of this process looks the same
-/// from here, but no terminal tells the child of it: a child that goes on is signalled once more before it is killed.
+/// told: its child gets a process group, which we signal, and which ends if we are killed. A `kill` of this process looks
+/// the same from here, but no terminal tells the child of it: a child that goes on is signalled once more before it is
+/// killed.
 struct InterruptTarget {
     #[cfg(unix)]
-    group: bool,
+    group: Option<ProcessGroup>,
 }
 
 #[cfg(unix)]
 impl InterruptTarget {
-    fn prepare(command: &mut Command) -> Self {
+    fn prepare(command: &mut Command) -> Result<Self> {
         use std::io::IsTerminal as _;
-        use std::os::unix::process::CommandExt as _;
 
-        let group = !std::io::stdin().is_terminal();
-        if group {
-            command.process_group(0);
-        }
-        Self { group }
+        let has_terminal = std::io::stdin().is_terminal();
+        let group = (!has_terminal).then(ProcessGroup::new).transpose().context("cannot make a process group")?;
+        group.iter().for_each(|group| group.prepare(command));
+        Ok(Self { group })
     }
 
-    /// Whether the child has ended. It is not reaped: its pid, and its group's, stay its own.
+    /// Whether the child has ended. It is not reaped: its pid stays its own.
     fn has_ended(&self, child: &mut Child) -> Result<bool> {
         use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
@@ -170,35 +171,30 @@ impl InterruptTarget {
     fn tell(&self, times: u32, child: &mut Child) {
         use rustix::process::{Pid, Signal, kill_process};
 
-        match (self.group, times) {
-            (true, 0) => self.signal(child, Signal::INT),
-            (false, 0) => {}
+        match (&self.group, times) {
+            (Some(group), 0) => group.signal(Signal::INT),
+            (None, 0) => {}
             // It is not reaped, so that its pid is still its own.
-            (false, 1) => drop(kill_process(Pid::from_child(child), Signal::TERM)),
+            (None, 1) => drop(kill_process(Pid::from_child(child), Signal::TERM)),
             _ => self.kill(child),
         }
     }
 
     /// Ends the child, and what it left in its group.
     fn kill(&self, child: &mut Child) {
-        if self.group {
-            self.signal(child, rustix::process::Signal::KILL);
-        } else {
-            drop(child.kill());
+        match &self.group {
+            Some(group) => group.signal(rustix::process::Signal::KILL),
+            None => drop(child.kill()),
         }
-    }
-
-    fn signal(&self, child: &Child, signal: rustix::process::Signal) {
-        // There may be nobody left in it.
-        let _ = rustix::process::kill_process_group(rustix::process::Pid::from_child(child), signal);
     }
 }
 
 /// A console tells all that runs in it.
 #[cfg(windows)]
 impl InterruptTarget {
-    fn prepare(_: &mut Command) -> Self {
-        Self {}
+    #[expect(clippy::unnecessary_wraps, reason = "Unix can fail here")]
+    fn prepare(_: &mut Command) -> Result<Self> {
+        Ok(Self {})
     }
 
     fn has_ended(&self, child: &mut Child) -> Result<bool> {

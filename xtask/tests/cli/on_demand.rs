@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use testkit::TIMEOUT;
 
@@ -184,6 +184,20 @@ fn an_interrupt_ends_a_build() {
         assert_eq!((run.code, run.stderr.contains("error")), (Some(130), false), "{run:#?}");
         assert!(began.elapsed() < TIMEOUT);
     }
+}
+
+#[test]
+fn a_build_ends_when_its_owner_is_killed() {
+    // As rustc is, a child of cargo's.
+    let play = with_cargo("sleep 600 & echo $! >> \"${0%/*}/../calls\"; wait");
+    let mut child = play.command(&["run", "--", "true"]).spawn().unwrap();
+    assert!(eventually(|| calls(&play).len() == 2));
+    let compiler: i32 = calls(&play).remove(1).parse().unwrap();
+    let is_running = || test_kill_process(Pid::from_raw(compiler).unwrap()).is_ok();
+    assert!(is_running());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(eventually(|| !is_running()), "pid {compiler} goes on");
 }
 
 #[test]

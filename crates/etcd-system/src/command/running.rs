@@ -17,13 +17,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A helper that does not outlive this value, nor our process.
 pub(super) struct Running {
     handle: duct::Handle,
-    group: Arc<os::Group>,
+    group: Arc<os::ProcessGroup>,
 }
 
 impl Running {
     /// Starts the program, and hands back what it prints as it comes.
     pub(super) fn start(program: &duct::Expression) -> io::Result<(Self, Receiver<Piece>)> {
-        let group = Arc::new(os::Group::new()?);
+        let group = Arc::new(os::ProcessGroup::new()?);
         let ((out, stdout), (err, stderr)) = (io::pipe()?, io::pipe()?);
         let (sender, pieces) = sync_channel(16);
         forward(out, Piece::Out, sender.clone())?;

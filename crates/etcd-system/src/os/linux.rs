@@ -15,8 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
+pub use super::unix::ProcessGroup;
 pub(crate) use super::unix::{
-    Group, Server, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
+    Server, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
 };
 use crate::wait::{Deadline, until};
 use etcd_workspace::Identity;

@@ -12,8 +12,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
+pub use super::unix::ProcessGroup;
 pub(crate) use super::unix::{
-    Group, Server, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
+    Server, create_private_dir, free_space, hand_over_stdio_only, host_name, spawn_server, sync_dir,
 };
 use crate::wait::{Deadline, until};
 use etcd_workspace::Identity;

@@ -16,14 +16,16 @@ use crate::os::Lifetime;
 /// A process group. A shell leads it, which reads from a pipe of ours: the pipe closes when our process ends, and then
 /// the shell kills the group that it is in itself. So no signal can reach a group that got the same number later.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub struct ProcessGroup {
     leader: Child,
 }
 
-impl Group {
+impl ProcessGroup {
     const SCRIPT: &str = "trap '' HUP INT TERM; read -r line; kill -KILL 0";
 
-    pub(crate) fn new() -> io::Result<Self> {
+    /// # Errors
+    /// If the shell cannot be started.
+    pub fn new() -> io::Result<Self> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", Self::SCRIPT, "etcd-local-group"]).env_clear().current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -31,7 +33,8 @@ impl Group {
         Ok(Self { leader: command.spawn()? })
     }
 
-    pub(crate) fn prepare(&self, command: &mut Command) {
+    /// Makes the child a member.
+    pub fn prepare(&self, command: &mut Command) {
         command.process_group(Pid::from_child(&self.leader).as_raw_pid());
     }
 
@@ -41,13 +44,18 @@ impl Group {
         Ok(())
     }
 
-    pub(crate) fn kill(&self) {
+    /// The leader ignores what a terminal or a CI system sends.
+    pub fn signal(&self, signal: Signal) {
         // The leader is not reaped before the group is dropped, so its number is still the group's.
-        let _ = kill_process_group(Pid::from_child(&self.leader), Signal::KILL);
+        let _ = kill_process_group(Pid::from_child(&self.leader), signal);
+    }
+
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     /// What a helper that has ended left running goes on.
     fn drop(&mut self) {
         let _ = self.leader.kill();

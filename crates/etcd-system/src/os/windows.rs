@@ -31,7 +31,7 @@ use windows_sys::Win32::System::Threading::{
 
 use etcd_workspace::Identity;
 
-pub(crate) use self::job::Group;
+pub use self::job::ProcessGroup;
 pub(crate) use self::server::{Server, spawn_server};
 
 /// An open handle keeps the pid from being given to another process.

@@ -47,11 +47,11 @@ fn limit(job: &OwnedHandle, flags: u32) -> io::Result<()> {
 
 /// A job that kills its members, and what they start, with this value or with our process.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub struct ProcessGroup {
     job: OwnedHandle,
 }
 
-impl Group {
+impl ProcessGroup {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { job: ending_with_its_handle()? })
     }
