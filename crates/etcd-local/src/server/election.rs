@@ -43,14 +43,18 @@ fn send(peer_url: &str, cluster: ClusterId, message: &[u8]) -> io::Result<()> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_write_timeout(Some(ANSWER))?;
     stream.set_read_timeout(Some(ANSWER))?;
-    // Every etcd since 3.0 talks to a member of version 3.4.
-    let head = format!(
-        "POST /raft HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\nX-Etcd-Cluster-ID: {cluster}\r\n\
-         X-Server-Version: 3.4.0\r\nX-Min-Cluster-Version: 3.0.0\r\n\r\n",
-        message.len()
-    );
+    let head = head(host, cluster, message.len());
     stream.write_all(&[head.as_bytes(), message].concat())?;
     stream.read(&mut [0; 64]).map(drop)
+}
+
+/// Every etcd since 3.0 talks to a member of version 3.4. It compares the cluster id as text, without leading zeros.
+fn head(host: &str, cluster: ClusterId, length: usize) -> String {
+    format!(
+        "POST /raft HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         X-Etcd-Cluster-ID: {:x}\r\nX-Server-Version: 3.4.0\r\nX-Min-Cluster-Version: 3.0.0\r\n\r\n",
+        cluster.0
+    )
 }
 
 /// A `raftpb.Message` with the fields 1, its type, 2, the receiver, and 3, the sender: the same member.
@@ -72,5 +76,16 @@ fn varint(mut value: u64, bytes: &mut Vec<u8>) {
             return bytes.push(low & 0x7f);
         }
         bytes.push(low | 0x80);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_id_has_no_leading_zeros_as_etcd_compares_it_as_text() {
+        let head = head("127.0.0.1:2380", ClusterId(0x0abd_61f4_c006_b9f3), 0);
+        assert!(head.contains("X-Etcd-Cluster-ID: abd61f4c006b9f3\r\n"), "{head}");
     }
 }
