@@ -177,7 +177,7 @@ impl DataDir {
     }
 
     /// Whether etcd has bootstrapped here: from then on its own record of peer URLs and ids counts.
-    fn has_members(&self) -> bool {
+    pub(crate) fn has_members(&self) -> bool {
         self.path.join("member").join("wal").is_dir()
     }
 

@@ -5,6 +5,7 @@
 //! sends it to another (`POST /raft` of etcd's `rafthttp`). etcd 3.4 to 3.7 take it. A server that does not take it elects
 //! itself when its timeout has passed; a leader ignores the message.
 
+use std::convert::Infallible;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -13,7 +14,11 @@ use etcd_workspace::ClusterId;
 use serde::Deserialize;
 
 use super::http;
+use crate::wait::{Deadline, until};
 
+/// How long a member with existing data replays its log undisturbed: as long as it does with etcd's default flags. An
+/// election in the middle of it ends etcd 3.7, once in 60 starts: "requested index is unavailable due to compaction".
+const REPLAY: Duration = Duration::from_millis(100);
 /// Seconds that an answer may take.
 const TIMEOUT: u64 = 1;
 /// `raftpb.MessageType`.
@@ -24,19 +29,52 @@ struct Member {
     id: u64,
 }
 
-/// Asks the member at `peer_url` to hold its election now, if it is the only one of this cluster.
-pub(crate) fn request(peer_url: &str, cluster: ClusterId) -> Result<(), String> {
-    let members = http::get(&format!("{peer_url}/members"), TIMEOUT)?;
-    let is_ours = members.header("x-etcd-cluster-id").is_some_and(|id| id.parse() == Ok(cluster));
-    let members: Vec<Member> = serde_json::from_slice(&members.body).map_err(|error| error.to_string())?;
-    let [member] = members.as_slice() else { return Err(format!("{} members", members.len())) };
-    if !is_ours {
-        return Err("another cluster".to_owned());
-    }
-    send(peer_url, cluster, &message(member.id)).map_err(|error| error.to_string())
+/// What a member starts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    New,
+    Existing,
 }
 
-/// One request whose answer is not waited for long: the caller repeats it.
+/// Asks the member at `peer_url` to hold its election as soon as it can, if it is the only one of this cluster.
+pub(crate) fn request(
+    peer_url: &str,
+    cluster: ClusterId,
+    data: Data,
+    deadline: Deadline,
+    is_wanted: impl Fn() -> bool,
+) {
+    let unless_wanted = || Ok::<_, Infallible>((!is_wanted()).then_some(()));
+    let member = until(deadline, || match only_member(peer_url, cluster) {
+        Ok(member) => Ok(Some(Some(member))),
+        Err(_) => unless_wanted().map(|is_over| is_over.map(|()| None)),
+    });
+    let Ok(Some(Some(member))) = member else { return };
+    if data == Data::Existing {
+        let _ = until(Deadline::after(REPLAY), unless_wanted);
+        let _ = send(peer_url, cluster, &message(member));
+        return;
+    }
+    // The first request may come before the member knows that it is one, and is refused then.
+    let _ = until(deadline, || {
+        let _ = send(peer_url, cluster, &message(member));
+        unless_wanted()
+    });
+}
+
+fn only_member(peer_url: &str, cluster: ClusterId) -> Result<u64, String> {
+    let members = http::get(&format!("{peer_url}/members"), TIMEOUT)?;
+    if members.header("x-etcd-cluster-id").is_none_or(|id| id.parse() != Ok(cluster)) {
+        return Err("another cluster".to_owned());
+    }
+    let members: Vec<Member> = serde_json::from_slice(&members.body).map_err(|error| error.to_string())?;
+    match members.as_slice() {
+        [member] => Ok(member.id),
+        members => Err(format!("{} members", members.len())),
+    }
+}
+
+/// One request, whose answer says nothing and is not waited for long.
 fn send(peer_url: &str, cluster: ClusterId, message: &[u8]) -> io::Result<()> {
     const ANSWER: Duration = Duration::from_millis(20);
     let host = peer_url.trim_start_matches("http://");

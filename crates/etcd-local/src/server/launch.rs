@@ -87,6 +87,7 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Launched {
     pub(crate) child: Child,
     expected: Option<ClusterId>,
+    data: election::Data,
     spawned: Instant,
     origin: Origin,
 }
@@ -119,6 +120,7 @@ impl Launch<'_> {
             let (data, log) = (self.data.path.clone(), self.log.to_owned());
             return Err(LaunchError::Damaged { data, file: Some(file), reason: reason.to_owned(), log });
         }
+        let data = if self.data.has_members() { election::Data::Existing } else { election::Data::New };
         let spawned = Instant::now();
         let child = process::spawn(Spawn {
             program: &self.binary.path,
@@ -140,7 +142,7 @@ impl Launch<'_> {
         match child {
             Spawned::Running(child) => {
                 let expected = self.data.marker.as_ref().and_then(|marker| marker.cluster_id);
-                Ok(Launched { child, expected, spawned, origin })
+                Ok(Launched { child, expected, data, spawned, origin })
             }
             Spawned::Ended(status) => Err(origin.exited(status)),
         }
@@ -245,18 +247,15 @@ impl Launched {
         Ok(answers)
     }
 
-    /// Has our member elect itself, on another thread: it answers no probe before that, and may not be ready yet for the
-    /// first request. The thread ends when what is returned is dropped.
+    /// Has our member elect itself, on another thread: it answers no probe before that. The thread ends when what is
+    /// returned is dropped.
     fn elect(&self, deadline: Deadline) -> Result<Arc<()>, LaunchError> {
         let is_wanted = Arc::new(());
         // Data that we did not create may be of a cluster of several members, who elect one by themselves.
         if let Some(cluster) = self.expected {
-            let (peer, wanted) = (self.origin.ports.peer_url(), Arc::downgrade(&is_wanted));
+            let (peer, wanted, data) = (self.origin.ports.peer_url(), Arc::downgrade(&is_wanted), self.data);
             self.spawn_thread("etcd-election", move || {
-                let _ = until(deadline, || {
-                    let _ = election::request(&peer, cluster);
-                    Ok::<_, Infallible>((wanted.strong_count() == 0).then_some(()))
-                });
+                election::request(&peer, cluster, data, deadline, || wanted.strong_count() > 0);
             })?;
         }
         Ok(is_wanted)
