@@ -168,10 +168,10 @@ impl Slot {
 
     /// Waits until nobody else installs the same. The lock file stays for good: removing it would let two processes
     /// lock two files of one name.
-    pub(super) fn lock(&self, reporter: &dyn Reporter, patience: Duration) -> Result<Lock, CacheError> {
+    pub(super) fn lock(&self, reporter: &dyn Reporter, timeout: Duration) -> Result<Lock, CacheError> {
         let path = self.root.join(".locks").join(self.name());
         create_private_dir(&self.root.join(".locks"))?;
-        let lock = Lock::acquire(&path, patience, || reporter.report(&Event::Waiting { lock: path.clone() }))?;
+        let lock = Lock::acquire(&path, timeout, || reporter.report(&Event::Waiting { lock: path.clone() }))?;
         Ok(lock)
     }
 }

@@ -22,7 +22,7 @@ use crate::{Binaries, Binary, Origin, Route, Sha256, Source, Tool, Wanted};
 
 pub use self::archive::ArchiveError;
 pub use self::download::DownloadError;
-pub(crate) use self::download::Patience;
+pub(crate) use self::download::Timeouts;
 pub use self::source::SourceError;
 pub(crate) use self::source::with_causes;
 
@@ -200,7 +200,7 @@ impl Binaries {
         attempt: &Attempt,
         given: Option<Sha256>,
     ) -> Result<Result<Binary, SourceError>, CacheError> {
-        let _lock = slot.lock(self.reporter.as_ref(), self.lock_patience)?;
+        let _lock = slot.lock(self.reporter.as_ref(), self.lock_timeout)?;
         // Whoever held the lock before us, and was killed, left this.
         let scratch = slot.scratch();
         cache::remove_dir(&scratch)?;

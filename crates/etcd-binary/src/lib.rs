@@ -25,7 +25,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use self::cache::Cache;
-use self::install::Patience;
+use self::install::Timeouts;
 use self::pins::Pinned;
 use self::platform::Platform;
 
@@ -38,7 +38,7 @@ pub use self::version::{VersionError, version_of};
 pub use self::wanted::{NotARoute, NotWanted, Route, Wanted};
 
 /// How long another process may take to install what we want too: as long as its slowest helper.
-const LOCK_PATIENCE: Duration = Duration::from_secs(15 * 60);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// A program that this library can install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -126,8 +126,8 @@ pub struct Binaries {
     reporter: Arc<dyn Reporter>,
     offline: bool,
     mirror: Option<String>,
-    download_patience: Patience,
-    lock_patience: Duration,
+    download_timeouts: Timeouts,
+    lock_timeout: Duration,
 }
 
 impl Binaries {
@@ -140,8 +140,8 @@ impl Binaries {
             reporter: Arc::new(Silent),
             offline: false,
             mirror: None,
-            download_patience: Patience::default(),
-            lock_patience: LOCK_PATIENCE,
+            download_timeouts: Timeouts::default(),
+            lock_timeout: LOCK_TIMEOUT,
         }
     }
 

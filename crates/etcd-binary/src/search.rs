@@ -53,7 +53,7 @@ fn seen(found: &[String]) -> String {
 
 /// What a search came across without taking it.
 #[derive(Default)]
-struct Passed {
+struct Rejected {
     binaries: Vec<Binary>,
     lines: Vec<String>,
 }
@@ -72,28 +72,28 @@ impl Binaries {
             let is_variables = self.env.path_var(VARIABLE).is_some_and(|named| named == path);
             return self.given(if is_variables { "`ETCDBINPATH`" } else { "the given path" }, &path);
         }
-        let mut passed = Passed::default();
+        let mut rejected = Rejected::default();
         if let Some(path) = self.env.path_var(VARIABLE) {
             let given = self.given("`ETCDBINPATH`", &path)?;
             if wanted.accepts(&given.version) {
                 return Ok(given);
             }
-            passed.note(given);
+            rejected.note(given);
         }
-        if let Some(binary) = self.in_cache(wanted, &mut passed)? {
+        if let Some(binary) = self.in_cache(wanted, &mut rejected)? {
             return Ok(binary);
         }
         for (path, origin) in self.on_machine(Tool::Etcd) {
             match version_of(&path, &self.env) {
                 Ok(version) if wanted.accepts(&version) => return Ok(Binary { path, version, origin }),
-                Ok(version) => passed.note(Binary { path, version, origin }),
-                Err(error) => passed.lines.push(with_causes(&error)),
+                Ok(version) => rejected.note(Binary { path, version, origin }),
+                Err(error) => rejected.lines.push(with_causes(&error)),
             }
         }
         match self.install(Tool::Etcd, wanted, Route::Auto, None) {
             Ok(binary) => Ok(binary),
             Err(InstallError::Cache(error @ CacheError::Damaged(_))) => Err(error.into()),
-            Err(error) => self.substitute(wanted, passed, error),
+            Err(error) => self.substitute(wanted, rejected, error),
         }
     }
 
@@ -109,8 +109,8 @@ impl Binaries {
         now.cmp_precedence(version).is_eq().then(|| Binary { path: path.to_owned(), version: now, origin })
     }
 
-    fn substitute(&self, wanted: &Wanted, passed: Passed, error: InstallError) -> Result<Binary, FindError> {
-        let usable = passed.binaries.iter().filter(|binary| binary.version >= OLDEST);
+    fn substitute(&self, wanted: &Wanted, rejected: Rejected, error: InstallError) -> Result<Binary, FindError> {
+        let usable = rejected.binaries.iter().filter(|binary| binary.version >= OLDEST);
         // The first of several with the highest version: the order of the search.
         let best = usable.rev().max_by(|one, other| one.version.cmp(&other.version));
         match (wanted, best) {
@@ -123,7 +123,7 @@ impl Binaries {
                 self.reporter.report(&Event::Substituted { wanted, version, path, reason });
                 Ok(best.clone())
             }
-            _ => Err(FindError::Nothing { wanted: wanted.clone(), found: passed.lines, source: Box::new(error) }),
+            _ => Err(FindError::Nothing { wanted: wanted.clone(), found: rejected.lines, source: Box::new(error) }),
         }
     }
 
@@ -144,7 +144,7 @@ impl Binaries {
     }
 
     /// The highest version in the cache that satisfies; the layout tells the versions, so nothing is run.
-    fn in_cache(&self, wanted: &Wanted, passed: &mut Passed) -> Result<Option<Binary>, CacheError> {
+    fn in_cache(&self, wanted: &Wanted, rejected: &mut Rejected) -> Result<Option<Binary>, CacheError> {
         // Without a home directory or on a platform nobody publishes for there is no cache, but there may be an etcd.
         let (Ok(cache), Ok(platform)) = (self.cache(), self.platform()) else { return Ok(None) };
         for installed in cache.installed(Tool::Etcd, platform)?.into_iter().rev() {
@@ -158,7 +158,7 @@ impl Binaries {
             if accepted {
                 return Ok(Some(binary));
             }
-            passed.note(binary);
+            rejected.note(binary);
         }
         Ok(None)
     }
@@ -246,7 +246,7 @@ pub fn is_whole_protoc(path: &Path) -> bool {
     real.parent().is_some_and(|bin| bin.join("../include/google/protobuf/descriptor.proto").is_file())
 }
 
-impl Passed {
+impl Rejected {
     fn note(&mut self, binary: Binary) {
         self.lines.push(format!("{} at `{}`", binary.version, binary.path.display()));
         self.binaries.push(binary);

@@ -9,7 +9,7 @@ use crate::command::{CommandError, Helper};
 use crate::env::Env;
 
 /// Long enough for a machine under full load; an etcd that works answers within milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The first line of `etcd --version`, in every version: server/etcdmain/config.go.
 const PREFIX: &str = "etcd Version: ";
 
@@ -52,16 +52,16 @@ pub enum VersionError {
 /// # Errors
 /// If there is no such file, it does not run, does not answer within 5 s, or does not answer like an etcd.
 pub fn version_of(path: &Path, env: &Env) -> Result<Version, VersionError> {
-    ask(path, env, PATIENCE)
+    ask(path, env, TIMEOUT)
 }
 
-fn ask(path: &Path, env: &Env, patience: Duration) -> Result<Version, VersionError> {
+fn ask(path: &Path, env: &Env, timeout: Duration) -> Result<Version, VersionError> {
     if !path.exists() {
         return Err(VersionError::Missing { path: path.to_owned() });
     }
     // What configures a server must not make it refuse to tell its version.
     let helper = Helper::at(path, &env.for_etcd(None)).args(["--version"]);
-    let output = helper.run(patience).map_err(|source| VersionError::Command { path: path.to_owned(), source })?;
+    let output = helper.run(timeout).map_err(|source| VersionError::Command { path: path.to_owned(), source })?;
     let text = String::from_utf8_lossy(&output.stdout);
     if text.trim().is_empty() {
         return Err(VersionError::Silent { path: path.to_owned() });
@@ -102,10 +102,10 @@ mod tests {
             told_within(Duration::from_secs(60), body)
         }
 
-        fn told_within(patience: Duration, body: &str) -> Result<Version, VersionError> {
+        fn told_within(timeout: Duration, body: &str) -> Result<Version, VersionError> {
             let dir = tempfile::tempdir().unwrap();
             let env = Env::empty(dir.path()).with("PATH", "/usr/bin:/bin").with("ETCD_NAME", "from the environment");
-            ask(&script(dir.path(), "etcd", body), &env, patience)
+            ask(&script(dir.path(), "etcd", body), &env, timeout)
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! How local etcds are set up: settings, patience, who hears of it. Starts nothing by itself.
+//! How local etcds are set up: settings, timeouts, who hears of it. Starts nothing by itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ pub struct Builder {
     pub(crate) workspace: PathBuf,
     pub(crate) settings: Settings,
     /// What a setter said, which a server that runs already must agree with.
-    pub(crate) asked: Asked,
-    pub(crate) patience: Duration,
+    pub(crate) requested: Requested,
+    pub(crate) start_timeout: Duration,
     pub(crate) extra_args: Vec<String>,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) offline: bool,
@@ -25,7 +25,7 @@ pub struct Builder {
 
 /// What was asked for plainly, not by a default.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct Requested {
     pub(crate) port: Option<u16>,
     pub(crate) peer_port: Option<u16>,
     pub(crate) data_dir: Option<PathBuf>,
@@ -50,9 +50,9 @@ impl Builder {
         Self {
             env,
             workspace,
-            patience: settings.start_timeout,
+            start_timeout: settings.start_timeout,
             settings,
-            asked: Asked::default(),
+            requested: Requested::default(),
             extra_args: Vec::new(),
             reporter: Arc::new(Silent),
             offline: false,
@@ -62,7 +62,7 @@ impl Builder {
     /// The client port.
     #[must_use]
     pub fn port(mut self, port: Port) -> Self {
-        self.asked.port = fixed(port);
+        self.requested.port = fixed(port);
         self.settings.set_port(port);
         self
     }
@@ -70,7 +70,7 @@ impl Builder {
     /// The peer port.
     #[must_use]
     pub fn peer_port(mut self, port: Port) -> Self {
-        self.asked.peer_port = fixed(port);
+        self.requested.peer_port = fixed(port);
         self.settings.set_peer_port(port);
         self
     }
@@ -79,7 +79,7 @@ impl Builder {
     #[must_use]
     pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         let dir = self.env.cwd().join(dir.into());
-        self.asked.data_dir = Some(dir.clone());
+        self.requested.data_dir = Some(dir.clone());
         self.settings.data_dir = Some(dir);
         self
     }
@@ -87,15 +87,15 @@ impl Builder {
     /// Which etcd to run.
     #[must_use]
     pub fn etcd(mut self, wanted: Wanted) -> Self {
-        self.asked.version = Some(wanted.clone());
+        self.requested.version = Some(wanted.clone());
         self.settings.wanted = wanted;
         self
     }
 
     /// How long a start may take, from spawn to proven ready; as the settings say, else.
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
         self
     }
 

@@ -19,8 +19,9 @@ use crate::data::{DataDir, DataError};
 use crate::file::{PathError, cannot};
 use crate::lock::{self, Lock};
 use crate::os::Lifetime;
-use crate::server::launch::{self, Durability, Launch, LaunchError, Launched, Ports, Ready};
+use crate::server::launch::{self, Durability, Launch, LaunchError, Launched, Ready};
 use crate::server::log;
+use crate::server::ports::Ports;
 use crate::wait::{Deadline, until};
 
 /// Our directories among the temporary ones.
@@ -146,7 +147,7 @@ impl Ephemeral {
             };
             let mut launched = launch.spawn(lock).map_err(&failed)?;
             janitor.look_after(launched.child.running.identity.pid);
-            match launched.wait_ready(builder.patience) {
+            match launched.wait_ready(builder.start_timeout) {
                 Ok(ready) => {
                     let binary = binary.path;
                     return Ok(Self { launched, dir, _owner: owner, _janitor: janitor, ports, binary, ready });

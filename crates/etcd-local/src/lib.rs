@@ -63,8 +63,9 @@ pub use crate::os::{ProcessGroup, hand_over_stdio_only, has_pidfds};
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
 pub use crate::server::health::{Compacted, DbSize, Health, HealthError, compact};
-pub use crate::server::launch::{Holder, LaunchError, PortKind, claim_port};
+pub use crate::server::launch::{LaunchError, claim_port};
 pub use crate::server::log::Tail;
+pub use crate::server::ports::{Holder, PortKind};
 pub use crate::settings::{
     DEFAULT_INSTANCE, DEFAULT_PEER_PORT, DEFAULT_PORT, DEFAULT_VERSION, Port, Settings, SettingsError,
 };

@@ -56,7 +56,7 @@ pub enum Event {
         reason: String,
     },
     /// A later minor version of etcd has upgraded the data. The upgrade cannot be undone.
-    Raised {
+    Upgraded {
         /// Whose data.
         instance: String,
         /// The newest etcd that had used it so far.
@@ -94,7 +94,7 @@ impl fmt::Display for Event {
             Self::Unrecorded { record, reason } => {
                 write!(f, "`{}` could not be written, and still says that the server runs: {reason}", record.display())
             }
-            Self::Raised { instance, from, to } => write!(
+            Self::Upgraded { instance, from, to } => write!(
                 f,
                 "etcd {to} upgraded the data of `{instance}`, which etcd {from} used last; this upgrade cannot be undone"
             ),

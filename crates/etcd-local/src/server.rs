@@ -6,4 +6,5 @@ pub(crate) mod health;
 mod http;
 pub(crate) mod launch;
 pub(crate) mod log;
+pub(crate) mod ports;
 pub(crate) mod readiness;

@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use self::running::{Piece, Running};
+use self::running::{Piece, RunningHelper};
 use crate::env::Env;
 use crate::wait::{self, Deadline};
 
@@ -187,7 +187,7 @@ impl Helper {
         let program = duct::cmd(&self.program, &self.args).dir(&self.dir).full_env(self.vars.iter().cloned());
         let program = if self.input.is_empty() { program.stdin_null() } else { program.stdin_bytes(&*self.input) };
         let (running, pieces) =
-            Running::start(&program).map_err(|source| CommandError::Start { command: self.line(), source })?;
+            RunningHelper::start(&program).map_err(|source| CommandError::Start { command: self.line(), source })?;
         let (mut tail, mut received, mut status, mut end) = (Tail::default(), 0_u64, None, deadline);
         while !end.expired() {
             match pieces.recv_timeout(CHECK_INTERVAL.min(end.remaining())) {

@@ -84,10 +84,10 @@ pub struct Child {
 }
 
 impl Child {
-    /// Waits at most `patience` for the child's end.
-    pub fn exited_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+    /// Waits at most `timeout` for the child's end.
+    pub fn exited_within(&mut self, timeout: Duration) -> Option<ExitStatus> {
         if self.exited.is_none() {
-            self.exited = self.exit.recv_timeout(patience).ok();
+            self.exited = self.exit.recv_timeout(timeout).ok();
         }
         self.exited
     }

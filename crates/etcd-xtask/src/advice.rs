@@ -240,7 +240,7 @@ fn launch(error: &LaunchError, which: &Which) -> Advice {
                 .with_exit(Exit::USAGE)
         }
         LaunchError::Listen { source, .. } => Advice::hint(listening(source)),
-        LaunchError::Stillborn { log } => {
+        LaunchError::IncompleteBootstrap { log } => {
             Advice::hint("it holds no key, and this instance did not create it: delete it, and try again").with_log(log)
         }
         LaunchError::Damaged { data, log, .. } => Advice {

@@ -110,7 +110,7 @@ impl Reporter for Output {
             }
             Event::Binary(binary::Event::Downloading { .. }) => {}
             Event::Binary(binary::Event::Downloaded) => self.clear_line(),
-            Event::Raised { .. } | Event::Moved { .. } | Event::Exposed { .. } => {
+            Event::Upgraded { .. } | Event::Moved { .. } | Event::Exposed { .. } => {
                 self.note(format_args!("note: {event}"))
             }
             Event::Binary(binary::Event::Substituted { .. }) | Event::SetAside { .. } | Event::Unrecorded { .. } => {

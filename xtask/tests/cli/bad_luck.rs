@@ -162,7 +162,7 @@ fn data_that_etcd_was_killed_over_while_it_made_it_is_made_anew() {
     play.xtask(&["etcd-down"]).ok();
     fs::remove_file(data.join(".etcd-local.json")).unwrap();
     fs::write(&unfinished, "").unwrap();
-    play.xtask(&["etcd-up", "--etcd", args[1]]).fails(1, &["never finished"]);
+    play.xtask(&["etcd-up", "--etcd", args[1]]).fails(1, &["the data directory is incomplete"]);
     assert!(unfinished.exists());
 }
 
@@ -344,7 +344,7 @@ fn an_etcd_that_never_gets_ready_is_ended() {
     let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", crate::playground::shared_cache());
     let builder = Builder::with_settings(env, play.dir.path(), Settings::default());
     let builder =
-        builder.port(Port::Auto).etcd(etcd_local::binary::Wanted::At(fake)).patience(Duration::from_millis(300));
+        builder.port(Port::Auto).etcd(etcd_local::binary::Wanted::At(fake)).start_timeout(Duration::from_millis(300));
     let error = builder.instance("default").unwrap().up().unwrap_err();
     assert!(matches!(error, StartError::Launch(LaunchError::NotReady { .. })), "{error}");
     assert_eq!(play.status().state, State::Stopped);

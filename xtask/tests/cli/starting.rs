@@ -141,7 +141,7 @@ fn a_start_may_take_for_ever() {
     let play = Playground::new();
     let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", shared_cache());
     let builder = Builder::with_settings(env, play.dir.path(), Settings::default()).port(Port::Auto);
-    let builder = builder.etcd(Wanted::At(etcd("3.7.2"))).patience(Duration::MAX);
+    let builder = builder.etcd(Wanted::At(etcd("3.7.2"))).start_timeout(Duration::MAX);
     assert_eq!(builder.instance("default").unwrap().up().unwrap().status.state, State::Ready);
 }
 

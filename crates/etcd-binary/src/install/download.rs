@@ -17,14 +17,14 @@ const LARGEST: u64 = 200 << 20;
 
 /// How long a download may take. Fields, so that tests can be quick.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     pub(super) connect: Duration,
     /// How long it may be all but idle: below 1 KiB a second.
     pub(super) stall: Duration,
     pub(super) overall: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self { connect: Duration::from_secs(10), stall: Duration::from_secs(20), overall: Duration::from_secs(15 * 60) }
     }
@@ -110,7 +110,7 @@ pub(super) struct Download<'a> {
     pub(super) to: &'a Path,
     pub(super) env: &'a Env,
     pub(super) reporter: &'a dyn Reporter,
-    pub(super) patience: Patience,
+    pub(super) timeouts: Timeouts,
 }
 
 /// What arrived.
@@ -127,7 +127,7 @@ impl Download<'_> {
         let curl = self.curl(&headers)?;
         let mut file = File::create_new(self.to).map_err(|source| self.unwritten(&curl, source))?;
         let (mut hasher, mut received, mut total, mut first) = (Hasher::new(), 0_u64, None, None);
-        let streamed = curl.stream(self.patience.overall, LARGEST, &mut |bytes| {
+        let streamed = curl.stream(self.timeouts.overall, LARGEST, &mut |bytes| {
             file.write_all(bytes)?;
             hasher.update(bytes);
             first = first.or_else(|| bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace()));
@@ -145,8 +145,8 @@ impl Download<'_> {
         Ok(curl
             .args(["--fail", "--location", "--silent", "--show-error", "--globoff", "--netrc-optional"])
             .args(["--proto", "=http,https,file", "--proto-redir", "=http,https"])
-            .args(["--connect-timeout", &seconds(self.patience.connect)])
-            .args(["--speed-limit", "1024", "--speed-time", &seconds(self.patience.stall)])
+            .args(["--connect-timeout", &seconds(self.timeouts.connect)])
+            .args(["--speed-limit", "1024", "--speed-time", &seconds(self.timeouts.stall)])
             .args(["--max-filesize", &LARGEST.to_string()])
             .args([Path::new("--dump-header"), headers])
             // It may have a password, and everybody sees arguments.

@@ -12,7 +12,7 @@ use crate::reporter::Event;
 use crate::{Sha256, version};
 
 /// For downloading and compiling some 300 packages on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// The modules of etcd's programs, by the program's name.
 const MODULES: [(&str, &str); 2] = [("etcd", "go.etcd.io/etcd/server/v3"), ("etcdctl", "go.etcd.io/etcd/etcdctl/v3")];
@@ -58,6 +58,6 @@ fn go(job: &Job<'_>, args: &[&str]) -> Result<(), CommandError> {
         .var("GOFLAGS", "-mod=mod")
         .var("GOWORK", "off")
         .args(args)
-        .run(PATIENCE)
+        .run(TIMEOUT)
         .map(drop)
 }

@@ -18,7 +18,7 @@ use crate::sha256::Hasher;
 use crate::{Sha256, Tool};
 
 /// For 9 MB over a slow line, and for the lock on Cargo's package cache while another Cargo downloads.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(super) fn fetch(job: &Job<'_>) -> Result<Delivered, SourceError> {
     let crate_name = format!("{}-bin-vendored-{}", job.tool, job.platform.name(job.tool));
@@ -61,7 +61,7 @@ fn download(job: &Job<'_>, crate_name: &str) -> Result<PathBuf, SourceError> {
     if job.binaries.offline {
         helper = helper.args(["--offline"]);
     }
-    let output = match helper.run(PATIENCE) {
+    let output = match helper.run(TIMEOUT) {
         Err(CommandError::Failed { stderr, .. }) if job.binaries.offline && stderr.contains("offline") => {
             return Err(SourceError::NotDownloaded);
         }

@@ -23,7 +23,7 @@ pub(super) fn fetch(job: &Job<'_>) -> Result<Delivered, SourceError> {
         to: &path,
         env: &job.binaries.env,
         reporter: job.binaries.reporter.as_ref(),
-        patience: job.binaries.download_patience,
+        timeouts: job.binaries.download_timeouts,
     };
     let received = download.run()?;
     job.report(&Event::Downloaded);

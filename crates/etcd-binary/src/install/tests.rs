@@ -45,7 +45,7 @@ impl Bench {
 
     fn binaries_in(&self, env: Env) -> Binaries {
         let mut binaries = Binaries::new(env, self.dir.path()).reporter(std::sync::Arc::new(self.heard.clone()));
-        binaries.download_patience = Patience { stall: Duration::from_secs(1), ..Patience::default() };
+        binaries.download_timeouts = Timeouts { stall: Duration::from_secs(1), ..Timeouts::default() };
         binaries
     }
 

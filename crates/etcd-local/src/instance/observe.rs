@@ -155,10 +155,10 @@ impl Instance {
     /// Who has the lock, found out without taking it.
     fn held_by(&self, record: Option<&Record>) -> Result<Held<()>, ObserveError> {
         // Others who look do not keep us from looking, only whoever changes something.
-        const PATIENCE: Duration = Duration::from_millis(300);
+        const TIMEOUT: Duration = Duration::from_millis(300);
         let (lock, operation) = (self.member_lock(), self.operation_lock());
-        let look = |patience| self.held(record, patience, || Ok((!lock::is_held(&lock)?).then_some(())));
-        if let Some(held) = look(PATIENCE)? {
+        let look = |timeout| self.held(record, timeout, || Ok((!lock::is_held(&lock)?).then_some(())));
+        if let Some(held) = look(TIMEOUT)? {
             return Ok(held);
         }
         // A command that is about to start the server, or has just stopped it, has the lock itself.
@@ -226,11 +226,11 @@ impl Instance {
     /// Finds out whether a server lives. The caller holds the operation lock, so that it stays so.
     pub(super) fn observe(&self) -> Result<Presence, ObserveError> {
         // Somebody who only looks has the lock for a moment, too.
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const TIMEOUT: Duration = Duration::from_secs(2);
         let mut on_disk = record::load(&self.record_path(), &*self.builder.reporter)?;
         let lock_path = self.member_lock();
         self.forget_dead_server(on_disk.as_mut());
-        let (processes, is_orphan) = match self.held(on_disk.as_ref(), PATIENCE, || Lock::try_acquire(&lock_path))? {
+        let (processes, is_orphan) = match self.held(on_disk.as_ref(), TIMEOUT, || Lock::try_acquire(&lock_path))? {
             Some(Held::Free(lock)) => {
                 let record = on_disk.map(|record| self.at_rest(record));
                 return Ok(Presence::Absent { lock, record });
@@ -253,10 +253,10 @@ impl Instance {
     fn held<L>(
         &self,
         record: Option<&Record>,
-        patience: Duration,
+        timeout: Duration,
         take: impl Fn() -> io::Result<Option<L>>,
     ) -> Result<Option<Held<L>>, ObserveError> {
-        until(Deadline::after(patience), || -> Result<_, ObserveError> {
+        until(Deadline::after(timeout), || -> Result<_, ObserveError> {
             if let Some(free) = take().map_err(cannot("look at", &self.member_lock()))? {
                 let orphans = self.orphans();
                 return Ok(Some(if orphans.is_empty() { Held::Free(free) } else { Held::Orphan(orphans) }));

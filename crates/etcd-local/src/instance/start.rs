@@ -17,8 +17,9 @@ use crate::lock::{Lock, LockError};
 use crate::os::Lifetime;
 use crate::process::Running;
 use crate::reporter::Event;
-use crate::server::launch::{self, Durability, Launch, LaunchError, Launched, PortKind, Ports, Ready};
+use crate::server::launch::{self, Durability, Launch, LaunchError, Launched, Ready};
 use crate::server::log;
+use crate::server::ports::{self, PortKind, Ports};
 use crate::server::readiness::Probe;
 use crate::settings::Port;
 use crate::wait::{Deadline, until};
@@ -41,9 +42,9 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Waits at most `patience` for the server's end.
-    pub fn ended_within(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
-        self.launched.child.exited_within(patience)
+    /// Waits at most `timeout` for the server's end.
+    pub fn ended_within(&mut self, timeout: Duration) -> Option<std::process::ExitStatus> {
+        self.launched.child.exited_within(timeout)
     }
 }
 
@@ -134,7 +135,7 @@ impl Instance {
         let status = self.status_of(&seen);
         match status.state {
             State::Ready => {
-                self.check_asked(&status, seen.record.as_ref())?;
+                self.check_requested(&status, seen.record.as_ref())?;
                 if seen.is_recorded() {
                     return Ok(Up { status, started: false });
                 }
@@ -143,7 +144,7 @@ impl Instance {
                 }
             }
             State::Hidden if status.answers => {
-                self.check_asked(&status, seen.record.as_ref())?;
+                self.check_requested(&status, seen.record.as_ref())?;
                 return Ok(Up { status, started: false });
             }
             State::Hidden => return Err(self.hidden(seen.record.as_ref()).into()),
@@ -205,8 +206,8 @@ impl Instance {
     }
 
     /// How long a command waits for another that changes the same instance: longer than a start may take.
-    pub(super) fn operation_patience(&self) -> Duration {
-        self.builder.patience.saturating_add(Duration::from_secs(30))
+    pub(super) fn operation_timeout(&self) -> Duration {
+        self.builder.start_timeout.saturating_add(Duration::from_secs(30))
     }
 
     pub(super) fn begin_operation(&self) -> Result<Lock, LockError> {
@@ -214,7 +215,7 @@ impl Instance {
         for dir in [&instance::home(&self.builder.workspace, &self.builder.env), &self.dir] {
             NotYours::check(dir).map_err(|source| LockError::Io { path: lock.clone(), source })?;
         }
-        let held = Lock::acquire(&lock, self.operation_patience(), || {
+        let held = Lock::acquire(&lock, self.operation_timeout(), || {
             self.builder.reporter.report(&Event::Waiting { lock: lock.clone() });
         })?;
         file::remove_scratch(&self.dir);
@@ -242,13 +243,13 @@ impl Instance {
         let pid = server.pid();
         let Some(record) = server.record else { return Err(StartError::RecordLost { instance, pid }) };
         let mut reason = String::new();
-        let answer = until(Deadline::after(self.builder.patience), || -> Result<_, StartError> {
+        let answer = until(Deadline::after(self.builder.start_timeout), || -> Result<_, StartError> {
             match probe(&record) {
                 Probe::Ready { cluster_id, version } => return Ok(Some(Some((cluster_id, version)))),
                 Probe::NotYet(why) => reason = why,
                 Probe::Foreign(other) => reason = format!("cluster {other}, which is not ours, answers there"),
             }
-            if log::is_stillborn(&record.log, 0) {
+            if log::is_bootstrap_incomplete(&record.log, 0) {
                 // It never will be ready. The next one is started on data that is made anew.
                 server.processes.iter().for_each(|running| drop(running.kill()));
             }
@@ -271,7 +272,7 @@ impl Instance {
         }
         self.save(&record)?;
         let status = self.describe(Some(record.clone()), &server.processes, State::Ready);
-        self.check_asked(&status, Some(&record))?;
+        self.check_requested(&status, Some(&record))?;
         Ok(Some(Up { status, started: false }))
     }
 
@@ -299,7 +300,7 @@ impl Instance {
         loop {
             let held = match lock.take() {
                 Some(held) => held,
-                None => Lock::acquire(&self.member_lock(), self.operation_patience(), || ())?,
+                None => Lock::acquire(&self.member_lock(), self.operation_timeout(), || ())?,
             };
             let ports = self.choose_ports(previous.filter(|_| attempt == 1))?;
             data.claim(&ports.peer_url(), &binary.version)?;
@@ -307,7 +308,9 @@ impl Instance {
                 Err(StartError::Launch(LaunchError::PortTaken { .. })) if self.may_move() && attempt < ATTEMPTS => {
                     attempt += 1;
                 }
-                Err(StartError::Launch(LaunchError::Stillborn { .. })) if data.is_owned_by(&self.dir) && !is_second => {
+                Err(StartError::Launch(LaunchError::IncompleteBootstrap { .. }))
+                    if data.is_owned_by(&self.dir) && !is_second =>
+                {
                     data.put_away(&self.dir)?;
                     self.finish_wiping(data_path);
                     data = DataDir::find_or_create(data_path, &self.dir)?;
@@ -363,7 +366,7 @@ impl Instance {
         };
         let log_from = self.log().metadata().map_or(0, |log| log.len());
         let started = launch.spawn(lock).and_then(|mut launched| {
-            let ready = launched.wait_ready(self.builder.patience)?;
+            let ready = launched.wait_ready(self.builder.start_timeout)?;
             Ok((launched, ready))
         });
         let (launched, Ready { cluster_id, version, took }) = started.inspect_err(|_| {
@@ -392,7 +395,7 @@ impl Instance {
     fn note_use(&self, data: &mut DataDir, version: &Version) -> Result<(), DataError> {
         if let Some(from) = data.used_by(version)? {
             let (instance, to) = (self.name.clone(), version.clone());
-            self.builder.reporter.report(&Event::Raised { instance, from, to });
+            self.builder.reporter.report(&Event::Upgraded { instance, from, to });
         }
         Ok(())
     }
@@ -423,7 +426,7 @@ impl Instance {
         let choose = |wanted: Port, before: Option<&String>, taken: Port| {
             let had = || {
                 let addr: SocketAddr = before?.strip_prefix("http://")?.parse().ok()?;
-                (addr.ip() == host && launch::is_free(host, addr.port()).ok()?).then_some(addr.port())
+                (addr.ip() == host && ports::is_free(host, addr.port()).ok()?).then_some(addr.port())
             };
             match wanted {
                 Port::Fixed(port) => port,
@@ -441,8 +444,8 @@ impl Instance {
     }
 
     /// A server that runs already must be the one that was plainly asked for.
-    fn check_asked(&self, status: &Status, record: Option<&Record>) -> Result<(), StartError> {
-        let asked = &self.builder.asked;
+    fn check_requested(&self, status: &Status, record: Option<&Record>) -> Result<(), StartError> {
+        let asked = &self.builder.requested;
         let conflict = |what, running: String, asked: String| {
             Err(StartError::Conflict { instance: self.name.clone(), what, running, asked })
         };

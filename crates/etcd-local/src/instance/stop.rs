@@ -215,7 +215,7 @@ impl Instance {
             running.stop(GRACE).map_err(failed)?;
         }
         // Only the lock proves that nobody is left, not even a child that a wrapper script started.
-        let lock = Lock::acquire(&self.member_lock(), self.operation_patience(), || ())?;
+        let lock = Lock::acquire(&self.member_lock(), self.operation_timeout(), || ())?;
         Ok((processes.iter().map(|running| running.identity.pid).collect(), lock, record))
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::http;
 
 /// Seconds that an answer may take.
-const PATIENCE: u64 = 5;
+const TIMEOUT: u64 = 5;
 /// The same for what moves all of a database: etcd's largest, 8 GiB, on a slow disk.
 const LONG: u64 = 600;
 /// What etcd answers to everybody without a user while authentication is on.
@@ -86,7 +86,7 @@ impl Health {
     pub fn of(endpoint: &str) -> Result<Self, HealthError> {
         let gateway = Gateway { endpoint };
         // A key that is hardly there, as `AA==`, which is NUL.
-        let auth_enabled = match gateway.ask("kv/range", r#"{"key":"AA==","count_only":true}"#, PATIENCE) {
+        let auth_enabled = match gateway.ask("kv/range", r#"{"key":"AA==","count_only":true}"#, TIMEOUT) {
             Err(HealthError::NeedsUser(_)) => true,
             // With the alarm CORRUPT, nothing can be read.
             Ok(_) | Err(HealthError::Refused { .. }) => false,
@@ -140,7 +140,7 @@ pub fn compact(endpoint: &str) -> Result<Compacted, HealthError> {
     }
     for Alarm { member, .. } in &full {
         let alarm = format!(r#"{{"action":"DEACTIVATE","memberID":"{member}","alarm":"{NOSPACE}"}}"#);
-        gateway.ask("maintenance/alarm", &alarm, PATIENCE)?;
+        gateway.ask("maintenance/alarm", &alarm, TIMEOUT)?;
     }
     Ok(Compacted { revision, before: before.size(), after, disarmed: !full.is_empty() })
 }
@@ -151,11 +151,11 @@ struct Gateway<'a> {
 
 impl Gateway<'_> {
     fn status(&self) -> Result<Status, HealthError> {
-        self.parse(self.ask("maintenance/status", "{}", PATIENCE)?)
+        self.parse(self.ask("maintenance/status", "{}", TIMEOUT)?)
     }
 
     fn alarms(&self) -> Result<Vec<Alarm>, HealthError> {
-        let Alarms { alarms } = self.parse(self.ask("maintenance/alarm", r#"{"action":"GET"}"#, PATIENCE)?)?;
+        let Alarms { alarms } = self.parse(self.ask("maintenance/alarm", r#"{"action":"GET"}"#, TIMEOUT)?)?;
         Ok(alarms)
     }
 

@@ -2,7 +2,6 @@
 //! ephemeral instances alike; knows nothing of records or of who owns what.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -17,13 +16,14 @@ use semver::Version;
 
 use super::election;
 use super::log::{self, Damage};
+use super::ports::{Holder, PortKind, Ports, is_free};
 use super::readiness::{self, Probe};
 use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::env::Env;
 use crate::lock::Lock;
 use crate::os::Lifetime;
-use crate::process::{self, Child, Running, Spawn, Spawned};
+use crate::process::{self, Child, Spawn, Spawned};
 use crate::wait::{Deadline, until};
 
 /// What an idle server takes of a processor depends on it: 2.2 % with 5 ms, 0.33 % with etcd's default, 100 ms. No start
@@ -52,24 +52,6 @@ pub(crate) enum Durability {
     Unsynced,
 }
 
-/// Where a member listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ports {
-    pub(crate) host: IpAddr,
-    pub(crate) client: u16,
-    pub(crate) peer: u16,
-}
-
-impl Ports {
-    pub(crate) fn client_url(&self) -> String {
-        format!("http://{}", SocketAddr::new(self.host, self.client))
-    }
-
-    pub(crate) fn peer_url(&self) -> String {
-        format!("http://{}", SocketAddr::new(self.host, self.peer))
-    }
-}
-
 /// Everything that a launch needs.
 pub(crate) struct Launch<'a> {
     pub(crate) binary: &'a Binary,
@@ -89,11 +71,11 @@ pub(crate) struct Launched {
     expected: Option<ClusterId>,
     data: election::Data,
     spawned: Instant,
-    origin: Origin,
+    context: LaunchContext,
 }
 
 /// What explains a failed launch afterwards.
-struct Origin {
+struct LaunchContext {
     version: Version,
     ports: Ports,
     data: PathBuf,
@@ -131,7 +113,7 @@ impl Launch<'_> {
             lifetime: self.lifetime,
         })
         .map_err(|source| LaunchError::Spawn { binary: self.binary.path.clone(), source })?;
-        let origin = Origin {
+        let context = LaunchContext {
             version: self.binary.version.clone(),
             ports: self.ports,
             data: self.data.path.clone(),
@@ -142,9 +124,9 @@ impl Launch<'_> {
         match child {
             Spawned::Running(child) => {
                 let expected = self.data.marker.as_ref().and_then(|marker| marker.cluster_id);
-                Ok(Launched { child, expected, data, spawned, origin })
+                Ok(Launched { child, expected, data, spawned, context })
             }
-            Spawned::Ended(status) => Err(origin.exited(status)),
+            Spawned::Ended(status) => Err(context.exited(status)),
         }
     }
 
@@ -187,15 +169,15 @@ fn open_log(path: &Path) -> io::Result<(File, u64)> {
 impl Launched {
     /// Waits until our member answers. The child's exit ends the wait at once, and a child that did not
     /// become ready is ended.
-    pub(crate) fn wait_ready(&mut self, patience: Duration) -> Result<Ready, LaunchError> {
-        let result = self.watch(Deadline::after(patience), patience);
+    pub(crate) fn wait_ready(&mut self, timeout: Duration) -> Result<Ready, LaunchError> {
+        let result = self.watch(Deadline::after(timeout), timeout);
         if result.is_err() {
             let _ = self.child.running.kill();
         }
         result
     }
 
-    fn watch(&mut self, deadline: Deadline, patience: Duration) -> Result<Ready, LaunchError> {
+    fn watch(&mut self, deadline: Deadline, timeout: Duration) -> Result<Ready, LaunchError> {
         /// How long the child's exit may go unnoticed. An answer is noticed at once.
         const LOOK: Duration = Duration::from_millis(5);
         let answers = self.ask(deadline)?;
@@ -205,16 +187,16 @@ impl Launched {
             let is_over = answer == Err(RecvTimeoutError::Disconnected);
             // Looked at after the answer: only a child that lives now can have given it.
             if let Some(status) = self.exit() {
-                return Err(self.origin.exited(status));
+                return Err(self.context.exited(status));
             }
-            let Origin { version, ports, log, log_from, .. } = &self.origin;
+            let LaunchContext { version, ports, log, log_from, .. } = &self.context;
             match answer {
                 Ok(Probe::Ready { cluster_id, version: answered }) => {
                     let version = Version::parse(&answered).unwrap_or_else(|_| version.clone());
                     return Ok(Ready { cluster_id, version, took: self.spawned.elapsed() });
                 }
-                Ok(Probe::NotYet(_)) if log::is_stillborn(log, *log_from) => {
-                    return Err(LaunchError::Stillborn { log: log.clone() });
+                Ok(Probe::NotYet(_)) if log::is_bootstrap_incomplete(log, *log_from) => {
+                    return Err(LaunchError::IncompleteBootstrap { log: log.clone() });
                 }
                 Ok(Probe::NotYet(why)) => reason = why,
                 Ok(Probe::Foreign(other)) => {
@@ -223,7 +205,7 @@ impl Launched {
                 Err(_) => {}
             }
             if is_over || deadline.expired() {
-                return Err(LaunchError::NotReady { waited: patience, reason, log: log.clone() });
+                return Err(LaunchError::NotReady { waited: timeout, reason, log: log.clone() });
             }
         }
     }
@@ -231,7 +213,7 @@ impl Launched {
     /// Asks again and again, on a thread of its own: whoever has the port need not answer at all, and the child may end
     /// meanwhile. It stops when nobody listens any more.
     fn ask(&self, deadline: Deadline) -> Result<Receiver<Probe>, LaunchError> {
-        let (client, peer, expected) = (self.origin.ports.client_url(), self.origin.ports.peer_url(), self.expected);
+        let (client, peer, expected) = (self.context.ports.client_url(), self.context.ports.peer_url(), self.expected);
         let (answer, answers) = channel();
         let asking = self.elect(deadline)?;
         let ask = move || {
@@ -253,7 +235,7 @@ impl Launched {
         let is_wanted = Arc::new(());
         // Data that we did not create may be of a cluster of several members, who elect one by themselves.
         if let Some(cluster) = self.expected {
-            let (peer, wanted, data) = (self.origin.ports.peer_url(), Arc::downgrade(&is_wanted), self.data);
+            let (peer, wanted, data) = (self.context.ports.peer_url(), Arc::downgrade(&is_wanted), self.data);
             self.spawn_thread("etcd-election", move || {
                 election::request(&peer, cluster, data, deadline, || wanted.strong_count() > 0);
             })?;
@@ -278,7 +260,7 @@ impl Launched {
     }
 }
 
-impl Origin {
+impl LaunchContext {
     /// An exit before readiness, explained by the log.
     fn exited(&self, status: ExitStatus) -> LaunchError {
         let reason = log::reason_of_exit(&self.log, self.log_from);
@@ -297,74 +279,6 @@ impl Origin {
     }
 }
 
-/// Which of a member's two ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PortKind {
-    /// For clients, 2379 by default.
-    Client,
-    /// For other members, 2380 by default.
-    Peer,
-}
-
-impl fmt::Display for PortKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client => "client",
-            Self::Peer => "peer",
-        })
-    }
-}
-
-/// Who has a port.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holder {
-    /// The listening process, if the system lets us know.
-    pub pid: Option<u32>,
-    /// Its program.
-    pub exe: Option<PathBuf>,
-    /// The version, if an etcd answers there, and soon.
-    pub etcd: Option<String>,
-    /// The directory of the instance whose server it is, `.etcd/NAME` of some workspace.
-    pub instance_dir: Option<PathBuf>,
-    /// Whether the lock file in that directory was deleted: nothing there leads to the server any more.
-    pub is_orphan: bool,
-}
-
-impl Holder {
-    /// Finds out who listens on `addr`.
-    #[must_use]
-    pub fn of(addr: SocketAddr) -> Self {
-        let pid = crate::os::listener(addr);
-        let running = pid.and_then(|pid| Running::with_pid(pid).ok().flatten());
-        let exe = running.map(|running| running.identity.exe).filter(|exe| !exe.as_os_str().is_empty());
-        let (instance_dir, is_orphan) = pid.and_then(etcd_workspace::instance_dir).unzip();
-        let etcd = readiness::server_version_soon(&format!("http://{addr}"));
-        Self { pid, exe, etcd, instance_dir, is_orphan: is_orphan.unwrap_or(false) }
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.pid, &self.exe) {
-            (Some(pid), Some(exe)) => write!(f, "pid {pid} ({})", exe.display())?,
-            (Some(pid), None) => write!(f, "pid {pid}")?,
-            (None, _) => f.write_str("a process that cannot be seen")?,
-        }
-        if let Some(version) = &self.etcd {
-            write!(f, ", an etcd {version}")?;
-        }
-        match &self.instance_dir {
-            Some(dir) if self.is_orphan => {
-                write!(f, ", the server of `{}`, whose lock file was deleted", dir.display())
-            }
-            Some(dir) => write!(f, ", the server of `{}`", dir.display()),
-            None if self.etcd.is_some() && self.pid.is_some() => f.write_str(" that this instance did not start"),
-            // Of a process that cannot be seen nobody can tell who started it.
-            None => Ok(()),
-        }
-    }
-}
-
 /// Checks that etcd could have a port, by having it for a moment; 0 is any.
 ///
 /// # Errors
@@ -374,20 +288,6 @@ pub fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchE
         Ok(true) => Ok(()),
         Ok(false) => Err(LaunchError::PortTaken { port, kind, holder: Holder::of(SocketAddr::new(host, port)) }),
         Err(source) => Err(LaunchError::Listen { addr: SocketAddr::new(host, port), source }),
-    }
-}
-
-pub(crate) fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
-    let addr = SocketAddr::new(host, port);
-    match TcpListener::bind(addr).map(drop) {
-        // Windows admits us beside a wildcard that serves the same address, and gives us its clients.
-        Ok(()) => Ok(!cfg!(windows) || crate::os::listener(addr).is_none()),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
-        // So it says if the other wants no company; of ports that it reserves itself, too, which nobody has.
-        Err(error) if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied => {
-            crate::os::listener(addr).map(|_| false).ok_or(error)
-        }
-        Err(error) => Err(error),
     }
 }
 
@@ -473,9 +373,9 @@ pub enum LaunchError {
         /// The server's log.
         log: PathBuf,
     },
-    /// An etcd was ended while it made this data, before it could take a write; none can go on with it.
-    #[error("the data was never finished: etcd was ended while it made it")]
-    Stillborn {
+    /// etcd was killed during its first start on this data, before it could take a write. No etcd can go on with it.
+    #[error("the data directory is incomplete: etcd was killed during its first start")]
+    IncompleteBootstrap {
         /// The server's log.
         log: PathBuf,
     },

@@ -118,7 +118,7 @@ fn since(path: &Path, from: u64) -> Option<String> {
 /// committed nothing, not even that it is a member, so that it can never elect itself, and whose store has never had a
 /// write. (The commit index of the WAL's last state, and the revision of the store as it was found, revision 1 being that
 /// of an empty one: etcd 3.5 to 3.7 log both at a restart. 3.4 does not tell the revision, and is not believed.)
-pub(crate) fn is_stillborn(path: &Path, from: u64) -> bool {
+pub(crate) fn is_bootstrap_incomplete(path: &Path, from: u64) -> bool {
     #[derive(Deserialize)]
     struct Line {
         msg: String,
@@ -278,7 +278,7 @@ mod tests {
             |commit: u64| format!(r#"{{"level":"info","msg":"restarting local member","commit-index":{commit}}}"#);
         let store = |revision: i64| format!(r#"{{"level":"info","msg":"kvstore restored","current-rev":{revision}}}"#);
         let begin = r#"{"level":"info","msg":"starting local member"}"#.to_owned();
-        for (lines, is_stillborn) in [
+        for (lines, is_bootstrap_incomplete) in [
             (vec![restart(0), store(1)], true),
             (vec![begin.clone(), store(1), "noise".to_owned(), restart(0), store(1)], true),
             (vec![restart(0)], false),
@@ -290,9 +290,9 @@ mod tests {
             (vec![], false),
         ] {
             std::fs::write(&path, lines.join("\n")).unwrap();
-            assert_eq!(super::is_stillborn(&path, 0), is_stillborn, "{lines:?}");
+            assert_eq!(super::is_bootstrap_incomplete(&path, 0), is_bootstrap_incomplete, "{lines:?}");
         }
-        assert!(!super::is_stillborn(&dir.path().join("none"), 0));
+        assert!(!super::is_bootstrap_incomplete(&dir.path().join("none"), 0));
     }
 
     #[test]

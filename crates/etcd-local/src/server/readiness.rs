@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::http::{self, Answer};
 
 /// Seconds that an answer may take.
-const PATIENCE: u64 = 2;
+const TIMEOUT: u64 = 2;
 
 /// What the two ports say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(crate) fn server_version_soon(client_url: &str) -> Option<String> {
 }
 
 fn get(url: &str) -> Result<Answer, String> {
-    http::get(url, PATIENCE)
+    http::get(url, TIMEOUT)
 }
 
 #[derive(Deserialize)]

@@ -15,12 +15,12 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A helper that does not outlive this value, nor our process.
-pub(super) struct Running {
+pub(super) struct RunningHelper {
     handle: duct::Handle,
     group: Arc<os::ProcessGroup>,
 }
 
-impl Running {
+impl RunningHelper {
     /// Starts the program, and hands back what it prints as it comes.
     pub(super) fn start(program: &duct::Expression) -> io::Result<(Self, Receiver<Piece>)> {
         let group = Arc::new(os::ProcessGroup::new()?);
@@ -49,7 +49,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningHelper {
     fn drop(&mut self) {
         if matches!(self.status(), Ok(Some(_))) {
             return;

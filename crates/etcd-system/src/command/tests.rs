@@ -50,9 +50,9 @@ fn a_helper_sees_its_arguments_its_directory_and_just_the_given_variables() {
 #[test]
 fn the_first_line_is_there_in_time_or_not_at_all() {
     let bench = Bench::new();
-    let says = |name: &str, body: &str, patience| {
+    let says = |name: &str, body: &str, timeout| {
         let program = script(bench.0.path(), name, body);
-        first_line(program, &["--version"], bench.0.path(), &bench.env(), patience)
+        first_line(program, &["--version"], bench.0.path(), &bench.env(), timeout)
     };
     let line = says("well", "echo \"$PWD $1\"; echo more", LONG);
     assert_eq!(line.unwrap(), format!("{} --version", bench.0.path().display()));

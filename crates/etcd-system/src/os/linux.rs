@@ -82,8 +82,8 @@ impl Process {
     }
 
     /// Waits for the end at most this long. A zombie has ended.
-    pub(crate) fn ended_within(&self, patience: Duration) -> io::Result<bool> {
-        let deadline = Deadline::after(patience);
+    pub(crate) fn ended_within(&self, timeout: Duration) -> io::Result<bool> {
+        let deadline = Deadline::after(timeout);
         let pidfd = match &self.handle {
             Handle::Pidfd(pidfd) => pidfd,
             Handle::Since(since) => {

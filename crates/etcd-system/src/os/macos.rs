@@ -50,8 +50,8 @@ impl Process {
     }
 
     /// Waits for the end at most this long. A zombie has ended.
-    pub(crate) fn ended_within(&self, patience: Duration) -> io::Result<bool> {
-        until(Deadline::after(patience), || Ok(self.ended().then_some(()))).map(|ended| ended.is_some())
+    pub(crate) fn ended_within(&self, timeout: Duration) -> io::Result<bool> {
+        until(Deadline::after(timeout), || Ok(self.ended().then_some(()))).map(|ended| ended.is_some())
     }
 
     fn ended(&self) -> bool {

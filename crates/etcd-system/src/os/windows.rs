@@ -99,10 +99,10 @@ impl Process {
     }
 
     /// Waits for the end at most this long.
-    pub(crate) fn ended_within(&self, patience: Duration) -> io::Result<bool> {
-        // Rounded up: a patience of less than a millisecond is not none at all. The largest number is no
+    pub(crate) fn ended_within(&self, timeout: Duration) -> io::Result<bool> {
+        // Rounded up: a timeout of less than a millisecond is not none at all. The largest number is no
         // time but for ever.
-        let millis = patience.as_nanos().div_ceil(1_000_000);
+        let millis = timeout.as_nanos().div_ceil(1_000_000);
         let millis = u32::try_from(millis).unwrap_or(u32::MAX).min(u32::MAX - 1);
         // SAFETY: the handle is open and was opened for this.
         match unsafe { WaitForSingleObject(self.handle.as_raw_handle(), millis) } {

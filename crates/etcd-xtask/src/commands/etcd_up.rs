@@ -32,7 +32,7 @@ pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
         builder = builder.etcd(wanted.clone());
     }
     if let Some(seconds) = args.timeout {
-        builder = builder.patience(Duration::from_secs(seconds));
+        builder = builder.start_timeout(Duration::from_secs(seconds));
     }
     let instance = builder.instance(&args.which.instance)?;
     if args.foreground {

@@ -26,9 +26,9 @@ impl Bench {
     }
 
     fn download_with(&self, url: &str, env: &Env) -> Result<Received, DownloadError> {
-        let patience = Patience { stall: Duration::from_secs(1), ..Patience::default() };
+        let timeouts = Timeouts { stall: Duration::from_secs(1), ..Timeouts::default() };
         let to = self.dir.path().join("file");
-        Download { url, to: &to, env, reporter: &self.heard, patience }.run()
+        Download { url, to: &to, env, reporter: &self.heard, timeouts }.run()
     }
 
     fn from(&self, answer: Answer) -> Result<Received, DownloadError> {
