@@ -1,5 +1,6 @@
-//! No circles: of the modules in one folder, none uses another that uses it in turn, however long the way round. By the
-//! `use` lines and `crate::` paths of the sources. A module and the folder of its name are one module here.
+//! No circles: of the modules in one folder, none uses another that uses it in turn, however long the way round. And the
+//! order of modules in `crates/README.md` is true. By the `use` lines and `crate::` paths of the sources. A module and the
+//! folder of its name are one module here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -126,6 +127,71 @@ fn no_modules_use_one_another_in_a_circle() {
     let is_known = |circle: &String| REMAINING.iter().any(|folder| circle.contains(&format!("{folder}: ")));
     let new: Vec<_> = found.filter(|circle| !is_known(circle)).collect();
     assert!(new.is_empty(), "{new:#?}");
+}
+
+/// The modules in the order of `crates/README.md`, line by line, of each crate that the page lists.
+fn listed(page: &str) -> BTreeMap<String, Vec<Vec<String>>> {
+    let sections = page.split("\nInside `").skip(1);
+    let section = |text: &str| {
+        let (name, rest) = text.split_once('`').unwrap();
+        let block = rest.split("\n\n").nth(1).unwrap();
+        // The second line of an explanation begins with more spaces.
+        let lines = block.lines().filter_map(|line| line.strip_prefix("    ").filter(|line| !line.starts_with(' ')));
+        let modules = lines.map(|line| line.split("  ").next().unwrap().split(", "));
+        let modules = modules.map(|names| names.map(|name| name.trim_end_matches('/').to_owned()).collect());
+        (name.to_owned(), modules.collect())
+    };
+    sections.map(section).collect()
+}
+
+/// What is not so in a crate: a module that the page does not name once, a name without a module, and a module that uses
+/// one on a later line.
+fn out_of_order(root: &Path, lines: &[Vec<String>]) -> Vec<String> {
+    /// Only for tests and for fuzzing.
+    const UNLISTED: [&str; 2] = ["fakes", "fuzzing"];
+    let mut modules = BTreeMap::new();
+    sources(root, "", &mut modules);
+    modules.retain(|name, _| !name.contains("::") && !UNLISTED.contains(&name.as_str()));
+    let line_of = |module: &str| lines.iter().position(|line| line.iter().any(|name| name == module));
+    let named: Vec<&String> = lines.iter().flatten().collect();
+    let mut wrong = Vec::new();
+    for module in modules.keys() {
+        match named.iter().filter(|name| **name == module).count() {
+            1 => {}
+            count => wrong.push(format!("{module} is named {count} times")),
+        }
+    }
+    wrong.extend(named.iter().filter(|name| !modules.contains_key(**name)).map(|name| format!("{name} is no module")));
+    for (module, used) in uses(root).remove("").unwrap_or_default() {
+        let below = used.iter().filter(|other| line_of(other) > line_of(&module) && line_of(&module).is_some());
+        wrong.extend(below.map(|other| format!("{module} uses {other}, which stands below it")));
+    }
+    wrong.into_iter().map(|wrong| format!("{}: {wrong}", root.display())).collect()
+}
+
+#[test]
+fn modules_use_only_what_the_architecture_page_puts_above_them() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("crates");
+    let listed = listed(&fs::read_to_string(crates.join("README.md")).unwrap());
+    assert!(listed.len() > 5, "{listed:?}");
+    let wrong = listed.iter().flat_map(|(name, lines)| out_of_order(&crates.join(name).join("src"), lines));
+    let wrong: Vec<_> = wrong.collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_page_that_is_not_true_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.rs"), "use crate::b::B;").unwrap();
+    fs::write(dir.path().join("b.rs"), "").unwrap();
+    let wrong = |lines: &str| {
+        let listed = listed(&format!("x\nInside `c`, say:\n\n{lines}\n\nmore"));
+        let found = out_of_order(dir.path(), &listed["c"]);
+        found.into_iter().map(|wrong| wrong.rsplit_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    assert!(wrong("    b     one\n          more\n    a/    two").is_empty() && wrong("    a, b    both").is_empty());
+    assert_eq!(wrong("    a    one\n    b    two"), ["a uses b, which stands below it"]);
+    assert_eq!(wrong("    b, c, b    all"), ["a is named 0 times", "b is named 2 times", "c is no module"]);
 }
 
 #[test]
