@@ -1,22 +1,19 @@
 //! What a local etcd is to be like, from `[workspace.metadata.etcd]` and the environment; the builder's
 //! setters beat both. Reads two files at most and touches nothing.
 
-mod table;
-
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use etcd_workspace::{DEFAULT_PORT, Port};
+use etcd_workspace::{DEFAULT_TEST_ROOT, ManifestSettings};
 use semver::VersionReq;
 
-use self::table::{Table, parse};
 use crate::binary::Wanted;
 use crate::env::Env;
 
-/// etcd's own default for clients.
-pub const DEFAULT_PORT: u16 = 2379;
 /// etcd's own default for other members; ours beside [`DEFAULT_PORT`].
 pub const DEFAULT_PEER_PORT: u16 = 2380;
 /// The etcd that everybody gets who says nothing else.
@@ -24,29 +21,6 @@ pub const DEFAULT_VERSION: &str = "=3.7.2";
 
 /// The instance that is meant where none is named. The ports of a manifest, and etcd's own, are its alone.
 pub const DEFAULT_INSTANCE: &str = "default";
-
-/// A TCP port, or the wish for any free one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
-    /// This one or none.
-    Fixed(u16),
-    /// The one that the instance had last, if it is free, else any free one.
-    Auto,
-}
-
-impl FromStr for Port {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        match text.parse() {
-            Ok(port) if port != 0 => Ok(Self::Fixed(port)),
-            _ => Err(format!("`{text}` is neither a port from 1 to 65535 nor `auto`")),
-        }
-    }
-}
 
 /// How the servers of a workspace are set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +69,7 @@ impl Default for Settings {
             data_dir: None,
             start_timeout: Duration::from_secs(30),
             root: "/CloudChamber/v0.1".to_owned(),
-            test_root: "Test".to_owned(),
+            test_root: DEFAULT_TEST_ROOT.to_owned(),
             protected: Vec::new(),
         }
     }
@@ -145,7 +119,7 @@ impl Settings {
             Ok(text) => text,
             Err(source) => return Err(SettingsError::Read { path, source }),
         };
-        let table = parse(&text).map_err(|reason| SettingsError::Manifest { path, reason })?;
+        let table = ManifestSettings::parse(&text).map_err(|reason| SettingsError::Manifest { path, reason })?;
         let mut settings = Self::default();
         settings.apply_table(table, root);
         settings.apply_env(env)?;
@@ -192,11 +166,11 @@ impl Settings {
     #[cfg(fuzzing)]
     pub(crate) fn fuzz(manifest: &str) -> Option<Self> {
         let mut settings = Self::default();
-        settings.apply_table(parse(manifest).ok()?, Path::new("/workspace"));
+        settings.apply_table(ManifestSettings::parse(manifest).ok()?, Path::new("/workspace"));
         Some(settings)
     }
 
-    fn apply_table(&mut self, table: Table, root: &Path) {
+    fn apply_table(&mut self, table: ManifestSettings, root: &Path) {
         if let Some(version) = table.version {
             self.wanted = Wanted::Matching(version);
         }
@@ -273,7 +247,7 @@ mod tests {
 
     fn table(lines: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
-        let parsed = parse(&format!("[workspace]\n[workspace.metadata.etcd]\n{lines}"))?;
+        let parsed = ManifestSettings::parse(&format!("[workspace]\n[workspace.metadata.etcd]\n{lines}"))?;
         settings.apply_table(parsed, Path::new("/w"));
         Ok(settings)
     }
@@ -295,53 +269,6 @@ mod tests {
         assert_eq!(settings.data_dir, Some("/cwd/here".into()));
         assert_eq!(settings.wanted, Wanted::At("/cwd/bin".into()));
         assert_eq!(settings.host, Ipv4Addr::LOCALHOST);
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_with_its_place() {
-        for (lines, complaint) in [
-            ("port = 0", "neither a port"),
-            ("port = 70000", "neither a port"),
-            ("port = 'some'", "neither a port"),
-            ("start-timeout = 0", "not a valid number of seconds"),
-            ("root = ''", "not a key prefix"),
-            ("root = '/'", "not a key prefix"),
-            ("root = 'CloudChamber'", "not a key prefix"),
-            ("root = '/a//b'", "not a key prefix"),
-            ("root = '/a/..'", "not a key prefix"),
-            ("test-root = ''", "not one segment"),
-            ("test-root = '/'", "not one segment"),
-            ("test-root = '..'", "not one segment"),
-            ("test-root = 'a/b'", "not one segment"),
-            ("protected = ['x']", "not a key prefix"),
-            ("protekted = ['/x']", "unknown field"),
-            // Values of another type than the setting's.
-            ("port = 2379.5", "`2379.5` is neither a port"),
-            ("port = -1", "`-1` is neither a port"),
-            ("port = true", "`true` is neither a port"),
-            ("peer-port = [2380]", "`[…]` is neither a port"),
-            ("version = 3.6", "`3.6` is not a text: write `\"3.6\"`"),
-            ("version = 3", "`3` is not a text: write `\"3\"`"),
-            ("version = ['3.6']", "`[…]` is not a version requirement like `^3.6`"),
-            ("version = 'new'", "`new` is not a version requirement like `^3.6`"),
-            ("root = 1", "`1` is not a key prefix"),
-            ("test-root = true", "`true` is not one segment"),
-            ("data-dir = 1", "`1` is not a path"),
-            ("data-dir = ''", "`` is not a path"),
-            ("start-timeout = 1.5", "`1.5` is not a valid number of seconds"),
-            ("start-timeout = '30s'", "`30s` is not a valid number of seconds"),
-            ("start-timeout = -1", "`-1` is not a valid number of seconds"),
-            ("protected = '/x'", "`/x` is not a list of key prefixes"),
-            ("protected = [1]", "`1` is not a key prefix"),
-        ] {
-            let error = table(lines).unwrap_err();
-            assert!(error.contains(complaint) && error.contains("line "), "{lines}: {error}");
-            assert!(["enum", "struct", "variant", "u64"].iter().all(|word| !error.contains(word)), "{lines}: {error}");
-        }
-        for manifest in ["workspace = 1", "[workspace]\nmetadata = 1", "[workspace.metadata]\netcd = '3.6'"] {
-            let error = parse(manifest).unwrap_err();
-            assert!(error.contains("expected a table") && !error.contains("struct"), "{manifest}: {error}");
-        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use etcd_keys::KeyRange;
 use etcd_keys::guard::{Guard, Refusal};
+use etcd_workspace::{is_prefix, is_segment};
 
 use crate::run_id::RunId;
 
@@ -39,10 +40,10 @@ impl Roots {
     pub fn new(root: &str, test_root: &str, protected: &[String]) -> Result<Self, RootsError> {
         let root = root.strip_suffix('/').unwrap_or(root);
         let segment = test_root.strip_suffix('/').unwrap_or(test_root);
-        if !root.strip_prefix('/').is_some_and(|segments| segments.split('/').all(is_segment)) {
+        if !is_prefix(root) {
             return Err(RootsError::Root(root.to_owned()));
         }
-        if !is_segment(segment) || segment.contains('/') {
+        if !is_segment(test_root) {
             return Err(RootsError::TestRoot(test_root.to_owned()));
         }
         let guard = Guard::new(root, segment, protected.iter().map(String::as_str));
@@ -86,10 +87,6 @@ impl Roots {
     pub(crate) fn run_of(&self, prefix: &str) -> Option<RunId> {
         prefix.strip_prefix(&self.test_root)?.strip_suffix('/')?.parse().ok()
     }
-}
-
-fn is_segment(text: &str) -> bool {
-    !text.is_empty() && text.chars().any(|c| c != '.') && !text.chars().any(char::is_control)
 }
 
 impl fmt::Display for Roots {

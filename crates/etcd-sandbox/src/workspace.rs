@@ -5,86 +5,20 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{Liveness, NotYours, Record, STATE, home, liveness};
-use serde::Deserialize;
+use etcd_workspace::{
+    DEFAULT_PORT, DEFAULT_TEST_ROOT, Liveness, ManifestSettings, NotYours, Port, Record, STATE, home, liveness,
+};
 
 use crate::error::Error;
 use crate::roots::Roots;
 
 /// The instance that tests use.
 const INSTANCE: &str = "default";
-/// Where `cargo xtask etcd-up` has that instance listen when nobody says anything.
-const DEFAULT_PORT: u16 = 2379;
 
 /// The workspace that this process belongs to, or none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Workspace {
     dir: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    workspace: Option<Table>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Table {
-    metadata: Metadata,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Metadata {
-    etcd: Places,
-}
-
-/// What we read of `[workspace.metadata.etcd]`. The rest of it is for those who run an etcd.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-struct Places {
-    root: Option<String>,
-    test_root: Option<String>,
-    protected: Vec<String>,
-    port: Option<Port>,
-}
-
-/// Where the instance `default` listens, as `cargo xtask etcd-up` understands it.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "Spelling")]
-enum Port {
-    Fixed(u16),
-    /// Only its record says which.
-    Auto,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Spelling {
-    Number(i64),
-    Fraction(f64),
-    Flag(bool),
-    Text(String),
-    Other(serde::de::IgnoredAny),
-}
-
-impl TryFrom<Spelling> for Port {
-    type Error = String;
-
-    fn try_from(port: Spelling) -> Result<Self, String> {
-        let text = match port {
-            Spelling::Text(text) if text == "auto" => return Ok(Self::Auto),
-            Spelling::Text(text) => text,
-            Spelling::Number(number) => number.to_string(),
-            Spelling::Fraction(number) => number.to_string(),
-            Spelling::Flag(flag) => flag.to_string(),
-            Spelling::Other(_) => "…".to_owned(),
-        };
-        match text.parse() {
-            Ok(port) if port != 0 => Ok(Self::Fixed(port)),
-            _ => Err(format!("`{text}` is neither a port from 1 to 65535 nor `auto`")),
-        }
-    }
 }
 
 /// Which etcd a test uses.
@@ -165,17 +99,17 @@ impl Workspace {
     /// # Errors
     /// If the manifest cannot be read, or names roots that cannot be.
     pub(crate) fn roots(&self) -> Result<Roots, Error> {
-        let places = self.places()?;
-        let root = places.root.as_deref().unwrap_or("/CloudChamber/v0.1");
-        Ok(Roots::new(root, places.test_root.as_deref().unwrap_or("Test"), &places.protected)?)
+        let settings = self.settings()?;
+        let root = settings.root.as_deref().unwrap_or("/CloudChamber/v0.1");
+        let test_root = settings.test_root.as_deref().unwrap_or(DEFAULT_TEST_ROOT);
+        Ok(Roots::new(root, test_root, &settings.protected)?)
     }
 
-    fn places(&self) -> Result<Places, Error> {
-        let Some(dir) = &self.dir else { return Ok(Places::default()) };
+    fn settings(&self) -> Result<ManifestSettings, Error> {
+        let Some(dir) = &self.dir else { return Ok(ManifestSettings::default()) };
         let path = dir.join("Cargo.toml");
         let text = fs::read_to_string(&path).map_err(Error::system(format!("read `{}`", path.display())))?;
-        let manifest: Manifest = etcd_workspace::parse_manifest(&text).map_err(|why| Error::Manifest { path, why })?;
-        Ok(manifest.workspace.unwrap_or_default().metadata.etcd)
+        ManifestSettings::parse(&text).map_err(|why| Error::Manifest { path, why })
     }
 
     /// `ETCD_ENDPOINTS`, else the running instance `default`. What listens on that instance's port while the instance is
@@ -209,7 +143,7 @@ impl Workspace {
     /// # Errors
     /// If the manifest cannot be read.
     pub(crate) fn usual_endpoint(&self) -> Result<Option<String>, Error> {
-        match self.places()?.port.unwrap_or(Port::Fixed(DEFAULT_PORT)) {
+        match self.settings()?.port.unwrap_or(Port::Fixed(DEFAULT_PORT)) {
             Port::Fixed(port) => Ok(Some(format!("http://127.0.0.1:{port}"))),
             Port::Auto => Ok(None),
         }
@@ -262,11 +196,15 @@ mod tests {
         assert_eq!(defaults.roots().unwrap().test_root(), "/CloudChamber/v0.1/Test/");
         let table = "[workspace]\n[workspace.metadata.etcd]\nversion = '^3.5'\nroot = '/a/'\ntest-root = 'b'";
         assert_eq!(workspace(table).1.roots().unwrap().test_root(), "/a/b/");
+        let dated = format!("{table}\n[workspace.metadata.x]\nsince = 2024-01-01");
+        assert_eq!(workspace(&dated).1.roots().unwrap().test_root(), "/a/b/");
     }
 
     #[test]
     fn roots_that_cannot_be_are_refused_when_read() {
-        for line in ["root = '/'", "test-root = ''", "test-root = '../x'", "test-root = '/a'", "root = 5"] {
+        for line in
+            ["root = '/'", "test-root = ''", "test-root = '../x'", "test-root = '/a'", "root = 5", "protekted = ['/a']"]
+        {
             let (_dir, workspace) = workspace(&format!("[workspace]\n[workspace.metadata.etcd]\n{line}"));
             assert!(workspace.roots().is_err(), "{line}");
         }

@@ -1,5 +1,5 @@
-//! What a workspace says of its own etcd: the record of an instance, and whether its server runs. Read here, in one
-//! way, by those who start servers and by those who only want to reach one. Starts nothing, prints nothing, and
+//! What a workspace says of its own etcd: the settings of its `Cargo.toml`, the record of an instance, and whether its
+//! server runs. Read here, in one way, by those who start servers and by those who only want to reach one. Starts nothing, prints nothing, and
 //! writes nothing but an empty lock file.
 //!
 //! ```no_run
@@ -23,12 +23,13 @@ mod orphan;
 mod owner;
 mod paths;
 mod record;
+mod settings;
 
 pub use crate::error::InstanceError;
 pub use crate::instance::{Liveness, liveness};
 pub use crate::lock::{is_held, lock_error, open_exclusive};
-pub use crate::manifest::parse_manifest;
 pub use crate::orphan::{instance_dir, orphaned, orphans};
 pub use crate::owner::{NotYours, User, find_foreign, owner_of};
 pub use crate::paths::{RECORD, SCHEMA, STATE, home, member_lock};
 pub use crate::record::{ClusterId, Identity, Record};
+pub use crate::settings::{DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, Port, is_prefix, is_segment};

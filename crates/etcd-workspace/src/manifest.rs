@@ -1,4 +1,4 @@
-//! A workspace's `Cargo.toml`, as text. Which settings it may have is its readers' matter.
+//! A workspace's `Cargo.toml`, as text. Which settings it may have is `settings`' matter.
 
 use serde::de::DeserializeOwned;
 
@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 ///
 /// # Errors
 /// What is wrong with it, and in which line, on one line.
-pub fn parse_manifest<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(crate) fn parse_manifest<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start));
         let number = before.map(|before| before.matches('\n').count());
