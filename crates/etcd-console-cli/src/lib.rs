@@ -148,12 +148,21 @@ pub struct Del {
 
 /// Put back what `del` deleted
 ///
-/// Keys that exist again are left as they are, and named.
+/// Keys that exist again are left as they are, and named. Without FILE, the workspace's newest undo file is shown, and used
+/// after asking.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  cargo xtask undo .etcd/undo/20261123T113433Z-….jsonl")]
+#[command(
+    after_help = "Examples:\n  cargo xtask undo .etcd/undo/20261123T113433Z-….jsonl\n  cargo xtask undo --list\n  cargo xtask undo"
+)]
 pub struct Undo {
-    /// The file that `del` named
-    pub file: PathBuf,
+    /// The file that `del` named [default: the newest]
+    pub file: Option<PathBuf>,
+    /// List the workspace's undo files: when, how many keys, which cluster, which range
+    #[arg(long, conflicts_with_all = ["file", "overwrite", "any_cluster", "yes"])]
+    pub list: bool,
+    /// Do not ask where no FILE is given
+    #[arg(short, long)]
+    pub yes: bool,
     /// Overwrite keys that changed since
     #[arg(long)]
     pub overwrite: bool,

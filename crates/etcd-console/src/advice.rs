@@ -54,7 +54,7 @@ pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
         Some(UndoError::Changed { .. }) => say(format_args!(
             "hint: what was put back stays; once the file is whole again, the same command puts back the rest"
         )),
-        Some(_) => say(format_args!("hint: nothing was changed; `del` names the undo file that it wrote")),
+        Some(_) => say(format_args!("hint: nothing was changed; `cargo xtask undo --list` lists the undo files")),
         None if is_of_the_disk(error) => say(format_args!("hint: `cargo xtask doctor` checks disk and permissions")),
         None => {}
     }

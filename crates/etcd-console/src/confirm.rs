@@ -11,7 +11,9 @@ use crate::output;
 
 /// What is asked.
 pub(crate) struct Question<'a> {
-    /// What would be deleted, after `Delete`.
+    /// What would be done: `delete`, say.
+    pub(crate) verb: &'a str,
+    /// What with.
     pub(crate) what: &'a str,
     /// Lines to show above the question.
     pub(crate) examples: &'a str,
@@ -31,15 +33,15 @@ pub(crate) fn can_ask() -> bool {
 /// # Errors
 /// If it is not, and nobody can be asked.
 pub(crate) fn ask(question: &Question<'_>) -> Result<bool> {
-    let Question { what, examples, yes, flags } = question;
+    let Question { verb, what, examples, yes, flags } = question;
     if *yes {
         return Ok(true);
     }
     if !can_ask() {
-        let what = format!("refused to delete {what}: stdin is not a terminal, so it cannot ask");
+        let what = format!("refused to {verb} {what}: stdin is not a terminal, so it cannot ask");
         return Err(refused(what, format!("`{flags}` does it without asking")));
     }
-    output::say_part(format_args!("{examples}Delete {what}? [y/N] "));
+    output::say_part(format_args!("{examples}{} {what}? [y/N] ", capitalized(verb)));
     let mut line = String::new();
     if io::stdin().read_line(&mut line)? == 0 {
         // The end of input moves no cursor.
@@ -48,10 +50,15 @@ pub(crate) fn ask(question: &Question<'_>) -> Result<bool> {
     Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// The end of a command after a no: what it was there for has not been done, as was wished.
-pub(crate) fn declined(cx: &Context) -> ExitCode {
-    cx.note(format_args!("nothing was deleted"));
+/// The end of a command after a no: nothing was deleted, or `done` otherwise.
+pub(crate) fn declined(done: &str, cx: &Context) -> ExitCode {
+    cx.note(format_args!("nothing was {done}"));
     ExitCode::from(Exit::Refused as u8)
+}
+
+fn capitalized(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 /// A refusal, with the way around it.

@@ -55,8 +55,14 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
         (2.., None) => format!("--yes --expect-count {}", shown.count),
         _ => "--yes".to_owned(),
     };
-    if !confirm::ask(&Question { what: &what, examples: &shown.examples(), yes: args.yes, flags: &flags })? {
-        return Ok(confirm::declined(cx));
+    if !confirm::ask(&Question {
+        verb: "delete",
+        what: &what,
+        examples: &shown.examples(),
+        yes: args.yes,
+        flags: &flags,
+    })? {
+        return Ok(confirm::declined("deleted", cx));
     }
     let mut interrupt = Interrupt::listen()?;
     let undo = match args.no_undo {

@@ -21,6 +21,7 @@ mod put;
 mod runs;
 mod test_clean;
 mod undo;
+mod undo_files;
 mod watch;
 mod wrong_port;
 

@@ -37,7 +37,7 @@ pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
         return plan.pretended().print(args.format, cx);
     }
     if !confirm(&args, &plan, &registry)? {
-        return Ok(confirm::declined(cx));
+        return Ok(confirm::declined("deleted", cx));
     }
     if !may_take_unregistered(&args, &plan, &registry)? {
         plan.leave_unregistered();
@@ -207,7 +207,7 @@ fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
     }
     let examples: String = live.iter().map(|run| format!("  {}, {}\n", run.id, keys(run.keys))).collect();
     let what = format!("{} that may be alive, at {}", runs(live.len() as u64), registry.connection().endpoint());
-    confirm::ask(&Question { what: &what, examples: &examples, yes: args.yes, flags: "--yes" })
+    confirm::ask(&Question { verb: "delete", what: &what, examples: &examples, yes: args.yes, flags: "--yes" })
 }
 
 /// Whether keys that belong to no run go. Tests that make no run may be writing them just now: nobody can tell.
@@ -220,7 +220,13 @@ fn may_take_unregistered(args: &TestClean, plan: &Plan, registry: &Registry) -> 
     let dots = if plan.unregistered.len() > EXAMPLES { "  …\n" } else { "" };
     let count = keys(plan.unregistered.iter().map(|found| found.keys).sum());
     let what = format!("{count} that no run has registered, at {}", registry.connection().endpoint());
-    confirm::ask(&Question { what: &what, examples: &(examples + dots), yes: false, flags: "--unregistered" })
+    confirm::ask(&Question {
+        verb: "delete",
+        what: &what,
+        examples: &(examples + dots),
+        yes: false,
+        flags: "--unregistered",
+    })
 }
 
 fn runs(count: u64) -> String {

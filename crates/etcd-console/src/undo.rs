@@ -8,13 +8,24 @@ use etcd_keys::undo::{Restore, Restored};
 use serde::Serialize;
 
 use crate::cli::{Format, Undo};
-use crate::confirm::refused;
+use crate::confirm::{declined, refused};
 use crate::context::Context;
 use crate::output::{self, Base64, Progress, keys};
+use crate::undo_files;
 
 pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
+    if args.list {
+        return undo_files::list(args.format, cx);
+    }
+    let file = match args.file {
+        Some(file) => file,
+        None => match undo_files::choose_newest(args.yes, cx)? {
+            Some(file) => file,
+            None => return Ok(declined("changed", cx)),
+        },
+    };
     let connection = cx.connect().await?;
-    let mut restore = Restore::new(&connection, &args.file);
+    let mut restore = Restore::new(&connection, &file);
     if args.overwrite {
         restore = restore.overwrite();
     }

@@ -114,6 +114,34 @@ fn undo_leaves_what_came_since() {
 }
 
 #[test]
+fn undo_files_are_listed_and_the_newest_needs_no_name() {
+    let cluster = Cluster::new();
+    assert!(cluster.run(&["undo", "--list"]).ok().stdout.starts_with("no undo files in "));
+    cluster.run(&["undo", "--yes"]).fails(1, &["there are no undo files", "hint: `del` writes one"]);
+    for key in ["/u/old", "/u/new"] {
+        cluster.put(key, "v");
+        cluster.run(&["del", key, "--yes"]).ok();
+    }
+    let listed = cluster.run(&["undo", "--list"]).ok().stdout;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines.len() == 3 && lines[1].contains("/u/old") && lines[2].contains("/u/new"), "{listed}");
+    let json: serde_json::Value =
+        serde_json::from_str(&cluster.run(&["undo", "--list", "--format", "json"]).ok().stdout).unwrap();
+    assert_eq!((&json["files"][1]["header"]["keys"], &json["files"][1]["error"]), (&1.into(), &().into()));
+
+    cluster.run(&["undo"]).fails(4, &["refused to put back 1 key of", "`--yes` does it without asking"]);
+    assert_eq!(cluster.count("/u/"), 0);
+    let run = cluster.run(&["undo", "--yes"]).ok();
+    assert!(run.stderr.contains("1 key of `/u/new`"), "{run:?}");
+    assert_eq!(cluster.run(&["get", "/u/", "--prefix", "--keys-only"]).ok().stdout, "/u/new\n");
+
+    std::fs::write(cluster.dir.path().join("undo/99990101T000000.000Z-0-0.jsonl"), "not json\n").unwrap();
+    cluster.run(&["undo", "--yes"]).fails(1, &["cannot use the undo file", "not an undo file"]);
+    assert!(cluster.run(&["undo", "--list"]).ok().stdout.contains("not an undo file"));
+    assert_eq!(cluster.run(&["undo", "--list", "--yes"]).code, Some(2));
+}
+
+#[test]
 fn undo_files_that_are_none_are_refused() {
     let cluster = Cluster::new();
     let path = cluster.dir.path().join("file");
