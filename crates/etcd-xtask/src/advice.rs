@@ -411,6 +411,24 @@ fn source(error: &SourceError) -> Option<&'static str> {
     })
 }
 
+/// Which etcd `get`, `test` and other commands use that are given neither `--instance` nor `--endpoints`, and why, as seen
+/// from an instance.
+pub(crate) fn used_by_commands(which: &Which, cx: &Context) -> String {
+    let other = format!("`--instance {}` uses this instance", which.instance);
+    match cx.cluster_of_environment() {
+        Some(urls) => format!("`get`, `test` and others use {} (ETCD_ENDPOINTS is set); {other}", urls.join(",")),
+        None if which.instance == Which::DEFAULT => "`get`, `test` and others use this instance".to_owned(),
+        None => format!("`get`, `test` and others use the instance `{}`; {other}", Which::DEFAULT),
+    }
+}
+
+/// Says so where ETCD_ENDPOINTS leads commands away from an instance that was just started.
+pub(crate) fn note_other_cluster(status: &Status, cx: &Context) {
+    if cx.cluster_of_environment().is_some_and(|urls| urls != status.endpoints) {
+        cx.output.note(format_args!("note: {}", used_by_commands(&Which::named(Some(&status.instance)), cx)));
+    }
+}
+
 /// Says which settings an instance does not run with, and how it would.
 pub(crate) fn note_differences(instance: &Instance, which: &Which, cx: &Context) {
     // That nothing can be found out is told where it matters.

@@ -1,12 +1,13 @@
 //! Every command, argument and help text of the commands, in one place. Declares; does nothing.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use etcd_console_cli::OnCluster;
-use etcd_local::Port;
 use etcd_local::binary::{Route, Sha256, Wanted};
+use etcd_local::{Builder, Port};
 
 use crate::forwarded::{self, Forwarded};
 
@@ -51,8 +52,10 @@ pub struct Global {
 pub enum Command {
     EtcdUp(EtcdUp),
     EtcdDown(EtcdDown),
+    EtcdRestart(EtcdRestart),
     EtcdReset(EtcdReset),
     EtcdStatus(EtcdStatus),
+    EtcdList(EtcdList),
     EtcdLogs(EtcdLogs),
     EtcdCompact(EtcdCompact),
     EtcdInstall(EtcdInstall),
@@ -78,6 +81,7 @@ impl Command {
         match self {
             Self::EtcdUp(EtcdUp { which, .. })
             | Self::EtcdDown(EtcdDown { which, .. })
+            | Self::EtcdRestart(EtcdRestart { which, .. })
             | Self::EtcdReset(EtcdReset { which, .. })
             | Self::EtcdStatus(EtcdStatus { which, .. })
             | Self::EtcdLogs(EtcdLogs { which, .. })
@@ -152,6 +156,18 @@ pub struct Answer {
 pub struct EtcdUp {
     #[command(flatten)]
     pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) start: Start,
+    /// Show the log until Ctrl-C, then stop the server
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// How an instance is to be started.
+#[derive(Args, Debug)]
+pub(crate) struct Start {
     /// The port for clients [default: 2379; any, for another instance than `default`]
     #[arg(long, value_name = "N|auto")]
     pub(crate) port: Option<Port>,
@@ -167,22 +183,58 @@ pub struct EtcdUp {
     /// How long the start may take: one with much data on a slow disk takes long [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
-    /// Show the log until Ctrl-C, then stop the server
-    #[arg(long)]
-    pub(crate) foreground: bool,
     /// Do not use the network
     #[arg(long)]
     pub(crate) offline: bool,
-    #[command(flatten)]
-    pub(crate) answer: Answer,
+}
+
+impl Start {
+    /// The flags beat what the builder has from the environment and Cargo.toml.
+    pub(crate) fn apply(&self, builder: Builder) -> Builder {
+        let mut builder = builder.offline(self.offline);
+        if let Some(port) = self.port {
+            builder = builder.port(port);
+        }
+        if let Some(port) = self.peer_port {
+            builder = builder.peer_port(port);
+        }
+        if let Some(dir) = &self.data_dir {
+            builder = builder.data_dir(dir);
+        }
+        if let Some(wanted) = &self.etcd {
+            builder = builder.etcd(wanted.clone());
+        }
+        if let Some(seconds) = self.timeout {
+            builder = builder.start_timeout(Duration::from_secs(seconds));
+        }
+        builder
+    }
 }
 
 /// Stop etcd; its data stays
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  cargo xtask etcd-down")]
+#[command(after_help = "Examples:\n  cargo xtask etcd-down\n  cargo xtask etcd-down --all")]
 pub struct EtcdDown {
     #[command(flatten)]
     pub(crate) which: Which,
+    /// Stop every instance of this workspace, also after one that cannot be stopped
+    #[arg(long, conflicts_with = "instance")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// Stop etcd and start it again; its data stays
+///
+/// It keeps its program, ports and data directory, unless a flag or a variable names others; the ports and the data
+/// directory of Cargo.toml win, too. Where it does not run, it is started.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-restart --etcd 3.7")]
+pub struct EtcdRestart {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) start: Start,
     #[command(flatten)]
     pub(crate) answer: Answer,
 }
@@ -208,6 +260,14 @@ pub struct EtcdReset {
 pub struct EtcdStatus {
     #[command(flatten)]
     pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// List the instances of this workspace: name, state, version, size on disk, endpoints, data directory
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-list")]
+pub struct EtcdList {
     #[command(flatten)]
     pub(crate) answer: Answer,
 }
@@ -333,6 +393,9 @@ pub(crate) struct Place {
     /// Leave the keys that it wrote, to look at; `test-clean` deletes them
     #[arg(long, conflicts_with_all = ["ephemeral", "etcd"])]
     pub(crate) keep: bool,
+    /// The same, but only if it fails
+    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "keep"])]
+    pub(crate) keep_failed: bool,
     /// Do not use the network
     #[arg(long)]
     pub(crate) offline: bool,

@@ -30,7 +30,7 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
 /// Sees to it that the program finds the instance that it is for, if it is for one: it goes by the record alone.
 fn find_instance(args: &[OsString], cx: &Context) -> Result<()> {
     let name = flag(args, "--instance");
-    if flag(args, "--endpoints").is_some() || (name.is_none() && cx.env.var("ETCD_ENDPOINTS").is_some()) {
+    if flag(args, "--endpoints").is_some() || (name.is_none() && cx.cluster_of_environment().is_some()) {
         return Ok(());
     }
     Ok(cx.instance(&Which::named(name))?.lead_others()?)

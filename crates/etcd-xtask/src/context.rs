@@ -91,6 +91,12 @@ impl Context {
         Ok(self.builder()?.instance(&which.instance)?)
     }
 
+    /// The cluster that ETCD_ENDPOINTS names, for commands that speak etcd's API.
+    pub(crate) fn cluster_of_environment(&self) -> Option<Vec<String>> {
+        let urls = self.env.var("ETCD_ENDPOINTS").filter(|urls| !urls.is_empty())?;
+        Some(urls.split(',').map(|url| url.trim().to_owned()).collect())
+    }
+
     /// What the workspace keeps, `.etcd` by default.
     pub(crate) fn home(&self) -> PathBuf {
         etcd_local::home(&self.workspace, &self.env)

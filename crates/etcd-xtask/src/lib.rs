@@ -63,8 +63,8 @@ use etcd_local::Env;
 
 use crate::build::{protoc, rebuild};
 use crate::commands::{
-    completions, doctor, env_vars, etcd_compact, etcd_down, etcd_install, etcd_logs, etcd_reset, etcd_status, etcd_up,
-    etcdctl,
+    completions, doctor, env_vars, etcd_compact, etcd_down, etcd_install, etcd_list, etcd_logs, etcd_reset,
+    etcd_restart, etcd_status, etcd_up, etcdctl,
 };
 use crate::runs::{run, test};
 
@@ -120,8 +120,10 @@ impl Command {
         match self {
             Self::EtcdUp(args) => etcd_up::run(args, cx),
             Self::EtcdDown(args) => etcd_down::run(args, cx),
+            Self::EtcdRestart(args) => etcd_restart::run(args, cx),
             Self::EtcdReset(args) => etcd_reset::run(args, cx),
             Self::EtcdStatus(args) => etcd_status::run(args, cx),
+            Self::EtcdList(args) => etcd_list::run(args, cx),
             Self::EtcdLogs(args) => etcd_logs::run(args, cx),
             Self::EtcdCompact(args) => etcd_compact::run(args, cx),
             Self::EtcdInstall(args) => etcd_install::run(args, cx),

@@ -324,6 +324,27 @@ fn kept_keys_stay_until_they_are_cleaned() {
 }
 
 #[test]
+fn keys_of_a_run_that_failed_stay_if_they_are_wanted_and_those_of_others_go() {
+    let play = Playground::new();
+    play.xtask(&["run", "--keep-failed", "--", "true"]).fails(3, &["no etcd is running that could keep the keys"]);
+    play.up(&[]);
+    let failed = Running::start(&play, "a", &["--keep-failed"]);
+    let given = failed.given.clone();
+    write_keys(&given, 3);
+    let run = failed.end(7);
+    assert_eq!(run.code, Some(7));
+    for words in [format!("get {} --prefix", given.prefix), format!("test-clean --run {}", given.run)] {
+        assert!(run.stderr.contains(&words), "{run:#?}");
+    }
+    let passed = Running::start(&play, "b", &["--keep-failed"]);
+    write_keys(&passed.given, 2);
+    assert!(passed.end(0).ok().stderr.contains("2 keys swept"));
+    assert_eq!(count(&given.endpoints, &format!("{}a/", given.prefix)), 3, "the next run leaves them alone");
+    let listed = play.xtask(&["runs"]).ok().stdout;
+    assert!(listed.contains(&given.run) && listed.contains("kept"), "{listed}");
+}
+
+#[test]
 fn two_at_once_do_not_meet() {
     let play = Playground::new();
     play.up(&[]);

@@ -20,6 +20,16 @@ pub(crate) fn run(args: &EtcdStatus, cx: &Context) -> Result<Exit> {
         started: bool,
         /// Null while it is not ready.
         health: Option<Health>,
+        /// What commands use that are given neither `--instance` nor `--endpoints`.
+        commands_use: Used,
+    }
+
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Used {
+        /// As ETCD_ENDPOINTS says.
+        Endpoints(Vec<String>),
+        Instance(&'static str),
     }
 
     let instance = cx.instance(&args.which)?;
@@ -27,7 +37,10 @@ pub(crate) fn run(args: &EtcdStatus, cx: &Context) -> Result<Exit> {
     let report = health::of(&status);
     match args.answer.format {
         Format::Text => output::answer_text(&text(&status, &report, cx))?,
-        Format::Json => output::json(&Answer { status: &status, started: false, health: report.health })?,
+        Format::Json => {
+            let commands_use = cx.cluster_of_environment().map_or(Used::Instance(Which::DEFAULT), Used::Endpoints);
+            output::json(&Answer { status: &status, started: false, health: report.health, commands_use })?;
+        }
     }
     advice::note_differences(&instance, &args.which, cx);
     Ok(if status.state == State::Stopped { Exit::NOT_RUNNING } else { Exit::SUCCESS })
@@ -53,6 +66,7 @@ fn text(status: &Status, report: &Report, cx: &Context) -> String {
     line("database:", report.health.as_ref().and_then(health::size).unwrap_or_default());
     line("log:", cx.shown(&status.log).to_string());
     line("cluster:", status.cluster_id.map(|id| id.to_string()).unwrap_or_default());
+    line("commands:", advice::used_by_commands(&Which::named(Some(name)), cx));
     if matches!(status.state, State::Hidden | State::Orphaned) {
         line("do:", advice::way_out(status.state, &status.pids, &Which::named(Some(name))));
     }

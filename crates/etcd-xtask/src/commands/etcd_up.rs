@@ -18,28 +18,13 @@ use crate::readable_log::Readable;
 use crate::{advice, output};
 
 pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
-    let mut builder = cx.builder()?.offline(args.offline);
-    if let Some(port) = args.port {
-        builder = builder.port(port);
-    }
-    if let Some(port) = args.peer_port {
-        builder = builder.peer_port(port);
-    }
-    if let Some(dir) = &args.data_dir {
-        builder = builder.data_dir(dir);
-    }
-    if let Some(wanted) = &args.etcd {
-        builder = builder.etcd(wanted.clone());
-    }
-    if let Some(seconds) = args.timeout {
-        builder = builder.start_timeout(Duration::from_secs(seconds));
-    }
-    let instance = builder.instance(&args.which.instance)?;
+    let instance = args.start.apply(cx.builder()?).instance(&args.which.instance)?;
     if args.foreground {
         return foreground(&instance, args, cx);
     }
     let up = instance.up()?;
     answer(&up, None, args.answer.format, cx)?;
+    advice::note_other_cluster(&up.status, cx);
     if !up.started {
         advice::note_differences(&instance, &args.which, cx);
     }

@@ -46,6 +46,24 @@ fn command(words: &[OsString], cx: &Context) -> Result<Command> {
     Ok(command)
 }
 
+/// When the keys of a run stay.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Never,
+    Failed,
+    Always,
+}
+
+impl Keep {
+    fn of(args: &Place) -> Self {
+        match (args.keep, args.keep_failed) {
+            (true, _) => Self::Always,
+            (_, true) => Self::Failed,
+            _ => Self::Never,
+        }
+    }
+}
+
 /// An etcd and a run in it, for commands to run inside of.
 pub(crate) struct RunSession {
     // Dropped in this order: a keeper sweeps while its server is there.
@@ -53,7 +71,7 @@ pub(crate) struct RunSession {
     server: Server,
     /// The program that was asked for plainly.
     etcd: Option<PathBuf>,
-    keep: bool,
+    keep: Keep,
     began: Instant,
 }
 
@@ -74,7 +92,7 @@ impl RunSession {
         let keeper = Keeper::start(config, cx)?;
         cx.output.note(format_args!("run {} on {}", keeper.run().run, server.describe()));
         let etcd = server.binary().filter(|_| args.etcd.is_some()).map(Path::to_owned);
-        Ok(Self { keeper, server, etcd, keep: args.keep, began: Instant::now() })
+        Ok(Self { keeper, server, etcd, keep: Keep::of(args), began: Instant::now() })
     }
 
     /// Runs a command inside the run.
@@ -94,6 +112,7 @@ impl RunSession {
     pub(crate) fn close(self, exit: Result<Exit>, [what, was]: [&str; 2], cx: &Context) -> Result<Exit> {
         let Self { keeper, server, keep, began, .. } = self;
         let failed = !matches!(exit, Ok(Exit::SUCCESS | Exit::INTERRUPTED));
+        let keep = keep == Keep::Always || keep == Keep::Failed && failed;
         if failed {
             explain(&server, cx);
         }

@@ -51,7 +51,7 @@ impl Server {
                 Err(_) => {}
             }
         }
-        if args.keep {
+        if args.keep || args.keep_failed {
             let next = "`cargo xtask etcd-up` starts one that stays; `--endpoints` names a cluster elsewhere";
             let what = "no etcd is running that could keep the keys";
             return Err(Failure::with_exit(Exit::NOT_RUNNING, what, next));
@@ -173,7 +173,6 @@ fn elsewhere(args: &Place, cx: &Context) -> Option<Server> {
         let flag = format!(" --endpoints {}", args.endpoints.join(","));
         return Some(Server::Elsewhere { endpoints: args.endpoints.clone(), flag });
     }
-    let urls = cx.env.var("ETCD_ENDPOINTS").filter(|_| args.instance.is_none())?;
-    let endpoints = urls.split(',').map(|url| url.trim().to_owned()).collect();
+    let endpoints = cx.cluster_of_environment().filter(|_| args.instance.is_none())?;
     Some(Server::Elsewhere { endpoints, flag: String::new() })
 }

@@ -49,6 +49,7 @@ const fn row(name: &'static str, concern: Concern, args: &'static [&'static str]
 pub(super) const ROWS: &[Row] = &[
     row("etcd-status", Concern::Describes, &["--format", "json"]),
     row("etcd-status", Concern::Describes, &[]),
+    row("etcd-list", Concern::Nothing, &[]),
     row("etcd-logs", Concern::Shows, &[]),
     row("env", Concern::Points, &[]),
     row("etcdctl", Concern::Points, &["get", "x"]),
@@ -67,6 +68,8 @@ pub(super) const ROWS: &[Row] = &[
     row("etcd-compact", Concern::Points, &[]),
     row("etcd-install", Concern::Nothing, &["--list"]),
     row("completions", Concern::Nothing, &["bash"]),
+    // It stops and starts: `etcd-down` and `etcd-up` have rows.
+    row("etcd-restart", Concern::Nothing, &["--help"]),
     row("bench", Concern::Nothing, &["--help"]),
     row("torture", Concern::Nothing, &["--help"]),
     row("ci", Concern::Nothing, &["--help"]),
