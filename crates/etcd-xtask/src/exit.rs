@@ -1,4 +1,4 @@
-//! The exit codes. They are few, documented in the README, and never change their meaning.
+//! The exit codes. They are few, documented in docs/commands.md, and never change their meaning.
 
 use std::fmt;
 use std::process::ExitCode;

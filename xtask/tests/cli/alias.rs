@@ -92,7 +92,7 @@ fn on_a_terminal(mut command: Command) -> Vec<String> {
 fn an_adopters_alias_is_ours() {
     let ours = alias(".cargo/config.toml");
     assert_eq!(alias("examples/adopter/.cargo/config.toml"), ours);
-    assert!(fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap().contains(&ours));
+    assert!(fs::read_to_string(Path::new(ROOT).join("docs/adopt.md")).unwrap().contains(&ours));
 }
 
 #[test]

@@ -70,3 +70,24 @@ fn the_keyspace_knows_no_tests_and_no_command_line() {
 fn sandboxes_know_no_command_line() {
     rules("etcd-sandbox", &["clap", "xtask", "etcd-console", "cloudchamber-store"]);
 }
+
+/// Links to places in a page are taken for links to the page.
+#[test]
+fn links_of_the_pages_lead_to_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.chain(["README.md", "CONTRIBUTING.md", "crates/README.md"].map(|page| root.join(page)));
+    let mut links = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.starts_with('#') {
+                continue;
+            }
+            let target = page.parent().unwrap().join(link.split('#').next().unwrap());
+            assert!(target.exists(), "`{}` links to `{link}`", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 20, "{links}");
+}
