@@ -101,7 +101,7 @@ pub enum InstallError {
         wanted: Wanted,
     },
     /// A program that a variable names is not there.
-    #[error("`{variable}` is set to `{}`, which is no file", path.display())]
+    #[error("`{variable}` is set to `{}`, which is not a file", path.display())]
     NoSuchFile {
         /// The variable.
         variable: &'static str,

@@ -15,7 +15,7 @@ pub struct Sha256([u8; 32]);
 
 /// A text that is no SHA-256 sum.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no SHA-256 sum: it must be 64 hexadecimal digits")]
+#[error("`{text}` is not a SHA-256 sum: it must be 64 hexadecimal digits")]
 pub struct NotASha256 {
     /// The text.
     pub text: String,

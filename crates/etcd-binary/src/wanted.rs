@@ -25,7 +25,7 @@ pub enum Wanted {
 
 /// A text that names no etcd.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no version (`3.7.2`, `3.6`), no version requirement (`^3.6`) and no path (`./etcd`)")]
+#[error("`{text}` is not a version (`3.7.2`, `3.6`), a version requirement (`^3.6`) or a path (`./etcd`)")]
 pub struct NotWanted {
     /// The text.
     pub text: String,
@@ -119,7 +119,7 @@ pub enum Route {
 
 /// A text that names no route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is none of `auto`, `path`, `registry`, `release` and `source`")]
+#[error("`{text}` is not one of `auto`, `path`, `registry`, `release` and `source`")]
 pub struct NotARoute {
     /// The text.
     pub text: String,
@@ -186,7 +186,7 @@ mod tests {
             ["", "etcd", "v", "vv3.6.5", "v^3.6", "v3.6.*", "latest", "3.6.5.1", "3..5", "=", "3.6 3.7", "03.6.5"]
         {
             let error = text.parse::<Wanted>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`{text}` is no version")), "{error}");
+            assert!(error.starts_with(&format!("`{text}` is not a version")), "{error}");
         }
     }
 

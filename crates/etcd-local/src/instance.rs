@@ -81,8 +81,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
 /// A name that no instance can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an instance name: at most 40 of a-z, 0-9, `-`, `_` and `.`, a letter or digit first; `undo` and some \
-     others, which have a use already, are none"
+    "`{0}` is not an instance name: at most 40 of a-z, 0-9, `-`, `_` and `.`, a letter or digit first; `undo` and a \
+     few other names are reserved"
 )]
 pub struct NameError(String);
 

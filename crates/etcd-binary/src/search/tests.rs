@@ -303,7 +303,7 @@ fn a_protoc_of_the_users_wins() {
     assert_eq!(protoc(bench.env().with("PROTOC", "mine/my-protoc")).unwrap(), named);
     assert_eq!(protoc(bench.env().with("PROTOC", "protoc")).unwrap(), on_path);
     let error = protoc(bench.env().with("PROTOC", "/nowhere/protoc")).unwrap_err();
-    assert_eq!(error.to_string(), "`PROTOC` is set to `/nowhere/protoc`, which is no file");
+    assert_eq!(error.to_string(), "`PROTOC` is set to `/nowhere/protoc`, which is not a file");
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn ask(client_url: &str, peer_url: &str, expected: Option<ClusterId>) -> Result<
 pub(crate) fn cluster_id(peer_url: &str) -> Result<ClusterId, String> {
     let members = get(&format!("{peer_url}/members"))?;
     let header = members.header("x-etcd-cluster-id").ok_or("the peer port answers, but not as etcd does")?;
-    Ok(header.parse().map_err(|_| "the peer port answers with a cluster id that is none")?)
+    Ok(header.parse().map_err(|_| "the peer port answers with an invalid cluster id")?)
 }
 
 /// The version of whatever etcd answers on a client URL.
