@@ -64,7 +64,7 @@ pub struct Keys {
 /// Reads in pages at one revision, however many there are.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask get /CloudChamber/v0.1/ --prefix\n  cargo xtask get low high --keys-only\n  \
+    after_help = "Examples:\n  cargo xtask get /Inventory/v1/ --prefix\n  cargo xtask get low high --keys-only\n  \
                   cargo xtask get key --print-value-only | jq"
 )]
 pub struct Get {
@@ -99,7 +99,7 @@ pub struct Get {
 /// A negative number is a value like any other. What else begins with a dash is an option, unless `--` comes before it.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask put /CloudChamber/v0.1/Test/greeting hello\n  cargo xtask put key - < file\n  \
+    after_help = "Examples:\n  cargo xtask put /Inventory/v1/Test/greeting hello\n  cargo xtask put key - < file\n  \
                   cargo xtask put copy \"$(cargo xtask get key --print-value-only)\"\n  cargo xtask put key -- --value"
 )]
 pub struct Put {
@@ -120,7 +120,7 @@ pub struct Put {
 /// needs --yes elsewhere, with --expect-count for more than one key. Keys that change after that survive.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask del /CloudChamber/v0.1/racks/7\n  cargo xtask del /CloudChamber/v0.1/racks/ --prefix --dry-run"
+    after_help = "Examples:\n  cargo xtask del /Inventory/v1/racks/7\n  cargo xtask del /Inventory/v1/racks/ --prefix --dry-run"
 )]
 pub struct Del {
     /// Which keys.
@@ -182,7 +182,7 @@ pub struct Undo {
 /// `"time":null`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask watch\n  cargo xtask watch /CloudChamber/v0.1/racks/ --prefix -n 10 --format json"
+    after_help = "Examples:\n  cargo xtask watch\n  cargo xtask watch /Inventory/v1/racks/ --prefix -n 10 --format json"
 )]
 pub struct Watch {
     /// The key, or the first of a range

@@ -47,7 +47,7 @@ impl fmt::Display for Prefix {
 }
 
 impl Guard {
-    /// A guard for a product's root, like `/CloudChamber/v0.1`, the segment of the test root below it, like
+    /// A guard for a product's root, like `/Inventory/v1`, the segment of the test root below it, like
     /// `Test`, and more prefixes to protect. Slashes at their ends make no difference.
     #[must_use]
     pub fn new<P: AsRef<[u8]>>(root: P, test_root: P, protected: impl IntoIterator<Item = P>) -> Self {
@@ -164,10 +164,10 @@ mod tests {
 
     use super::*;
 
-    const ROOT: &str = "/CloudChamber/v0.1";
+    const ROOT: &str = "/Inventory/v1";
 
     fn guard() -> Guard {
-        Guard::new(ROOT, "Test", ["/CloudChamber/v0.1/Keep", "/other/"])
+        Guard::new(ROOT, "Test", ["/Inventory/v1/Keep", "/other/"])
     }
 
     #[test]
@@ -176,16 +176,16 @@ mod tests {
             KeyRange::all(),
             KeyRange::prefix(""),
             KeyRange::prefix("/"),
-            KeyRange::prefix("/Cloud"),
+            KeyRange::prefix("/Inven"),
             KeyRange::prefix(ROOT),
-            KeyRange::prefix("/CloudChamber/v0.1/"),
+            KeyRange::prefix("/Inventory/v1/"),
             KeyRange::from_key("\0"),
             KeyRange::from_key(""),
-            KeyRange::from_key("/CloudChamber/v0.1/Users/5"),
+            KeyRange::from_key("/Inventory/v1/Users/5"),
             KeyRange::between("", "z"),
-            KeyRange::between("/C", "a"),
-            KeyRange::between("/CloudChamber/v0.1/", "/CloudChamber/v0.10"),
-            KeyRange::between("/A", "/CloudChamber/v0.1/M"),
+            KeyRange::between("/I", "a"),
+            KeyRange::between("/Inventory/v1/", "/Inventory/v10"),
+            KeyRange::between("/A", "/Inventory/v1/M"),
         ] {
             assert!(guard().refusal(&range).is_some(), "{range}");
         }
@@ -195,11 +195,11 @@ mod tests {
     fn what_lies_inside_or_beside_the_root_is_not() {
         for range in [
             KeyRange::key(ROOT),
-            KeyRange::key("/CloudChamber/v0.1/Users/5"),
-            KeyRange::prefix("/CloudChamber/v0.1/Users/"),
-            KeyRange::prefix("/CloudChamber/v0.1/Test"),
-            KeyRange::prefix("/CloudChamber/v0.2"),
-            KeyRange::prefix("/CloudChamber/v0.10/"),
+            KeyRange::key("/Inventory/v1/Users/5"),
+            KeyRange::prefix("/Inventory/v1/Users/"),
+            KeyRange::prefix("/Inventory/v1/Test"),
+            KeyRange::prefix("/Inventory/v2"),
+            KeyRange::prefix("/Inventory/v10/"),
             KeyRange::prefix("/others/"),
             KeyRange::between("b", "a"),
         ] {
@@ -214,8 +214,8 @@ mod tests {
             KeyRange::key("/other/key"),
             KeyRange::prefix("/ot"),
             KeyRange::between("/other/b", "/other/c"),
-            KeyRange::prefix("/CloudChamber/v0.1/K"),
-            KeyRange::key("/CloudChamber/v0.1/Keep/a"),
+            KeyRange::prefix("/Inventory/v1/K"),
+            KeyRange::key("/Inventory/v1/Keep/a"),
         ] {
             assert!(matches!(guard().refusal(&range), Some(Refusal::Protected(_))), "{range}");
         }
@@ -224,10 +224,10 @@ mod tests {
     #[test]
     fn test_data_is_below_the_test_root_and_nowhere_else() {
         let ours = |range: KeyRange| guard().check_test_data(&range).is_ok();
-        assert!(ours(KeyRange::prefix("/CloudChamber/v0.1/Test/")));
-        assert!(ours(KeyRange::prefix("/CloudChamber/v0.1/Test/run/a")));
-        assert!(!ours(KeyRange::prefix("/CloudChamber/v0.1/Test")), "holds /Testament");
-        assert!(!ours(KeyRange::from_key("/CloudChamber/v0.1/Test/a")));
+        assert!(ours(KeyRange::prefix("/Inventory/v1/Test/")));
+        assert!(ours(KeyRange::prefix("/Inventory/v1/Test/run/a")));
+        assert!(!ours(KeyRange::prefix("/Inventory/v1/Test")), "holds /Testament");
+        assert!(!ours(KeyRange::from_key("/Inventory/v1/Test/a")));
         assert!(!ours(KeyRange::prefix(ROOT)) && !ours(KeyRange::all()) && !ours(KeyRange::key("/a")));
     }
 
@@ -235,7 +235,7 @@ mod tests {
         // Keys that begin like the interesting ones, cut anywhere, with any tail.
         let key =
             (0..4_usize, 0..30_usize, proptest::collection::vec(any::<u8>(), 0..3)).prop_map(|(which, cut, tail)| {
-                let stem = ["/CloudChamber/v0.1/Users", "/CloudChamber/v0.1/Keep/x", "/other/x", "z"][which].as_bytes();
+                let stem = ["/Inventory/v1/Users", "/Inventory/v1/Keep/x", "/other/x", "z"][which].as_bytes();
                 [&stem[..cut.min(stem.len())], &tail].concat()
             });
         (0..4_usize, key.clone(), key).prop_map(|(kind, a, b)| match kind {
@@ -253,13 +253,13 @@ mod tests {
         fn what_is_allowed_leaves_the_root_and_what_is_protected(range in any_range(), tail: Vec<u8>) {
             if guard().refusal(&range).is_none() {
                 let key = |stem: &[u8]| [stem, &tail].concat();
-                prop_assert!(!range.contains(&key(b"/CloudChamber/v0.1/Keep/")) && !range.contains(&key(b"/other/")));
+                prop_assert!(!range.contains(&key(b"/Inventory/v1/Keep/")) && !range.contains(&key(b"/other/")));
                 // The root's first and its last conceivable key do not go together.
                 let last = [ROOT.as_bytes(), b"/", &[0xff; 64]].concat();
-                prop_assert!(!(range.contains(b"/CloudChamber/v0.1/") && range.contains(&last)));
+                prop_assert!(!(range.contains(b"/Inventory/v1/") && range.contains(&last)));
                 // What it takes is all of the product, or none of it.
-                let inside = range.contains(&key(b"/CloudChamber/v0.1/"));
-                prop_assert!(!(inside && (range.contains(b"/CloudChamber/v0.0") || range.contains(b"/CloudChamber/v0.10"))));
+                let inside = range.contains(&key(b"/Inventory/v1/"));
+                prop_assert!(!(inside && (range.contains(b"/Inventory/v0") || range.contains(b"/Inventory/v10"))));
             }
         }
 
@@ -267,7 +267,7 @@ mod tests {
         fn test_data_is_never_anything_else(range in any_range(), key: Vec<u8>) {
             // The empty key is none: etcd refuses it.
             if guard().check_test_data(&range).is_ok() && !key.is_empty() && range.contains(&key) {
-                prop_assert!(key.starts_with(b"/CloudChamber/v0.1/Test/"));
+                prop_assert!(key.starts_with(b"/Inventory/v1/Test/"));
             }
         }
     }

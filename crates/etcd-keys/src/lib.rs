@@ -9,7 +9,7 @@
 //! use etcd_keys::kv::{Compare, Put, Txn};
 //!
 //! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
-//! let keys = connection.namespace("/CloudChamber/v0.1/Test/mine/")?;
+//! let keys = connection.namespace("/Inventory/v1/Test/mine/")?;
 //! keys.put("racks/1", "8 blades").await?;
 //! if let Some(rack) = keys.get("racks/1").await? {
 //!     let swap = Txn::new().when(Compare::unchanged(&rack)).then(Put::new(rack.key, "9 blades"));

@@ -6,7 +6,7 @@
 //! use etcd_keys::{Connect, KeyRange, text::Escaped};
 //!
 //! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
-//! let keys = connection.namespace("/CloudChamber/v0.1/")?;
+//! let keys = connection.namespace("/Inventory/v1/")?;
 //! let mut racks = keys.pages(KeyRange::prefix("racks/"));
 //! while let Some(rack) = racks.next().await? {
 //!     println!("{} has {} bytes, of revision {}", Escaped(&rack.key), rack.value.len(), rack.mod_revision);

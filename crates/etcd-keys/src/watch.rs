@@ -7,7 +7,7 @@
 //! use etcd_keys::{Connect, KeyRange};
 //!
 //! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
-//! let mut watch = Watch::new(&connection, KeyRange::prefix("/CloudChamber/v0.1/")).snapshot().track();
+//! let mut watch = Watch::new(&connection, KeyRange::prefix("/Inventory/v1/")).snapshot().track();
 //! loop {
 //!     match watch.next().await? {
 //!         Notice::Event(event) => println!("{:?} {:?} at {}", event.kind, event.key, event.revision),

@@ -32,7 +32,7 @@ pub enum RootsError {
 }
 
 impl Roots {
-    /// A product's root like `/CloudChamber/v0.1`, the segment of the test root below it, like `Test`, and more
+    /// A product's root like `/Inventory/v1`, the segment of the test root below it, like `Test`, and more
     /// prefixes that nothing is deleted below. A slash at an end makes no difference.
     ///
     /// # Errors
@@ -101,16 +101,16 @@ mod tests {
 
     #[test]
     fn a_test_root_is_below_the_root_and_nothing_else() {
-        let roots = Roots::new("/CloudChamber/v0.1/", "Test", &[]).unwrap();
-        assert_eq!(roots.test_root(), "/CloudChamber/v0.1/Test/");
+        let roots = Roots::new("/Inventory/v1/", "Test", &[]).unwrap();
+        assert_eq!(roots.test_root(), "/Inventory/v1/Test/");
         let id = RunId::fresh().unwrap();
         assert_eq!(roots.run_of(&roots.run(&id)), Some(id.clone()));
-        assert_eq!(roots.run_of(&format!("/CloudChamber/v0.1/Best/{id}/")), None);
-        assert_eq!(roots.run_of("/CloudChamber/v0.1/Test/"), None);
+        assert_eq!(roots.run_of(&format!("/Inventory/v1/Best/{id}/")), None);
+        assert_eq!(roots.run_of("/Inventory/v1/Test/"), None);
         for (root, test_root) in [
             ("/", "Test"),
             ("", "Test"),
-            ("CloudChamber", "Test"),
+            ("Inventory", "Test"),
             ("/a//b", "Test"),
             ("/a", ""),
             ("/a", "/"),
