@@ -231,10 +231,10 @@ pub struct Runs {
 
 /// Remove what dead test runs left, and nothing outside the test root
 ///
-/// A run is dead when no process of it is left on this machine, or, if it is of another, when it gave no sign of life
-/// for ten times as long as it may be silent, which is watched for. One that --keep left is as good as dead. Keys below
-/// the test root that belong to no run go only with --unregistered, or after asking on a terminal: tests that make no run
-/// may be running.
+/// A run of this machine is dead when none of its processes is left. A run of another machine is dead when its heartbeat
+/// was absent for ten times its time to live, which this command waits for. A run that --keep left counts as dead. Keys
+/// below the test root that belong to no run are removed only with --unregistered, or after asking on a terminal: a test
+/// without a run may be using them.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask test-clean --dry-run\n  cargo xtask test-clean --run 20261123T113433Z-…."
@@ -246,10 +246,10 @@ pub struct TestClean {
     /// Show what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove what belongs to no run, too, without asking
+    /// Also remove keys that belong to no run, without asking
     #[arg(long)]
     pub unregistered: bool,
-    /// Remove live runs, too, after asking; their tests fail
+    /// Also remove live runs, after asking; their tests fail
     #[arg(long)]
     pub all: bool,
     /// Do not ask

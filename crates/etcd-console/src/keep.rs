@@ -1,5 +1,5 @@
 //! `keep`: the keeper of a run. Registers it, keeps it alive while its runner works, and ends it as the runner
-//! says, or as it must when the runner is gone. Speaks JSON lines: what the runner reads on stdout is [`Said`],
+//! says, or as it must when the runner is gone. Speaks JSON lines: what the runner reads on stdout is [`KeeperMessage`],
 //! what it writes to stdin are words, a line each: `interrupted` has what the run left running ended, `sweep` or `keep`
 //! is the last one; the end of stdin without it means that the runner died.
 
@@ -19,10 +19,10 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::orphans;
 
-/// What a keeper says, a line each.
+/// What a keeper tells its runner, one message a line.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Said {
+enum KeeperMessage {
     /// The run is registered.
     Registered { run: String, prefix: String, lock: PathBuf, variables: Vec<(&'static str, String)> },
     /// Somebody else has taken it away; nothing can be relied on any more.
@@ -41,7 +41,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
             Run::start(&registry, plan.ttl(Duration::from_secs(args.ttl))).await?
         }
     };
-    let told = say(&Said::Registered {
+    let told = say(&KeeperMessage::Registered {
         run: run.id().to_string(),
         prefix: run.prefix(),
         lock: run.lock().to_owned(),
@@ -50,15 +50,15 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     // What dead runs left goes meanwhile.
     let lock_dir = args.lock_dir;
     let cleaning = (!args.no_cleaning).then(|| tokio::spawn(async move { registry.sweep_dead(&lock_dir).await }));
-    let verdict = match told {
-        Ok(()) => verdict(&run).await,
+    let end = match told {
+        Ok(()) => wait_for_end(&run).await,
         // It died meanwhile.
-        Err(_) => Verdict::Orphaned,
+        Err(_) => RunEnd::Orphaned,
     };
-    let ended = match verdict {
-        Verdict::Sweep => run.sweep().await?,
-        Verdict::Keep => run.keep().await?,
-        Verdict::Orphaned => {
+    let ended = match end {
+        RunEnd::Sweep => run.sweep().await?,
+        RunEnd::Keep => run.keep().await?,
+        RunEnd::Orphaned => {
             orphans::end(run.id().as_str()).await;
             sweep_for(run, Duration::from_secs(args.sweep_timeout)).await?
         }
@@ -66,8 +66,8 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     finish(cleaning).await;
     // A runner that is gone reads nothing.
     let Ended { keys, stragglers, lost, .. } = ended;
-    let told = say(&Said::Ended { keys, stragglers, lost });
-    if !matches!(verdict, Verdict::Orphaned) {
+    let told = say(&KeeperMessage::Ended { keys, stragglers, lost });
+    if !matches!(end, RunEnd::Orphaned) {
         told?;
     }
     Ok(ExitCode::SUCCESS)
@@ -105,7 +105,7 @@ fn outlive_signals() -> Result<()> {
 }
 
 #[derive(Clone, Copy)]
-enum Verdict {
+enum RunEnd {
     Sweep,
     Keep,
     /// The runner died.
@@ -113,20 +113,20 @@ enum Verdict {
 }
 
 /// Waits for the runner's word, and tells it when the run is lost.
-async fn verdict(run: &Run) -> Verdict {
+async fn wait_for_end(run: &Run) -> RunEnd {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut lost = false;
     loop {
         tokio::select! {
             line = lines.next_line() => match line.ok().flatten().as_deref() {
                 Some("interrupted") => orphans::end(run.id().as_str()).await,
-                Some("sweep") => return Verdict::Sweep,
-                Some("keep") => return Verdict::Keep,
-                _ => return Verdict::Orphaned,
+                Some("sweep") => return RunEnd::Sweep,
+                Some("keep") => return RunEnd::Keep,
+                _ => return RunEnd::Orphaned,
             },
             () = run.lost(), if !lost => {
                 lost = true;
-                drop(say(&Said::Lost));
+                drop(say(&KeeperMessage::Lost));
             }
         }
     }
@@ -156,7 +156,7 @@ async fn finish(cleaning: Option<JoinHandle<Result<u64, etcd_keys::Error>>>) {
     }
 }
 
-fn say(said: &Said) -> Result<()> {
+fn say(said: &KeeperMessage) -> Result<()> {
     let mut line = serde_json::to_vec(said)?;
     line.push(b'\n');
     let mut out = std::io::stdout().lock();

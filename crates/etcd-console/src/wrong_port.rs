@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// How long the other end may take, and how much it may say.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 const ENOUGH: usize = 1 << 16;
 
 /// What a member says of each, at the port for other members.
@@ -28,7 +28,7 @@ pub(crate) async fn hint(endpoints: &[String]) -> Option<String> {
         if !has_port(address) {
             return Some(format!("`{endpoint}` has port 80; etcd has 2379 where nothing else is set: {endpoint}:2379"));
         }
-        if let Ok(Some(clients)) = tokio::time::timeout(PATIENCE, clients(address)).await {
+        if let Ok(Some(clients)) = tokio::time::timeout(TIMEOUT, clients(address)).await {
             return Some(format!("`{endpoint}` is the port for other members; clients use {}", clients.join(",")));
         }
     }

@@ -78,7 +78,7 @@ pub(crate) fn state(status: &Status) -> String {
     }
 }
 
-/// What can be done about an instance in this state, with these processes, by whoever needs it.
+/// What can be done about an instance in this state, with these processes.
 pub(crate) fn way_out(state: State, pids: &[u32], which: &Which) -> String {
     let (up, down) = (which.command("etcd-up"), which.command("etcd-down"));
     match state {

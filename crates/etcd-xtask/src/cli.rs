@@ -88,7 +88,7 @@ impl Command {
             | Self::EtcdCompact(EtcdCompact { which, .. })
             | Self::Env(EnvVars { which, .. }) => which.clone(),
             Self::Etcdctl(Etcdctl { instance, .. }) => Which::named(instance.as_deref()),
-            Self::Test(Test { place, .. }) | Self::Run(Run { place, .. }) => Which::named(place.instance.as_deref()),
+            Self::Test(Test { target, .. }) | Self::Run(Run { target, .. }) => Which::named(target.instance.as_deref()),
             Self::Runs(Forwarded { args, .. })
             | Self::TestClean(Forwarded { args, .. })
             | Self::Get(Forwarded { args, .. })
@@ -332,7 +332,7 @@ pub struct Etcdctl {
     /// Which of this workspace's instances, whatever ETCDCTL_ENDPOINTS says [default: default]
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
-    /// What to hand to etcdctl, from the first word on that is no option of ours; `--` may stand before it
+    /// Arguments of etcdctl; `--` may come first, and must where an argument is also an option of this command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<std::ffi::OsString>,
 }
@@ -375,7 +375,7 @@ pub struct Doctor {
 
 /// Which etcd something runs against, and what stays of it
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct RunTarget {
     /// Which of this workspace's instances, which must be running [default: default, if it runs]
     #[arg(long, value_name = "NAME", conflicts_with = "endpoints")]
     pub(crate) instance: Option<String>,
@@ -401,7 +401,7 @@ pub(crate) struct Place {
     pub(crate) offline: bool,
 }
 
-impl Place {
+impl RunTarget {
     /// What may be done to have it.
     pub(crate) fn network(&self) -> NetworkPolicy {
         if self.offline { NetworkPolicy::Offline } else { NetworkPolicy::Online }
@@ -421,7 +421,7 @@ impl Place {
 #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test -p my-crate --etcd 3.5 name_of_a_test")]
 pub struct Test {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) target: RunTarget,
     /// What runs the tests
     #[arg(long, value_enum, default_value_t)]
     pub(crate) runner: Runner,
@@ -437,7 +437,7 @@ pub struct Test {
 #[command(after_help = "Example:\n  cargo xtask run -- go test ./...")]
 pub struct Run {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) target: RunTarget,
     /// The command and its arguments; `--` may stand before it
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,

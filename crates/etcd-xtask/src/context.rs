@@ -61,14 +61,14 @@ impl Context {
     /// same again here.
     fn is_toolchain_by_default(&self) -> bool {
         /// rustup may look for a newer toolchain first.
-        const PATIENCE: Duration = Duration::from_secs(10);
+        const TIMEOUT: Duration = Duration::from_secs(10);
         let var = |name: &str| self.env.var(name);
         let (Some(toolchain), Some(_), None) = (var("RUSTUP_TOOLCHAIN"), var("CARGO"), var("RUSTUP_TOOLCHAIN_SOURCE"))
         else {
             return false;
         };
         let env = self.env.clone().without("RUSTUP_TOOLCHAIN");
-        let said = etcd_local::first_line("rustup", &["show", "active-toolchain"], env.cwd(), &env, PATIENCE);
+        let said = etcd_local::first_line("rustup", &["show", "active-toolchain"], env.cwd(), &env, TIMEOUT);
         said.is_some_and(|said| said.split(' ').next() == Some(toolchain))
     }
 

@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 /// What was given of the arguments that `A` declares, for another program that declares the same.
 #[derive(Debug)]
 pub struct Forwarded<A> {
-    /// Options first; a `--` comes before what is no option.
+    /// Options first; a `--` comes before arguments that are not options.
     pub args: Vec<OsString>,
     declared: PhantomData<fn() -> A>,
 }

@@ -46,7 +46,7 @@ impl Output {
         if self.quiet { Ok(()) } else { answer_text(text) }
     }
 
-    /// Tells the user something that is no answer and no error.
+    /// Tells the user something that is neither an answer nor an error.
     pub fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
             self.clear_line();

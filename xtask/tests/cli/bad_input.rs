@@ -399,7 +399,7 @@ fn the_doctor_finds_what_hints_send_users_to_it_for() {
     let play = play.with("PROTOC", launcher);
     let (code, wrong) = findings(&play);
     assert_eq!((code, wrong.len()), (Some(1), 2), "{wrong:#?}");
-    assert!(wrong[0].contains("`.etcd` is no directory") && wrong[0].contains("move it away"), "{wrong:#?}");
+    assert!(wrong[0].contains("`.etcd` is not a directory") && wrong[0].contains("move it away"), "{wrong:#?}");
     assert!(wrong[1].contains("protoc") && wrong[1].contains("mend `.etcd` first"), "{wrong:#?}");
     fs::remove_file(play.path(".etcd")).unwrap();
 

@@ -57,7 +57,7 @@ impl Built {
     }
 }
 
-/// Whether anything below a directory changed since; what is hidden, and what is made by building, is no source.
+/// Whether anything below a directory changed since; hidden files and build output are not sources.
 fn has_newer(dir: &Path, than: SystemTime) -> bool {
     let is_newer = |path: &Path| {
         fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified > than)

@@ -87,7 +87,7 @@ fn launcher(cx: &Context) -> Option<PathBuf> {
     (is_ours && path.file_name()? == "protoc").then_some(path)
 }
 
-/// One that is there stays, whoever wrote it.
+/// A launcher that exists is not overwritten.
 fn write_launcher(path: &Path) -> Result<()> {
     let file = if cfg!(windows) { path.with_extension("exe") } else { path.to_owned() };
     if file.exists() {
@@ -196,7 +196,7 @@ fn path_of(bytes: &[u8]) -> Option<PathBuf> {
     Some(std::os::unix::ffi::OsStrExt::from_bytes(bytes)).map(|path: &std::ffi::OsStr| path.into())
 }
 
-/// A path that is no text is brought anew each time.
+/// A path that is not valid UTF-8 is fetched again each time.
 #[cfg(windows)]
 fn path_of(bytes: &[u8]) -> Option<PathBuf> {
     std::str::from_utf8(bytes).ok().map(PathBuf::from)

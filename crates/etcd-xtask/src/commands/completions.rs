@@ -24,7 +24,7 @@ const VARIABLE: &str = "XTASK_COMPLETE";
 /// How many keys are looked at: enough to see how they go on.
 const KEYS: &str = "100";
 /// How long the user, who has just pressed Tab, is to wait for keys at most.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const TIMEOUT: Duration = Duration::from_millis(1500);
 
 pub(crate) fn run(args: &Completions) -> Result<Exit> {
     /// Stands for how this program is called, which would be quoted as one word.
@@ -98,7 +98,7 @@ fn keys_below(current: &str) -> Option<Vec<String>> {
     command.args(console::settings(&cx).ok()?);
     command.args(["get", &prefix, "--prefix", "--keys-only", "--limit", KEYS, "--timeout", "1"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-    let ended = child::ended_within(PATIENCE, &mut child);
+    let ended = child::ended_within(TIMEOUT, &mut child);
     drop(child.kill().and_then(|()| child.wait()));
     ended.filter(std::process::ExitStatus::success)?;
     let mut text = String::new();

@@ -21,7 +21,7 @@ use crate::exit::Exit;
 use crate::{advice, health, output};
 
 /// How long a program may take to say its version: rustup may fetch it first.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The subject of what is said of the workspace's own directory.
 const HOME: &str = "workspace";
@@ -98,7 +98,7 @@ fn text(finding: &Finding) -> String {
 
 /// The first line that a program says of its version.
 fn says(cx: &Context, program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
-    etcd_local::first_line(program, args, &cx.workspace, &cx.env, PATIENCE)
+    etcd_local::first_line(program, args, &cx.workspace, &cx.env, TIMEOUT)
 }
 
 fn toolchain(cx: &Context) -> Finding {
@@ -145,7 +145,7 @@ fn home(cx: &Context) -> Finding {
         Ok(()) => Finding::ok(HOME, "it can be written to"),
         Err(_) if home.exists() && !home.is_dir() => {
             let remedy = "move it away: instances, and what commands remember, are kept in a directory of that name";
-            Finding::failure(HOME, format!("`{}` is no directory", cx.shown(&home)), remedy)
+            Finding::failure(HOME, format!("`{}` is not a directory", cx.shown(&home)), remedy)
         }
         Err(error) => {
             let is_theirs = error.chain().any(|cause| cause.downcast_ref().and_then(NotYours::of).is_some());

@@ -15,8 +15,8 @@ pub(crate) fn of_server(endpoints: &[String]) -> Vec<(&'static str, String)> {
     vec![("ETCD_ENDPOINTS", urls.clone()), ("ETCDCTL_API", "3".to_owned()), ("ETCDCTL_ENDPOINTS", urls)]
 }
 
-/// Whether it is known where a server is that clients may use. One that is told nothing would take 127.0.0.1:2379, whose
-/// ever that is.
+/// Whether it is known where a server is that clients may use. Without it, a
+/// client takes 127.0.0.1:2379, which may be another user's.
 pub(crate) fn has_place(status: &Status) -> bool {
     !matches!(status.state, State::Stopped | State::Orphaned) && !status.endpoints.is_empty()
 }

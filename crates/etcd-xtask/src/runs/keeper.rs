@@ -157,18 +157,18 @@ impl Keeper {
         }
     }
 
-    /// Has the keeper end what the command left running: whoever is in the background of a shell does not hear Ctrl-C.
+    /// Has the keeper end what the command left running: a process in the background of a shell gets no Ctrl-C.
     pub(crate) fn end_the_rest(&mut self) {
         self.process.say("interrupted");
     }
 
     /// Ends the run.
-    pub(crate) fn end(mut self, verdict: AtEnd, cx: &Context) -> Result<Ended> {
+    pub(crate) fn end(mut self, at_end: AtEnd, cx: &Context) -> Result<Ended> {
         self.look_after(cx);
         let flag = &self.config.flag;
         // Else the keeper would wait for us to end.
         drop(self.lock.take());
-        self.process.say(match verdict {
+        self.process.say(match at_end {
             AtEnd::Sweep => "sweep",
             AtEnd::Keep => "keep",
         });
@@ -221,7 +221,7 @@ impl Process {
             command.args(["--sweep-timeout", "0"]);
         }
         if let Some(run) = adopt {
-            // That it fails while etcd is away is no news.
+            // It fails as long as etcd does not answer, which the user knows.
             command.args(["--adopt", run]).stderr(Stdio::null());
         }
         // It has to sweep after it.

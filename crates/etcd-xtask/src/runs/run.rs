@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use crate::build::{on_demand, protoc, rebuild};
 use crate::child::Interrupts;
-use crate::cli::{Place, Run};
+use crate::cli::{Run, RunTarget};
 use crate::console;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     let interrupts = Interrupts::listen()?;
     let mut command = command(&args.command, cx)?;
     let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
-    let mut session = RunSession::open(&args.place, words.join(" "), &interrupts, cx)?;
+    let mut session = RunSession::open(&args.target, words.join(" "), &interrupts, cx)?;
     protoc::lead(&mut command, cx);
     let exit = session.run_command(&mut command, &interrupts, cx);
     session.close(exit, ["the command", "was"], cx)
@@ -55,7 +55,7 @@ enum Keep {
 }
 
 impl Keep {
-    fn of(args: &Place) -> Self {
+    fn of(args: &RunTarget) -> Self {
         match (args.keep, args.keep_failed) {
             (true, _) => Self::Always,
             (_, true) => Self::Failed,
@@ -77,7 +77,7 @@ pub(crate) struct RunSession {
 
 impl RunSession {
     /// Chooses or starts an etcd, and registers a run for `command`.
-    pub(crate) fn open(args: &Place, command: String, interrupts: &Interrupts, cx: &Context) -> Result<Self> {
+    pub(crate) fn open(args: &RunTarget, command: String, interrupts: &Interrupts, cx: &Context) -> Result<Self> {
         let program = on_demand::program_within(args.network(), console::PACKAGE, cx)?;
         // It may bring an etcd first, for minutes.
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
@@ -119,14 +119,14 @@ impl RunSession {
         let run = keeper.run().clone();
         let ended = keeper.end(if keep { AtEnd::Keep } else { AtEnd::Sweep }, cx);
         let took = began.elapsed().as_secs_f32();
-        let verdict = match exit {
+        let outcome = match exit {
             Ok(Exit::SUCCESS) => "passed".to_owned(),
             Ok(Exit::INTERRUPTED) => format!("{was} interrupted"),
             Ok(exit) => format!("failed with {exit}"),
             // The error says more.
             Err(_) => "failed".to_owned(),
         };
-        let mut line = format!("{what} {verdict} in {took:.1} s; run {}", run.run);
+        let mut line = format!("{what} {outcome} in {took:.1} s; run {}", run.run);
         match &ended {
             Ok(ended) => line.push_str(&told(*ended, keep)),
             // Its keys go with it.

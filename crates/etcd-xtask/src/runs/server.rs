@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use etcd_local::{Ephemeral, State, Status, Tail};
 
 use crate::advice;
-use crate::cli::{Place, Which};
+use crate::cli::{RunTarget, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -36,7 +36,7 @@ pub(crate) enum Server {
 
 impl Server {
     /// The etcd that the arguments ask for, else the running instance, else an ephemeral one.
-    pub(crate) fn choose(args: &Place, cx: &Context) -> Result<Self> {
+    pub(crate) fn choose(args: &RunTarget, cx: &Context) -> Result<Self> {
         if !args.ephemeral && args.etcd.is_none() {
             if let Some(elsewhere) = elsewhere(args, cx) {
                 return Ok(elsewhere);
@@ -168,7 +168,7 @@ impl Server {
 }
 
 /// A cluster that a flag or the environment names. A flag beats the environment, also one that names an instance.
-fn elsewhere(args: &Place, cx: &Context) -> Option<Server> {
+fn elsewhere(args: &RunTarget, cx: &Context) -> Option<Server> {
     if !args.endpoints.is_empty() {
         let flag = format!(" --endpoints {}", args.endpoints.join(","));
         return Some(Server::Elsewhere { endpoints: args.endpoints.clone(), flag });

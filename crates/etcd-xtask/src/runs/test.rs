@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     })?;
     let built = Built::of(&[&[here.dir.to_string_lossy().into_owned()], &steps.build[..]].concat(), cx);
     if !steps.build.is_empty() && !built.is_fresh() {
-        protoc::provide(cx, args.place.network());
+        protoc::provide(cx, args.target.network());
         let exit = interrupts.run(&mut here.cargo(&steps.build, args, cx), || ())?;
         if exit != Exit::SUCCESS {
             return Ok(exit);
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
         }
     }
     let words = [&["cargo xtask test".to_owned()], &args.args[..]].concat().join(" ");
-    let mut session = RunSession::open(&args.place, words, &interrupts, cx)?;
+    let mut session = RunSession::open(&args.target, words, &interrupts, cx)?;
     let mut exit = session.run_command(&mut here.cargo(&steps.tests, args, cx), &interrupts, cx);
     // Not after a failure: what failed should be the last that is read.
     if matches!(exit, Ok(Exit::SUCCESS))
@@ -75,7 +75,7 @@ impl Here {
 
     fn cargo(&self, step: &[String], args: &Test, cx: &Context) -> Command {
         let mut cargo = cx.cargo();
-        protoc::lead_cargo(&mut cargo, args.place.network(), cx);
+        protoc::lead_cargo(&mut cargo, args.target.network(), cx);
         cargo.args(step).current_dir(&self.dir);
         cargo
     }
