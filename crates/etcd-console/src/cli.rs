@@ -8,6 +8,7 @@ pub(crate) use etcd_console_cli::{
     Cluster, Del, Format, Get, Keys, Member, MemberCommand, Put, Runs, TestClean, Undo, Watch,
 };
 use etcd_sandbox::RunId;
+use etcd_workspace::DEFAULT_TEST_ROOT;
 
 /// Read, write, delete and watch keys. Arguments have the shape that etcdctl's have.
 ///
@@ -39,10 +40,10 @@ pub(crate) struct Global {
     #[arg(long, hide = true, default_value = ".etcd")]
     pub(crate) home: PathBuf,
     /// The product's root
-    #[arg(long, hide = true, default_value = "/CloudChamber/v0.1")]
-    pub(crate) root: String,
+    #[arg(long, hide = true)]
+    pub(crate) root: Option<String>,
     /// The test root, below the product's root
-    #[arg(long, hide = true, default_value = "Test")]
+    #[arg(long, hide = true, default_value = DEFAULT_TEST_ROOT)]
     pub(crate) test_root: String,
     /// Prefixes that nothing is deleted below
     #[arg(long, hide = true)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use etcd_keys::{Connect, Connection, Error, Kind};
-use etcd_workspace::{ClusterId, InstanceError, Liveness, Record, liveness};
+use etcd_workspace::{ClusterId, InstanceError, Liveness, NoRoot, Record, liveness};
 
 use crate::cli::{Command, Get, Global, Watch};
 use crate::failure::{Exit, Failure};
@@ -100,6 +100,12 @@ impl Context {
             Err(error) => return Err(unknown(name, error)),
         };
         Err(Failure { exit, what, next }.into())
+    }
+
+    /// The product's root, for a command that cannot do without.
+    pub(crate) fn root(&self) -> Result<&str> {
+        let no_root = || Failure { exit: Exit::Usage, what: NoRoot.to_string(), next: NoRoot::NEXT.to_owned() };
+        Ok(self.global.root.as_deref().ok_or_else(no_root)?)
     }
 
     /// Says what was done, on stdout: data is printed elsewhere, this is for people.

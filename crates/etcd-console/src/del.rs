@@ -22,8 +22,7 @@ use crate::output::{self, Base64, Progress, keys};
 
 pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let range = crate::keys::range(&args.keys)?;
-    let guard =
-        Guard::new(cx.global.root.as_str(), &cx.global.test_root, cx.global.protected.iter().map(String::as_str));
+    let guard = Guard::new(cx.root()?, &cx.global.test_root, cx.global.protected.iter().map(String::as_str));
     if let Some(refusal) = guard.refusal(&range).filter(|_| !args.force && !args.dry_run) {
         let next = "`--dry-run` shows what it would be; `--force --expect-count N` does it all the same";
         return Err(refused(format!("refused to delete {range}: {refusal}"), next));

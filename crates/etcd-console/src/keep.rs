@@ -166,12 +166,13 @@ fn say(said: &KeeperMessage) -> Result<()> {
 impl Context {
     /// The runs of the cluster that the arguments name.
     pub(crate) async fn registry(&self) -> Result<Registry> {
-        let roots = etcd_sandbox::Roots::new(&self.global.root, &self.global.test_root, &self.global.protected)
-            .map_err(|error| Failure {
+        let roots = etcd_sandbox::Roots::new(self.root()?, &self.global.test_root, &self.global.protected).map_err(
+            |error| Failure {
                 exit: Exit::Usage,
                 what: error.to_string(),
                 next: "`[workspace.metadata.etcd]` in Cargo.toml has `root`, `test-root` and `protected`".to_owned(),
-            })?;
+            },
+        )?;
         Ok(Registry::new(&self.connect().await?, roots))
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Nearby {
 
 /// Keys that may have been meant by those of which there is none, for this command.
 pub(crate) async fn find(command: &str, keys: &Keys, connection: &Connection, cx: &Context) -> Option<Nearby> {
-    for meant in candidates(keys, &cx.global.root) {
+    for meant in candidates(keys, cx.global.root.as_deref()) {
         let range = keys::range(&meant).ok()?;
         let found = connection.all_keys().send(kv::Get::new(&range).count_only()).await.ok()?.count;
         let what = match (found, meant.prefix) {
@@ -43,10 +43,11 @@ pub(crate) async fn tell(command: &str, keys: &Keys, connection: &Connection, cx
     let none = if keys.prefix { "no key begins with" } else { "there is no key" };
     match find(command, keys, connection, cx).await {
         Some(Nearby { what, line }) => cx.note(format_args!("note: {none} `{}`; {what}: {line}", keys.key)),
-        None if lacks_slash(&keys.key, &cx.global.root) => {
-            cx.note(format_args!("note: {none} `{}`; this workspace's keys begin with `{}/`", keys.key, cx.global.root))
+        None => {
+            if let Some(root) = root_with_slash(&keys.key, cx) {
+                cx.note(format_args!("note: {none} `{}`; this workspace's keys begin with `{root}/`", keys.key));
+            }
         }
-        None => {}
     }
 }
 
@@ -57,24 +58,26 @@ impl Nearby {
     }
 }
 
-/// Whether a key begins without the slash that all keys of the workspace begin with.
-pub(crate) fn lacks_slash(key: &str, root: &str) -> bool {
-    root.starts_with('/') && !key.starts_with('/')
+/// The product's root, if the key begins without the slash that all keys of the workspace begin with.
+pub(crate) fn root_with_slash<'a>(key: &str, cx: &'a Context) -> Option<&'a str> {
+    cx.global.root.as_deref().filter(|_| !key.starts_with('/'))
 }
 
 /// What else may have been meant, the likeliest first.
-fn candidates(keys: &Keys, root: &str) -> Vec<Keys> {
+fn candidates(keys: &Keys, root: Option<&str>) -> Vec<Keys> {
     let Keys { key, range_end: None, from_key: false, prefix } = keys else { return Vec::new() };
     if key.is_empty() {
         return Vec::new();
     }
     let of = |key: String, prefix| Keys { key, range_end: None, prefix, from_key: false };
     let mut names = Vec::new();
-    if !key.starts_with(root) {
-        names.push(format!("{root}/{}", key.trim_start_matches('/')));
-    }
-    if lacks_slash(key, root) {
-        names.push(format!("/{key}"));
+    if let Some(root) = root {
+        if !key.starts_with(root) {
+            names.push(format!("{root}/{}", key.trim_start_matches('/')));
+        }
+        if !key.starts_with('/') {
+            names.push(format!("/{key}"));
+        }
     }
     let below = |name: &str| of(format!("{}/", name.trim_end_matches('/')), true);
     let mut all: Vec<Keys> = if *prefix { Vec::new() } else { vec![below(key)] };
@@ -97,7 +100,7 @@ mod tests {
         let meant = |key: &str, prefix| {
             let keys = Keys { key: key.to_owned(), range_end: None, prefix, from_key: false };
             let star = |keys: Keys| if keys.prefix { keys.key + "*" } else { keys.key };
-            candidates(&keys, "/P/v1").into_iter().map(star).collect::<Vec<_>>().join(" ")
+            candidates(&keys, Some("/P/v1")).into_iter().map(star).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(meant("/P/v1/a", false), "/P/v1/a/*");
         assert_eq!(meant("/P/v1/a/", false), "/P/v1/a/*");

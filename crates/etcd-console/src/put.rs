@@ -47,8 +47,7 @@ pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
         Format::Json => output::json(&Answer { revision })?,
         Format::Text => cx.report("OK\n")?,
     }
-    let root = &cx.global.root;
-    if nearby::lacks_slash(&args.key, root) {
+    if let Some(root) = nearby::root_with_slash(&args.key, cx) {
         cx.note(format_args!(
             "note: the key `{}` does not begin with a slash, as `{root}` does; `cargo xtask del {}{}` deletes it",
             args.key,

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     let keys = key.map(|key| Keys { key, range_end, prefix: args.prefix, from_key: false });
     let range = match &keys {
         Some(keys) => crate::keys::range(keys)?,
-        None => KeyRange::prefix(format!("{}/", cx.global.root)),
+        None => KeyRange::prefix(format!("{}/", cx.root()?)),
     };
     let connection = cx.connect().await?;
     let now = look(&connection, &range).await?;

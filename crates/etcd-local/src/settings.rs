@@ -42,8 +42,8 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// How long a start may take, from spawn to proven ready.
     pub start_timeout: Duration,
-    /// The product's key prefix, without a trailing slash.
-    pub root: String,
+    /// The product's key prefix, without a trailing slash; `None`: the workspace does not say.
+    pub root: Option<String>,
     /// The test root, below `root`, one segment.
     pub test_root: String,
     /// More prefixes that no command deletes below.
@@ -68,7 +68,7 @@ impl Default for Settings {
             member: None,
             data_dir: None,
             start_timeout: Duration::from_secs(30),
-            root: "/CloudChamber/v0.1".to_owned(),
+            root: None,
             test_root: DEFAULT_TEST_ROOT.to_owned(),
             protected: Vec::new(),
         }
@@ -178,9 +178,7 @@ impl Settings {
         self.peer_port = table.peer_port.or(self.peer_port);
         self.data_dir = table.data_dir.map(|dir| root.join(dir)).or(self.data_dir.take());
         self.start_timeout = table.start_timeout.unwrap_or(self.start_timeout);
-        if let Some(prefix) = table.root {
-            self.root = prefix;
-        }
+        self.root = table.root.or(self.root.take());
         if let Some(segment) = table.test_root {
             self.test_root = segment;
         }

@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 pub(crate) fn create(dir: &Path) -> Result<()> {
     let tmp = temporary_files(dir);
     fs::create_dir_all(&tmp).with_context(|| format!("cannot create `{}`", tmp.display()))?;
-    Ok(fs::write(dir.join("Cargo.toml"), "[workspace]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n")?)
+    Ok(fs::write(
+        dir.join("Cargo.toml"),
+        "[workspace]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n",
+    )?)
 }
 
 /// Where a workspace's temporary files go, those of ephemeral etcds among them.

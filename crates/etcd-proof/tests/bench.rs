@@ -38,8 +38,11 @@ impl TestWorkspace {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("tmp")).unwrap();
-        fs::write(dir.path().join("Cargo.toml"), "[workspace]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n")
-            .unwrap();
+        fs::write(
+            dir.path().join("Cargo.toml"),
+            "[workspace]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n",
+        )
+        .unwrap();
         Self(dir)
     }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use etcd_workspace::NoRoot;
+
 use crate::roots::RootsError;
 use crate::run_id::RunId;
 
@@ -79,6 +81,9 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// The workspace does not say what its product's root is.
+    #[error("{0}: {next}", next = NoRoot::NEXT)]
+    NoRoot(#[from] NoRoot),
     /// The test root cannot be used.
     #[error("{0}")]
     Roots(#[from] RootsError),

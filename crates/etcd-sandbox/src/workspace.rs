@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use etcd_workspace::{
-    DEFAULT_PORT, DEFAULT_TEST_ROOT, Liveness, ManifestSettings, NotYours, Port, Record, STATE, home, liveness,
+    DEFAULT_PORT, DEFAULT_TEST_ROOT, Liveness, ManifestSettings, NoRoot, NotYours, Port, Record, STATE, home, liveness,
 };
 
 use crate::error::Error;
@@ -97,12 +97,11 @@ impl Workspace {
     /// The roots of `[workspace.metadata.etcd]`: `root`, `test-root`, `protected`.
     ///
     /// # Errors
-    /// If the manifest cannot be read, or names roots that cannot be.
+    /// If the manifest cannot be read, names no root, or names roots that cannot be.
     pub(crate) fn roots(&self) -> Result<Roots, Error> {
         let settings = self.settings()?;
-        let root = settings.root.as_deref().unwrap_or("/CloudChamber/v0.1");
         let test_root = settings.test_root.as_deref().unwrap_or(DEFAULT_TEST_ROOT);
-        Ok(Roots::new(root, test_root, &settings.protected)?)
+        Ok(Roots::new(settings.root.as_deref().ok_or(NoRoot)?, test_root, &settings.protected)?)
     }
 
     fn settings(&self) -> Result<ManifestSettings, Error> {
@@ -193,7 +192,9 @@ mod tests {
     #[test]
     fn the_roots_are_those_of_the_manifest() {
         let (_dir, defaults) = workspace("[workspace]\nmembers = ['crates/*']");
-        assert_eq!(defaults.roots().unwrap().test_root(), "/CloudChamber/v0.1/Test/");
+        assert!(defaults.roots().unwrap_err().to_string().contains("add a line like `root = "));
+        let (_dir, defaults) = workspace("[workspace.metadata.etcd]\nroot = '/Inventory/v1'");
+        assert_eq!(defaults.roots().unwrap().test_root(), "/Inventory/v1/Test/");
         let table = "[workspace]\n[workspace.metadata.etcd]\nversion = '^3.5'\nroot = '/a/'\ntest-root = 'b'";
         assert_eq!(workspace(table).1.roots().unwrap().test_root(), "/a/b/");
         let dated = format!("{table}\n[workspace.metadata.x]\nsince = 2024-01-01");

@@ -32,4 +32,4 @@ pub use crate::orphan::{instance_dir, orphaned, orphans};
 pub use crate::owner::{NotYours, User, find_foreign, owner_of};
 pub use crate::paths::{RECORD, SCHEMA, STATE, home, member_lock};
 pub use crate::record::{ClusterId, Identity, Record};
-pub use crate::settings::{DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, Port, is_prefix, is_segment};
+pub use crate::settings::{DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, NoRoot, Port, is_prefix, is_segment};

@@ -18,6 +18,17 @@ pub const DEFAULT_PORT: u16 = 2379;
 /// The test root where a manifest names none: one segment below the product's root.
 pub const DEFAULT_TEST_ROOT: &str = "Test";
 
+/// A workspace that does not say what its product's root is, where that must be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this workspace has no `root`, the key prefix of its product")]
+pub struct NoRoot;
+
+impl NoRoot {
+    /// What to do about it.
+    pub const NEXT: &'static str =
+        "add a line like `root = \"/my-product/v1\"` to `[workspace.metadata.etcd]` in the workspace's Cargo.toml";
+}
+
 /// A TCP port, or the wish for any free one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {

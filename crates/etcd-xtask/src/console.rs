@@ -42,7 +42,7 @@ pub(crate) fn settings(cx: &Context) -> Result<Vec<OsString>> {
     let settings = builder.settings();
     let mut flags: Vec<OsString> = vec!["--home".into(), cx.home().into()];
     let mut add = |name: &str, value: &str| flags.extend([name.into(), value.into()]);
-    add("--root", &settings.root);
+    settings.root.iter().for_each(|root| add("--root", root));
     add("--test-root", &settings.test_root);
     settings.protected.iter().for_each(|prefix| add("--protected", prefix));
     flags.extend(cx.output.is_quiet().then(|| "--quiet".into()));

@@ -54,15 +54,12 @@ fn instances_are_offered_by_name() {
 fn keys_are_offered_as_far_as_the_next_slash() {
     let play = keys::play();
     play.up(&[]);
-    for key in ["/CloudChamber/v0.1/racks/1", "/CloudChamber/v0.1/racks/2", "/CloudChamber/v0.1/users", "/Other/x"] {
+    for key in ["/Inventory/v1/racks/1", "/Inventory/v1/racks/2", "/Inventory/v1/users", "/Other/x"] {
         play.xtask(&["put", key, "value"]).ok();
     }
-    assert_eq!(
-        offered(&play, &["get", "/CloudChamber/v0.1/"]),
-        ["/CloudChamber/v0.1/racks/", "/CloudChamber/v0.1/users"]
-    );
-    let racks = ["/CloudChamber/v0.1/racks/1", "/CloudChamber/v0.1/racks/2"];
-    assert_eq!(offered(&play, &["del", "/CloudChamber/v0.1/racks/"]), racks);
+    assert_eq!(offered(&play, &["get", "/Inventory/v1/"]), ["/Inventory/v1/racks/", "/Inventory/v1/users"]);
+    let racks = ["/Inventory/v1/racks/1", "/Inventory/v1/racks/2"];
+    assert_eq!(offered(&play, &["del", "/Inventory/v1/racks/"]), racks);
     assert_eq!(offered(&play, &["watch", "/Oth"]), ["/Other/"]);
     assert!(offered(&play, &["get", "/None"]).is_empty());
 }

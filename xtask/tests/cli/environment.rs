@@ -27,7 +27,7 @@ impl Below {
     fn new() -> Self {
         build_console();
         let play = Playground::new();
-        let metadata = "[package]\nname = \"play\"\nedition = \"2024\"\n\n[workspace]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n";
+        let metadata = "[package]\nname = \"play\"\nedition = \"2024\"\n\n[workspace]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n";
         let write = |name: &str, text: &str| {
             fs::create_dir_all(play.path(name).parent().unwrap()).unwrap();
             fs::write(play.path(name), text).unwrap();

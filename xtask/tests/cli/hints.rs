@@ -23,7 +23,7 @@ const UP: &[&str] = &["etcd-up"];
 const OF_VARIABLE: &str = "ETCD_ENDPOINTS leads there: unset it, or give `--instance default`";
 const OF_FLAG: &str = "--endpoints leads there; without it the workspace's own etcd is meant";
 const BOTH: &[&[&str]] =
-    &[UP, &["put", "/CloudChamber/v0.1/a", "v"], &["put", "/CloudChamber/v0.1/b", "v"], &["del", "/k", "--yes"]];
+    &[UP, &["put", "/Inventory/v1/a", "v"], &["put", "/Inventory/v1/b", "v"], &["del", "/k", "--yes"]];
 
 const MISTAKE: Mistake = Mistake { before: &[], line: &[], endpoints: None, hint: "", follow: &[], unset: false };
 
@@ -82,16 +82,16 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         before: BOTH,
-        line: &["get", "/CloudChamber/v0.1", "--print-value-only"],
-        hint: "2 keys begin with `/CloudChamber/v0.1/`: `cargo xtask get /CloudChamber/v0.1/ --prefix`",
-        follow: &[&["get", "/CloudChamber/v0.1/", "--prefix"]],
+        line: &["get", "/Inventory/v1", "--print-value-only"],
+        hint: "2 keys begin with `/Inventory/v1/`: `cargo xtask get /Inventory/v1/ --prefix`",
+        follow: &[&["get", "/Inventory/v1/", "--prefix"]],
         ..MISTAKE
     },
     Mistake {
         before: BOTH,
-        line: &["del", "/CloudChamber/v0.1/a", "/CloudChamber/v0.1/c"],
+        line: &["del", "/Inventory/v1/a", "/Inventory/v1/c"],
         hint: "`--yes --expect-count 2` does it",
-        follow: &[&["del", "/CloudChamber/v0.1/a", "/CloudChamber/v0.1/c", "--yes", "--expect-count", "2"]],
+        follow: &[&["del", "/Inventory/v1/a", "/Inventory/v1/c", "--yes", "--expect-count", "2"]],
         ..MISTAKE
     },
     Mistake {

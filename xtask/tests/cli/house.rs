@@ -2,7 +2,7 @@
 //! packages without having them: a fresh machine has those of its own system only.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Every package that the lock file has below `package`, on every system. Tests' own are among those of ours,
 /// which makes the rules stricter than they need be.
@@ -90,4 +90,27 @@ fn links_of_the_pages_lead_to_files() {
         }
     }
     assert!(links > 20, "{links}");
+}
+
+/// Source files below `dir` that name Cloud Chamber.
+fn naming_our_product(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let names = |path: &Path| std::fs::read_to_string(path).unwrap().contains("CloudChamber");
+    entries.fold(Vec::new(), |mut found, path| {
+        if path.is_dir() {
+            found.extend(naming_our_product(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") && names(&path) {
+            found.push(path);
+        }
+        found
+    })
+}
+
+/// Any product can use these crates. What is Cloud Chamber's own is in its store and in this workspace's `Cargo.toml`.
+#[test]
+fn crates_for_everybody_do_not_name_our_product() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let (ours, generic): (Vec<PathBuf>, Vec<PathBuf>) =
+        naming_our_product(&crates).into_iter().partition(|path| path.starts_with(crates.join("cloudchamber-store")));
+    assert!(!ours.is_empty() && generic.is_empty(), "{generic:#?}");
 }

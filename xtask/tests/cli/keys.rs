@@ -21,16 +21,16 @@ fn the_page_runs_through_xtask() {
     play.xtask(&["get", "a"]).fails(3, &["etcd `default` is not running", "etcd-up"]);
     play.up(&[]);
     assert!(said(&["member", "list"]).contains("started"), "the members are seen");
-    let rack = |n: u32| format!("/CloudChamber/v0.1/racks/{n}");
+    let rack = |n: u32| format!("/Inventory/v1/racks/{n}");
     for n in 1..=5 {
         assert_eq!(said(&["put", &rack(n), "8 blades"]), "OK\n");
     }
     assert_eq!(said(&["get", &rack(1)]), format!("{}\n8 blades\n", rack(1)));
     assert_eq!(said(&["get", &rack(2), &rack(4), "--keys-only"]), format!("{}\n{}\n", rack(2), rack(3)));
-    assert_eq!(said(&["get", "/CloudChamber/v0.1/racks/", "--prefix", "--count-only"]), "5\n");
+    assert_eq!(said(&["get", "/Inventory/v1/racks/", "--prefix", "--count-only"]), "5\n");
     said(&["del", &rack(1), "--yes"]);
     said(&["del", &rack(2), &rack(4), "--yes", "--expect-count", "2"]);
-    let deleted = said(&["del", "/CloudChamber/v0.1/racks/", "--prefix", "--yes", "--expect-count", "2"]);
+    let deleted = said(&["del", "/Inventory/v1/racks/", "--prefix", "--yes", "--expect-count", "2"]);
     assert!(deleted.starts_with("deleted 2 keys") && deleted.contains("undo: cargo xtask undo "), "{deleted}");
     play.xtask(&["del", "", "--prefix", "--yes"]).fails(4, &["refused to delete"]);
     assert!(play.xtask(&way_back(&deleted)).ok().stdout.starts_with("put back 2 keys"));
@@ -96,7 +96,7 @@ fn a_change_is_watched_through_xtask() {
         (&["watch", "/k/1", "-n", "1"][..], "/k/1"),
         (&["watch", "/k/1", "/k/3", "-n", "1"], "/k/2"),
         (&["watch", "/k/", "--prefix", "-n", "1"], "/k/9"),
-        (&["watch", "-n", "1"], "/CloudChamber/v0.1/racks/1"),
+        (&["watch", "-n", "1"], "/Inventory/v1/racks/1"),
     ] {
         let command = play.command(watch);
         let watching = std::thread::spawn(move || finish(command));

@@ -352,7 +352,7 @@ fn root_leaves_nothing_in_the_workspace_of_another_user() {
     for args in [&["etcd-status"][..], &["etcd-logs"], &["env"], &["run", "--", "true"]] {
         play.xtask(args).ok();
     }
-    for args in [&["etcd-down"][..], &["etcd-reset", "--yes"], &["del", "/CloudChamber/v0.1/x", "--yes"]] {
+    for args in [&["etcd-down"][..], &["etcd-reset", "--yes"], &["del", "/Inventory/v1/x", "--yes"]] {
         play.xtask(args).fails(1, &[&format!("belongs to another user, {OTHER}"), &format!("run it as {OTHER}")]);
     }
     assert!(lives(&up));

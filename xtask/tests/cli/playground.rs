@@ -55,7 +55,8 @@ impl Playground {
     }
 
     pub(crate) fn configure(&self, metadata: &str) {
-        let manifest = format!("[workspace]\n\n[workspace.metadata.etcd]\n{metadata}\n");
+        let root = if metadata.contains("root = ") { "" } else { "root = \"/Inventory/v1\"\n" };
+        let manifest = format!("[workspace]\n\n[workspace.metadata.etcd]\n{root}{metadata}\n");
         fs::write(self.path("Cargo.toml"), manifest).unwrap();
     }
 

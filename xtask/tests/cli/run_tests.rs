@@ -8,8 +8,7 @@ use crate::playground::{Playground, Run, build_console, skipped};
 fn project() -> Playground {
     build_console();
     let play = Playground::new();
-    let manifest =
-        "[package]\nname = \"play\"\nedition = \"2021\"\n\n[workspace]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n";
+    let manifest = "[package]\nname = \"play\"\nedition = \"2021\"\n\n[workspace]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n";
     fs::write(play.path("Cargo.toml"), manifest).unwrap();
     fs::create_dir(play.path("src")).unwrap();
     let lib = r#"
@@ -23,7 +22,7 @@ fn shows() {
     let var = |name: &str| std::env::var(name).unwrap();
     let url = var("ETCD_ENDPOINTS");
     assert_eq!((url.clone(), "3".to_string()), (var("ETCDCTL_ENDPOINTS"), var("ETCDCTL_API")));
-    assert_eq!(var("ETCD_TEST_PREFIX"), format!("/CloudChamber/v0.1/Test/{}/", var("ETCD_TEST_RUN")));
+    assert_eq!(var("ETCD_TEST_PREFIX"), format!("/Inventory/v1/Test/{}/", var("ETCD_TEST_RUN")));
     let mut socket = std::net::TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     socket.write_all(b"GET /health HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();

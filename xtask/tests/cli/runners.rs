@@ -13,7 +13,8 @@ fn project() -> Playground {
     build_console();
     let play = Playground::new();
     let package = |name: &str| format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n\n");
-    let root = "[workspace]\nmembers = [\"low\"]\n\n[workspace.metadata.etcd]\nport = \"auto\"\n";
+    let root =
+        "[workspace]\nmembers = [\"low\"]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n";
     let lib = r#"
 //! ```
 //! std::fs::write(format!("{}/doc", std::env::var("SEEN").unwrap()), "").unwrap();

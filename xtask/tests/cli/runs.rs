@@ -148,17 +148,17 @@ fn write_keys(given: &Given, keys: u32) {
 fn a_command_has_a_place_of_its_own_that_is_swept() {
     let play = Playground::new();
     let up = play.up(&[]);
-    let canary = "/CloudChamber/v0.1/racks/1";
+    let canary = "/Inventory/v1/racks/1";
     put(&up.endpoints[0], canary);
     let running = Running::start(&play, "a", &[]);
     let given = running.given.clone();
     assert_eq!(given.endpoints, up.endpoints[0]);
-    assert_eq!(given.prefix, format!("/CloudChamber/v0.1/Test/{}/", given.run));
+    assert_eq!(given.prefix, format!("/Inventory/v1/Test/{}/", given.run));
     write_keys(&given, 7);
     let run = running.end(0).ok();
     assert!(run.stderr.contains("7 keys swept") && run.stderr.contains(&given.run), "{run:#?}");
-    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0, "the record and the index are gone, too");
-    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/"), 1, "the rest is not");
+    assert_eq!(count(&given.endpoints, "/Inventory/v1/Test/"), 0, "the record and the index are gone, too");
+    assert_eq!(count(&given.endpoints, "/Inventory/v1/"), 1, "the rest is not");
     assert_eq!(play.status().pids, up.pids);
     assert_eq!(fs::read_dir(play.path(".etcd/.runs")).unwrap().count(), 0, "no lock stays");
 }
@@ -320,7 +320,7 @@ fn kept_keys_stay_until_they_are_cleaned() {
     let listed = play.xtask(&["runs"]).ok();
     assert!(listed.stdout.contains(&given.run) && listed.stdout.contains("kept"), "{listed:#?}");
     play.xtask(&["test-clean", "--run", &given.run]).ok();
-    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+    assert_eq!(count(&given.endpoints, "/Inventory/v1/Test/"), 0);
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn an_interrupt_ends_the_command_and_sweeps() {
         assert_eq!(run.code, Some(130), "{run:#?}");
         assert!(run.stderr.contains("2 keys swept"), "{run:#?}");
         assert!(eventually(|| play.processes().iter().all(|line| !line.contains(SCRIPT))), "the command goes, too");
-        assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+        assert_eq!(count(&given.endpoints, "/Inventory/v1/Test/"), 0);
     }
 }
 
@@ -399,7 +399,7 @@ fn a_second_interrupt_ends_us_at_once() {
     kill_process(pid, Signal::INT).unwrap();
     // Not its output: the command has that, too, and lives.
     assert!(eventually(|| child.try_wait().unwrap().is_some_and(|status| status.code() == Some(130))));
-    assert!(eventually(|| count(&given.endpoints, "/CloudChamber/v0.1/Test/") == 0));
+    assert!(eventually(|| count(&given.endpoints, "/Inventory/v1/Test/") == 0));
     fs::write(path.with_extension("go"), "0").unwrap();
 }
 
@@ -455,7 +455,7 @@ fn a_run_that_somebody_removes_fails() {
     assert!(count(&given.endpoints, &given.prefix) > 0, "a live run is left alone");
     play.xtask(&["test-clean", "--all"]).fails(4, &["it cannot ask"]);
     play.xtask(&["test-clean", "--all", "--yes"]).ok();
-    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+    assert_eq!(count(&given.endpoints, "/Inventory/v1/Test/"), 0);
     let run = running.end(0);
     assert_eq!(run.code, Some(1), "{run:#?}");
     assert!(run.stderr.contains("somebody removed this run"), "{run:#?}");

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::keys::play;
 use crate::playground::gateway;
 
-const OLD: &str = "/CloudChamber/v0.1/Test/Standard/old";
+const OLD: &str = "/Inventory/v1/Test/Standard/old";
 
 /// A copy has the same cluster id in its data, so that the id alone does not tell the two apart.
 #[test]

@@ -40,7 +40,7 @@ async fn the_example_uses_no_etcd_that_was_not_named(sandbox: Sandbox) -> Outcom
     sandbox.raw().put(old.as_str(), "1", None).await?;
     let workspace = tempfile::tempdir()?;
     let (_, port) = endpoint.rsplit_once(':').unwrap();
-    let manifest = format!("[workspace]\n[workspace.metadata.etcd]\nport = {port}\n");
+    let manifest = format!("[workspace]\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = {port}\n");
     std::fs::write(workspace.path().join("Cargo.toml"), manifest)?;
     let mut example = Command::new(std::env::current_exe()?);
     example.args(["--ignored", "--exact", "example::whole", "--nocapture"]).env("CARGO_MANIFEST_DIR", workspace.path());

@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 use crate::cluster::{Cluster, eventually, finish, program, slow_proxy};
 use crate::terminal::Terminal;
 
-const ROOT: &str = "/CloudChamber/v0.1/";
-const TEST_ROOT: &str = "/CloudChamber/v0.1/Test/";
+const ROOT: &str = "/Inventory/v1/";
+const TEST_ROOT: &str = "/Inventory/v1/Test/";
 
 /// A cluster with runs, whose keepers live in this process.
 struct Runs {
@@ -302,24 +302,37 @@ fn another_cluster_is_not_taken_for_the_own_instance() {
 }
 
 #[test]
+fn only_what_needs_the_products_root_asks_for_it() {
+    let cluster = Cluster::new();
+    for args in [&["runs"][..], &["test-clean"], &["watch", "-n", "1"], &["del", "/a", "--yes"]] {
+        cluster.run_without_root(args).fails(2, &["has no `root`", "hint: add a line like `root = "]);
+    }
+    cluster.run_without_root(&["put", "/a", "1"]).ok();
+    assert_eq!(cluster.run_without_root(&["get", "/a"]).ok().stdout, "/a\n1\n");
+    cluster.run_without_root(&["watch", "/a", "--rev", "2", "-n", "1"]).ok();
+}
+
+#[test]
 fn roots_that_are_none_are_refused_before_anything_goes() {
     let cluster = Cluster::new();
-    cluster.put("/CloudChamber/v0.1/Test/x", "1");
+    cluster.put("/Inventory/v1/Test/x", "1");
     for flags in [
         ["--root", "/", "--test-root", "Test"],
         ["--root", "", "--test-root", "Test"],
-        ["--root", "/CloudChamber/v0.1", "--test-root", ""],
-        ["--root", "/CloudChamber/v0.1", "--test-root", "/"],
-        ["--root", "/CloudChamber/v0.1", "--test-root", ".."],
-        ["--root", "/CloudChamber/v0.1", "--test-root", "../v0.1"],
-        ["--root", "/CloudChamber/v0.1/..", "--test-root", "Test"],
+        ["--root", "/Inventory/v1", "--test-root", ""],
+        ["--root", "/Inventory/v1", "--test-root", "/"],
+        ["--root", "/Inventory/v1", "--test-root", ".."],
+        ["--root", "/Inventory/v1", "--test-root", "../v1"],
+        ["--root", "/Inventory/v1/..", "--test-root", "Test"],
     ] {
         for command in ["runs", "test-clean"] {
-            cluster.run(&[flags.as_slice(), &[command]].concat()).fails(2, &["root `", "[workspace.metadata.etcd]"]);
+            cluster
+                .run_without_root(&[flags.as_slice(), &[command]].concat())
+                .fails(2, &["root `", "[workspace.metadata.etcd]"]);
         }
     }
-    let protected = ["--protected", "/CloudChamber/v0.1/Test/mine", "test-clean"];
-    cluster.run(&protected).fails(2, &["protected", "/CloudChamber/v0.1/Test/mine"]);
+    let protected = ["--protected", "/Inventory/v1/Test/mine", "test-clean"];
+    cluster.run(&protected).fails(2, &["protected", "/Inventory/v1/Test/mine"]);
     assert_eq!(cluster.count(""), 1);
 }
 

@@ -39,11 +39,19 @@ impl Cluster {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = program();
+        self.lead(program(), args)
+    }
+
+    fn lead(&self, mut command: Command, args: &[&str]) -> Command {
         command
             .args(["--home", self.dir.path().to_str().unwrap(), "--endpoints", &self.etcd.endpoints()[0]])
             .args(args);
         command
+    }
+
+    /// As in a workspace that does not say what its root is.
+    pub(crate) fn run_without_root(&self, args: &[&str]) -> Run {
+        finish(self.lead(bare_program(), args).spawn().unwrap())
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Run {
@@ -117,6 +125,12 @@ pub(crate) fn undo_file(said: &str) -> String {
 }
 
 pub(crate) fn program() -> Command {
+    let mut command = bare_program();
+    command.args(["--root", "/Inventory/v1"]);
+    command
+}
+
+fn bare_program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-console"));
     command.env_remove("ETCD_ENDPOINTS").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

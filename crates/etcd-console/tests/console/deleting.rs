@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, finish, undo_file};
 
-const ROOT: &str = "/CloudChamber/v0.1";
+const ROOT: &str = "/Inventory/v1";
 
 #[test]
 fn one_key_a_range_and_a_prefix() {
@@ -47,16 +47,16 @@ fn without_being_plainly_told_nothing_goes() {
 #[test]
 fn what_must_not_be_deleted_is_refused_whatever_it_is_called() {
     let cluster = Cluster::new();
-    for key in ["/CloudChamber/v0.1/racks/1", "/keep/1", "zzz"] {
+    for key in ["/Inventory/v1/racks/1", "/keep/1", "zzz"] {
         cluster.put(key, "v");
     }
     let all: [&[&str]; 9] = [
         &["", "--prefix"],
         &["/", "--prefix"],
-        &["/Cloud", "--prefix"],
-        &["/CloudChamber/", "--prefix"],
+        &["/Invent", "--prefix"],
+        &["/Inventory/", "--prefix"],
         &[ROOT, "--prefix"],
-        &["/CloudChamber/v0.1/", "--prefix"],
+        &["/Inventory/v1/", "--prefix"],
         &["/A", "/Z"],
         &["/A", "--from-key"],
         &["/keep/", "--prefix"],
@@ -73,7 +73,7 @@ fn what_must_not_be_deleted_is_refused_whatever_it_is_called() {
     assert_eq!(cluster.count(""), 3);
     let one = cluster.run(&["--protected", "/keep", "del", "/keep/1", "--yes"]);
     one.fails(4, &["refused to delete", "/keep"]);
-    cluster.run(&["del", "/CloudChamber/v0.1/racks/", "--prefix", "--yes"]).ok();
+    cluster.run(&["del", "/Inventory/v1/racks/", "--prefix", "--yes"]).ok();
     cluster.run(&["del", "", "--prefix", "--force", "--yes", "--expect-count", "3"]).fails(4, &["2 keys, not 3"]);
     cluster.run(&["del", "", "--prefix", "--force", "--yes", "--expect-count", "2"]).ok();
     assert_eq!(cluster.count(""), 0);

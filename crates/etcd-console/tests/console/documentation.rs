@@ -6,13 +6,13 @@ use std::process::Child;
 use crate::cluster::{Cluster, finish};
 use crate::terminal::Terminal;
 
-const LOW: &str = "/CloudChamber/v0.1/a";
-const HIGH: &str = "/CloudChamber/v0.1/c";
-const PREFIX: &str = "/CloudChamber/v0.1/Test/";
+const LOW: &str = "/Inventory/v1/a";
+const HIGH: &str = "/Inventory/v1/c";
+const PREFIX: &str = "/Inventory/v1/Test/";
 
 fn filled() -> Cluster {
     let cluster = Cluster::new();
-    for key in [LOW, "/CloudChamber/v0.1/b", HIGH, "/CloudChamber/v0.1/Test/x", "/CloudChamber/v0.1/Test/y", "/other"] {
+    for key in [LOW, "/Inventory/v1/b", HIGH, "/Inventory/v1/Test/x", "/Inventory/v1/Test/y", "/other"] {
         cluster.put(key, "v");
     }
     cluster
@@ -43,7 +43,7 @@ fn etcdctl_sees_the_members() {
 fn get_one_key_a_range_and_everything_under_a_prefix() {
     let cluster = filled();
     assert_eq!(cluster.run(&["get", LOW]).ok().stdout, format!("{LOW}\nv\n"));
-    assert_eq!(cluster.run(&["get", LOW, HIGH]).ok().stdout, format!("{LOW}\nv\n/CloudChamber/v0.1/b\nv\n"));
+    assert_eq!(cluster.run(&["get", LOW, HIGH]).ok().stdout, format!("{LOW}\nv\n/Inventory/v1/b\nv\n"));
     let under = format!("{PREFIX}x\nv\n{PREFIX}y\nv\n");
     assert_eq!(cluster.run(&["get", "--prefix", PREFIX]).ok().stdout, under);
     assert_eq!(cluster.run(&["get", PREFIX, "--prefix"]).ok().stdout, under);
@@ -82,7 +82,7 @@ fn shown(cluster: &Cluster, args: &[&str], probe: &str) -> Vec<String> {
         cluster.put(probe, "probe");
         terminal.shown().contains("probe")
     }));
-    for key in [LOW, "/CloudChamber/v0.1/b", HIGH, "/CloudChamber/v0.1/Test/x", "/other"] {
+    for key in [LOW, "/Inventory/v1/b", HIGH, "/Inventory/v1/Test/x", "/other"] {
         cluster.put(key, "seen");
     }
     cluster.put(probe, "last");
@@ -100,8 +100,8 @@ fn shown(cluster: &Cluster, args: &[&str], probe: &str) -> Vec<String> {
 fn watch_one_key_a_range_and_everything_under_a_prefix() {
     let cluster = Cluster::new();
     assert_eq!(shown(&cluster, &[LOW], LOW), [LOW]);
-    assert_eq!(shown(&cluster, &[LOW, HIGH], LOW), [LOW, "/CloudChamber/v0.1/b"]);
-    let under = ["/CloudChamber/v0.1/Test/x"];
-    assert_eq!(shown(&cluster, &["--prefix", PREFIX], "/CloudChamber/v0.1/Test/probe"), under);
-    assert_eq!(shown(&cluster, &[PREFIX, "--prefix"], "/CloudChamber/v0.1/Test/probe"), under);
+    assert_eq!(shown(&cluster, &[LOW, HIGH], LOW), [LOW, "/Inventory/v1/b"]);
+    let under = ["/Inventory/v1/Test/x"];
+    assert_eq!(shown(&cluster, &["--prefix", PREFIX], "/Inventory/v1/Test/probe"), under);
+    assert_eq!(shown(&cluster, &[PREFIX, "--prefix"], "/Inventory/v1/Test/probe"), under);
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, Run, eventually, finish};
 
-const TEST_ROOT: &str = "/CloudChamber/v0.1/Test/";
+const TEST_ROOT: &str = "/Inventory/v1/Test/";
 
 /// A keeper, seen by its runner.
 struct Keeper {

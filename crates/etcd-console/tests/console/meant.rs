@@ -5,7 +5,7 @@ use crate::terminal::Terminal;
 
 fn filled() -> Cluster {
     let cluster = Cluster::new();
-    for key in ["/CloudChamber/v0.1/racks/1", "/CloudChamber/v0.1/racks/2", "/other/x"] {
+    for key in ["/Inventory/v1/racks/1", "/Inventory/v1/racks/2", "/other/x"] {
         cluster.put(key, "v");
     }
     cluster
@@ -22,15 +22,15 @@ fn named(run: &Run) -> Vec<String> {
 #[test]
 fn a_note_leads_to_the_keys_that_were_meant() {
     let cluster = filled();
-    let racks = "/CloudChamber/v0.1/racks/1\n/CloudChamber/v0.1/racks/2\n";
+    let racks = "/Inventory/v1/racks/1\n/Inventory/v1/racks/2\n";
     for (keys, meant) in [
-        (&["/CloudChamber/v0.1/racks"][..], racks),
-        (&["/CloudChamber/v0.1/racks/"], racks),
-        (&["CloudChamber/v0.1/racks"], racks),
+        (&["/Inventory/v1/racks"][..], racks),
+        (&["/Inventory/v1/racks/"], racks),
+        (&["Inventory/v1/racks"], racks),
         (&["racks/", "--prefix"], racks),
         (&["/racks/", "--prefix"], racks),
-        (&["racks/2"], "/CloudChamber/v0.1/racks/2\n"),
-        (&["/racks/2"], "/CloudChamber/v0.1/racks/2\n"),
+        (&["racks/2"], "/Inventory/v1/racks/2\n"),
+        (&["/racks/2"], "/Inventory/v1/racks/2\n"),
         (&["other", "--prefix"], "/other/x\n"),
     ] {
         let run = cluster.run(&[&["get"], keys].concat());
@@ -42,8 +42,8 @@ fn a_note_leads_to_the_keys_that_were_meant() {
         assert_eq!(cluster.run(&[&["-q", "get"], keys].concat()).stderr, "");
     }
     let run = cluster.run(&["get", "nothing"]);
-    assert!(run.stderr.contains("this workspace's keys begin with `/CloudChamber/v0.1/`"), "{run:?}");
-    for keys in [&["/CloudChamber/v0.1/racks/1"][..], &["/nothing"], &["/a", "/b"], &["", "--prefix"]] {
+    assert!(run.stderr.contains("this workspace's keys begin with `/Inventory/v1/`"), "{run:?}");
+    for keys in [&["/Inventory/v1/racks/1"][..], &["/nothing"], &["/a", "/b"], &["", "--prefix"]] {
         assert_eq!(cluster.run(&[&["get"], keys].concat()).stderr, "", "{keys:?}");
     }
 }
@@ -51,20 +51,20 @@ fn a_note_leads_to_the_keys_that_were_meant() {
 #[test]
 fn every_command_that_finds_nothing_says_where_something_is() {
     let cluster = filled();
-    let words = "2 keys begin with `/CloudChamber/v0.1/racks/`: cargo xtask ";
+    let words = "2 keys begin with `/Inventory/v1/racks/`: cargo xtask ";
     for line in [&["get"][..], &["get", "--count-only"], &["get", "--format", "json"], &["del"], &["del", "--dry-run"]]
     {
-        let run = cluster.run(&[line, &["/CloudChamber/v0.1/racks"]].concat());
+        let run = cluster.run(&[line, &["/Inventory/v1/racks"]].concat());
         assert!(run.code == Some(0) && run.stderr.contains(words), "{line:?}: {run:?}");
     }
-    let value = cluster.run(&["get", "/CloudChamber/v0.1/racks", "--print-value-only"]);
-    value.fails(1, &["there is no key", "hint: 2 keys begin with `/CloudChamber/v0.1/racks/`"]);
+    let value = cluster.run(&["get", "/Inventory/v1/racks", "--print-value-only"]);
+    value.fails(1, &["there is no key", "hint: 2 keys begin with `/Inventory/v1/racks/`"]);
     let terminal = Terminal::new();
-    let mut watch = terminal.run(&mut cluster.command(&["watch", "/CloudChamber/v0.1/racks"]));
+    let mut watch = terminal.run(&mut cluster.command(&["watch", "/Inventory/v1/racks"]));
     terminal.wait_for(words);
     let shown = terminal.shown();
-    assert!(shown.starts_with("watching `/CloudChamber/v0.1/racks` at "), "{shown}");
-    assert!(shown.contains("cargo xtask watch /CloudChamber/v0.1/racks/ --prefix --endpoints"), "{shown}");
+    assert!(shown.starts_with("watching `/Inventory/v1/racks` at "), "{shown}");
+    assert!(shown.contains("cargo xtask watch /Inventory/v1/racks/ --prefix --endpoints"), "{shown}");
     watch.kill().unwrap();
     watch.wait().unwrap();
     assert_eq!(cluster.count("/"), 3, "nothing was deleted");
@@ -74,11 +74,11 @@ fn every_command_that_finds_nothing_says_where_something_is() {
 fn a_key_without_its_slash_is_written_and_told() {
     let cluster = Cluster::new();
     let run = cluster.run(&["put", "racks/1", "v"]);
-    let words = ["note: the key `racks/1` does not begin with a slash, as `/CloudChamber/v0.1` does", "del racks/1"];
+    let words = ["note: the key `racks/1` does not begin with a slash, as `/Inventory/v1` does", "del racks/1"];
     assert!(words.iter().all(|words| run.stderr.contains(words)), "{run:?}");
     assert_eq!(run.ok().stdout, "OK\n");
     assert_eq!(cluster.run(&["put", "/racks/1", "v"]).stderr, "");
-    assert_eq!(cluster.run(&["--root", "racks", "put", "racks/1", "v"]).stderr, "");
+    assert_eq!(cluster.run_without_root(&["put", "racks/1", "v"]).stderr, "");
 }
 
 #[test]

@@ -47,13 +47,13 @@ fn changes_show_old_and_new() {
 fn without_a_key_it_is_the_products_root_and_count_ends_it() {
     let cluster = Cluster::new();
     let past = cluster.revision();
-    for key in ["/CloudChamber/v0.1/x", "/CloudChamber/v0.2", "/CloudChamber/v0.1/y"] {
+    for key in ["/Inventory/v1/x", "/Inventory/v2", "/Inventory/v1/y"] {
         cluster.put(key, "v");
     }
     let rev = (past + 1).to_string();
     let said = cluster.run(&["watch", "--rev", &rev, "-n", "2"]).ok().stdout;
     assert!(
-        said.lines().count() == 2 && said.contains("/CloudChamber/v0.1/x") && said.contains("/CloudChamber/v0.1/y"),
+        said.lines().count() == 2 && said.contains("/Inventory/v1/x") && said.contains("/Inventory/v1/y"),
         "{said}"
     );
 }
@@ -111,11 +111,11 @@ fn a_watch_says_what_it_watches_and_from_where_unless_it_is_to_be_quiet() {
     let now = cluster.revision();
     let mut child = cluster.command(&["watch", "-n", "1"]).spawn().unwrap();
     let (said, _) = next_line(BufReader::new(child.stderr.take().unwrap()));
-    assert!(said.starts_with("watching `/CloudChamber/v0.1/` --prefix at http://"), "{said}");
+    assert!(said.starts_with("watching `/Inventory/v1/` --prefix at http://"), "{said}");
     assert!(said.ends_with(&format!(", from revision {}\n", now + 1)), "{said}");
-    cluster.put("/CloudChamber/v0.1/x", "seen");
+    cluster.put("/Inventory/v1/x", "seen");
     let (shown, _) = next_line(BufReader::new(child.stdout.take().unwrap()));
-    assert!(shown.contains("PUT /CloudChamber/v0.1/x  seen"), "{shown}");
+    assert!(shown.contains("PUT /Inventory/v1/x  seen"), "{shown}");
     assert_eq!(finish(child).code, Some(0));
     let quiet = cluster.run(&["watch", "-q", "--rev", "1", "-n", "1"]);
     assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""), "{quiet:?}");

@@ -17,7 +17,7 @@ const TESTS: &str = r#"
 fn writes(name: &str) {
     use std::io::{Read, Write};
     let url = std::env::var("ETCD_ENDPOINTS").expect("ETCD_ENDPOINTS");
-    let prefix = std::env::var("ETCD_TEST_PREFIX").unwrap_or("/CloudChamber/v0.1/Test/by-hand/".into());
+    let prefix = std::env::var("ETCD_TEST_PREFIX").unwrap_or("/Inventory/v1/Test/by-hand/".into());
     let body = format!("{{\"key\":\"{}\",\"value\":\"eA==\"}}", base64(&format!("{prefix}{name}/a")));
     let mut socket = std::net::TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     write!(socket, "POST /v3/kv/put HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
@@ -51,6 +51,7 @@ edition = "2021"
 [workspace]
 
 [workspace.metadata.etcd]
+root = "/Inventory/v1"
 port = "auto"
 "#;
 

@@ -12,4 +12,4 @@ pub(super) const PARTS: &[Part] = &[
 ];
 
 /// The prefix of all runs.
-const TEST_ROOT: &str = "/CloudChamber/v0.1/Test/";
+const TEST_ROOT: &str = "/Inventory/v1/Test/";

@@ -27,7 +27,7 @@ async fn a_run_goes_with_its_process_whatever_its_tests_do() {
 async fn a_failing_test_says_why() {
     let server = Server::start();
     let run = finished(server.subject(&["fails_too"])).await;
-    run.says(&["the keys under `/CloudChamber/v0.1/Test/", "- a = 1", "sandbox.subject.fails_too~"]);
+    run.says(&["the keys under `/Inventory/v1/Test/", "- a = 1", "sandbox.subject.fails_too~"]);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// Longer than anything here takes, on a machine that does ten other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Where all runs of these tests are.
-pub(crate) const TEST_ROOT: &str = "/CloudChamber/v0.1/Test/";
+pub(crate) const TEST_ROOT: &str = "/Inventory/v1/Test/";
 
 /// How often what is random is tried: `XTASK_TEST_ROUNDS` says more.
 pub(crate) fn rounds(few: usize) -> usize {
@@ -42,7 +42,7 @@ impl Server {
     /// A client of its own, as another process has it.
     pub(crate) async fn registry(&self) -> Registry {
         let connection = Connect::new([self.endpoint()]).connect().await.unwrap();
-        Registry::new(&connection, Roots::new("/CloudChamber/v0.1", "Test", &[]).unwrap())
+        Registry::new(&connection, Roots::new("/Inventory/v1", "Test", &[]).unwrap())
     }
 
     /// A run of a host that is not ours, or of ours, with so many keys; its owner is in this process.
@@ -69,7 +69,7 @@ impl Server {
 pub(crate) fn workspace() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join(".etcd")).unwrap();
-    std::fs::write(dir.path().join("Cargo.toml"), "[workspace]\n").unwrap();
+    std::fs::write(dir.path().join("Cargo.toml"), "[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\n").unwrap();
     dir
 }
 
@@ -179,13 +179,13 @@ pub(crate) async fn silent(registry: &Registry, id: &RunId) -> Entry {
 pub(crate) struct Canaries(Vec<(Vec<u8>, Vec<u8>, i64)>);
 
 const AROUND: [&str; 9] = [
-    "/CloudChamber/v0.1/Test",
-    "/CloudChamber/v0.1/Testament",
-    "/CloudChamber/v0.1/Testament/x",
-    "/CloudChamber/v0.1/Tes",
-    "/CloudChamber/v0.1/Test0",
-    "/CloudChamber/v0.1/test/x",
-    "/CloudChamber/v0.1",
+    "/Inventory/v1/Test",
+    "/Inventory/v1/Testament",
+    "/Inventory/v1/Testament/x",
+    "/Inventory/v1/Tes",
+    "/Inventory/v1/Test0",
+    "/Inventory/v1/test/x",
+    "/Inventory/v1",
     "/",
     "~",
 ];
@@ -196,7 +196,7 @@ impl Canaries {
         for key in AROUND {
             keys.put(key, "canary").await.unwrap();
         }
-        fill(&keys, "/CloudChamber/v0.1/racks/", count).await;
+        fill(&keys, "/Inventory/v1/racks/", count).await;
         Self(Self::all(registry).await)
     }
 

@@ -83,7 +83,7 @@ async fn a_run_outlives_a_restart_of_the_server() {
     let instance = builder.port(auto).peer_port(auto).instance("test").unwrap();
     let endpoint = instance.up().unwrap().status.endpoints[0].clone();
     let connection = etcd_sandbox::etcd_keys::Connect::new([endpoint]).connect().await.unwrap();
-    let roots = etcd_sandbox::Roots::new("/CloudChamber/v0.1", "Test", &[]).unwrap();
+    let roots = etcd_sandbox::Roots::new("/Inventory/v1", "Test", &[]).unwrap();
     let registry = Registry::new(&connection, roots);
     let run = Run::start(&registry, Plan::new(dir.path().join("locks"), "a test").ttl(TTL)).await.unwrap();
     for wiped in [false, true] {

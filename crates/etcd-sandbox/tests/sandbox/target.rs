@@ -113,7 +113,7 @@ async fn an_etcd_on_the_instances_port_is_not_used_unless_it_is_named() {
         (port, ["is not running", not_ours.as_str(), named.as_str(), "`cargo xtask etcd-up --port auto`"]),
         ("'auto'", ["is not running", "`cargo xtask etcd-up` starts it", "`cargo xtask test` brings", ""]),
     ] {
-        let manifest = format!("[workspace]\n[workspace.metadata.etcd]\nport = {port}\n");
+        let manifest = format!("[workspace]\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = {port}\n");
         std::fs::write(server.dir.path().join("Cargo.toml"), manifest).unwrap();
         let run = test_in(server.dir.path()).await;
         assert_eq!(run.code, Some(101), "{}", run.out);

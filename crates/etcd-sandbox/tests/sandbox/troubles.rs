@@ -94,14 +94,21 @@ async fn a_run_that_has_ended_is_not_joined() {
 #[tokio::test]
 async fn a_test_root_that_is_none_is_refused_before_anything_is_written() {
     let server = Server::start();
-    let lines =
-        ["test-root = ''", "test-root = '/'", "test-root = '..'", "test-root = '/other'", "root = '/'", "root = ''"];
+    let lines = [
+        "test-root = ''",
+        "test-root = '/'",
+        "test-root = '..'",
+        "test-root = '/other'",
+        "root = '/'",
+        "root = ''",
+        "",
+    ];
     for line in lines {
         let manifest = format!("[workspace]\n[workspace.metadata.etcd]\n{line}\n");
         std::fs::write(server.dir.path().join("Cargo.toml"), manifest).unwrap();
         let run = with(&server, None, None).await;
         assert_eq!(run.code, Some(101), "{}", run.out);
-        run.says(&["root `"]);
+        run.says(&["Cargo.toml", "root"]);
     }
     assert_eq!(count(&server.registry().await, "").await, 0);
 }
@@ -113,7 +120,7 @@ async fn a_workspace_whose_path_is_no_text_is_refused() {
     let server = Server::start();
     let dir = server.dir.path().join(std::ffi::OsStr::from_bytes(b"W\xfcrfel"));
     std::fs::create_dir_all(dir.join(".etcd")).unwrap();
-    std::fs::write(dir.join("Cargo.toml"), "[workspace]\n").unwrap();
+    std::fs::write(dir.join("Cargo.toml"), "[workspace.metadata.etcd]\nroot = \"/a\"\n").unwrap();
     let mut command = server.subject(&["forms::plain"]);
     command.env("CARGO_MANIFEST_DIR", &dir);
     let run = finished(command).await;

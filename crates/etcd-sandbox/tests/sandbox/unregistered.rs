@@ -6,8 +6,8 @@ use etcd_sandbox::etcd_keys::KeyRange;
 use crate::fixture::{Canaries, Server, TEST_ROOT, count, fill};
 
 /// As Cloud Chamber's Go tests write them.
-const STANDARD: &str = "/CloudChamber/v0.1/Test/Standard/";
-const DATED: &str = "/CloudChamber/v0.1/Test/2021-07-09T15:36:29.123456789-07:00/";
+const STANDARD: &str = "/Inventory/v1/Test/Standard/";
+const DATED: &str = "/Inventory/v1/Test/2021-07-09T15:36:29.123456789-07:00/";
 
 #[tokio::test]
 async fn other_harnesses_keys_are_found_by_segments_and_removed() {

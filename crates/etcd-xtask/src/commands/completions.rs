@@ -93,7 +93,7 @@ fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
 fn keys_below(current: &str) -> Option<Vec<String>> {
     let cx = context()?;
     let root = cx.builder().ok()?.settings().root.clone();
-    let prefix = if root.starts_with(current) { root } else { current.to_owned() };
+    let prefix = root.filter(|root| root.starts_with(current)).unwrap_or_else(|| current.to_owned());
     let mut command = cx.command(on_demand::if_built(console::PACKAGE, &cx)?);
     command.args(console::settings(&cx).ok()?);
     command.args(["get", &prefix, "--prefix", "--keys-only", "--limit", KEYS, "--timeout", "1"]);

@@ -22,7 +22,7 @@ fn a_killed_runner_is_swept_by_its_keeper() {
     running.go(0);
     let Running { child, .. } = running;
     finish_child(child);
-    assert!(eventually(|| count(&given.endpoints, "/CloudChamber/v0.1/Test/") == 0));
+    assert!(eventually(|| count(&given.endpoints, "/Inventory/v1/Test/") == 0));
     assert!(eventually(|| play.processes().len() == 1), "only etcd: {:#?}", play.processes());
 }
 
@@ -46,7 +46,7 @@ fn a_killed_runner_with_its_keeper_is_swept_by_the_next_who_cleans() {
     }));
     let cleaned = play.xtask(&["test-clean"]).ok();
     assert!(cleaned.stdout.contains("removed 1 run, 2 keys"), "{cleaned:#?}");
-    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+    assert_eq!(count(&given.endpoints, "/Inventory/v1/Test/"), 0);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_killed_keeper_is_replaced() {
     assert!(eventually(|| running.keeper().is_some_and(|keeper| keeper != first)));
     let run = running.end(0).ok();
     assert!(run.stderr.contains("2 keys swept"), "{run:#?}");
-    assert_eq!(count(&given.endpoints, "/CloudChamber/v0.1/Test/"), 0);
+    assert_eq!(count(&given.endpoints, "/Inventory/v1/Test/"), 0);
 }
 
 #[test]
@@ -87,7 +87,7 @@ pub(crate) fn leftovers_of_a_killed_runner_are_ended() {
     assert_eq!(pids.lines().count(), 2);
     let is_gone = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).is_err();
     assert!(eventually(|| pids.lines().all(is_gone)), "{pids}");
-    assert!(eventually(|| count(&up.endpoints[0], "/CloudChamber/v0.1/Test/") == 0));
+    assert!(eventually(|| count(&up.endpoints[0], "/Inventory/v1/Test/") == 0));
     assert!(bystander.try_wait().unwrap().is_none(), "another run's process was ended");
     bystander.kill().unwrap();
     bystander.wait().unwrap();
@@ -113,7 +113,7 @@ fn what_an_interrupted_command_leaves_running_is_ended() {
         fs::remove_file(play.path("pid")).unwrap();
         let is_gone = fs::read_link(format!("/proc/{pid}/exe")).is_err();
         assert!(is_gone || kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).is_err(), "{run:#?}");
-        assert_eq!(count(&up.endpoints[0], "/CloudChamber/v0.1/Test/") > 0, args.contains(&"--keep"));
+        assert_eq!(count(&up.endpoints[0], "/Inventory/v1/Test/") > 0, args.contains(&"--keep"));
     }
 }
 

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::Situation;
 use super::class::Class;
 use super::world::{World, copy};
-use crate::playground::lasting_etcd;
+use crate::playground::{eventually, lasting_etcd};
 
 #[test]
 fn healthy() {
@@ -31,6 +31,7 @@ fn killed() {
     fn build() -> Option<World> {
         let (world, up) = World::running();
         kill_process(Pid::from_raw(up.pids[0].cast_signed()).unwrap(), Signal::KILL).unwrap();
+        assert!(eventually(|| world.play.processes().is_empty()), "it does not end");
         Some(world)
     }
     let name = "the server was killed";
@@ -139,6 +140,7 @@ fn port_taken() {
         let (mut world, up) = World::running();
         let port = crate::playground::port(&up);
         kill_process(Pid::from_raw(up.pids[0].cast_signed()).unwrap(), Signal::KILL).unwrap();
+        assert!(eventually(|| world.play.processes().is_empty()), "it does not end");
         let own = std::mem::replace(&mut world.workspace, world.play.path("other"));
         world.configure(&format!("port = {port}\npeer-port = \"auto\""));
         let other = world.up();

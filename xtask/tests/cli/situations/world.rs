@@ -78,7 +78,8 @@ impl World {
 
     pub(super) fn configure(&self, metadata: &str) {
         fs::create_dir_all(&self.workspace).unwrap();
-        let manifest = format!("[workspace]\n\n[workspace.metadata.etcd]\n{metadata}\n");
+        let root = if metadata.contains("root = ") { "" } else { "root = \"/Inventory/v1\"\n" };
+        let manifest = format!("[workspace]\n\n[workspace.metadata.etcd]\n{root}{metadata}\n");
         fs::write(self.workspace.join("Cargo.toml"), manifest).unwrap();
     }
 
@@ -86,9 +87,9 @@ impl World {
     pub(super) fn up(&self) -> Status {
         let status = self.xtask(&["etcd-up", "--format", "json"]).ok().status();
         for key in ["racks/0", "racks/1", "racks/3", "Test/Standard/old"] {
-            put(&status, &format!("/CloudChamber/v0.1/{key}"));
+            put(&status, &format!("/Inventory/v1/{key}"));
         }
-        self.xtask(&["del", "/CloudChamber/v0.1/racks/0", "--yes"]).ok();
+        self.xtask(&["del", "/Inventory/v1/racks/0", "--yes"]).ok();
         let undo = fs::read_dir(self.workspace.join(".etcd/undo")).unwrap().next().unwrap().unwrap().path();
         fs::copy(undo, self.undo()).unwrap();
         fs::set_permissions(self.undo(), fs::Permissions::from_mode(0o644)).unwrap();

@@ -13,14 +13,14 @@ use crate::torture::keyspace::{self, Contents};
 use crate::torture::testbed::EphemeralServer;
 use crate::wait;
 
-pub(super) const PREFIX: &str = "/CloudChamber/v0.1/racks/";
+pub(super) const PREFIX: &str = "/Inventory/v1/racks/";
 /// Prefixes of keys that sort beside those to delete.
 const NEIGHBOURS: [&str; 5] = [
-    "/CloudChamber/v0.1/racks",
-    "/CloudChamber/v0.1/racks.",
-    "/CloudChamber/v0.1/racks0",
-    "/CloudChamber/v0.1/rack/",
-    "/CloudChamber/v0.1/Test/",
+    "/Inventory/v1/racks",
+    "/Inventory/v1/racks.",
+    "/Inventory/v1/racks0",
+    "/Inventory/v1/rack/",
+    "/Inventory/v1/Test/",
 ];
 
 pub(super) struct Fixture<'a> {

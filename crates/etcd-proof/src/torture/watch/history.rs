@@ -8,7 +8,7 @@ use etcd_keys::Connection;
 use crate::torture::rng::Rng;
 
 /// The watched prefix.
-pub(super) const PREFIX: &str = "/CloudChamber/v0.1/watched/";
+pub(super) const PREFIX: &str = "/Inventory/v1/watched/";
 /// How many keys there are: few, so that they change often.
 const KEYS: u64 = 40;
 
