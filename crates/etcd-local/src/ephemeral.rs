@@ -141,6 +141,7 @@ impl Ephemeral {
                 data: &data,
                 durability: Durability::Unsynced,
                 lifetime: Lifetime::Ours,
+                asks_for_election: true,
                 extra_args: &builder.extra_args,
                 log: &log,
                 env: &builder.env,

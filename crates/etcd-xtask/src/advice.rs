@@ -187,7 +187,9 @@ fn of(error: &(dyn Error + 'static), which: &Which) -> Option<Advice> {
         return Some(Advice::hint("`cargo xtask doctor` shows what it finds"));
     }
     if error.is::<SettingsError>() || error.is::<NameError>() {
-        return Some(Advice::hint("the README lists every setting and its values").with_exit(Exit::USAGE));
+        return Some(
+            Advice::hint("docs/settings.md of this project lists every setting and its values").with_exit(Exit::USAGE),
+        );
     }
     if let Some(Failure { next, exit, .. }) = error.downcast_ref() {
         return Some(Advice::hint(next).with_exit(*exit));
@@ -243,6 +245,7 @@ fn launch(error: &LaunchError, which: &Which) -> Advice {
         LaunchError::IncompleteBootstrap { log } => {
             Advice::hint("it holds no key, and this instance did not create it: delete it, and try again").with_log(log)
         }
+        LaunchError::EarlyElection { log } => Advice::hint("the data is whole: try again").with_log(log),
         LaunchError::Damaged { data, log, .. } => Advice {
             hints: vec![
                 format!("if you have a copy of `{}` from before, put it in its place, and try again", data.display()),

@@ -136,6 +136,28 @@ fn how_long_a_start_may_take_is_for_the_user_to_say() {
     play.configure("port = \"auto\"");
 }
 
+/// As etcd 3.7 does in one of many restarts, if its election comes before it has read its log.
+#[test]
+fn a_panic_over_an_early_election_is_no_failure() {
+    let play = Playground::new();
+    let panicked = play.path("panicked");
+    let etcd = fake(
+        &play,
+        &format!(
+            "[ -e '{0}' ] && exec '{1}' \"$@\"\ntouch '{0}'\necho 'panic: requested index is unavailable due to compaction' >&2\n\
+             exit 2",
+            panicked.display(),
+            etcd("3.7.2").display()
+        ),
+    );
+    assert_eq!(play.up(&["--etcd", &etcd]).state, State::Ready);
+    assert!(panicked.exists());
+    // If it is always so, it is told.
+    play.xtask(&["etcd-down"]).ok();
+    let etcd = fake(&play, "echo 'panic: requested index is unavailable due to compaction' >&2\nexit 2");
+    play.xtask(&["etcd-up", "--etcd", &etcd]).fails(1, &["its election came before it had read its log"]);
+}
+
 #[test]
 fn a_start_may_take_for_ever() {
     let play = Playground::new();

@@ -277,7 +277,8 @@ impl Instance {
     }
 
     /// Starts a server. With `Port::Auto` a port that was snatched away is replaced by another; data of ours that etcd
-    /// was ended over while it made it, so that nobody has ever used it, is made anew.
+    /// was ended over while it made it, so that nobody has ever used it, is made anew. If etcd panics over the election that
+    /// it was asked for, it is started once more and not asked.
     pub(super) fn start(
         &self,
         binary: &Binary,
@@ -296,7 +297,7 @@ impl Instance {
             self.builder.reporter.report(&Event::Moved { instance: self.name.clone(), from, to });
         }
         let mut lock = Some(lock);
-        let (mut attempt, mut is_second) = (1, false);
+        let (mut attempt, mut is_second, mut asks_for_election) = (1, false, true);
         loop {
             let held = match lock.take() {
                 Some(held) => held,
@@ -304,7 +305,7 @@ impl Instance {
             };
             let ports = self.choose_ports(previous.filter(|_| attempt == 1))?;
             data.claim(&ports.peer_url(), &binary.version)?;
-            match self.launch(binary, held, &mut data, ports, lifetime) {
+            match self.launch(binary, held, &mut data, ports, lifetime, asks_for_election) {
                 Err(StartError::Launch(LaunchError::PortTaken { .. })) if self.may_move() && attempt < ATTEMPTS => {
                     attempt += 1;
                 }
@@ -315,6 +316,9 @@ impl Instance {
                     self.finish_wiping(data_path);
                     data = DataDir::find_or_create(data_path, &self.dir)?;
                     is_second = true;
+                }
+                Err(StartError::Launch(LaunchError::EarlyElection { .. })) if asks_for_election => {
+                    asks_for_election = false;
                 }
                 result => return result,
             }
@@ -333,6 +337,7 @@ impl Instance {
         data: &mut DataDir,
         ports: Ports,
         lifetime: Lifetime,
+        asks_for_election: bool,
     ) -> Result<Foreground, StartError> {
         let member = self.builder.member();
         let mut record = Record {
@@ -360,6 +365,7 @@ impl Instance {
             data,
             durability: Durability::Synced,
             lifetime,
+            asks_for_election,
             extra_args: &self.builder.extra_args,
             log: &self.log(),
             env: &self.builder.env,

@@ -60,6 +60,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) data: &'a DataDir,
     pub(crate) durability: Durability,
     pub(crate) lifetime: Lifetime,
+    /// Whether the member is asked to elect itself at once. Else it does so when its timeout has passed.
+    pub(crate) asks_for_election: bool,
     pub(crate) extra_args: &'a [String],
     pub(crate) log: &'a Path,
     pub(crate) env: &'a Env,
@@ -69,6 +71,7 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Launched {
     pub(crate) child: Child,
     expected: Option<ClusterId>,
+    asks_for_election: bool,
     data: election::Data,
     spawned: Instant,
     context: LaunchContext,
@@ -124,7 +127,7 @@ impl Launch<'_> {
         match child {
             Spawned::Running(child) => {
                 let expected = self.data.marker.as_ref().and_then(|marker| marker.cluster_id);
-                Ok(Launched { child, expected, data, spawned, context })
+                Ok(Launched { child, expected, asks_for_election: self.asks_for_election, data, spawned, context })
             }
             Spawned::Ended(status) => Err(context.exited(status)),
         }
@@ -234,7 +237,7 @@ impl Launched {
     fn elect(&self, deadline: Deadline) -> Result<Arc<()>, LaunchError> {
         let is_wanted = Arc::new(());
         // Data that we did not create may be of a cluster of several members, who elect one by themselves.
-        if let Some(cluster) = self.expected {
+        if let Some(cluster) = self.expected.filter(|_| self.asks_for_election) {
             let (peer, wanted, data) = (self.context.ports.peer_url(), Arc::downgrade(&is_wanted), self.data);
             self.spawn_thread("etcd-election", move || {
                 election::request(&peer, cluster, data, deadline, || wanted.strong_count() > 0);
@@ -270,6 +273,9 @@ impl LaunchContext {
                 _ => (self.ports.client, PortKind::Client),
             };
             return LaunchError::PortTaken { port, kind, holder: Holder::of(SocketAddr::new(self.ports.host, port)) };
+        }
+        if log::is_early_election(&self.log, self.log_from) {
+            return LaunchError::EarlyElection { log: self.log.clone() };
         }
         if let Some(Damage { file, reason }) = log::damage(&self.log, self.log_from) {
             return LaunchError::Damaged { data: self.data.clone(), file, reason, log: self.log.clone() };
@@ -376,6 +382,12 @@ pub enum LaunchError {
     /// etcd was killed during its first start on this data, before it could take a write. No etcd can go on with it.
     #[error("the data directory is incomplete: etcd was killed during its first start")]
     IncompleteBootstrap {
+        /// The server's log.
+        log: PathBuf,
+    },
+    /// etcd held its election while it still read its log, and panicked. Its data is whole, and the next start may succeed.
+    #[error("etcd crashed: its election came before it had read its log")]
+    EarlyElection {
         /// The server's log.
         log: PathBuf,
     },

@@ -141,6 +141,11 @@ pub(crate) fn is_bootstrap_incomplete(path: &Path, from: u64) -> bool {
     false
 }
 
+/// Whether the server that began at `from` panicked because its election came before it had read its log: etcd 3.7 does.
+pub(crate) fn is_early_election(path: &Path, from: u64) -> bool {
+    since(path, from).is_some_and(|text| text.contains("requested index is unavailable due to compaction"))
+}
+
 /// Whether the server that began at `from` has put its own version into its data, which an older one then refuses: so say
 /// etcd 3.4 to 3.7, of new data and of older data.
 pub(crate) fn has_set_cluster_version(path: &Path, from: u64) -> bool {
