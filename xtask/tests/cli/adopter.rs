@@ -78,8 +78,10 @@ fn cargo(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
     }
     command
         .env("ETCD_LOCAL_CACHE", shared_cache())
-        .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/adopter"));
-    // The first time it is a build of some minutes: there is nobody here who should cut it off.
+        .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/adopter"))
+        // What this workspace has compiled is not compiled again. Cargo before 1.91 does not know the variable.
+        .env("CARGO_BUILD_BUILD_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
+    // With such a cargo it is a build of some minutes: there is nobody here who should cut it off.
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     (output.status.code(), text.join("\n"))
