@@ -11,14 +11,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+/// The product's root in the workspaces that are created here.
+pub(crate) const ROOT: &str = "/Inventory/v1";
+
 /// Creates a workspace whose etcd chooses its ports.
 pub(crate) fn create(dir: &Path) -> Result<()> {
     let tmp = temporary_files(dir);
     fs::create_dir_all(&tmp).with_context(|| format!("cannot create `{}`", tmp.display()))?;
-    Ok(fs::write(
-        dir.join("Cargo.toml"),
-        "[workspace]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n",
-    )?)
+    let manifest = format!("[workspace]\n\n[workspace.metadata.etcd]\nroot = \"{ROOT}\"\nport = \"auto\"\n");
+    Ok(fs::write(dir.join("Cargo.toml"), manifest)?)
 }
 
 /// Where a workspace's temporary files go, those of ephemeral etcds among them.

@@ -52,7 +52,8 @@ impl<'a> TortureWorkspace<'a> {
 
     /// `cargo xtask ARGS…` for commands that speak etcd's API: the program that xtask becomes.
     pub(super) fn console(&self, endpoint: &str, args: &[&str]) -> Command {
-        let mut command = self.command(&self.programs.console, &["--endpoints", endpoint, "--home"]);
+        let mut command =
+            self.command(&self.programs.console, &["--root", workspace::ROOT, "--endpoints", endpoint, "--home"]);
         command.arg(self.dir.join(".etcd")).args(args);
         command
     }
