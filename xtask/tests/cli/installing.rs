@@ -84,7 +84,7 @@ fn a_setting_of_a_wrong_type_is_told_in_its_own_terms() {
     play.configure("port = 2379.5");
     let run = play
         .xtask(&["etcd-status"])
-        .fails(2, &["`2379.5` is neither a port from 1 to 65535 nor `auto`", " at line 4: `port = 2379.5`"]);
+        .fails(2, &["`2379.5` is neither a port from 1 to 65535 nor `auto`", " at line 5: `port = 2379.5`"]);
     assert!(!run.stderr.contains("enum"), "{run:#?}");
 }
 

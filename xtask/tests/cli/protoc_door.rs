@@ -90,7 +90,9 @@ fn xtask(play: &Playground, args: &[&str]) -> Command {
 
 /// A package that needs a protoc to be built, as those that depend on etcd-client do.
 fn package(play: &Playground) {
-    fs::write(play.path("Cargo.toml"), "[package]\nname = \"play\"\nedition = \"2024\"\n[workspace]\n").unwrap();
+    let manifest =
+        "[package]\nname = \"play\"\nedition = \"2024\"\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\n";
+    fs::write(play.path("Cargo.toml"), manifest).unwrap();
     fs::create_dir(play.path("src")).unwrap();
     fs::write(play.path("src/lib.rs"), "").unwrap();
     let lock = "version = 4\n[[package]]\nname = \"play\"\nversion = \"0.0.0\"\n# name = \"etcd-client\"\n";
