@@ -8,12 +8,13 @@ fuzz_target!(|text: &str| {
     let table = format!("[workspace.metadata.etcd]\n{text}");
     for manifest in [&table, text] {
         let Some(settings) = etcd_local::fuzzing::settings(manifest) else { continue };
-        assert!(settings.root.starts_with('/') && !settings.root.ends_with('/') && settings.root.len() > 1);
         assert!(!settings.test_root.is_empty() && !settings.test_root.contains('/'));
-        let roots = etcd_sandbox::Roots::new(&settings.root, &settings.test_root, &settings.protected);
+        let Some(root) = settings.root else { continue };
+        assert!(root.starts_with('/') && !root.ends_with('/') && root.len() > 1);
+        let roots = etcd_sandbox::runs::Roots::new(&root, &settings.test_root, &settings.protected);
         if let Ok(roots) = roots {
             assert!(roots.check(&roots.range()).is_ok());
-            assert!(roots.test_root().starts_with(&format!("{}/", settings.root)));
+            assert!(roots.test_root().starts_with(&format!("{root}/")));
         }
     }
 });

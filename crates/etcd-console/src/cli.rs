@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use etcd_console_cli::{
     Cluster, Del, Format, Get, Keys, Member, MemberCommand, Put, Runs, TestClean, Undo, Watch,
 };
-use etcd_sandbox::RunId;
+use etcd_sandbox::runs::RunId;
 use etcd_workspace::DEFAULT_TEST_ROOT;
 
 /// Read, write, delete and watch keys. Arguments have the shape that etcdctl's have.
@@ -81,7 +81,7 @@ pub(crate) struct Keep {
     /// The process that runs it
     #[arg(long)]
     pub(crate) runner: u32,
-    /// How long the run counts as alive without a sign of life, in seconds
+    /// How long the run counts as alive without a heartbeat, in seconds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) ttl: u64,
     /// How long to try to sweep a run whose runner was killed while etcd does not answer, in seconds

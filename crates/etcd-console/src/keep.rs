@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use etcd_sandbox::{Ended, Plan, Registry, Run};
+use etcd_sandbox::runs::{Plan, Registry, Run, RunSummary};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::JoinHandle;
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     };
     finish(cleaning).await;
     // A runner that is gone reads nothing.
-    let Ended { keys, stragglers, lost, .. } = ended;
+    let RunSummary { keys, stragglers, lost, .. } = ended;
     let told = say(&KeeperMessage::Ended { keys, stragglers, lost });
     if !matches!(end, RunEnd::Orphaned) {
         told?;
@@ -137,7 +137,7 @@ const PACE: Duration = Duration::from_millis(500);
 
 /// Sweeps, though etcd may be away for a while: whatever killed the runner may have shaken the server, too. After that
 /// the lease has run out, and the run is for the next one who cleans.
-async fn sweep_for(run: Run, timeout: Duration) -> Result<Ended> {
+async fn sweep_for(run: Run, timeout: Duration) -> Result<RunSummary> {
     let (registry, id) = (run.registry().clone(), run.id().clone());
     let deadline = tokio::time::Instant::now() + timeout;
     let mut outcome = run.sweep().await;
@@ -166,13 +166,12 @@ fn say(said: &KeeperMessage) -> Result<()> {
 impl Context {
     /// The runs of the cluster that the arguments name.
     pub(crate) async fn registry(&self) -> Result<Registry> {
-        let roots = etcd_sandbox::Roots::new(self.root()?, &self.global.test_root, &self.global.protected).map_err(
-            |error| Failure {
+        let roots = etcd_sandbox::runs::Roots::new(self.root()?, &self.global.test_root, &self.global.protected)
+            .map_err(|error| Failure {
                 exit: Exit::Usage,
                 what: error.to_string(),
                 next: "`[workspace.metadata.etcd]` in Cargo.toml has `root`, `test-root` and `protected`".to_owned(),
-            },
-        )?;
+            })?;
         Ok(Registry::new(&self.connect().await?, roots))
     }
 }

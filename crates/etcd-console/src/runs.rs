@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use etcd_sandbox::{Entry, Found, Life, Registry, Standing, State};
+use etcd_sandbox::runs::{AliveProof, Entry, Found, Liveness, Registry, State};
 use serde::Serialize;
 
 use crate::cli::{Format, Runs};
@@ -60,7 +60,7 @@ struct Line {
 impl Line {
     fn of(run: &Entry, registry: &Registry) -> Self {
         let record = run.found.record();
-        let (state, why) = standing(run, &registry.judge(run));
+        let (state, why) = standing(run, &registry.liveness(run));
         Self {
             run: run.id.to_string(),
             state,
@@ -85,15 +85,15 @@ impl Line {
 }
 
 /// Whether it lives, and what shows it.
-pub(crate) fn standing(run: &Entry, standing: &Standing) -> (&'static str, &'static str) {
+pub(crate) fn standing(run: &Entry, standing: &Liveness) -> (&'static str, &'static str) {
     let kept = run.found.record().is_some_and(|record| record.state == State::Kept);
     match (standing, &run.found) {
-        (Standing::Alive(Life::Keeper), _) => ("alive", "its sign of life has not run out"),
-        (Standing::Alive(_), _) => ("alive", "a process on this machine holds its lock"),
-        (Standing::Dead(_), _) if kept => ("kept", "it ended with --keep"),
-        (Standing::Dead(_), _) => ("dead", "no process of it is left on this machine"),
+        (Liveness::Alive(AliveProof::Keeper), _) => ("alive", "its heartbeat goes on"),
+        (Liveness::Alive(_), _) => ("alive", "a process on this machine holds its lock"),
+        (Liveness::Dead(_), _) if kept => ("kept", "it ended with --keep"),
+        (Liveness::Dead(_), _) => ("dead", "no process of it is left on this machine"),
         (_, Found::Newer(_)) => ("unknown", "a newer version of this program wrote its record"),
-        _ => ("silent", "it gives no sign of life, and cannot be asked from this machine"),
+        _ => ("silent", "it has no heartbeat, and cannot be asked from this machine"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use etcd_sandbox::{Entry, Listing, NoRunId, Registry, Standing, Swept, Unregistered};
+use etcd_sandbox::runs::{Entry, Listing, Liveness, Registry, RunIdError, Swept, Unregistered};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -17,7 +17,7 @@ use crate::runs::standing;
 const CHANGED: &str = "it changed while it was being removed";
 /// How many ranges of keys a question names.
 const EXAMPLES: usize = 10;
-const SIGN_OF_LIFE: &str = "it gave a sign of life, or etcd did not answer all the time";
+const HEARTBEAT: &str = "its heartbeat came back, or etcd did not answer all the time";
 const OF_NO_RUN: &str = "it belongs to no run, and may be a running test's: see --unregistered";
 
 pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
@@ -57,7 +57,7 @@ async fn listing(args: &TestClean, registry: &Registry, cx: &Context) -> Result<
     let next = format!("`cargo xtask runs{}` lists them", cx.flags());
     let id = match id.parse() {
         Ok(id) => id,
-        Err::<_, NoRunId>(error) => {
+        Err::<_, RunIdError>(error) => {
             return Err(Failure { exit: Exit::Usage, what: error.to_string(), next }.into());
         }
     };
@@ -114,12 +114,12 @@ impl Plan {
         let mut plan = Self::default();
         for run in listing.runs {
             // What it is judged by is not held on to: of hundreds of runs that would be too many open files.
-            let judged = registry.judge(&run);
+            let judged = registry.liveness(&run);
             let (state, why) = standing(&run, &judged);
             match judged {
-                Standing::Dead(_) => plan.dead.push(run),
+                Liveness::Dead(_) => plan.dead.push(run),
                 _ if args.all => plan.forced.push(run),
-                Standing::Unproven(_) => plan.silent.push(run),
+                Liveness::Unproven(_) => plan.silent.push(run),
                 _ => plan.report.leave(&run, state, why),
             }
         }
@@ -151,8 +151,8 @@ impl Plan {
     async fn carry_out(&mut self, registry: &Registry, cx: &Context) -> Result<()> {
         let mut watched = self.watch(registry, cx);
         for run in std::mem::take(&mut self.dead) {
-            match registry.judge(&run) {
-                Standing::Dead(proof) => self.report.swept(&run, registry.sweep(&run, proof).await?),
+            match registry.liveness(&run) {
+                Liveness::Dead(proof) => self.report.swept(&run, registry.sweep(&run, proof).await?),
                 _ => self.report.leave(&run, "alive", CHANGED),
             }
         }
@@ -167,7 +167,7 @@ impl Plan {
         while let Some(ended) = watched.join_next().await {
             match ended? {
                 (run, Ok(Some(swept))) => self.report.swept(&run, swept),
-                (run, Ok(None)) => self.report.leave(&run, "alive", SIGN_OF_LIFE),
+                (run, Ok(None)) => self.report.leave(&run, "alive", HEARTBEAT),
                 (_, Err(error)) => return Err(error.into()),
             }
         }
@@ -182,12 +182,12 @@ impl Plan {
     ) -> JoinSet<(Entry, Result<Option<Swept>, etcd_keys::Error>)> {
         let mut watched = JoinSet::new();
         for run in std::mem::take(&mut self.silent) {
-            if let Standing::Unproven(time) = registry.judge(&run) {
+            if let Liveness::Unproven(time) = registry.liveness(&run) {
                 cx.note(format_args!("watching {} for {} s, to be sure that it is dead", run.id, time.as_secs()));
             }
             let registry = registry.clone();
             watched.spawn(async move {
-                let swept = match registry.stays_away(&run).await {
+                let swept = match registry.prove_dead(&run).await {
                     Ok(Some(proof)) => registry.sweep(&run, proof).await.map(Some),
                     Ok(None) => Ok(None),
                     Err(error) => Err(error),

@@ -88,8 +88,8 @@ impl Connect {
     /// life, and how long that may take: 5.2 s and 2 s. etcd drops a connection that asks every 5 s or more
     /// often, unless its `--grpc-keepalive-min-time` says otherwise.
     #[must_use]
-    pub fn keep_alive(mut self, silence: Duration, sign_of_life: Duration) -> Self {
-        self.keep_alive = (silence, sign_of_life);
+    pub fn keep_alive(mut self, silence: Duration, answer: Duration) -> Self {
+        self.keep_alive = (silence, answer);
         self
     }
 

@@ -97,7 +97,7 @@ pub enum Error {
     },
     /// A key did not come to be as it was waited for.
     #[error("{0}")]
-    Waited(#[from] crate::wait::Waited),
+    WaitTimeout(#[from] crate::wait_timeout::WaitTimeout),
     /// The keys are not those that were expected.
     #[error("{0}")]
     Keys(#[from] crate::expect::Difference),

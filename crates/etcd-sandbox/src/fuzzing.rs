@@ -1,6 +1,6 @@
 //! A door for the fuzz target, which sees no private function. Only there when it is built.
 
-use crate::record::Found;
+use crate::runs::record::Found;
 
 /// What a run's record is.
 #[must_use]

@@ -84,11 +84,11 @@
 //! ```
 //!
 //! # Runs
-//! A [`Run`] is what a runner of tests has: registered in etcd with who it is, kept alive, and swept at its end.
+//! A [`Run`](runs::Run) is what a runner of tests has: registered in etcd with who it is, kept alive, and swept at its end.
 //! A process that finds `ETCD_TEST_RUN` and `ETCD_TEST_PREFIX` joins that run, and ends when the run does; any other
 //! begins one of its own when it first opens a sandbox, and sweeps it when it ends. What is left by processes that were
 //! killed is swept by the next one on the same machine, or by `cargo xtask test-clean`: only when the run is
-//! [dead for certain](Standing).
+//! [dead for certain](runs::Liveness).
 //!
 //! # Features
 //! `private`: `Sandbox::open_private` and `#[etcd_sandbox::test(private)]` give a test an etcd of its own, for what
@@ -96,32 +96,18 @@
 
 #[doc(hidden)]
 pub mod attribute;
-mod clean;
+mod connect;
 mod error;
-mod exit;
 mod expect;
-mod farewell;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod history;
 mod host;
-mod judge;
-mod lock;
-mod name;
-mod plan;
-#[cfg(feature = "private")]
-mod private;
-mod process;
-mod record;
-mod registry;
 mod roots;
-mod run;
 mod run_id;
+pub mod runs;
 mod sandbox;
-mod sign_of_life;
-mod sweep;
-mod wait;
+mod wait_timeout;
 mod workspace;
 
 /// Makes a function that takes a [`Sandbox`] a test: `#[etcd_sandbox::test]`, or, with an etcd of its own,
@@ -129,20 +115,12 @@ mod workspace;
 /// return; `#[ignore]` and `#[should_panic]` go with it.
 pub use etcd_sandbox_macros::test;
 
+pub use crate::connect::connect;
 pub use crate::error::Error;
 pub use crate::expect::Difference;
-pub use crate::judge::{Death, Life, Standing};
-pub use crate::plan::Plan;
-#[cfg(feature = "private")]
-pub use crate::private::Server;
-pub use crate::process::connect;
-pub use crate::record::{Found, Record, State};
-pub use crate::registry::{Entry, Listing, Registry, Unregistered};
-pub use crate::roots::{Roots, RootsError};
-pub use crate::run::{Ended, Run};
-pub use crate::run_id::{NoRunId, RunId};
 pub use crate::sandbox::Sandbox;
-pub use crate::sweep::Swept;
-pub use crate::wait::Waited;
+#[cfg(feature = "private")]
+pub use crate::sandbox::private::Server;
+pub use crate::wait_timeout::WaitTimeout;
 pub use etcd_client;
 pub use etcd_keys;

@@ -48,13 +48,13 @@ impl fmt::Display for RunId {
 /// What was given is no run id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is no run id like `20261123T113433Z-` and 32 hexadecimal digits", .0.escape_debug())]
-pub struct NoRunId(String);
+pub struct RunIdError(String);
 
 impl FromStr for RunId {
-    type Err = NoRunId;
+    type Err = RunIdError;
 
-    fn from_str(text: &str) -> Result<Self, NoRunId> {
-        let refuse = || NoRunId(text.chars().take(100).collect());
+    fn from_str(text: &str) -> Result<Self, RunIdError> {
+        let refuse = || RunIdError(text.chars().take(100).collect());
         let (time, random) = text.split_once('-').ok_or_else(refuse)?;
         // As in the example: digits where it has digits.
         let is_time = time.len() == TIME

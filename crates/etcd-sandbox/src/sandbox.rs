@@ -1,6 +1,15 @@
 //! A sandbox: keys of one test's own, and what tests of etcd code always need. Opening one takes no round trip
 //! once the process has its connection, and closing one none at all: the run is swept as a whole.
 
+mod exit;
+mod history;
+mod name;
+#[cfg(feature = "private")]
+pub(crate) mod private;
+pub(crate) mod process;
+mod shutdown;
+mod wait;
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,12 +20,10 @@ use etcd_keys::{Connection, Keeper, KeyValue, Keys, Lease};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
+use crate::connect::connect_to;
 use crate::error::Error;
 use crate::expect::{Contents, Difference};
-use crate::name;
-use crate::process;
 use crate::workspace::Target;
-use crate::{history, wait};
 
 /// How long a sandbox's lease lives when nobody keeps it alive any more.
 const LEASE: Duration = Duration::from_secs(10);
@@ -45,7 +52,7 @@ struct Inner {
     since: i64,
     lease: OnceCell<Keeper>,
     #[cfg(feature = "private")]
-    server: Option<crate::private::Server>,
+    server: Option<private::Server>,
 }
 
 impl Sandbox {
@@ -129,13 +136,13 @@ impl Sandbox {
     /// Waits until a key has a value, at most 10 s.
     ///
     /// # Errors
-    /// [`Error::Waited`] tells what the value was instead.
+    /// [`Error::WaitTimeout`] tells what the value was instead.
     pub async fn wait_for(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<KeyValue, Error> {
         let value = value.as_ref();
         let wanted = format!("`{}`", etcd_keys::text::Escaped(value));
         let key = key.as_ref();
         let found =
-            wait::until(self, key, wait::PATIENCE, &wanted, |kv| kv.is_some_and(|kv| kv.value == value)).await?;
+            wait::until(self, key, wait::DEFAULT_TIMEOUT, &wanted, |kv| kv.is_some_and(|kv| kv.value == value)).await?;
         found.ok_or_else(|| {
             Error::Etcd(Arc::new(
                 self.keys().connection().error(etcd_keys::Operation::Read(key.to_vec().into()), etcd_keys::Kind::NoKey),
@@ -146,7 +153,7 @@ impl Sandbox {
     /// Waits until a key, or its absence, is as it should be; `wanted` completes "the key was not … in time".
     ///
     /// # Errors
-    /// [`Error::Waited`] tells what the value was instead.
+    /// [`Error::WaitTimeout`] tells what the value was instead.
     pub async fn wait_until(
         &self,
         key: impl AsRef<[u8]>,
@@ -204,12 +211,12 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Private`] if no etcd can be had.
     pub async fn open_private(name: &str) -> Result<Self, Error> {
-        let (server, endpoints) = crate::private::start().await?;
+        let (server, endpoints) = private::start().await?;
         let target = Arc::new(Target::Private(endpoints));
         let connecting = Arc::clone(&target);
-        let connected = process::runtime()?.spawn(async move { process::connect_to(&connecting).await }).await;
+        let connected = process::runtime()?.spawn(async move { connect_to(&connecting).await }).await;
         let connection = connected.map_err(|error| Error::Private(error.to_string()))??;
-        let run = crate::private::prefix()?;
+        let run = private::prefix()?;
         let mut sandbox = Self::below(&connection, &run, name, target, 1)?;
         if let Some(inner) = Arc::get_mut(&mut sandbox.0) {
             inner.server = Some(server);
@@ -219,7 +226,7 @@ impl Sandbox {
 
     /// The test's own server; `None`: the sandbox is on the run's.
     #[must_use]
-    pub fn server(&self) -> Option<&crate::private::Server> {
+    pub fn server(&self) -> Option<&private::Server> {
         self.0.server.as_ref()
     }
 }

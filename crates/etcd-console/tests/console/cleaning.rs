@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_sandbox::etcd_keys::kv::{Put, Txn};
 use etcd_sandbox::etcd_keys::{Connect, Keys};
-use etcd_sandbox::{Plan, Registry, Roots, Run, RunId};
+use etcd_sandbox::runs::{Plan, Registry, Roots, Run, RunId};
 use tokio::runtime::Runtime;
 
 use crate::cluster::{Cluster, eventually, finish, program, slow_proxy};
@@ -178,7 +178,7 @@ fn what_is_said_of_a_run_that_ended_just_now_is_true() {
     let run = runs.run(|plan| plan.ttl(Duration::from_secs(60)), 3);
     let id = run.id().clone();
     drop(run);
-    let words = "alive: its sign of life has not run out";
+    let words = "alive: its heartbeat goes on";
     runs.cluster.run(&["test-clean", "--run", id.as_str()]).fails(4, &[&format!("the run `{id}` is {words}")]);
     let said = runs.cluster.run(&["test-clean"]).ok().stdout;
     assert!(said.contains(&format!("left {id}, 3 keys, {words}\n")), "{said}");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Child;
 
-use etcd_sandbox::{Entry, Registry, Standing};
+use etcd_sandbox::runs::{Entry, Liveness, Registry};
 
 use crate::fixture::{
     Canaries, Server, TEST_ROOT, count, entry, eventually, finish, finished, kill, rounds, silent, workspace,
@@ -59,7 +59,7 @@ async fn a_killed_process_is_swept_by_the_next_one() {
     for _ in 0..rounds(1) {
         let mut child = server.subject(&["writes_for_ever"]).spawn().unwrap();
         let killed = only_run(&registry, 20).await;
-        assert!(matches!(registry.judge(&killed), Standing::Alive(_)));
+        assert!(matches!(registry.liveness(&killed), Liveness::Alive(_)));
         child.kill().unwrap();
         child.wait().unwrap();
         silent(&registry, &killed.id).await;
@@ -81,7 +81,7 @@ async fn a_run_lives_as_long_as_one_of_its_processes() {
     eventually("it writes", async || entry(&registry, &id).await.keys > 20).await;
     drop(run);
     let orphaned = silent(&registry, &id).await;
-    assert!(matches!(registry.judge(&orphaned), Standing::Alive(_)));
+    assert!(matches!(registry.liveness(&orphaned), Liveness::Alive(_)));
     assert_eq!(registry.sweep_dead(&server.lock_dir()).await.unwrap(), 0);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -120,7 +120,7 @@ async fn what_a_straggler_writes_is_swept_by_the_next_one() {
     let ended = run.sweep().await.unwrap();
     assert!(ended.stragglers && !ended.lost, "{ended:?}");
     let left = entry(&registry, &id).await;
-    assert!(matches!(registry.judge(&left), Standing::Alive(_)), "{left:?}");
+    assert!(matches!(registry.liveness(&left), Liveness::Alive(_)), "{left:?}");
     kill("-CONT", child.id());
     tokio::task::spawn_blocking(|| finish(child)).await.unwrap().says(&["has ended"]);
     registry.sweep_dead(&server.lock_dir()).await.unwrap();
@@ -145,9 +145,9 @@ async fn a_run_that_is_taken_away_is_told_and_its_processes_end() {
     own.says(&["has ended", "somebody removed it"]);
 }
 
-/// Who wipes the run's whole prefix, sign of life included, does not make it look dead.
+/// Who wipes the run's whole prefix, heartbeat included, does not make it look dead.
 #[tokio::test]
-async fn a_sign_of_life_that_is_deleted_comes_back() {
+async fn a_heartbeat_that_is_deleted_comes_back() {
     let server = Server::start();
     let registry = server.registry().await;
     let run = server.run(&registry, Plan::elsewhere, 10).await;
@@ -165,7 +165,7 @@ async fn locks_of_runs_elsewhere_are_few() {
     let (registry, elsewhere) = (server.registry().await, other.registry().await);
     for _ in 0..110 {
         let plan = Plan::new(server.lock_dir(), "elsewhere").ttl(std::time::Duration::from_secs(1));
-        drop(etcd_sandbox::Run::start(&elsewhere, plan).await.unwrap());
+        drop(etcd_sandbox::runs::Run::start(&elsewhere, plan).await.unwrap());
     }
     registry.sweep_dead(&server.lock_dir()).await.unwrap();
     let left = std::fs::read_dir(server.lock_dir()).unwrap().count();
@@ -173,7 +173,7 @@ async fn locks_of_runs_elsewhere_are_few() {
     // And those that are left prove what they did.
     let newest = elsewhere.list().await.unwrap().runs.pop().unwrap();
     let newest = silent(&elsewhere, &newest.id).await;
-    assert!(matches!(elsewhere.judge(&newest), Standing::Dead(_)));
+    assert!(matches!(elsewhere.liveness(&newest), Liveness::Dead(_)));
 }
 
 /// A workspace without instances has its locks among temporary files, and is none the worse.
@@ -193,4 +193,4 @@ async fn a_workspace_without_instances_leaves_no_lock() {
     assert!(!Path::new(&plain.path().join(".etcd")).exists());
 }
 
-use etcd_sandbox::Plan;
+use etcd_sandbox::runs::Plan;

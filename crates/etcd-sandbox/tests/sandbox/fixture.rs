@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use etcd_local::Ephemeral;
 use etcd_sandbox::etcd_keys::{Connect, Keys};
-use etcd_sandbox::{Entry, Plan, Registry, Roots, Run, RunId};
+use etcd_sandbox::runs::{Entry, Plan, Registry, Roots, Run, RunId};
 use tempfile::TempDir;
 
 /// Longer than anything here takes, on a machine that does ten other things.
@@ -169,7 +169,7 @@ pub(crate) async fn eventually(what: &str, mut look: impl AsyncFnMut() -> bool) 
     }
 }
 
-/// Until the run of a killed process gives no sign of life any more.
+/// Until the run of a killed process has no heartbeat any more.
 pub(crate) async fn silent(registry: &Registry, id: &RunId) -> Entry {
     eventually("the run falls silent", async || !entry(registry, id).await.alive).await;
     entry(registry, id).await

@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use etcd_sandbox::{Found, Registry, RunId, Standing, Swept};
+use etcd_sandbox::runs::{Found, Liveness, Registry, RunId, Swept};
 use serde_json::json;
 
 use crate::fixture::{Canaries, Server, TEST_ROOT, count, entry, fill, finished, silent};
 
-/// A run with this record, and no sign of life.
+/// A run with this record, and no heartbeat.
 async fn forge(registry: &Registry, record: impl Into<Vec<u8>>) -> RunId {
     let id = RunId::fresh().unwrap();
     let keys = registry.connection().all_keys();
@@ -42,7 +42,7 @@ async fn what_cannot_be_read_is_listed_watched_and_swept() {
         let id = forge(&registry, bytes).await;
         let run = entry(&registry, &id).await;
         assert!(matches!(run.found, Found::Damaged(_)) && run.keys == 5, "{run:?}");
-        assert!(matches!(registry.judge(&run), Standing::Unproven(time) if time <= Duration::from_secs(600)));
+        assert!(matches!(registry.liveness(&run), Liveness::Unproven(time) if time <= Duration::from_secs(600)));
         assert_eq!(registry.sweep_by_force(&run).await.unwrap(), Swept::Gone(5));
     }
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
@@ -55,7 +55,7 @@ async fn a_newer_record_is_left_alone() {
     let registry = server.registry().await;
     let id = forge(&registry, br#"{"schema":2,"state":{"of":"a form to come"}}"#.to_vec()).await;
     let run = entry(&registry, &id).await;
-    assert!(matches!(registry.judge(&run), Standing::Unknown), "{run:?}");
+    assert!(matches!(registry.liveness(&run), Liveness::Unknown), "{run:?}");
     assert_eq!(registry.sweep_dead(&server.lock_dir()).await.unwrap(), 0);
     assert_eq!(entry(&registry, &id).await, run);
 }
@@ -66,9 +66,9 @@ async fn nobody_waits_for_years() {
     let registry = server.registry().await;
     for ttl in [json!(0), json!(u64::MAX), json!(1_000_000)] {
         let id = forge(&registry, record(&[("ttl", ttl.clone())])).await;
-        let standing = registry.judge(&entry(&registry, &id).await);
+        let standing = registry.liveness(&entry(&registry, &id).await);
         let bounds = Duration::from_secs(10)..=Duration::from_secs(600);
-        assert!(matches!(standing, Standing::Unproven(time) if bounds.contains(&time)), "{ttl}: {standing:?}");
+        assert!(matches!(standing, Liveness::Unproven(time) if bounds.contains(&time)), "{ttl}: {standing:?}");
     }
 }
 
@@ -86,8 +86,8 @@ async fn a_lock_elsewhere_proves_nothing_and_is_not_touched() {
     for lock in [Path::new("/etc/passwd"), &pipe, dir, living.lock(), &innocent, relative, Path::new("")] {
         let id = forge(&registry, record(&[("lock", json!(lock))])).await;
         let run = entry(&registry, &id).await;
-        assert!(matches!(registry.judge(&run), Standing::Unproven(_)), "{}", lock.display());
-        assert!(etcd_sandbox::Run::adopt(&registry, id.clone()).await.unwrap().is_none(), "{}", lock.display());
+        assert!(matches!(registry.liveness(&run), Liveness::Unproven(_)), "{}", lock.display());
+        assert!(etcd_sandbox::runs::Run::adopt(&registry, id.clone()).await.unwrap().is_none(), "{}", lock.display());
         // A process that joins it neither hangs nor holds what it names.
         let mut command = server.subject(&["forms::plain"]);
         command.env("ETCD_TEST_RUN", id.as_str()).env("ETCD_TEST_PREFIX", format!("{TEST_ROOT}{id}/"));
@@ -110,7 +110,7 @@ async fn a_lock_file_that_says_something_else_proves_nothing() {
     let other = server.run(&registry, |plan| plan, 5).await;
     for text in [b"".to_vec(), b"{}".to_vec(), vec![b'x'; 1 << 20], std::fs::read(other.lock()).unwrap()] {
         std::fs::write(&path, text).unwrap();
-        assert!(matches!(registry.judge(&dead), Standing::Unproven(_)));
+        assert!(matches!(registry.liveness(&dead), Liveness::Unproven(_)));
     }
     assert!(path.exists());
 }

@@ -2,7 +2,7 @@
 
 use std::process::Child;
 
-use etcd_sandbox::{Run, Standing};
+use etcd_sandbox::runs::{Liveness, Run};
 
 use crate::fixture::{Canaries, Finished, Server, TEST_ROOT, count, entry, finish, finished};
 
@@ -102,7 +102,7 @@ async fn two_workspaces_on_one_etcd_do_not_disturb_each_other() {
     let elsewhere = tempfile::tempdir().unwrap();
     for _ in 0..crate::fixture::rounds(3) {
         let one = server.run(&first, |plan| plan, 50).await;
-        let plan = etcd_sandbox::Plan::new(elsewhere.path(), "another").ttl(std::time::Duration::from_secs(1));
+        let plan = etcd_sandbox::runs::Plan::new(elsewhere.path(), "another").ttl(std::time::Duration::from_secs(1));
         let other = Run::start(&second, plan.elsewhere()).await.unwrap();
         crate::fixture::fill(&second.connection().all_keys(), &format!("{}t~1/", other.prefix()), 50).await;
         for (registry, dir) in [(&first, server.lock_dir()), (&second, elsewhere.path().to_owned())] {
@@ -110,7 +110,7 @@ async fn two_workspaces_on_one_etcd_do_not_disturb_each_other() {
         }
         assert_eq!(one.sweep().await.unwrap().keys, 50);
         let left = entry(&second, other.id()).await;
-        assert!(matches!(second.judge(&left), Standing::Alive(_)) && left.keys == 50);
+        assert!(matches!(second.liveness(&left), Liveness::Alive(_)) && left.keys == 50);
         assert_eq!(other.sweep().await.unwrap().keys, 50);
     }
     assert_eq!(count(&first, TEST_ROOT).await, 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_sandbox::{Life, Plan, Standing};
+use etcd_sandbox::runs::{AliveProof, Liveness, Plan};
 use tokio::time::Instant;
 
 use crate::fixture::{Server, count, entry, silent};
@@ -11,18 +11,18 @@ use crate::fixture::{Server, count, entry, silent};
 const TTL: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn with_a_sign_of_life_nobody_is_dead() {
+async fn with_a_heartbeat_nobody_is_dead() {
     let server = Server::start();
     let registry = server.registry().await;
     let run = server.run(&registry, |plan| plan, 10).await;
     let (id, prefix) = (run.id().clone(), run.prefix());
-    assert!(matches!(registry.judge(&entry(&registry, &id).await), Standing::Alive(Life::Keeper)));
+    assert!(matches!(registry.liveness(&entry(&registry, &id).await), Liveness::Alive(AliveProof::Keeper)));
     drop(run);
     let dead = silent(&registry, &id).await;
-    let Standing::Dead(proof) = registry.judge(&dead) else { panic!("{dead:?}") };
+    let Liveness::Dead(proof) = registry.liveness(&dead) else { panic!("{dead:?}") };
     // It was proven, and then it came to life.
     registry.connection().all_keys().put(format!("{prefix}.alive"), "").await.unwrap();
-    assert_eq!(registry.sweep(&dead, proof).await.unwrap(), etcd_sandbox::Swept::NotOurs(0));
+    assert_eq!(registry.sweep(&dead, proof).await.unwrap(), etcd_sandbox::runs::Swept::NotOurs(0));
     assert_eq!(entry(&registry, &id).await.keys, 10);
 }
 
@@ -37,12 +37,12 @@ async fn here_the_lock_decides_at_once() {
     lock.lock_shared().unwrap();
     drop(run);
     let dead = silent(&registry, &id).await;
-    assert!(matches!(registry.judge(&dead), Standing::Alive(Life::Lock)));
+    assert!(matches!(registry.liveness(&dead), Liveness::Alive(AliveProof::Lock)));
     drop(lock);
-    let Standing::Dead(proof) = registry.judge(&dead) else { panic!("{dead:?}") };
+    let Liveness::Dead(proof) = registry.liveness(&dead) else { panic!("{dead:?}") };
     // As long as the proof is held nobody joins, and nobody else has it.
-    assert!(matches!(registry.judge(&dead), Standing::Alive(Life::Lock)));
-    let adopted = etcd_sandbox::Run::adopt(&registry, id.clone()).await.unwrap();
+    assert!(matches!(registry.liveness(&dead), Liveness::Alive(AliveProof::Lock)));
+    let adopted = etcd_sandbox::runs::Run::adopt(&registry, id.clone()).await.unwrap();
     assert!(adopted.is_none());
     registry.sweep(&dead, proof).await.unwrap();
     assert!(registry.entry(&id).await.unwrap().is_none());
@@ -58,7 +58,7 @@ async fn without_its_lock_file_a_run_is_watched_not_taken_for_dead() {
     // `git clean`, or the file system of another container.
     std::fs::remove_file(lock).unwrap();
     let dead = silent(&registry, &id).await;
-    assert!(matches!(registry.judge(&dead), Standing::Unproven(time) if time == TTL * 10));
+    assert!(matches!(registry.liveness(&dead), Liveness::Unproven(time) if time == TTL * 10));
 }
 
 #[tokio::test]
@@ -69,16 +69,16 @@ async fn elsewhere_silence_for_ten_times_to_live_decides() {
     let (id, prefix) = (run.id().clone(), run.prefix());
     drop(run);
     let dead = silent(&registry, &id).await;
-    assert!(matches!(registry.judge(&dead), Standing::Unproven(_)), "its lock here proves nothing");
+    assert!(matches!(registry.liveness(&dead), Liveness::Unproven(_)), "its lock here proves nothing");
     let began = Instant::now();
-    let proof = registry.stays_away(&dead).await.unwrap().unwrap();
+    let proof = registry.prove_dead(&dead).await.unwrap().unwrap();
     assert!(began.elapsed() >= TTL * 9, "{:?}", began.elapsed());
     registry.sweep(&dead, proof).await.unwrap();
     assert_eq!(count(&registry, &prefix).await, 0);
 }
 
 #[tokio::test]
-async fn a_sign_of_life_or_a_new_keeper_ends_the_watching() {
+async fn a_heartbeat_or_a_new_keeper_ends_the_watching() {
     let server = Server::start();
     let registry = server.registry().await;
     for adopted in [false, true] {
@@ -90,11 +90,11 @@ async fn a_sign_of_life_or_a_new_keeper_ends_the_watching() {
         let dead = silent(&registry, &id).await;
         let watching = {
             let registry = registry.clone();
-            tokio::spawn(async move { registry.stays_away(&dead).await.unwrap().is_some() })
+            tokio::spawn(async move { registry.prove_dead(&dead).await.unwrap().is_some() })
         };
         tokio::time::sleep(TTL).await;
         let run = if adopted {
-            Some(etcd_sandbox::Run::adopt(&registry, id.clone()).await.unwrap().unwrap())
+            Some(etcd_sandbox::runs::Run::adopt(&registry, id.clone()).await.unwrap().unwrap())
         } else {
             registry.connection().all_keys().put(format!("{prefix}.alive"), "").await.unwrap();
             None
@@ -115,7 +115,7 @@ async fn a_server_that_is_stopped_proves_nothing() {
     let dead = silent(&registry, &id).await;
     let watching = {
         let registry = registry.clone();
-        tokio::spawn(async move { registry.stays_away(&dead).await.unwrap().is_some() })
+        tokio::spawn(async move { registry.prove_dead(&dead).await.unwrap().is_some() })
     };
     // For longer than silence would have to last. What counts is what was there before and comes after.
     tokio::time::sleep(TTL * 2).await;
@@ -139,8 +139,8 @@ async fn a_run_that_was_kept_is_dead_by_its_own_word() {
         assert!(!run.keep().await.unwrap().lost);
         assert_eq!(registry.sweep_dead(&server.lock_dir()).await.unwrap(), 0, "it is kept on purpose");
         let kept = entry(&registry, &id).await;
-        let Standing::Dead(proof) = registry.judge(&kept) else { panic!("{kept:?}") };
-        assert_eq!(registry.sweep(&kept, proof).await.unwrap(), etcd_sandbox::Swept::Gone(10));
+        let Liveness::Dead(proof) = registry.liveness(&kept) else { panic!("{kept:?}") };
+        assert_eq!(registry.sweep(&kept, proof).await.unwrap(), etcd_sandbox::runs::Swept::Gone(10));
     }
 }
 
@@ -154,13 +154,13 @@ async fn a_keeper_that_was_killed_is_replaced() {
     runner.lock_shared().unwrap();
     drop(run);
     silent(&registry, &id).await;
-    let run = etcd_sandbox::Run::adopt(&registry, id.clone()).await.unwrap().unwrap();
+    let run = etcd_sandbox::runs::Run::adopt(&registry, id.clone()).await.unwrap().unwrap();
     assert!(entry(&registry, &id).await.alive && run.id() == &id);
     // Two of them: the first one hears that it is not the keeper any more.
-    let third = etcd_sandbox::Run::adopt(&registry, id.clone()).await.unwrap().unwrap();
+    let third = etcd_sandbox::runs::Run::adopt(&registry, id.clone()).await.unwrap().unwrap();
     tokio::time::timeout(crate::fixture::PATIENCE, run.lost()).await.unwrap();
     drop(run);
     drop(runner);
     assert_eq!(third.sweep().await.unwrap().keys, 10);
-    assert!(etcd_sandbox::Run::adopt(&registry, id).await.unwrap().is_none());
+    assert!(etcd_sandbox::runs::Run::adopt(&registry, id).await.unwrap().is_none());
 }

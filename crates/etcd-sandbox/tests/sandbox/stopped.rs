@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_sandbox::{Plan, Registry, Run};
+use etcd_sandbox::runs::{Plan, Registry, Run};
 
 use crate::fixture::{Canaries, Server, TEST_ROOT, count, entry, eventually, kill, rounds};
 
@@ -53,9 +53,9 @@ async fn sweep_all_the_time(registry: Registry, dir: std::path::PathBuf) {
     }
 }
 
-/// A full etcd takes deletions and renews leases, and refuses whatever puts the sign of life back.
+/// A full etcd takes deletions and renews leases, and refuses whatever puts the heartbeat back.
 #[tokio::test]
-async fn a_sign_of_life_that_goes_while_none_can_be_given_comes_back() {
+async fn a_heartbeat_that_goes_while_none_can_be_given_comes_back() {
     use etcd_sandbox::etcd_client::{AlarmAction, AlarmType, Client};
 
     let server = Server::start();
@@ -83,7 +83,7 @@ async fn a_run_outlives_a_restart_of_the_server() {
     let instance = builder.port(auto).peer_port(auto).instance("test").unwrap();
     let endpoint = instance.up().unwrap().status.endpoints[0].clone();
     let connection = etcd_sandbox::etcd_keys::Connect::new([endpoint]).connect().await.unwrap();
-    let roots = etcd_sandbox::Roots::new("/Inventory/v1", "Test", &[]).unwrap();
+    let roots = etcd_sandbox::runs::Roots::new("/Inventory/v1", "Test", &[]).unwrap();
     let registry = Registry::new(&connection, roots);
     let run = Run::start(&registry, Plan::new(dir.path().join("locks"), "a test").ttl(TTL)).await.unwrap();
     for wiped in [false, true] {

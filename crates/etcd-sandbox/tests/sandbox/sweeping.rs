@@ -2,7 +2,7 @@
 
 use etcd_sandbox::etcd_keys::KeyRange;
 use etcd_sandbox::etcd_keys::watch::{Kind, Notice, Watch};
-use etcd_sandbox::{Entry, Registry, Standing, State, Swept};
+use etcd_sandbox::runs::{Entry, Liveness, Registry, State, Swept};
 
 use crate::fixture::{Canaries, Server, TEST_ROOT, count, entry, eventually, fill, rounds, silent};
 
@@ -15,8 +15,8 @@ async fn dead(server: &Server, registry: &Registry, keys: usize) -> Entry {
 }
 
 async fn sweep(registry: &Registry, run: &Entry) -> Swept {
-    match registry.judge(run) {
-        Standing::Dead(proof) => registry.sweep(run, proof).await.unwrap(),
+    match registry.liveness(run) {
+        Liveness::Dead(proof) => registry.sweep(run, proof).await.unwrap(),
         standing => panic!("{standing:?}"),
     }
 }
@@ -110,7 +110,7 @@ async fn a_run_that_comes_to_life_stops_its_sweep() {
         Swept::NotOurs(gone) => assert!(left.keys > 0 && gone + left.keys <= 30_000, "{gone} + {}", left.keys),
         other => panic!("{other:?}: it was too quick to be stopped"),
     }
-    assert!(matches!(registry.judge(&left), Standing::Alive(_)));
+    assert!(matches!(registry.liveness(&left), Liveness::Alive(_)));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use etcd_sandbox::RunId;
+use etcd_sandbox::runs::RunId;
 
 use crate::fixture::{Finished, Server, TEST_ROOT, count, eventually, finish, finished, subject, workspace};
 

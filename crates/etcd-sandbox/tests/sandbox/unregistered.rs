@@ -1,7 +1,7 @@
 //! Keys below the test root that belong to no run: found, counted, removed; and what listing costs.
 
-use etcd_sandbox::RunId;
 use etcd_sandbox::etcd_keys::KeyRange;
+use etcd_sandbox::runs::RunId;
 
 use crate::fixture::{Canaries, Server, TEST_ROOT, count, fill};
 

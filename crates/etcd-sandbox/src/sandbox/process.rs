@@ -7,26 +7,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use etcd_keys::watch::Notice;
-use etcd_keys::{Connect, Connection, KeyRange, Kind};
-use etcd_workspace::ClusterId;
+use etcd_keys::{Connection, KeyRange};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::clean;
+use crate::connect::connect_to_target;
 use crate::error::Error;
-use crate::farewell;
 use crate::host::Host;
-use crate::lock::{Joined, Shared};
-use crate::plan::Plan;
-use crate::record::{Found, State};
-use crate::registry::Registry;
-use crate::run::Run;
 use crate::run_id::RunId;
+use crate::runs::clean;
+use crate::runs::lock::{Joined, Shared};
+use crate::runs::plan::Plan;
+use crate::runs::record::{Found, State};
+use crate::runs::registry::Registry;
+use crate::runs::run::Run;
+use crate::sandbox::shutdown;
 use crate::workspace::{Target, Workspace, variable};
-
-/// How long etcd may take for an answer: hundreds of tests ask at the same time, on a machine that they share. A server
-/// that is gone is noticed before.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// What sandboxes share.
 pub(crate) struct Home {
@@ -65,7 +61,7 @@ fn begin_to_open() -> Result<watch::Receiver<Option<Opened>>, Error> {
 /// The runtime that the connection lives on. Tests come with runtimes of their own, which end with them.
 pub(crate) fn runtime() -> Result<&'static Handle, Error> {
     static RUNTIME: OnceLock<Result<Handle, Error>> = OnceLock::new();
-    let started = RUNTIME.get_or_init(|| farewell::start_runtime().map_err(Error::system("start a runtime")));
+    let started = RUNTIME.get_or_init(|| shutdown::start_runtime().map_err(Error::system("start a runtime")));
     started.as_ref().map_err(Clone::clone)
 }
 
@@ -80,68 +76,13 @@ async fn open() -> Result<Home, Error> {
     }
 }
 
-/// Connects to the etcd that this process is to use: what `ETCD_ENDPOINTS` names, else the workspace's running
-/// instance `default`. No sandbox is needed for that, nor a run.
-///
-/// # Errors
-/// [`Error::NotRunning`], [`Error::NoEtcd`], and what may be wrong with the environment.
-pub async fn connect() -> Result<Connection, Error> {
-    Ok(connect_to_target(&Workspace::of_process()).await?.0)
-}
-
-async fn connect_to_target(workspace: &Workspace) -> Result<(Connection, Arc<Target>), Error> {
-    let target = match workspace.target() {
-        Err(Error::NotRunning { workspace: dir, .. }) => {
-            return Err(Error::NotRunning { workspace: dir, other: other_etcd(workspace).await? });
-        }
-        target => Arc::new(target?),
-    };
-    let connection = connect_to(&target).await?;
-    check_cluster(&connection, &target)?;
-    Ok((connection, target))
-}
-
-/// A record may be older than the server that holds the lock, and its port another server's by now.
-fn check_cluster(connection: &Connection, target: &Target) -> Result<(), Error> {
-    let Target::Instance { workspace, record } = target else { return Ok(()) };
-    let is_its_cluster = |answers| record.cluster_id == Some(ClusterId(answers));
-    if connection.cluster_id().is_none_or(is_its_cluster) {
-        return Ok(());
-    }
-    let why = format!(
-        "runs, but another cluster answers at {}, which its record names; `cargo xtask etcd-up` corrects the record, \
-         ETCD_ENDPOINTS names another etcd",
-        connection.endpoint()
-    );
-    Err(Error::Instance { workspace: workspace.clone(), why })
-}
-
-/// The etcd that listens where the workspace's own would, for the message: nobody has named it.
-async fn other_etcd(workspace: &Workspace) -> Result<Option<String>, Error> {
-    const LOOK: Duration = Duration::from_secs(1);
-    let Some(endpoint) = workspace.usual_endpoint()? else { return Ok(None) };
-    let answers = Connect::new([endpoint.as_str()]).connect_timeout(LOOK).request_timeout(LOOK).connect().await;
-    Ok(answers.is_ok().then_some(endpoint))
-}
-
 fn missing(name: &'static str, value: String, why: &str) -> Error {
     Error::Variable { name, value, why: why.to_owned() }
 }
 
-/// Connects on the runtime that this is called on.
-pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
-    let endpoints = target.endpoints();
-    Connect::new(endpoints).request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
-        Kind::Unreachable | Kind::TimedOut => {
-            Error::NoEtcd { endpoints: endpoints.join(","), next: target.next_step(), source: Arc::new(error) }
-        }
-        _ => error.into(),
-    })
-}
-
 /// Joins the run that the environment names. Only to write where it says: who joins deletes nothing.
 async fn join(connection: Connection, target: Arc<Target>, run: &str, prefix: String) -> Result<Home, Error> {
-    let id: RunId = run.parse().map_err(|error: crate::run_id::NoRunId| Error::Variable {
+    let id: RunId = run.parse().map_err(|error: crate::run_id::RunIdError| Error::Variable {
         name: "ETCD_TEST_RUN",
         value: run.to_owned(),
         why: error.to_string(),
@@ -215,7 +156,7 @@ async fn begin(connection: Connection, target: Arc<Target>, workspace: &Workspac
     let lock_dir = workspace.lock_dir();
     let run = Run::start(&registry, Plan::new(&lock_dir, command())).await?;
     let (prefix, since, id, lost) = (run.prefix(), run.revision(), run.id().clone(), run.lost());
-    farewell::to(run, Arc::clone(&target));
+    shutdown::sweep_at_exit(run, Arc::clone(&target));
     connection.runtime().spawn(async move {
         lost.await;
         end(&id)

@@ -8,22 +8,22 @@ use etcd_keys::Error;
 use tokio::time::Instant;
 
 use crate::host::Host;
-use crate::lock::{Alone, Tried};
-use crate::record::{Found, State};
-use crate::registry::{Entry, Registry};
+use crate::runs::lock::{Alone, Tried};
+use crate::runs::record::{Found, State};
+use crate::runs::registry::{Entry, Registry};
 
-/// How often a sign of life may be missed before it counts as gone for good.
+/// How often a heartbeat may be missed before it counts as gone for good.
 const TTLS: u32 = 10;
 
 /// How a run stands.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Standing {
+pub enum Liveness {
     /// It lives.
-    Alive(Life),
+    Alive(AliveProof),
     /// It is dead for certain.
-    Dead(Death),
-    /// It cannot be told at once: [`Registry::stays_away`] tells after so long.
+    Dead(DeathProof),
+    /// It cannot be told at once: [`Registry::prove_dead`] tells after so long.
     Unproven(Duration),
     /// Its record is of a form to come: it is left to those who know it.
     Unknown,
@@ -32,7 +32,7 @@ pub enum Standing {
 /// What shows that a run lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Life {
+pub enum AliveProof {
     /// Its keeper keeps `.alive`.
     Keeper,
     /// A process on this machine holds its lock.
@@ -41,33 +41,33 @@ pub enum Life {
 
 /// The proof that a run is dead; as long as it is held, no process can join the run.
 #[derive(Debug)]
-pub struct Death(pub(crate) Option<Alone>);
+pub struct DeathProof(pub(crate) Option<Alone>);
 
 impl Registry {
     /// How a run stands, as far as that can be told at once.
     #[must_use]
-    pub fn judge(&self, run: &Entry) -> Standing {
+    pub fn liveness(&self, run: &Entry) -> Liveness {
         if run.alive {
-            return Standing::Alive(Life::Keeper);
+            return Liveness::Alive(AliveProof::Keeper);
         }
         let record = match &run.found {
-            Found::Newer(_) => return Standing::Unknown,
+            Found::Newer(_) => return Liveness::Unknown,
             Found::Record(record) => Some(record),
             Found::Damaged(_) => None,
         };
         if let Some(record) = record.filter(|record| record.is_of(Host::this())) {
             match Alone::attempt(&record.lock, &run.id) {
-                Tried::Free(lock) => return Standing::Dead(Death(Some(lock))),
-                Tried::Held => return Standing::Alive(Life::Lock),
+                Tried::Free(lock) => return Liveness::Dead(DeathProof(Some(lock))),
+                Tried::Held => return Liveness::Alive(AliveProof::Lock),
                 // Another container of this host, say, with another file system.
                 Tried::Unknown => {}
             }
         }
         // One that has ended by its own word needs no proof.
         if record.is_some_and(|record| record.state == State::Kept) {
-            return Standing::Dead(Death(None));
+            return Liveness::Dead(DeathProof(None));
         }
-        Standing::Unproven(run.found.ttl() * TTLS)
+        Liveness::Unproven(run.found.ttl() * TTLS)
     }
 
     /// Watches a run that cannot be judged at once: whether `.alive` stays away and the record as it is, for ten
@@ -77,7 +77,7 @@ impl Registry {
     /// # Errors
     /// Whatever a read may end in that no waiting mends; a server that does not answer is asked again, for twice
     /// the time.
-    pub async fn stays_away(&self, run: &Entry) -> Result<Option<Death>, Error> {
+    pub async fn prove_dead(&self, run: &Entry) -> Result<Option<DeathProof>, Error> {
         let ttl = run.found.ttl();
         let pace = ttl / 2;
         let deadline = Instant::now() + ttl * TTLS * 2;
@@ -100,6 +100,6 @@ impl Registry {
             }
             tokio::time::sleep(pace).await;
         }
-        Ok(Some(Death(None)))
+        Ok(Some(DeathProof(None)))
     }
 }

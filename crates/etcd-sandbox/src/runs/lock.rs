@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Record;
 use crate::run_id::RunId;
+use crate::runs::record::Record;
 
 /// The largest lock file that is read, in bytes.
 const LARGEST: u64 = 64 << 10;

@@ -8,7 +8,7 @@ use etcd_keys::{KeyRange, Keys};
 use crate::error::Error;
 
 /// How long the list may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The events under a namespace from a revision until now, in order; keys without its prefix.
 ///
@@ -32,7 +32,7 @@ pub(crate) async fn since(keys: &Keys, revision: i64) -> Result<Vec<Event>, Erro
             }
         }
     };
-    match tokio::time::timeout(PATIENCE, told).await {
+    match tokio::time::timeout(TIMEOUT, told).await {
         Ok(told) => told,
         Err(_) => {
             let operation = etcd_keys::Operation::Watch(KeyRange::prefix(prefix));

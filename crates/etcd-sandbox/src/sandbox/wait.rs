@@ -1,45 +1,16 @@
 //! Waiting for a key to be as it should, with a deadline.
 
-use std::fmt;
 use std::time::Duration;
 
 use etcd_keys::kv::Get;
-use etcd_keys::text::Escaped;
 use etcd_keys::watch::Notice;
 use etcd_keys::{KeyRange, KeyValue, Keys, Kind};
 
 use crate::error::Error;
+use crate::wait_timeout::WaitTimeout;
 
 /// How long is waited, unless said otherwise.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A key did not come to be as it was waited for. `Debug` is as readable as `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Waited {
-    key: Vec<u8>,
-    wanted: String,
-    last: Option<Vec<u8>>,
-    patience: Duration,
-}
-
-impl fmt::Display for Waited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, wanted, last, patience } = self;
-        write!(f, "`{}` was not {wanted} within {} s: ", Escaped(key), patience.as_secs_f32())?;
-        match last {
-            Some(value) => write!(f, "its value is `{}`", Escaped(value)),
-            None => f.write_str("it is absent"),
-        }
-    }
-}
-
-impl fmt::Debug for Waited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::error::Error for Waited {}
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A key as an event left it. Not from the event: leases, versions and what else a key has are the server's to tell. What
 /// is compacted since, or was lost with its server, is not there: then as it is now.
@@ -57,7 +28,7 @@ async fn as_of(keys: &Keys, key: &[u8], revision: i64) -> Result<Option<KeyValue
 pub(crate) async fn until(
     keys: &Keys,
     key: &[u8],
-    patience: Duration,
+    timeout: Duration,
     wanted: &str,
     satisfies: impl Fn(Option<&KeyValue>) -> bool,
 ) -> Result<Option<KeyValue>, Error> {
@@ -81,7 +52,7 @@ pub(crate) async fn until(
             }
         }
     };
-    match tokio::time::timeout(patience, satisfied).await {
+    match tokio::time::timeout(timeout, satisfied).await {
         Ok(Ok(())) => Ok(last),
         Ok(Err(error)) => Err(error),
         // Is etcd away, that is what to say. And it may have come to be just now, before we heard of it.
@@ -91,7 +62,7 @@ pub(crate) async fn until(
                 return Ok(last);
             }
             let last = last.map(|kv| kv.value);
-            Err(Waited { key: key.to_vec(), wanted: wanted.to_owned(), last, patience }.into())
+            Err(WaitTimeout { key: key.to_vec(), wanted: wanted.to_owned(), last, timeout }.into())
         }
     }
 }

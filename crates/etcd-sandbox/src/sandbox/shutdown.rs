@@ -9,15 +9,15 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
+use crate::connect::connect_to;
 use crate::error::Error;
-use crate::exit;
-use crate::process;
-use crate::registry::Registry;
-use crate::run::Run;
+use crate::runs::registry::Registry;
+use crate::runs::run::Run;
+use crate::sandbox::exit;
 use crate::workspace::Target;
 
 /// How long a process that ends waits for its run to be swept.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The process's own run, and where its etcd is.
 static OWN: Mutex<Option<(Run, Arc<Target>)>> = Mutex::new(None);
@@ -40,24 +40,24 @@ pub(crate) fn start_runtime() -> io::Result<Handle> {
 }
 
 /// Sees to it that the run is swept when the process ends.
-pub(crate) fn to(run: Run, target: Arc<Target>) {
+pub(crate) fn sweep_at_exit(run: Run, target: Arc<Target>) {
     *OWN.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, target));
-    exit::at_exit(say);
+    exit::at_exit(shut_down);
 }
 
 /// On a thread of its own: the one that ends has little left of what libraries rely on.
-fn say() {
+fn shut_down() {
     let Some((run, target)) = OWN.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
     let (done, swept) = mpsc::channel::<()>();
-    let saying = thread::Builder::new().spawn(move || {
+    let thread = thread::Builder::new().spawn(move || {
         cut_off();
         if let Ok(runtime) = runtime() {
             drop(runtime.block_on(sweep(run, &target)));
         }
         drop(done);
     });
-    if saying.is_ok() {
-        let _: Result<(), _> = swept.recv_timeout(PATIENCE);
+    if thread.is_ok() {
+        let _: Result<(), _> = swept.recv_timeout(TIMEOUT);
     }
 }
 
@@ -71,7 +71,7 @@ fn cut_off() {
 }
 
 async fn sweep(run: Run, target: &Target) -> Result<(), Error> {
-    let connection = process::connect_to(target).await?;
+    let connection = connect_to(target).await?;
     let registry = Registry::new(&connection, run.registry().roots().clone());
     run.by(registry).sweep().await?;
     Ok(())

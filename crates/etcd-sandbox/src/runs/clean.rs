@@ -6,11 +6,11 @@ use std::path::Path;
 use etcd_keys::Error;
 use tokio::task::JoinSet;
 
-use crate::judge::{Death, Standing};
-use crate::lock;
-use crate::record::State;
-use crate::registry::{Entry, Registry};
-use crate::sweep::Swept;
+use crate::runs::liveness::{DeathProof, Liveness};
+use crate::runs::lock;
+use crate::runs::record::State;
+use crate::runs::registry::{Entry, Registry};
+use crate::runs::sweep::Swept;
 
 /// So many locks of dead runs elsewhere are kept, the newest ones. Without its lock a run takes watching, no more.
 const ELSEWHERE: usize = 100;
@@ -30,7 +30,7 @@ pub(crate) async fn left_here(registry: &Registry, lock_dir: &Path) -> u64 {
         }
         match registry.entry(&id).await {
             Ok(Some(run)) if run.alive || is_kept(&run) || !run.found.record().is_some_and(|run| lock.is_of(run)) => {}
-            Ok(Some(run)) => keys += registry.sweep(&run, Death(Some(lock))).await.map_or(0, gone),
+            Ok(Some(run)) => keys += registry.sweep(&run, DeathProof(Some(lock))).await.map_or(0, gone),
             Ok(None) => lock.remove(),
             Err(_) => break,
         }
@@ -48,18 +48,18 @@ impl Registry {
         let mut keys = left_here(self, lock_dir).await;
         let mut watched = JoinSet::new();
         for run in self.list().await?.runs.into_iter().filter(|run| !is_kept(run)) {
-            match self.judge(&run) {
-                Standing::Dead(proof) => keys += gone(self.sweep(&run, proof).await?),
-                Standing::Unproven(_) => {
+            match self.liveness(&run) {
+                Liveness::Dead(proof) => keys += gone(self.sweep(&run, proof).await?),
+                Liveness::Unproven(_) => {
                     let registry = self.clone();
                     watched.spawn(async move {
-                        match registry.stays_away(&run).await? {
+                        match registry.prove_dead(&run).await? {
                             Some(proof) => registry.sweep(&run, proof).await.map(gone),
                             None => Ok(0),
                         }
                     });
                 }
-                Standing::Alive(_) | Standing::Unknown => {}
+                Liveness::Alive(_) | Liveness::Unknown => {}
             }
         }
         while let Some(swept) = watched.join_next().await {

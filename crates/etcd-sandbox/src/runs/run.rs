@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::error::Error;
-use crate::lock::{Alone, Joined, Shared, Tried};
-use crate::plan::Plan;
-use crate::record::{Found, Record, State};
-use crate::registry::{Entry, Registry};
 use crate::run_id::RunId;
-use crate::sign_of_life::SignOfLife;
-use crate::sweep::{Claim, Swept, Unless};
+use crate::runs::heartbeat::Heartbeat;
+use crate::runs::lock::{Alone, Joined, Shared, Tried};
+use crate::runs::plan::Plan;
+use crate::runs::record::{Found, Record, State};
+use crate::runs::registry::{Entry, Registry};
+use crate::runs::sweep::{Claim, Swept, Unless};
 
 /// How long the last processes of a run that has ended may take to notice.
 const STRAGGLERS: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ pub struct Run {
 /// What became of a run that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Ended {
+pub struct RunSummary {
     /// Keys that were deleted.
     pub keys: u64,
     /// Whether processes of the run go on: what they write is deleted by the next one who cleans.
@@ -118,7 +118,7 @@ impl Run {
         let first = lease.keep().await?;
         let (tell, lost) = watch::channel(false);
         let (record_key, alive) = (registry.record_key(&id), registry.alive_key(&id));
-        let sign = SignOfLife { keys, record: record_key, alive, revision, ttl };
+        let sign = Heartbeat { keys, record: record_key, alive, revision, ttl };
         let keeper = registry.connection().runtime().spawn(sign.keep(first, tell));
         let keeper = Keeping(keeper.abort_handle());
         let registry = registry.clone();
@@ -187,9 +187,9 @@ impl Run {
     ///
     /// # Errors
     /// Whatever etcd says. The run is then dead, and the next one who cleans sweeps it.
-    pub async fn sweep(self) -> Result<Ended, Error> {
+    pub async fn sweep(self) -> Result<RunSummary, Error> {
         let Some(claim) = self.claim(State::Sweeping).await? else {
-            return Ok(Ended { keys: 0, stragglers: false, lost: true });
+            return Ok(RunSummary { keys: 0, stragglers: false, lost: true });
         };
         let (mut keys, path) = (0, self.lock.path().to_owned());
         drop(self.lock);
@@ -207,13 +207,13 @@ impl Run {
             Ok(()) => {
                 let stragglers = lock.is_none();
                 lock.into_iter().for_each(Alone::remove);
-                Ok(Ended { keys, stragglers, lost: false })
+                Ok(RunSummary { keys, stragglers, lost: false })
             }
             // Between our letting go of the lock and our having it alone, another cleaner had it, and found us dead.
             Err(error) if error.kind == etcd_keys::Kind::NotMet => {
                 drop(lock);
                 let ended = Self::sweep_again(&self.registry, &self.id).await?;
-                Ok(Ended { keys: keys + ended.keys, ..ended })
+                Ok(RunSummary { keys: keys + ended.keys, ..ended })
             }
             Err(error) => Err(error.into()),
         }
@@ -223,7 +223,7 @@ impl Run {
     ///
     /// # Errors
     /// As [`Run::sweep`].
-    pub async fn sweep_again(registry: &Registry, id: &RunId) -> Result<Ended, Error> {
+    pub async fn sweep_again(registry: &Registry, id: &RunId) -> Result<RunSummary, Error> {
         let mut keys = 0;
         // Others give way to who claims the run after them. Who keeps claiming it sweeps it as well as we.
         for _ in 0..CLAIMS {
@@ -236,16 +236,16 @@ impl Run {
                 Swept::NotOurs(gone) => keys += gone,
             }
         }
-        Ok(Ended { keys, stragglers: false, lost: false })
+        Ok(RunSummary { keys, stragglers: false, lost: false })
     }
 
     /// Ends the run and leaves its keys, until somebody cleans by hand.
     ///
     /// # Errors
     /// Whatever etcd says. The run is then dead, and the next one who cleans sweeps it.
-    pub async fn keep(self) -> Result<Ended, Error> {
+    pub async fn keep(self) -> Result<RunSummary, Error> {
         let kept = self.claim(State::Kept).await?;
-        Ok(Ended { keys: 0, stragglers: false, lost: kept.is_none() })
+        Ok(RunSummary { keys: 0, stragglers: false, lost: kept.is_none() })
     }
 
     /// Ends it in the registry.
@@ -262,7 +262,7 @@ impl Run {
     }
 }
 
-/// The task of a [`SignOfLife`], which ends with the run.
+/// The task of a [`Heartbeat`], which ends with the run.
 #[derive(Debug)]
 struct Keeping(AbortHandle);
 
@@ -273,8 +273,8 @@ impl Drop for Keeping {
 }
 
 /// The lock of a run whose processes are ending: held, if one of them does not.
-async fn alone_within(patience: Duration, path: &Path, id: &RunId) -> Tried {
-    let deadline = tokio::time::Instant::now() + patience;
+async fn alone_within(timeout: Duration, path: &Path, id: &RunId) -> Tried {
+    let deadline = tokio::time::Instant::now() + timeout;
     loop {
         match Alone::attempt(path, id) {
             Tried::Held if tokio::time::Instant::now() < deadline => tokio::time::sleep(PACE).await,

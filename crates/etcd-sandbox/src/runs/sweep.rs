@@ -5,11 +5,11 @@ use etcd_keys::delete::{Deletion, Preview};
 use etcd_keys::kv::{Compare, Delete, OpResponse, Put, Txn};
 use etcd_keys::{Error, KeyRange, Kind, Operation};
 
-use crate::judge::Death;
-use crate::lock::{Alone, Tried};
-use crate::record::{Found, Record, State, TTL};
-use crate::registry::{Entry, Registry, Unregistered};
 use crate::run_id::RunId;
+use crate::runs::liveness::DeathProof;
+use crate::runs::lock::{Alone, Tried};
+use crate::runs::record::{Found, Record, State, TTL};
+use crate::runs::registry::{Entry, Registry, Unregistered};
 
 /// So many keys go in one transaction with the record: no other client waits long for that.
 const FEW: u64 = 500;
@@ -40,9 +40,9 @@ pub(crate) struct Claim {
 /// What must hold for a claim to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unless {
-    /// That the run gave no sign of life.
+    /// That the run had no heartbeat.
     Alive,
-    /// Nothing: it is our own, or its owner said so. It is told by its sign of life going.
+    /// Nothing: it is our own, or its owner said so. It is told by its heartbeat going.
     Never,
 }
 
@@ -51,7 +51,7 @@ impl Registry {
     ///
     /// # Errors
     /// Whatever reads and writes may end in; the rest of the run is there, and the next sweep goes on.
-    pub async fn sweep(&self, run: &Entry, proof: Death) -> Result<Swept, Error> {
+    pub async fn sweep(&self, run: &Entry, proof: DeathProof) -> Result<Swept, Error> {
         let swept = match self.claim(run, State::Sweeping, Unless::Alive).await? {
             Some(claim) => claim.sweep().await?,
             None => return Ok(Swept::NotOurs(0)),

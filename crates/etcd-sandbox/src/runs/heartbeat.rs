@@ -1,4 +1,4 @@
-//! A run's sign of life: `.alive` on a lease, put back whenever it is gone, until the run is somebody else's.
+//! A run's heartbeat: `.alive` on a lease, put back whenever it is gone, until the run is somebody else's.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 const RETRY: Duration = Duration::from_millis(200);
 
 /// `.alive`, and what it takes to keep it there, whoever else writes below the run's prefix.
-pub(crate) struct SignOfLife {
+pub(crate) struct Heartbeat {
     pub(crate) keys: Keys,
     /// The record's key, and the revision that wrote it.
     pub(crate) record: String,
@@ -22,7 +22,7 @@ pub(crate) struct SignOfLife {
     pub(crate) ttl: Duration,
 }
 
-impl SignOfLife {
+impl Heartbeat {
     /// Keeps it there, on a new lease whenever the old one may have run out, until the run is somebody else's.
     pub(crate) async fn keep(self, mut keeper: Keeper, lost: watch::Sender<bool>) {
         let both = KeyRange::between(self.alive.as_str(), successor(self.record.as_bytes()));
@@ -56,7 +56,7 @@ impl SignOfLife {
         }
     }
 
-    /// Returns when somebody did something to the record or took the sign of life away, or may have.
+    /// Returns when somebody did something to the record or took the heartbeat away, or may have.
     async fn disturbed(&self, watch: &mut Watch) {
         loop {
             match watch.next().await {

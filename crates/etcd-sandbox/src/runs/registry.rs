@@ -7,13 +7,13 @@ use etcd_keys::kv::{Get, GetResponse, OpResponse, Txn};
 use etcd_keys::range::successor;
 use etcd_keys::{Connection, Error, KeyRange};
 
-use crate::record::Found;
 use crate::roots::Roots;
 use crate::run_id::RunId;
+use crate::runs::record::Found;
 
 /// Operations that one transaction may have: etcd takes 128.
 const BATCH: usize = 120;
-/// Reads about one run: record, sign of life, count.
+/// Reads about one run: record, heartbeat, count.
 const READS: usize = 3;
 /// Keys that are read at first of what belongs to no run, in the hope that these are all.
 const FIRST_PAGE: i64 = 1_000;

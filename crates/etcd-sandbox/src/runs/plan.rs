@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::record::{Record, TTL};
+use crate::runs::record::{Record, TTL};
 
 /// What a run is to be.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Plan {
         self
     }
 
-    /// How long the run counts as alive without a sign of life, in whole seconds; 5 s unless said otherwise. Another
+    /// How long the run counts as alive without a heartbeat, in whole seconds; 5 s unless said otherwise. Another
     /// host waits ten times as long before it sweeps.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {

@@ -1,0 +1,69 @@
+//! Connecting to the etcd that a process is to use. Knows no run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_keys::{Connect, Connection, Kind};
+use etcd_workspace::ClusterId;
+
+use crate::error::Error;
+use crate::workspace::{Target, Workspace};
+
+/// How long etcd may take for an answer: hundreds of tests ask at the same time, on a machine that they share. A server
+/// that is gone is noticed before.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Connects to the etcd that this process is to use: what `ETCD_ENDPOINTS` names, else the workspace's running
+/// instance `default`. No sandbox is needed for that, nor a run.
+///
+/// # Errors
+/// [`Error::NotRunning`], [`Error::NoEtcd`], and what may be wrong with the environment.
+pub async fn connect() -> Result<Connection, Error> {
+    Ok(connect_to_target(&Workspace::of_process()).await?.0)
+}
+
+pub(crate) async fn connect_to_target(workspace: &Workspace) -> Result<(Connection, Arc<Target>), Error> {
+    let target = match workspace.target() {
+        Err(Error::NotRunning { workspace: dir, .. }) => {
+            return Err(Error::NotRunning { workspace: dir, other: other_etcd(workspace).await? });
+        }
+        target => Arc::new(target?),
+    };
+    let connection = connect_to(&target).await?;
+    check_cluster(&connection, &target)?;
+    Ok((connection, target))
+}
+
+/// A record may be older than the server that holds the lock, and its port another server's by now.
+fn check_cluster(connection: &Connection, target: &Target) -> Result<(), Error> {
+    let Target::Instance { workspace, record } = target else { return Ok(()) };
+    let is_its_cluster = |answers| record.cluster_id == Some(ClusterId(answers));
+    if connection.cluster_id().is_none_or(is_its_cluster) {
+        return Ok(());
+    }
+    let why = format!(
+        "runs, but another cluster answers at {}, which its record names; `cargo xtask etcd-up` corrects the record, \
+         ETCD_ENDPOINTS names another etcd",
+        connection.endpoint()
+    );
+    Err(Error::Instance { workspace: workspace.clone(), why })
+}
+
+/// The etcd that listens where the workspace's own would, for the message: nobody has named it.
+async fn other_etcd(workspace: &Workspace) -> Result<Option<String>, Error> {
+    const LOOK: Duration = Duration::from_secs(1);
+    let Some(endpoint) = workspace.usual_endpoint()? else { return Ok(None) };
+    let answers = Connect::new([endpoint.as_str()]).connect_timeout(LOOK).request_timeout(LOOK).connect().await;
+    Ok(answers.is_ok().then_some(endpoint))
+}
+
+/// Connects on the runtime that this is called on.
+pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
+    let endpoints = target.endpoints();
+    Connect::new(endpoints).request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
+        Kind::Unreachable | Kind::TimedOut => {
+            Error::NoEtcd { endpoints: endpoints.join(","), next: target.next_step(), source: Arc::new(error) }
+        }
+        _ => error.into(),
+    })
+}

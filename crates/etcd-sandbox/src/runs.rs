@@ -1,0 +1,21 @@
+//! For runners of tests: runs, the registry of them in etcd, which of them are dead, and how those are swept. Authors of
+//! tests need none of it: a [`Sandbox`](crate::Sandbox) finds or begins its run itself.
+
+pub(crate) mod clean;
+mod heartbeat;
+pub(crate) mod liveness;
+pub(crate) mod lock;
+pub(crate) mod plan;
+pub(crate) mod record;
+pub(crate) mod registry;
+pub(crate) mod run;
+mod sweep;
+
+pub use self::liveness::{AliveProof, DeathProof, Liveness};
+pub use self::plan::Plan;
+pub use self::record::{Found, Record, State};
+pub use self::registry::{Entry, Listing, Registry, Unregistered};
+pub use self::run::{Run, RunSummary};
+pub use self::sweep::Swept;
+pub use crate::roots::{Roots, RootsError};
+pub use crate::run_id::{RunId, RunIdError};

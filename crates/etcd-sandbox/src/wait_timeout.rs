@@ -1,0 +1,34 @@
+//! What a test is told if a key did not come to be as the test waited for it.
+
+use std::fmt;
+use std::time::Duration;
+
+use etcd_keys::text::Escaped;
+
+/// A key did not come to be as it was waited for. `Debug` is as readable as `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WaitTimeout {
+    pub(crate) key: Vec<u8>,
+    pub(crate) wanted: String,
+    pub(crate) last: Option<Vec<u8>>,
+    pub(crate) timeout: Duration,
+}
+
+impl fmt::Display for WaitTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, wanted, last, timeout } = self;
+        write!(f, "`{}` was not {wanted} within {} s: ", Escaped(key), timeout.as_secs_f32())?;
+        match last {
+            Some(value) => write!(f, "its value is `{}`", Escaped(value)),
+            None => f.write_str("it is absent"),
+        }
+    }
+}
+
+impl fmt::Debug for WaitTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for WaitTimeout {}
