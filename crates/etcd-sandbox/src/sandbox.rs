@@ -20,7 +20,6 @@ use etcd_keys::{Connection, Keeper, KeyValue, Keys, Lease};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
-use crate::connect::connect_to;
 use crate::error::Error;
 use crate::expect::{Contents, Difference};
 use crate::workspace::Target;
@@ -214,7 +213,7 @@ impl Sandbox {
         let (server, endpoints) = private::start().await?;
         let target = Arc::new(Target::Private(endpoints));
         let connecting = Arc::clone(&target);
-        let connected = process::runtime()?.spawn(async move { connect_to(&connecting).await }).await;
+        let connected = process::runtime()?.spawn(async move { crate::connect::connect_to(&connecting).await }).await;
         let connection = connected.map_err(|error| Error::Private(error.to_string()))??;
         let run = private::prefix()?;
         let mut sandbox = Self::below(&connection, &run, name, target, 1)?;
