@@ -49,7 +49,7 @@ fn check_cluster(connection: &Connection, target: &Target) -> Result<(), Error> 
     Err(Error::Instance { workspace: workspace.clone(), why })
 }
 
-/// The etcd that listens where the workspace's own would, for the message: nobody has named it.
+/// An etcd that listens where the workspace's own would. The error message names it.
 async fn other_etcd(workspace: &Workspace) -> Result<Option<String>, Error> {
     const LOOK: Duration = Duration::from_secs(1);
     let Some(endpoint) = workspace.usual_endpoint()? else { return Ok(None) };

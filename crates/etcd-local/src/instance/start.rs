@@ -276,9 +276,8 @@ impl Instance {
         Ok(Some(Up { status, started: false }))
     }
 
-    /// Starts a server. With `Port::Auto` a port that was snatched away is replaced by another; data of ours that etcd
-    /// was ended over while it made it, so that nobody has ever used it, is made anew. If etcd panics over the election that
-    /// it was asked for, it is started once more and not asked.
+    /// Starts a server. Tries again with another port if one was taken meanwhile and `Port::Auto` allows it, with new data if
+    /// ours is incomplete and unused, and once without asking for an election if etcd crashed over the one we asked for.
     pub(super) fn start(
         &self,
         binary: &Binary,

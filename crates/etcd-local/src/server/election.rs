@@ -74,11 +74,11 @@ fn only_member(peer_url: &str, cluster: ClusterId) -> Result<u64, String> {
     }
 }
 
-/// One request, whose answer says nothing and is not waited for long.
+/// Sends one request. Its answer has no content, so it is not waited for long.
 fn send(peer_url: &str, cluster: ClusterId, message: &[u8]) -> io::Result<()> {
     const ANSWER: Duration = Duration::from_millis(20);
     let host = peer_url.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(host)?;
+    let mut stream = TcpStream::connect_timeout(&host.parse().map_err(io::Error::other)?, ANSWER)?;
     stream.set_write_timeout(Some(ANSWER))?;
     stream.set_read_timeout(Some(ANSWER))?;
     let head = head(host, cluster, message.len());

@@ -88,20 +88,20 @@ impl fmt::Display for Holder {
             }
             Some(dir) => write!(f, ", the server of `{}`", dir.display()),
             None if self.etcd.is_some() && self.pid.is_some() => f.write_str(" that this instance did not start"),
-            // Of a process that cannot be seen nobody can tell who started it.
+            // Who started a process that cannot be seen is not known.
             None => Ok(()),
         }
     }
 }
 
-/// Whether nobody listens there.
+/// Whether the port is free.
 pub(crate) fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
     let addr = SocketAddr::new(host, port);
     match TcpListener::bind(addr).map(drop) {
         // Windows admits us beside a wildcard that serves the same address, and gives us its clients.
         Ok(()) => Ok(!cfg!(windows) || crate::os::listener(addr).is_none()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
-        // So it says if the other wants no company; of ports that it reserves itself, too, which nobody has.
+        // Windows says so if the port's owner does not share it, and also of ports that Windows itself reserves.
         Err(error) if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied => {
             crate::os::listener(addr).map(|_| false).ok_or(error)
         }

@@ -1,4 +1,4 @@
-//! What a server that nobody uses takes of a processor: ours, and a plain one at the same time.
+//! The processor time of an idle server: ours, and a plain etcd at the same time.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
