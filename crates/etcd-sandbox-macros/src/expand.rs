@@ -1,26 +1,77 @@
 //! From a function to the test that it becomes.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens as _, quote};
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Error, FnArg, Ident, ItemFn, PatType, Result, Signature, Type, parse2};
+use syn::punctuated::Punctuated;
+use syn::{
+    Attribute, Error, FnArg, ItemFn, LitInt, LitStr, Meta, PatType, Path, Result, Signature, Token, Type, parse_quote,
+    parse2,
+};
 
 /// What stands in the parentheses.
+#[derive(Default)]
 struct Options {
-    private: Option<Ident>,
+    private: Option<Path>,
+    flavor: Option<LitStr>,
+    worker_threads: Option<LitInt>,
+    crate_path: Option<Path>,
 }
+
+const UNKNOWN: &str = "the options are `private`, `flavor = \"current_thread\"` or `\"multi_thread\"`, \
+                       `worker_threads = N` and `crate = \"path::to::etcd_sandbox\"`";
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        if input.is_empty() {
-            return Ok(Self { private: None });
+        let mut options = Self::default();
+        let given = Punctuated::<Meta, Token![,]>::parse_terminated(input);
+        for option in given.map_err(|error| Error::new(error.span(), UNKNOWN))? {
+            let name = option.path().get_ident().map(ToString::to_string).unwrap_or_default();
+            let is_second = match (name.as_str(), &option) {
+                ("private", Meta::Path(path)) => options.private.replace(path.clone()).is_some(),
+                ("flavor", Meta::NameValue(pair)) => options.flavor.replace(parse_value(&pair.value)?).is_some(),
+                ("worker_threads", Meta::NameValue(pair)) => {
+                    options.worker_threads.replace(parse_value(&pair.value)?).is_some()
+                }
+                ("crate", Meta::NameValue(pair)) => options.crate_path.replace(parse_path(&pair.value)?).is_some(),
+                _ => return Err(Error::new_spanned(option, UNKNOWN)),
+            };
+            if is_second {
+                return Err(Error::new_spanned(option, format!("`{name}` is given twice")));
+            }
         }
-        let unknown = "the only option is `private`, as in `#[etcd_sandbox::test(private)]`; for a runtime of another kind \
-                       write `#[tokio::test(…)]`, and `Sandbox::open` in the test";
-        match input.parse::<Ident>() {
-            Ok(option) if option == "private" && input.is_empty() => Ok(Self { private: Some(option) }),
-            Ok(option) => Err(Error::new(option.span(), unknown)),
-            Err(error) => Err(Error::new(error.span(), unknown)),
+        Ok(options)
+    }
+}
+
+fn parse_value<T: Parse>(value: &syn::Expr) -> Result<T> {
+    parse2(value.to_token_stream())
+}
+
+/// With quotes, as `#[tokio::test]` has it, or without.
+fn parse_path(value: &syn::Expr) -> Result<Path> {
+    parse_value::<LitStr>(value).map_or_else(|_| parse_value(value), |text| text.parse())
+}
+
+impl Options {
+    /// The runtime, as a variant of `etcd_sandbox::attribute::Flavor`. The rules are those of `#[tokio::test]`.
+    fn flavor(&self) -> Result<TokenStream> {
+        let worker_threads = self.worker_threads.as_ref();
+        match self.flavor.as_ref().map(|flavor| (flavor, flavor.value())) {
+            Some((_, name)) if name == "multi_thread" => match worker_threads.map(LitInt::base10_parse).transpose()? {
+                Some(0_usize) => Err(Error::new_spanned(worker_threads, "`worker_threads` may not be 0")),
+                Some(number) => Ok(quote!(MultiThread(Some(#number)))),
+                None => Ok(quote!(MultiThread(None))),
+            },
+            Some((flavor, name)) if name != "current_thread" => {
+                let unknown = "is not a runtime flavor; the flavors are `current_thread` and `multi_thread`";
+                Err(Error::new_spanned(flavor, format!("`{name}` {unknown}")))
+            }
+            _ if worker_threads.is_some() => {
+                let missing = "`worker_threads` requires `flavor = \"multi_thread\"`";
+                Err(Error::new_spanned(worker_threads, missing))
+            }
+            _ => Ok(quote!(CurrentThread)),
         }
     }
 }
@@ -31,12 +82,17 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
     if let Some(private) = options.private.as_ref().filter(|_| !has_private) {
         let missing = "`private` needs the feature `private` of etcd-sandbox; in Cargo.toml, below [dev-dependencies]: \
                        etcd-sandbox = { version = \"…\", features = [\"private\"] }";
-        return Err(Error::new(private.span(), missing));
+        return Err(Error::new_spanned(private, missing));
     }
     let mut test: ItemFn =
         parse2(item).map_err(|error| Error::new(error.span(), "`#[etcd_sandbox::test]` stands before a function"))?;
     check_attributes(&test.attrs)?;
     check_signature(&test.sig)?;
+    let flavor = options.flavor()?;
+    if let (Some(option), None) = (&options.flavor, test.sig.asyncness) {
+        let needless = "`flavor` is for an async function: other functions run without a runtime";
+        return Err(Error::new_spanned(option, needless));
+    }
     let (name, output, visibility) = (test.sig.ident.clone(), test.sig.output.clone(), test.vis.clone());
     let attributes = std::mem::take(&mut test.attrs);
     let run = match (test.sig.asyncness.is_some(), attributes.iter().any(|one| is_named(one, &["should_panic"]))) {
@@ -45,6 +101,8 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
         (true, true) => quote!(run_to_panic),
         (false, true) => quote!(run_blocking_to_panic),
     };
+    let attribute = options.crate_path.unwrap_or_else(|| parse_quote!(::etcd_sandbox));
+    let attribute = quote!(#attribute::attribute);
     let server = if options.private.is_some() { quote!(Private) } else { quote!(Shared) };
     test.vis = syn::Visibility::Inherited;
     Ok(quote! {
@@ -52,9 +110,10 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
         #[::core::prelude::v1::test]
         #visibility fn #name() #output {
             #test
-            ::etcd_sandbox::attribute::#run(
+            #attribute::#run(
                 concat!(module_path!(), "::", stringify!(#name)),
-                ::etcd_sandbox::attribute::Server::#server,
+                #attribute::Server::#server,
+                #attribute::Flavor::#flavor,
                 #name,
             )
         }
@@ -156,17 +215,62 @@ mod tests {
         }
     }
 
+    const TEST: &str = "async fn a(sandbox: Sandbox) {}";
+
+    fn expanded(options: &str) -> String {
+        expand(tokens(options), tokens(TEST), true).unwrap().to_string()
+    }
+
     #[test]
     fn options_are_known_or_refused() {
-        let test = "async fn a(sandbox: Sandbox) {}";
-        for options in ["shared", "private, x", "private = true", "flavor = \"multi_thread\"", "\"a\""] {
-            let said = error(options, test);
-            assert!(said.contains("the only option is `private`"), "{options}: {said}");
+        for (options, words) in [
+            ("shared", "the options are `private`, `flavor ="),
+            ("private = true", "the options are"),
+            ("private(1)", "the options are"),
+            ("start_paused = true", "the options are"),
+            ("\"a\"", "the options are"),
+            ("private, private", "`private` is given twice"),
+            ("flavor = \"multi_thread\", flavor = \"multi_thread\"", "`flavor` is given twice"),
+            ("flavor", "the options are"),
+            ("flavor = 1", "expected string literal"),
+            ("flavor = \"threaded\"", "`threaded` is not a runtime flavor; the flavors are `current_thread` and"),
+            ("worker_threads = 2", "`worker_threads` requires `flavor = \"multi_thread\"`"),
+            ("flavor = \"current_thread\", worker_threads = 2", "`worker_threads` requires"),
+            ("flavor = \"multi_thread\", worker_threads = 0", "may not be 0"),
+            ("flavor = \"multi_thread\", worker_threads = \"2\"", "expected integer literal"),
+            ("crate = \"a b\"", "unexpected token"),
+            ("crate = 1", "expected identifier"),
+            ("private", "needs the feature `private` of etcd-sandbox; in Cargo.toml"),
+        ] {
+            let said = error(options, TEST);
+            assert!(said.contains(words), "{options}: {said}");
         }
-        let said = error("private", test);
-        assert!(said.contains("needs the feature") && said.contains("features = [\"private\"]"), "{said}");
-        let expanded = expand(tokens("private"), tokens(test), true).unwrap().to_string();
-        assert!(expanded.contains("Server :: Private"), "{expanded}");
+        let said = error("flavor = \"multi_thread\"", "fn a(sandbox: Sandbox) {}");
+        assert!(said.contains("is for an async function"), "{said}");
+        assert!(expanded("private").contains("Server :: Private"));
+    }
+
+    #[test]
+    fn the_runtime_is_as_the_options_say() {
+        for (options, flavor) in [
+            ("", "Flavor :: CurrentThread"),
+            ("flavor = \"current_thread\"", "Flavor :: CurrentThread"),
+            ("flavor = \"multi_thread\",", "Flavor :: MultiThread (None)"),
+            ("worker_threads = 2, private, flavor = \"multi_thread\"", "Flavor :: MultiThread (Some (2usize))"),
+        ] {
+            assert!(expanded(options).contains(flavor), "{options}: {}", expanded(options));
+        }
+    }
+
+    /// A crate that re-exports etcd-sandbox need not have its users depend on it.
+    #[test]
+    fn all_paths_lead_through_the_crate_that_is_named() {
+        assert!(expanded("").contains(":: etcd_sandbox :: attribute :: run"));
+        for options in ["crate = \"my::reexport\"", "crate = my::reexport"] {
+            let expanded = expanded(options);
+            assert!(expanded.contains("my :: reexport :: attribute :: run"), "{expanded}");
+            assert!(!expanded.contains("etcd_sandbox"), "{expanded}");
+        }
     }
 
     #[test]

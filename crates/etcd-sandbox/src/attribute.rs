@@ -1,6 +1,6 @@
 //! What the attribute [`test`](crate::test) expands to calls. Not for anybody else, and free to change.
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::error::Error;
 use crate::sandbox::Sandbox;
@@ -15,38 +15,55 @@ pub enum Server {
     Private,
 }
 
+/// The runtime of an async test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    /// The test's own thread.
+    CurrentThread,
+    /// So many worker threads, or as many as tokio takes by default.
+    MultiThread(Option<usize>),
+}
+
 /// Runs an async test on a runtime of its own.
-pub fn run<F: Future>(name: &str, server: Server, test: impl FnOnce(Sandbox) -> F) -> F::Output {
-    let (runtime, opened) = open(name, server);
+pub fn run<F: Future>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> F) -> F::Output {
+    let (runtime, opened) = open(name, server, flavor);
     let sandbox = opened.unwrap_or_else(|error| fail(&format!("{error:?}")));
     runtime.block_on(async { test(sandbox).await })
 }
 
-/// Runs a test that is no async function.
-pub fn run_blocking<T>(name: &str, server: Server, test: impl FnOnce(Sandbox) -> T) -> T {
-    let (_runtime, opened) = open(name, server);
+/// Runs a test that is not an async function.
+pub fn run_blocking<T>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> T) -> T {
+    let (_runtime, opened) = open(name, server, flavor);
     test(opened.unwrap_or_else(|error| fail(&format!("{error:?}"))))
 }
 
-/// Runs an async test that is to panic. One that has no sandbox must not: it would pass.
-pub fn run_to_panic<F: Future>(name: &str, server: Server, test: impl FnOnce(Sandbox) -> F) {
-    let (runtime, opened) = open(name, server);
+/// Runs an async test that should panic. If there is no sandbox, the error is printed instead: a panic would let the
+/// test pass.
+pub fn run_to_panic<F: Future>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> F) {
+    let (runtime, opened) = open(name, server, flavor);
     match opened {
         Ok(sandbox) => drop(runtime.block_on(async { test(sandbox).await })),
         Err(error) => eprintln!("{error:?}"),
     }
 }
 
-/// The same of a test that is no async function.
-pub fn run_blocking_to_panic<T>(name: &str, server: Server, test: impl FnOnce(Sandbox) -> T) {
-    match open(name, server).1 {
+/// The same for a test that is not an async function.
+pub fn run_blocking_to_panic<T>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> T) {
+    match open(name, server, flavor).1 {
         Ok(sandbox) => drop(test(sandbox)),
         Err(error) => eprintln!("{error:?}"),
     }
 }
 
-fn open(name: &str, server: Server) -> (Runtime, Result<Sandbox, Error>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+fn open(name: &str, server: Server, flavor: Flavor) -> (Runtime, Result<Sandbox, Error>) {
+    let mut builder = match flavor {
+        Flavor::CurrentThread => Builder::new_current_thread(),
+        Flavor::MultiThread(_) => Builder::new_multi_thread(),
+    };
+    if let Flavor::MultiThread(Some(worker_threads)) = flavor {
+        builder.worker_threads(worker_threads);
+    }
+    let runtime = builder.enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| fail(&format!("cannot start a runtime: {error}")));
     let opened = runtime.block_on(async {
         match server {

@@ -110,9 +110,27 @@ mod sandbox;
 mod wait_timeout;
 mod workspace;
 
-/// Makes a function that takes a [`Sandbox`] a test: `#[etcd_sandbox::test]`, or, with an etcd of its own,
-/// `#[etcd_sandbox::test(private)]` (feature `private`). The function may be async or not, and return what a test may
-/// return; `#[ignore]` and `#[should_panic]` go with it.
+/// Makes a function that takes a [`Sandbox`] a test. The function may be async or not, and return what a test may
+/// return; `#[ignore]` and `#[should_panic]` work as usual. Options, in parentheses and separated by commas:
+///
+/// | option | effect |
+/// |---|---|
+/// | `private` | The test has an etcd of its own (feature `private`). |
+/// | `flavor = "multi_thread"` | An async test runs on tokio's runtime with several threads; default: `"current_thread"`. |
+/// | `worker_threads = 2` | That runtime has so many worker threads; only with `"multi_thread"`. |
+/// | `crate = "my::reexport"` | This crate is `my::reexport`, for crates that re-export it. |
+///
+/// ```no_run
+/// # use etcd_sandbox::{Error, Sandbox};
+/// #[etcd_sandbox::test(flavor = "multi_thread", worker_threads = 2)]
+/// async fn with_threads(sandbox: Sandbox) -> Result<(), Error> {
+///     let writing = sandbox.clone();
+///     let written = tokio::spawn(async move { writing.put("a", "1").await });
+///     sandbox.wait_for("a", "1").await?;
+///     assert!(written.await.is_ok());
+///     Ok(())
+/// }
+/// ```
 pub use etcd_sandbox_macros::test;
 
 pub use crate::connect::connect;

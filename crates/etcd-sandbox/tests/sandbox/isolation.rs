@@ -11,7 +11,7 @@ async fn every_form_of_a_test_works_and_leaves_nothing() {
     let server = Server::start();
     let registry = server.registry().await;
     let run = finished(server.subject(&["forms::", "helpers::"])).await;
-    run.passed(15);
+    run.passed(16);
     run.says(&["that_panics - should panic ... ok", "of_rstest::case_2"]);
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
     assert_eq!(std::fs::read_dir(server.lock_dir()).unwrap().count(), 0);

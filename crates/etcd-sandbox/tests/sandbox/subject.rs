@@ -42,6 +42,20 @@ mod forms {
         panic!("as it should, in {sandbox:?}");
     }
 
+    /// As in a crate whose users do not depend on etcd-sandbox themselves.
+    mod reexport {
+        pub(super) use etcd_sandbox::*;
+    }
+
+    #[reexport::test(flavor = "multi_thread", worker_threads = 2, crate = "reexport")]
+    #[ignore = "a subject"]
+    async fn with_threads(sandbox: reexport::Sandbox) -> Result<(), Error> {
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_workers(), 2);
+        let writing = sandbox.clone();
+        tokio::spawn(async move { writing.put("a", "1").await }).await.unwrap()?;
+        sandbox.expect_keys([("a", "1")]).await
+    }
+
     #[tokio::test]
     #[ignore = "a subject"]
     async fn of_tokio() -> Result<(), Error> {
