@@ -31,7 +31,8 @@
 //! # What a test has
 //! A [`Sandbox`] is a keyspace of the test's own: [`Keys`](etcd_keys::Keys) relative to [`Sandbox::prefix`], which is
 //! what code under test is told to write below. Tests that look for what such code did will want
-//! [`Sandbox::wait_for`], [`Sandbox::expect_keys`], [`Sandbox::history`] and [`Sandbox::lease`]:
+//! [`Sandbox::wait_for`], [`Sandbox::wait_absent`], [`Sandbox::expect_keys`], [`Sandbox::history`] and
+//! [`Sandbox::lease`]:
 //! ```no_run
 //! # use etcd_sandbox::{Error, Sandbox};
 //! # struct Server;
@@ -41,7 +42,7 @@
 //!     let server = Server::start(sandbox.endpoints(), sandbox.prefix()).await;
 //!     sandbox.wait_for("servers/1", "ready").await?;
 //!     drop(server);
-//!     sandbox.wait_until("servers/1", std::time::Duration::from_secs(3), "gone", |kv| kv.is_none()).await?;
+//!     sandbox.wait_absent("servers/1").await?;
 //!     assert_eq!(sandbox.history().await?.len(), 2);
 //!     Ok(())
 //! }

@@ -149,6 +149,14 @@ impl Sandbox {
         })
     }
 
+    /// Waits until a key is absent, at most 10 s.
+    ///
+    /// # Errors
+    /// [`Error::WaitTimeout`] tells what the value is.
+    pub async fn wait_absent(&self, key: impl AsRef<[u8]>) -> Result<(), Error> {
+        wait::absent(self, key.as_ref(), wait::DEFAULT_TIMEOUT).await
+    }
+
     /// Waits until a key, or its absence, is as it should be; `wanted` completes "the key was not … in time".
     ///
     /// # Errors

@@ -24,6 +24,12 @@ async fn as_of(keys: &Keys, key: &[u8], revision: i64) -> Result<Option<KeyValue
     }
 }
 
+/// Waits until a key is absent.
+pub(crate) async fn absent(keys: &Keys, key: &[u8], timeout: Duration) -> Result<(), Error> {
+    until(keys, key, timeout, "absent", |kv| kv.is_none()).await?;
+    Ok(())
+}
+
 /// Waits until a key, or its absence, satisfies; tells what was waited for, in words, if it does not.
 pub(crate) async fn until(
     keys: &Keys,
@@ -64,5 +70,22 @@ pub(crate) async fn until(
             let last = last.map(|kv| kv.value);
             Err(WaitTimeout { key: key.to_vec(), wanted: wanted.to_owned(), last, timeout }.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_keys::Connect;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_that_stays_is_an_error_that_shows_its_value() {
+        let etcd = testkit::Etcd::V3_7.alone(&[]);
+        let keys = Connect::new(etcd.endpoints()).connect().await.unwrap().all_keys();
+        keys.put("servers/1", "ready").await.unwrap();
+        let error = absent(&keys, b"servers/1", Duration::from_millis(300)).await.unwrap_err();
+        assert!(matches!(error, Error::WaitTimeout(_)));
+        assert_eq!(error.to_string(), "`servers/1` was not absent within 0.3 s: its value is `ready`");
     }
 }

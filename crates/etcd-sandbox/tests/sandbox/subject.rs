@@ -116,8 +116,12 @@ mod helpers {
         let error = sandbox.wait_until("state", soon, "gone", |kv| kv.is_none()).await.unwrap_err();
         let said = format!("{error:?}");
         assert_eq!(said, "`state` was not gone within 0.3 s: its value is `ready`");
-        sandbox.delete("state").await?;
-        assert_eq!(sandbox.wait_until("state", soon, "gone", |kv| kv.is_none()).await?, None);
+        let late = sandbox.clone();
+        let deleting = tokio::spawn(async move { late.delete("state").await });
+        sandbox.wait_absent("state").await?;
+        assert_eq!(sandbox.get("state").await?, None);
+        deleting.await.unwrap()?;
+        sandbox.wait_absent("state").await?;
         let error = sandbox.wait_until("state", soon, "there", |kv| kv.is_some()).await.unwrap_err();
         assert!(error.to_string().ends_with("it is absent"), "{error}");
         Ok(())
