@@ -275,9 +275,9 @@ mod tests {
 
     #[test]
     fn attributes_stay_with_the_test() {
-        let expanded = expand(tokens(""), tokens("#[should_panic] async fn a(sandbox: Sandbox) {}"), false);
+        let expanded = expand(tokens(""), tokens("#[should_panic] #[ignore] async fn a(sandbox: Sandbox) {}"), false);
         let expanded = expanded.unwrap().to_string();
-        assert!(expanded.starts_with("# [should_panic] # [:: core"), "{expanded}");
+        assert!(expanded.starts_with("# [should_panic] # [ignore] # [:: core"), "{expanded}");
         assert!(expanded.contains("run_to_panic") && expanded.contains("Server :: Shared"), "{expanded}");
     }
 }

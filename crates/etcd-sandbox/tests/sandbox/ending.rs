@@ -14,8 +14,8 @@ async fn a_run_goes_with_its_process_whatever_its_tests_do() {
     let server = Server::start();
     let registry = server.registry().await;
     let canaries = Canaries::put(&registry, 1_000).await;
-    for (test, passes) in [("fails", false), ("fails_too", false), ("leaks_a_writer", true), ("names", true)] {
-        let run = finished(server.subject(&[test])).await;
+    for (test, passes) in [("panics", false), ("fails", false), ("leaks_a_writer", true), ("", true)] {
+        let run = finished(server.scenario(test)).await;
         assert_eq!(run.code == Some(0), passes, "{}", run.out);
         assert_eq!(count(&registry, TEST_ROOT).await, 0, "{test}: {}", run.out);
     }
@@ -26,15 +26,15 @@ async fn a_run_goes_with_its_process_whatever_its_tests_do() {
 #[tokio::test]
 async fn a_failing_test_says_why() {
     let server = Server::start();
-    let run = finished(server.subject(&["fails_too"])).await;
-    run.says(&["the keys under `/Inventory/v1/Test/", "- a = 1", "sandbox.subject.fails_too~"]);
+    let run = finished(server.scenario("fails")).await;
+    run.says(&["the keys under `/Inventory/v1/Test/", "- a = 1", "sandbox.subject.scenario~"]);
 }
 
 #[tokio::test]
 async fn a_process_that_a_test_leaks_does_not_keep_the_run() {
     let server = Server::start();
     let registry = server.registry().await;
-    let run = finished(server.subject(&["leaks_a_process"])).await;
+    let run = finished(server.scenario("leaks_a_process")).await;
     run.passed(1);
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
     assert_eq!(std::fs::read_dir(server.lock_dir()).unwrap().count(), 0);
@@ -57,14 +57,14 @@ async fn a_killed_process_is_swept_by_the_next_one() {
     let registry = server.registry().await;
     let canaries = Canaries::put(&registry, 1_000).await;
     for _ in 0..rounds(1) {
-        let mut child = server.subject(&["writes_for_ever"]).spawn().unwrap();
+        let mut child = server.scenario("writes_for_ever").spawn().unwrap();
         let killed = only_run(&registry, 20).await;
         assert!(matches!(registry.liveness(&killed), Liveness::Alive(_)));
         child.kill().unwrap();
         child.wait().unwrap();
         silent(&registry, &killed.id).await;
         // Whatever it runs: it sweeps on the way.
-        finished(server.subject(&["takes_a_moment"])).await.says(&["`a` was not there within 2 s", "it is absent"]);
+        finished(server.scenario("waits_for_a_key")).await.says(&["`a` was not there within 3 s", "it is absent"]);
         assert_eq!(count(&registry, TEST_ROOT).await, 0);
     }
     canaries.check(&registry).await;
@@ -77,7 +77,7 @@ async fn a_run_lives_as_long_as_one_of_its_processes() {
     let registry = server.registry().await;
     let run = server.run(&registry, |plan| plan, 10).await;
     let id = run.id().clone();
-    let mut child = server.subject(&["writes_for_ever"]).envs(run.variables()).spawn().unwrap();
+    let mut child = server.scenario("writes_for_ever").envs(run.variables()).spawn().unwrap();
     eventually("it writes", async || entry(&registry, &id).await.keys > 20).await;
     drop(run);
     let orphaned = silent(&registry, &id).await;
@@ -96,7 +96,7 @@ async fn processes_end_with_their_run() {
     let registry = server.registry().await;
     for _ in 0..rounds(3) {
         let run = server.run(&registry, |plan| plan, 10).await;
-        let child: Child = server.subject(&["writes_for_ever"]).envs(run.variables()).spawn().unwrap();
+        let child: Child = server.scenario("writes_for_ever").envs(run.variables()).spawn().unwrap();
         eventually("it writes", async || count(&registry, &run.prefix()).await > 20).await;
         let ended = run.sweep().await.unwrap();
         assert!(!ended.lost && !ended.stragglers && ended.keys > 10, "{ended:?}");
@@ -114,7 +114,7 @@ async fn what_a_straggler_writes_is_swept_by_the_next_one() {
     let registry = server.registry().await;
     let run = server.run(&registry, |plan| plan, 10).await;
     let id = run.id().clone();
-    let child = server.subject(&["writes_for_ever"]).envs(run.variables()).spawn().unwrap();
+    let child = server.scenario("writes_for_ever").envs(run.variables()).spawn().unwrap();
     eventually("it writes", async || count(&registry, &run.prefix()).await > 20).await;
     kill("-STOP", child.id());
     let ended = run.sweep().await.unwrap();
@@ -133,7 +133,7 @@ async fn a_run_that_is_taken_away_is_told_and_its_processes_end() {
     let server = Server::start();
     let registry = server.registry().await;
     let run = server.run(&registry, |plan| plan, 10).await;
-    let own = server.subject(&["writes_for_ever"]).spawn().unwrap();
+    let own = server.scenario("writes_for_ever").spawn().unwrap();
     eventually("two runs", async || registry.list().await.unwrap().runs.len() == 2).await;
     for found in registry.list().await.unwrap().runs {
         registry.sweep_by_force(&found).await.unwrap();

@@ -14,6 +14,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Where all runs of these tests are.
 pub(crate) const TEST_ROOT: &str = "/Inventory/v1/Test/";
 
+/// How many tests there are in `subject::forms`.
+pub(crate) const FORMS: usize = 10;
+
 /// How often what is random is tried: `XTASK_TEST_ROUNDS` says more.
 pub(crate) fn rounds(few: usize) -> usize {
     std::env::var("XTASK_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
@@ -63,6 +66,13 @@ impl Server {
         command.env("ETCD_ENDPOINTS", self.endpoint()).env("SUBJECT_ETCD_PID", self.etcd.pid().to_string());
         command
     }
+
+    /// The test `subject::scenario`, told what to do.
+    pub(crate) fn scenario(&self, name: &str) -> Command {
+        let mut command = self.subject(&["scenario"]);
+        command.env("SUBJECT_SCENARIO", name);
+        command
+    }
 }
 
 /// A workspace with a place for instances, and none there.
@@ -78,7 +88,7 @@ pub(crate) fn subject(workspace: &Path, tests: &[&str]) -> Command {
     for name in ["ETCD_ENDPOINTS", "ETCD_TEST_RUN", "ETCD_TEST_PREFIX", "ETCDBINPATH", "RUST_TEST_THREADS"] {
         command.env_remove(name);
     }
-    command.env("CARGO_MANIFEST_DIR", workspace).args(["--ignored", "--nocapture"]);
+    command.env("CARGO_MANIFEST_DIR", workspace).arg("--nocapture");
     // One that is named in full, or all of a module.
     if tests.iter().all(|test| !test.ends_with("::")) {
         command.arg("--exact");

@@ -4,41 +4,32 @@ use std::process::Child;
 
 use etcd_sandbox::runs::{Liveness, Run};
 
-use crate::fixture::{Canaries, Finished, Server, TEST_ROOT, count, entry, finish, finished};
+use crate::fixture::{Canaries, FORMS, Finished, Server, TEST_ROOT, count, entry, finish, finished};
 
 #[tokio::test]
 async fn every_form_of_a_test_works_and_leaves_nothing() {
     let server = Server::start();
     let registry = server.registry().await;
-    let run = finished(server.subject(&["forms::", "helpers::"])).await;
-    run.passed(16);
+    let run = finished(server.subject(&["forms::"])).await;
+    run.passed(FORMS);
     run.says(&["that_panics - should panic ... ok", "of_rstest::case_2"]);
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
     assert_eq!(std::fs::read_dir(server.lock_dir()).unwrap().count(), 0);
 }
 
 #[test]
-fn an_ignored_test_is_ignored() {
-    let server = Server::start();
-    let mut command = server.subject(&["forms::asynchronous"]);
-    let args: Vec<_> = command.get_args().filter(|arg| *arg != "--ignored").map(ToOwned::to_owned).collect();
-    let mut plain = std::process::Command::new(command.get_program());
-    plain.args(args).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    finish(plain.spawn().unwrap()).says(&["0 passed; 0 failed; 1 ignored"]);
-    finish(command.spawn().unwrap()).passed(1);
-}
-
-#[test]
 fn opening_a_sandbox_asks_etcd_nothing() {
     let server = Server::start();
-    finish(server.subject(&["opens_without_asking"]).spawn().unwrap()).passed(1);
+    finish(server.scenario("opens_without_asking").spawn().unwrap()).passed(1);
 }
 
 #[tokio::test]
 async fn a_thousand_tests_in_one_process_never_meet() {
     let server = Server::start();
     let registry = server.registry().await;
-    finished(server.subject(&["crowd"])).await.passed(1);
+    let mut command = server.subject(&["crowd"]);
+    command.env("SUBJECT_TESTS", "1000");
+    finished(command).await.passed(1);
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
 }
 

@@ -1,5 +1,5 @@
 //! Sandboxes and runs against real etcds, with what goes wrong in between: kills, stopped servers, forged records,
-//! cleaners that compete. `subject` holds the tests that the others run, as processes of their own.
+//! cleaners that compete. `subject` holds tests as users write them, which the others also start in processes of their own.
 
 #![cfg(unix)] // signals and paths; the library itself has nothing of either system
 #![expect(

@@ -1,7 +1,8 @@
-//! Tests as users write them. The other tests run them in processes of their own, against an etcd that they know;
-//! by themselves they are ignored.
+//! Tests as users write them. They run with all others, in the run that they are started in; `ending`, `isolation` and
+//! others start them once more, in processes of their own, on an etcd that they know.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::time::Duration;
 
 use etcd_sandbox::etcd_keys::kv::Put;
@@ -15,29 +16,26 @@ mod forms {
     use super::*;
 
     #[etcd_sandbox::test]
-    #[ignore = "a subject"]
     async fn asynchronous(sandbox: Sandbox) {
         assert!(sandbox.prefix().contains("/sandbox.subject.forms.asynchronous~"), "{sandbox:?}");
         sandbox.put("a", "1").await.unwrap();
     }
 
     #[etcd_sandbox::test]
-    #[ignore = "a subject"]
     fn plain(sandbox: Sandbox) {
         sandbox.block_on(sandbox.put("a", "1")).unwrap();
         sandbox.block_on(sandbox.expect_keys([("a", "1")])).unwrap();
     }
 
     #[etcd_sandbox::test]
-    #[ignore = "a subject"]
     async fn with_a_result(sandbox: Sandbox) -> Result<(), Error> {
         sandbox.put("a", "1").await?;
         sandbox.expect_keys([("a", "1")]).await
     }
 
+    /// Without a sandbox the test fails: it would pass for the wrong reason.
     #[etcd_sandbox::test]
-    #[ignore = "a subject"]
-    #[should_panic(expected = "as it should")]
+    #[should_panic]
     async fn that_panics(sandbox: Sandbox) {
         panic!("as it should, in {sandbox:?}");
     }
@@ -48,7 +46,6 @@ mod forms {
     }
 
     #[reexport::test(flavor = "multi_thread", worker_threads = 2, crate = "reexport")]
-    #[ignore = "a subject"]
     async fn with_threads(sandbox: reexport::Sandbox) -> Result<(), Error> {
         assert_eq!(tokio::runtime::Handle::current().metrics().num_workers(), 2);
         let writing = sandbox.clone();
@@ -57,7 +54,6 @@ mod forms {
     }
 
     #[tokio::test]
-    #[ignore = "a subject"]
     async fn of_tokio() -> Result<(), Error> {
         let sandbox = Sandbox::open("of_tokio").await?;
         sandbox.put("a", "1").await?;
@@ -65,7 +61,6 @@ mod forms {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    #[ignore = "a subject"]
     async fn of_tokio_with_threads() -> Result<(), Error> {
         let sandbox = Sandbox::open("of_tokio_with_threads").await?;
         let writing = sandbox.clone();
@@ -75,7 +70,6 @@ mod forms {
     }
 
     #[test]
-    #[ignore = "a subject"]
     fn blocking() -> Result<(), Error> {
         let sandbox = Sandbox::open_blocking("blocking")?;
         sandbox.block_on(sandbox.put("a", "1"))?;
@@ -91,7 +85,6 @@ mod forms {
     #[case("a")]
     #[case("b")]
     #[tokio::test]
-    #[ignore = "a subject"]
     async fn of_rstest(sandbox: Sandbox, #[case] key: &str) -> Result<(), Error> {
         sandbox.put(key, "1").await?;
         sandbox.expect_keys([(key, "1")]).await
@@ -103,7 +96,6 @@ mod helpers {
     use super::*;
 
     #[etcd_sandbox::test]
-    #[ignore = "a subject"]
     async fn waiting(sandbox: Sandbox) -> Result<(), Error> {
         let late = sandbox.clone();
         let writing = tokio::spawn(async move {
@@ -129,7 +121,6 @@ mod helpers {
 
     /// On one thread, which the writer stops: what waits hears of both values at once.
     #[tokio::test]
-    #[ignore = "a subject"]
     async fn waiting_for_what_does_not_last() -> Result<(), Error> {
         let sandbox = Sandbox::open("waiting_for_what_does_not_last").await?;
         sandbox.put("state", "new").await?;
@@ -150,7 +141,6 @@ mod helpers {
     }
 
     #[etcd_sandbox::test]
-    #[ignore = "a subject"]
     async fn expecting(sandbox: Sandbox) -> Result<(), Error> {
         sandbox.put("a", "1").await?;
         sandbox.put("b", "2").await?;
@@ -163,7 +153,6 @@ mod helpers {
     }
 
     #[etcd_sandbox::test]
-    #[ignore = "a subject"]
     async fn history(sandbox: Sandbox) -> Result<(), Error> {
         assert_eq!(sandbox.history().await?, []);
         sandbox.put("a", "1").await?;
@@ -184,7 +173,6 @@ mod helpers {
     }
 
     #[etcd_sandbox::test]
-    #[ignore = "a subject"]
     async fn lease(sandbox: Sandbox) -> Result<(), Error> {
         let id = sandbox.lease().await?.id();
         assert_eq!(sandbox.lease().await?.id(), id, "one a sandbox");
@@ -205,7 +193,6 @@ mod helpers {
     }
 
     #[etcd_sandbox::test]
-    #[ignore = "a subject"]
     async fn raw_client(sandbox: Sandbox) -> Result<(), Error> {
         let mut raw = etcd_sandbox::etcd_client::Client::connect(sandbox.endpoints(), None).await.unwrap();
         raw.put(format!("{}a", sandbox.prefix()), "1", None).await.unwrap();
@@ -216,9 +203,8 @@ mod helpers {
 
 /// As many tests as `SUBJECT_TESTS` says, all of the same name, at the same time. None ever sees another's key.
 #[tokio::test]
-#[ignore = "a subject"]
 async fn crowd() {
-    let tests: usize = std::env::var("SUBJECT_TESTS").map_or(1_000, |tests| tests.parse().unwrap());
+    let tests: usize = std::env::var("SUBJECT_TESTS").map_or(10, |tests| tests.parse().unwrap());
     let together = std::rc::Rc::new(tokio::sync::Barrier::new(tests));
     let local = tokio::task::LocalSet::new();
     let mut crowd = tokio::task::JoinSet::new();
@@ -257,7 +243,6 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
 
 /// Any name is good for a sandbox.
 #[tokio::test]
-#[ignore = "a subject"]
 async fn names() {
     let long = "very::long::".repeat(100);
     let mut prefixes = BTreeSet::new();
@@ -273,11 +258,66 @@ async fn names() {
     }
 }
 
-/// With the server stopped, so that whatever asks it would wait.
-#[tokio::test]
-#[ignore = "a subject"]
-async fn opens_without_asking() {
-    let first = Sandbox::open("first").await.unwrap();
+/// Alone, with what is everybody's changed.
+#[etcd_sandbox::test(private)]
+async fn private(sandbox: Sandbox) -> Result<(), Error> {
+    sandbox.put("a", "1").await?;
+    let revision = sandbox.put("a", "2").await?.revision;
+    let mut raw = sandbox.raw();
+    raw.compact(revision, None).await.unwrap();
+    raw.user_add("root", "x", None).await.unwrap();
+    raw.user_grant_role("root", "root").await.unwrap();
+    raw.auth_enable().await.unwrap();
+    assert!(
+        matches!(sandbox.put("a", "3").await, Err(error) if matches!(error.kind, etcd_sandbox::etcd_keys::Kind::Denied(_)))
+    );
+    assert_ne!(sandbox.server().unwrap().pid().to_string(), std::env::var("SUBJECT_ETCD_PID").unwrap_or_default());
+    println!("private pid {} log {}", sandbox.server().unwrap().pid(), sandbox.server().unwrap().log().display());
+    assert!(sandbox.server().unwrap().is_alive());
+    Ok(())
+}
+
+/// What only other tests want: `SUBJECT_SCENARIO` names it. Without the variable this test does nothing.
+#[etcd_sandbox::test]
+async fn scenario(sandbox: Sandbox) -> Result<(), Error> {
+    let name = std::env::var("SUBJECT_SCENARIO").unwrap_or_default();
+    let exists =
+        |key: &'static str, seconds| sandbox.wait_until(key, Duration::from_secs(seconds), "there", |kv| kv.is_some());
+    match name.as_str() {
+        "" => {}
+        "panics" => panic!("this test fails, in {sandbox:?}"),
+        "fails" => sandbox.expect_keys([("a", "1")]).await?,
+        "opens_without_asking" => open_while_etcd_is_stopped(&sandbox).await,
+        "leaks_a_writer" => {
+            leak_a_writer(sandbox.clone());
+            exists("leaked/10", 30).await?;
+        }
+        "leaks_a_process" => {
+            let mut sleep = std::process::Command::new("sleep");
+            let child = sleep.arg("60").stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            println!("leaked {}", child.unwrap().id());
+            sandbox.put("a", "1").await?;
+        }
+        // Until the process is killed, or its run ends; etcd may be away.
+        "writes_for_ever" => {
+            for n in 0_u64.. {
+                let _ = sandbox.put(format!("{}", n % 700), "x").await;
+            }
+        }
+        "writes_until_etcd_is_gone" => loop {
+            sandbox.put("a", "1").await?;
+        },
+        "waits_for_a_key" => {
+            sandbox.put("waiting", "").await?;
+            exists("a", 3).await?;
+        }
+        _ => panic!("there is no scenario `{name}`"),
+    }
+    Ok(())
+}
+
+/// Whatever asks etcd meanwhile would wait.
+async fn open_while_etcd_is_stopped(first: &Sandbox) {
     let etcd = std::env::var("SUBJECT_ETCD_PID").unwrap().parse().unwrap();
     kill("-STOP", etcd);
     let opening = async {
@@ -291,127 +331,16 @@ async fn opens_without_asking() {
     first.put("a", "1").await.unwrap();
 }
 
-/// Alone, with what is everybody's changed.
-#[etcd_sandbox::test(private)]
-#[ignore = "a subject"]
-async fn private(sandbox: Sandbox) -> Result<(), Error> {
-    sandbox.put("a", "1").await?;
-    let revision = sandbox.put("a", "2").await?.revision;
-    let mut raw = sandbox.raw();
-    raw.compact(revision, None).await.unwrap();
-    raw.user_add("root", "x", None).await.unwrap();
-    raw.user_grant_role("root", "root").await.unwrap();
-    raw.auth_enable().await.unwrap();
-    assert!(
-        matches!(sandbox.put("a", "3").await, Err(error) if matches!(error.kind, etcd_sandbox::etcd_keys::Kind::Denied(_)))
-    );
-    assert_ne!(sandbox.server().unwrap().pid().to_string(), std::env::var("SUBJECT_ETCD_PID").unwrap());
-    println!("private pid {} log {}", sandbox.server().unwrap().pid(), sandbox.server().unwrap().log().display());
-    assert!(sandbox.server().unwrap().is_alive());
-    Ok(())
-}
-
-#[etcd_sandbox::test]
-#[ignore = "a subject"]
-async fn fails(sandbox: Sandbox) {
-    sandbox.put("a", "1").await.unwrap();
-    panic!("this test fails");
-}
-
-#[etcd_sandbox::test]
-#[ignore = "a subject"]
-async fn fails_too(sandbox: Sandbox) -> Result<(), Error> {
-    sandbox.expect_keys([("a", "1")]).await
-}
-
 /// A thread that nobody waits for, with a client of the sandbox's.
-#[etcd_sandbox::test]
-#[ignore = "a subject"]
-async fn leaks_a_writer(sandbox: Sandbox) -> Result<(), Error> {
-    let leaked = sandbox.clone();
+fn leak_a_writer(sandbox: Sandbox) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             for n in 0.. {
-                if leaked.put(format!("leaked/{n}"), "x").await.is_err() {
+                if sandbox.put(format!("leaked/{n}"), "x").await.is_err() {
                     std::thread::park();
                 }
             }
         });
     });
-    sandbox.wait_until("leaked/10", Duration::from_secs(30), "there", |kv| kv.is_some()).await?;
-    Ok(())
-}
-
-/// A process that nobody waits for.
-#[etcd_sandbox::test]
-#[ignore = "a subject"]
-async fn leaks_a_process(sandbox: Sandbox) -> Result<(), Error> {
-    let child = std::process::Command::new("sleep")
-        .arg("60")
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn();
-    println!("leaked {}", child.unwrap().id());
-    sandbox.put("a", "1").await?;
-    Ok(())
-}
-
-/// Until it is killed, or its run ends.
-#[etcd_sandbox::test]
-#[ignore = "a subject"]
-async fn writes_for_ever(sandbox: Sandbox) {
-    for n in 0_u64.. {
-        // Etcd may be away.
-        let _ = sandbox.put(format!("{}", n % 700), "x").await;
-    }
-}
-
-/// Until etcd is gone.
-#[etcd_sandbox::test]
-#[ignore = "a subject"]
-async fn writes_while_it_can(sandbox: Sandbox) -> Result<(), Error> {
-    loop {
-        sandbox.put("a", "1").await?;
-    }
-}
-
-/// Waits for what will not come.
-#[etcd_sandbox::test]
-#[ignore = "a subject"]
-async fn waits_for_a_key(sandbox: Sandbox) -> Result<(), Error> {
-    sandbox.put("waiting", "").await?;
-    sandbox.wait_until("a", Duration::from_secs(3), "there", |kv| kv.is_some()).await?;
-    Ok(())
-}
-
-#[etcd_sandbox::test]
-#[ignore = "a subject"]
-async fn takes_a_moment(sandbox: Sandbox) -> Result<(), Error> {
-    sandbox.wait_until("a", Duration::from_secs(2), "there", |kv| kv.is_some()).await?;
-    Ok(())
-}
-
-/// Many that have no etcd.
-mod alone {
-    use super::*;
-
-    macro_rules! tests {
-        ($($name:ident)*) => {$(
-            #[etcd_sandbox::test]
-            #[ignore = "a subject"]
-            async fn $name(sandbox: Sandbox) {
-                drop(sandbox);
-            }
-        )*};
-    }
-    tests!(a b c d e f g h i j k l m n o);
-
-    /// Without a sandbox it fails: it would pass for the wrong reason.
-    #[etcd_sandbox::test]
-    #[ignore = "a subject"]
-    #[should_panic]
-    async fn p(_sandbox: Sandbox) {
-        panic!("as it should");
-    }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use etcd_sandbox::runs::RunId;
 
-use crate::fixture::{Finished, Server, TEST_ROOT, count, eventually, finish, finished, subject, workspace};
+use crate::fixture::{FORMS, Finished, Server, TEST_ROOT, count, eventually, finish, finished, subject, workspace};
 
 /// Far less than a hang, far more than a loaded machine takes for what has timeouts of five and ten seconds.
 const SOON: Duration = Duration::from_secs(60);
@@ -15,34 +15,34 @@ fn without_etcd_all_tests_of_a_process_fail_at_once_and_say_what_to_do() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = listener.local_addr().unwrap();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (addr, tests) in [(closed, 16), (silent, 16)] {
+    for addr in [closed, silent] {
         let dir = workspace();
         let began = Instant::now();
-        let mut command = subject(dir.path(), &["alone::"]);
+        let mut command = subject(dir.path(), &["forms::"]);
         // One after the other: were each to wait for itself, it would take minutes.
         command.args(["--test-threads", "1"]).env("ETCD_ENDPOINTS", format!("http://{addr}"));
         let run = finish(command.spawn().unwrap());
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         assert_eq!(run.code, Some(101), "{}", run.out);
         run.says(&[
-            &format!("0 passed; {tests} failed"),
+            &format!("0 passed; {FORMS} failed"),
             "no etcd answers at",
             "because: ",
             "ETCD_ENDPOINTS leads there; without it",
         ]);
-        assert_eq!(run.out.matches("no etcd answers at").count(), tests);
+        assert_eq!(run.out.matches("no etcd answers at").count(), FORMS);
     }
 }
 
 #[rstest::rstest]
 #[tokio::test]
 async fn an_etcd_that_dies_under_a_test_is_an_error_within_seconds(
-    #[values("writes_while_it_can", "waits_for_a_key")] test: &str,
+    #[values("writes_until_etcd_is_gone", "waits_for_a_key")] scenario: &str,
     #[values("-KILL", "-STOP")] signal: &str,
 ) {
     let server = Server::start();
     let registry = server.registry().await;
-    let child = server.subject(&[test]).spawn().unwrap();
+    let child = server.scenario(scenario).spawn().unwrap();
     eventually("it writes", async || registry.list().await.unwrap().runs.first().is_some_and(|run| run.keys > 0)).await;
     let began = Instant::now();
     server.signal(signal);
