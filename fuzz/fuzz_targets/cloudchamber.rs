@@ -1,7 +1,7 @@
 //! `cloudchamber.yaml`: settings that are taken can be used; an error is one line, and names a line of the file.
 #![no_main]
 
-use cloudchamber_store::{Config, ConfigError};
+use cloudchamber_store::{Config, ErrorKind};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -12,11 +12,11 @@ fuzz_target!(|text: &str| {
             Ok(config) => can_be_used(&config),
             Err(error) => {
                 assert!(!error.to_string().contains(char::is_control), "{error:?}");
-                let (ConfigError::Syntax { line, .. } | ConfigError::Setting { line, .. }) = error else {
+                let ErrorKind::InvalidConfig { line: Some(line), .. } = error.kind() else {
                     panic!("no file was read: {error:?}");
                 };
                 // An end that comes too soon is where the next line would begin.
-                assert!((1..=file.split(['\n', '\r']).count() + 1).contains(&line), "{line}");
+                assert!((1..=file.split(['\n', '\r']).count() + 1).contains(line), "{line}");
             }
         }
     }

@@ -93,7 +93,7 @@ impl Bench {
         let prefix = Root::StoreTest.below("bench")?;
         let names = (0..options.records).map(|number| Root::StoreTest.key(format!("bench/{number:06}")));
         let keys: Vec<Key> = names.collect::<Result<_, _>>()?;
-        for chunk in keys.chunks(cloudchamber_store::MOST_OPERATIONS) {
+        for chunk in keys.chunks(cloudchamber_store::MAX_OPERATIONS) {
             store.create_many(chunk.iter().map(|key| (key.clone(), [b'v'; VALUE]))).await?;
         }
         Ok(Self { store, client, namespace, prefix, keys })

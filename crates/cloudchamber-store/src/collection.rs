@@ -10,6 +10,7 @@
 //!
 //! Records alone could not be listed so: what begins with `racks/rack/` are the racks and all that is in them.
 
+use crate::error::Error;
 use crate::key::{Key, Prefix, Root};
 use crate::name::Name;
 
@@ -72,7 +73,7 @@ impl Noun {
 /// let blades = rack.collection(Noun::Blade);
 /// assert_eq!(blades.index().as_str(), "racks/index/rack/rack1/blades/");
 /// assert_eq!(blades.item("7")?.record().as_str(), "racks/rack/rack1/blade/7");
-/// # Ok::<(), cloudchamber_store::NameError>(())
+/// # Ok::<(), cloudchamber_store::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Collection {
@@ -114,8 +115,8 @@ impl Collection {
     /// The item of this name, whether there is one or not.
     ///
     /// # Errors
-    /// If it is no name.
-    pub fn item(&self, name: impl AsRef<str>) -> Result<Item, crate::NameError> {
+    /// [`ErrorKind::InvalidName`](crate::ErrorKind::InvalidName).
+    pub fn item(&self, name: impl AsRef<str>) -> Result<Item, Error> {
         Ok(self.named(&Name::new(name)?))
     }
 

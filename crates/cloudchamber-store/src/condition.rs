@@ -4,34 +4,32 @@ use std::fmt;
 
 use etcd_keys::kv::{Compare, CompareOp};
 
-use crate::key::Key;
-
-/// What must hold of a key. Revisions are those of the key's last write; an absent key has revision 0, as in etcd: it
-/// is less than any other, and equal to none.
+/// What must hold of a key. Revisions are those of the key's last write. An absent key has revision 0, as in etcd, which
+/// is less than the revision of any record; but no [`RevisionEqual`](Self::RevisionEqual) holds for an absent key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing.
+    /// Nothing: the condition always holds.
     None,
-    /// It is absent.
+    /// The key does not exist.
     Create,
-    /// It is there.
+    /// The key exists.
     Required,
-    /// Its revision is this one.
+    /// The key has this revision.
     RevisionEqual(i64),
-    /// Its revision is another one.
+    /// The key has another revision.
     RevisionNotEqual(i64),
-    /// Its revision is before this one.
+    /// The key has an earlier revision.
     RevisionLess(i64),
-    /// Its revision is this one or before.
+    /// The key has this revision or an earlier one.
     RevisionLessOrEqual(i64),
-    /// Its revision is after this one.
+    /// The key has a later revision.
     RevisionGreater(i64),
-    /// Its revision is this one or after.
+    /// The key has this revision or a later one.
     RevisionGreaterOrEqual(i64),
 }
 
 impl Condition {
-    /// Whether it holds of a key with this revision; `None`: of an absent one.
+    /// Whether it holds for a key with this revision; `None`: for an absent key.
     #[must_use]
     pub fn holds(self, revision: Option<i64>) -> bool {
         let found = revision.unwrap_or(0);
@@ -39,7 +37,7 @@ impl Condition {
             Self::None => true,
             Self::Create => revision.is_none(),
             Self::Required => revision.is_some(),
-            Self::RevisionEqual(revision) => found == revision,
+            Self::RevisionEqual(revision) => revision > 0 && found == revision,
             Self::RevisionNotEqual(revision) => found != revision,
             Self::RevisionLess(revision) => found < revision,
             Self::RevisionLessOrEqual(revision) => found <= revision,
@@ -48,16 +46,15 @@ impl Condition {
         }
     }
 
-    /// The same for etcd, which knows no "or equal". No revision is so large or so small that one more or less
-    /// of it is missing.
-    pub(crate) fn compare(self, key: &Key) -> Option<Compare> {
-        let key = key.to_etcd();
+    /// The same for etcd, which has no "or equal": no revision is so large or so small that saturating matters.
+    pub(crate) fn compare(self, key: &str) -> Option<Compare> {
         let revision = |op, revision| Some(Compare::mod_revision(key, op, revision));
         match self {
             Self::None => None,
             Self::Create => Some(Compare::absent(key)),
             Self::Required => Some(Compare::present(key)),
-            Self::RevisionEqual(than) => revision(CompareOp::Equal, than),
+            // No key has revision -1.
+            Self::RevisionEqual(than) => revision(CompareOp::Equal, if than > 0 { than } else { -1 }),
             Self::RevisionNotEqual(than) => revision(CompareOp::NotEqual, than),
             Self::RevisionLess(than) => revision(CompareOp::Less, than),
             Self::RevisionLessOrEqual(than) => revision(CompareOp::Less, than.saturating_add(1)),
@@ -70,35 +67,34 @@ impl Condition {
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::None => f.write_str("be as it may"),
-            Self::Create => f.write_str("be absent"),
-            Self::Required => f.write_str("be there"),
+            Self::None => f.write_str("be anything"),
+            Self::Create => f.write_str("not exist"),
+            Self::Required => f.write_str("exist"),
             Self::RevisionEqual(revision) => write!(f, "have revision {revision}"),
-            Self::RevisionNotEqual(revision) => write!(f, "have another revision than {revision}"),
-            Self::RevisionLess(revision) => write!(f, "have a revision less than {revision}"),
-            Self::RevisionLessOrEqual(revision) => write!(f, "have revision {revision} or less"),
-            Self::RevisionGreater(revision) => write!(f, "have a revision greater than {revision}"),
-            Self::RevisionGreaterOrEqual(revision) => write!(f, "have revision {revision} or greater"),
+            Self::RevisionNotEqual(revision) => write!(f, "have a revision other than {revision}"),
+            Self::RevisionLess(revision) => write!(f, "have a revision before {revision}"),
+            Self::RevisionLessOrEqual(revision) => write!(f, "have revision {revision} or an earlier one"),
+            Self::RevisionGreater(revision) => write!(f, "have a revision after {revision}"),
+            Self::RevisionGreaterOrEqual(revision) => write!(f, "have revision {revision} or a later one"),
         }
     }
 }
 
-/// What a change of one record, or its deletion, is conditional on.
+/// Which revision a record must have to be changed or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// Whatever revision it has.
+    /// Any revision.
     Any,
-    /// This revision, as a read told: nobody changed it since.
+    /// This revision, which a read answered: nobody has changed the record since.
     Revision(i64),
 }
 
 impl Expect {
-    /// The revision in a condition; no record ever has one below 1, and an absent one must not pass for 0.
+    /// The condition on the revision, else another condition.
     pub(crate) fn or(self, any: Condition) -> Condition {
         match self {
             Self::Any => any,
-            Self::Revision(revision) if revision > 0 => Condition::RevisionEqual(revision),
-            Self::Revision(_) => Condition::RevisionEqual(-1),
+            Self::Revision(revision) => Condition::RevisionEqual(revision),
         }
     }
 }

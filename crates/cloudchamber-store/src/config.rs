@@ -1,9 +1,8 @@
-//! `cloudchamber.yaml`: what the store reads of it, and what is wrong with it, by line. Opens no connection, and
-//! reads no environment that it was not handed.
+//! `cloudchamber.yaml`: the settings of the store, and errors with their line. Opens no connection, and reads no
+//! environment but the one that the caller passes.
 
 mod document;
-mod error;
-mod place;
+mod namespace;
 
 use std::fs;
 use std::io;
@@ -12,22 +11,23 @@ use std::path::Path;
 use std::time::Duration;
 
 use self::document::Section;
-pub use self::error::ConfigError;
-pub use self::place::{NamespaceError, ROOT};
+pub use self::namespace::ROOT;
+use crate::error::{Error, ErrorKind, Failure};
 
-/// The store's settings. [`Config::default`] is what a missing file means; fields may be set in code, too.
+/// The store's settings. Without a file they are [`Config::default`]. Fields may be set in code, too.
 ///
 /// ```
 /// use cloudchamber_store::Config;
 ///
-/// # fn main() -> Result<(), cloudchamber_store::ConfigError> {
+/// # fn main() -> Result<(), cloudchamber_store::Error> {
 /// let config = Config::parse("store: { requestTimeout: 10, etcdService: { hostname: etcd-1 } }", "inline")?;
 /// assert_eq!(config.endpoints(), ["http://etcd-1:2379"]);
 ///
 /// let error = Config::parse("store:\n  etcdService:\n    port: 70000\n", "cloudchamber.yaml").unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "`cloudchamber.yaml`, line 3: `store.etcdService.port` must be a number from 1 to 65535, not `70000`",
+///     "cannot read the configuration file `cloudchamber.yaml`: line 3: `store.etcdService.port` must be a number from 1 \
+///      to 65535, not `70000`",
 /// );
 /// # Ok(())
 /// # }
@@ -38,13 +38,13 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a request may take; `requestTimeout`, in seconds.
     pub request_timeout: Duration,
-    /// What is told to `tracing`: 0 nothing, 1 operations, 2 and more values, too.
+    /// What `tracing` receives: 0 nothing, 1 operations, 2 and more also values.
     pub trace_level: u8,
     /// Where etcd is.
     pub service: Service,
     /// Settings for tests.
     pub test: TestSettings,
-    /// Where keys go with `UseUniqueInstance`, in full and with a slash at its end; see [`Config::in_sandbox`].
+    /// The prefix of all keys with `UseUniqueInstance`, which ends with a slash; see [`Config::in_sandbox`].
     pub sandbox: Option<String>,
 }
 
@@ -55,7 +55,7 @@ pub struct Service {
     pub hostname: String,
     /// Its client port.
     pub port: u16,
-    /// URLs, or `host:port`, of several members; unless empty they are used instead.
+    /// URLs, or `host:port`, of several members; used instead of `hostname` and `port` unless empty.
     pub endpoints: Vec<String>,
 }
 
@@ -90,32 +90,39 @@ impl Default for Service {
 }
 
 impl Config {
-    /// Reads a file. Where there is none, these are the defaults.
+    /// Reads a file. If there is no file, the settings are the defaults.
     ///
     /// # Errors
-    /// If the file cannot be read, or is not as it should be.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+    /// [`ErrorKind::UnreadableConfig`], and as [`Config::parse`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         match fs::read_to_string(path) {
             Ok(text) => Self::parse(&text, path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+            Err(error) => {
+                let kind = ErrorKind::UnreadableConfig { kind: error.kind(), reason: error.to_string() };
+                Err(unreadable(path, Failure::from(kind).because(error)))
+            }
         }
     }
 
     /// Reads a file's text; `path` is for messages.
     ///
     /// # Errors
-    /// If the text is not as it should be: the first thing that is not, with its line and key.
-    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+    /// [`ErrorKind::InvalidConfig`], for the first mistake in the text.
+    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::try_parse(text).map_err(|kind| unreadable(path.as_ref(), kind))
+    }
+
+    fn try_parse(text: &str) -> Result<Self, ErrorKind> {
         let mut config = Self::default();
-        if let Some(store) = Section::find(text, path.as_ref(), "store")? {
+        if let Some(store) = Section::find(text, "store")? {
             config.read(&store)?;
         }
         Ok(config)
     }
 
-    fn read(&mut self, store: &Section<'_>) -> Result<(), ConfigError> {
+    fn read(&mut self, store: &Section<'_>) -> Result<(), ErrorKind> {
         store.only(&["connectTimeout", "requestTimeout", "traceLevel", "etcdService", "test"])?;
         if let Some(seconds) = store.number("connectTimeout", 1..=86_400)? {
             self.connect_timeout = Duration::from_secs(seconds);
@@ -135,15 +142,15 @@ impl Config {
         Ok(())
     }
 
-    /// Puts the store into a sandbox, by its prefix in etcd, for `UseUniqueInstance`. No effect without it.
+    /// Puts all keys into a sandbox, by its prefix in etcd. Has no effect without `UseUniqueInstance`.
     #[must_use]
     pub fn in_sandbox(mut self, prefix: impl Into<String>) -> Self {
         self.sandbox = Some(prefix.into());
         self
     }
 
-    /// With `UseUniqueInstance`, takes what a test run gives its processes: `ETCD_ENDPOINTS` and
-    /// `ETCD_TEST_PREFIX`. Without it nothing changes: production is where the file says.
+    /// With `UseUniqueInstance`, uses the variables of a test run: `ETCD_ENDPOINTS` and `ETCD_TEST_PREFIX`. Without
+    /// `UseUniqueInstance`, changes nothing.
     ///
     /// ```
     /// # use cloudchamber_store::Config;
@@ -174,11 +181,15 @@ impl Config {
     }
 }
 
+fn unreadable(path: &Path, failure: impl Into<Failure>) -> Error {
+    Error::new(format_args!("read the configuration file `{}`", path.display()), failure)
+}
+
 impl Service {
-    fn read(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
+    fn read(&mut self, section: &Section<'_>) -> Result<(), ErrorKind> {
         section.only(&["hostname", "port", "endpoints"])?;
         if let Some(hostname) = section.text("hostname")? {
-            section.check("hostname", check_host(&hostname))?;
+            check_host(&hostname).map_err(|reason| section.error("hostname", reason))?;
             self.hostname = hostname;
         }
         if let Some(port) = section.number("port", 1..=65_535)? {
@@ -195,17 +206,17 @@ impl Service {
 
 fn check_host(host: &str) -> Result<(), String> {
     if host.is_empty() {
-        return Err("must name a host; it is empty".to_owned());
+        return Err("must not be empty".to_owned());
     }
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    // Whatever else has a colon has a port, or a scheme.
+    // Only an IPv6 address may have a colon: not a port, not a scheme.
     let is_host = address.parse::<Ipv6Addr>().is_ok()
         || (!host.contains([':', '/', '[']) && etcd_keys::connect::check_endpoint(&format!("http://{host}")).is_ok());
-    if is_host { Ok(()) } else { Err(format!("must be a host's name or address, not `{}`", host.escape_debug())) }
+    if is_host { Ok(()) } else { Err(format!("must be the name or address of a host, not `{}`", host.escape_debug())) }
 }
 
 impl TestSettings {
-    fn read(&mut self, section: &Section<'_>) -> Result<(), ConfigError> {
+    fn read(&mut self, section: &Section<'_>) -> Result<(), ErrorKind> {
         let flags = [
             ("UseTestNamespace", &mut self.use_test_namespace),
             ("UseUniqueInstance", &mut self.use_unique_instance),
@@ -217,9 +228,6 @@ impl TestSettings {
                 *flag = value;
             }
         }
-        match self.check() {
-            Ok(()) => Ok(()),
-            Err(error) => section.check(error.setting(), Err(format!("cannot be: {error}"))),
-        }
+        self.check().map_err(|excluded| section.error(excluded.setting, excluded.reason))
     }
 }

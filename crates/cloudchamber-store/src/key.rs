@@ -1,12 +1,13 @@
-//! Keys and prefixes of the store, relative to its namespace. Whatever is built here stays below one of the roots;
-//! nothing here speaks to etcd.
+//! Keys and prefixes of the store, relative to its namespace. Each begins with one of the roots. Nothing here speaks to
+//! etcd.
 
 use std::fmt;
 
 use etcd_keys::KeyRange;
 use etcd_keys::text::Escaped;
 
-use crate::name::{Name, NameError, is_normal};
+use crate::error::{Error, ErrorKind, Failure};
+use crate::name::{Name, invalid, is_normal, normalize};
 
 /// The first segment of every key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,16 +40,21 @@ impl Root {
         }
     }
 
-    /// A key below this root, by a path of names: `storetest` and `A/b` make `storetest/a/b`. Things that are
-    /// listed have a [`Collection`](crate::Collection), which knows their keys.
+    /// A key below this root, by a path of names: `storetest` and `A/b` make `storetest/a/b`. For items that are
+    /// listed, use a [`Collection`](crate::Collection), which knows their keys.
     ///
     /// # Errors
-    /// If a segment is no name.
-    pub fn key(self, path: impl AsRef<str>) -> Result<Key, NameError> {
+    /// [`ErrorKind::InvalidName`] if a segment is not a valid name.
+    pub fn key(self, path: impl AsRef<str>) -> Result<Key, Error> {
+        let path = path.as_ref();
+        self.key_of(path).map_err(|reason| invalid(&format!("{self}/{path}"), "key", reason))
+    }
+
+    fn key_of(self, path: &str) -> Result<Key, String> {
         let mut key = self.as_str().to_owned();
-        for segment in path.as_ref().split('/') {
+        for segment in path.split('/') {
             key.push('/');
-            key.push_str(Name::new(segment)?.as_str());
+            key.push_str(&normalize(segment)?);
         }
         Ok(Key(key))
     }
@@ -62,8 +68,8 @@ impl Root {
     /// All keys below a path: `storetest` and `a` make `storetest/a/`, which `storetest/ab` is not below.
     ///
     /// # Errors
-    /// If a segment is no name.
-    pub fn below(self, path: impl AsRef<str>) -> Result<Prefix, NameError> {
+    /// [`ErrorKind::InvalidName`] if a segment is not a valid name.
+    pub fn below(self, path: impl AsRef<str>) -> Result<Prefix, Error> {
         let Key(key) = self.key(path.as_ref().trim_end_matches('/'))?;
         Ok(Prefix(key + "/"))
     }
@@ -75,8 +81,8 @@ impl fmt::Display for Root {
     }
 }
 
-/// A key of the store: a root and names, with slashes between. Where that is in etcd, the store knows.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A key of the store: a root and names, with slashes between. The store puts its namespace in front.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
 impl Key {
@@ -92,17 +98,13 @@ impl Key {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// The key that etcd has, if the store can have written it. Takes no memory: listings have many.
-    pub(crate) fn from_etcd(key: Vec<u8>, revision: i64) -> Result<Self, Foreign> {
-        let key = String::from_utf8(key).map_err(|error| Foreign::new(error.as_bytes(), revision))?;
+    /// A key from etcd, if the store can have written it. Allocates nothing: listings have many keys.
+    pub(crate) fn from_etcd(key: Vec<u8>, revision: i64) -> Result<Self, Failure> {
+        let key = String::from_utf8(key).map_err(|error| foreign(error.as_bytes(), revision))?;
         let is_ours = key.split_once('/').is_some_and(|(root, path)| {
             Root::ALL.iter().any(|known| known.as_str() == root) && path.split('/').all(is_normal)
         });
-        if is_ours { Ok(Self(key)) } else { Err(Foreign::new(key.as_bytes(), revision)) }
-    }
-
-    pub(crate) fn to_etcd(&self) -> &str {
-        &self.0
+        if is_ours { Ok(Self(key)) } else { Err(foreign(key.as_bytes(), revision)) }
     }
 }
 
@@ -112,14 +114,8 @@ impl fmt::Display for Key {
     }
 }
 
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{self}`")
-    }
-}
-
 /// All keys below a key, which ends with a slash.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix(String);
 
 impl Prefix {
@@ -147,7 +143,7 @@ impl Prefix {
         key.0.starts_with(&self.0)
     }
 
-    /// For words that are names by themselves.
+    /// A prefix below it, for a word that is a valid name.
     pub(crate) fn word(&self, word: &'static str) -> Self {
         Self(format!("{}{word}/", self.0))
     }
@@ -163,26 +159,9 @@ impl fmt::Display for Prefix {
     }
 }
 
-impl fmt::Debug for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{self}`")
-    }
-}
-
-/// A key among the store's that the store cannot have written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}`, written at revision {revision}, is not a valid key of the store; another program wrote it")]
-pub struct Foreign {
-    /// The key, readable, below the store's namespace.
-    pub key: String,
-    /// The revision that wrote it.
-    pub revision: i64,
-}
-
-impl Foreign {
-    pub(crate) fn new(key: &[u8], revision: i64) -> Self {
-        Self { key: Escaped(key).to_string(), revision }
-    }
+fn foreign(key: &[u8], revision: i64) -> Failure {
+    let key = Escaped(key).to_string();
+    Failure::from(ErrorKind::InvalidKey { key: key.clone(), revision }).at(key)
 }
 
 #[cfg(test)]
@@ -200,13 +179,15 @@ mod tests {
         for outside in ["a/b", "a/bc", "a/c"] {
             assert!(!prefix.contains(&Root::StoreTest.key(outside).unwrap()), "{outside}");
         }
-        for none in ["", "/", "a//b", "../x", "a/..", "/a"] {
-            assert!(Root::StoreTest.key(none).is_err(), "{none}");
+        for invalid in ["", "/", "a//b", "../x", "a/..", "/a"] {
+            assert!(Root::StoreTest.key(invalid).is_err(), "{invalid}");
         }
+        let error = Root::Racks.key("a//b").unwrap_err();
+        assert_eq!(error.to_string(), "cannot use `racks/a//b` as a key: a name must not be empty");
     }
 
     #[test]
-    fn what_others_wrote_is_no_key() {
+    fn a_key_of_another_program_is_not_valid() {
         for key in [&b"racks"[..], b"racks/", b"racks//a", b"racks/A", b"Test/x", b"racks/\xff", b"", b"other/a"] {
             assert!(Key::from_etcd(key.to_vec(), 1).is_err(), "{key:?}");
         }
@@ -217,7 +198,7 @@ mod tests {
         fn keys_come_back_from_etcd_as_they_were(path in "[a-cA-C./]{0,9}") {
             for root in Root::ALL {
                 if let Ok(key) = root.key(&path) {
-                    prop_assert_eq!(Key::from_etcd(key.to_etcd().as_bytes().to_vec(), 1).unwrap(), key.clone());
+                    prop_assert_eq!(Key::from_etcd(key.as_str().as_bytes().to_vec(), 1).unwrap(), key.clone());
                     prop_assert!(root.prefix().contains(&key));
                 }
             }

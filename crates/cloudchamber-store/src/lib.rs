@@ -28,14 +28,14 @@
 //! # }
 //! ```
 //!
-//! # What holds of every operation
-//! - It ends within the request timeout, or each of its requests does, where it is said to take several; listing and
-//!   deleting by prefix wait 5 s more for a server that is away.
-//! - It answers the revision that it made or saw: what a [conditional](Expect) change, or a
-//!   [watch](Store::watch_after) without a gap, begins with.
-//! - Its error is an enum of its own. What can happen to any is in [`Fault`].
-//! - What is said to be all or nothing is one transaction of etcd's: of at most [`MOST_OPERATIONS`] keys, else it is
-//!   [refused](Fault::TooMany). All else takes any number of keys.
+//! # What holds for every operation
+//! - It ends within the request timeout; an operation of several requests has that time for each. Listing and deleting
+//!   by prefix wait 5 s more for a server that does not answer.
+//! - It answers the revision that it made or read: a [conditional](Expect) change, or a [watch](Store::watch_after)
+//!   without a gap, begins with that revision.
+//! - Its error is an [`Error`], whose [`kind`](Error::kind) tells what happened.
+//! - An operation that is all or none is one transaction of etcd, of at most [`MAX_OPERATIONS`] keys; more are
+//!   [refused](ErrorKind::TooManyKeys). Other operations take any number of keys.
 //!
 //! # Typed and raw
 //! Values are bytes; [`encode`] makes them of any type of serde's, [`Record::decode`] gives it back, and a record that
@@ -66,7 +66,7 @@ mod condition;
 mod config;
 mod create;
 mod delete;
-mod fault;
+mod error;
 mod key;
 mod list;
 mod members;
@@ -82,18 +82,15 @@ mod watch;
 
 pub use crate::collection::{Collection, Item, Noun};
 pub use crate::condition::{Condition, Expect};
-pub use crate::config::{Config, ConfigError, NamespaceError, ROOT, Service, TestSettings};
-pub use crate::create::CreateError;
-pub use crate::delete::{DeleteError, PrefixDeleted};
-pub use crate::fault::{EtcdError, Fault, MOST_OPERATIONS};
-pub use crate::key::{Foreign, Key, Prefix, Root};
-pub use crate::list::{ListError, Listing};
-pub use crate::members::{Member, MembersError};
-pub use crate::name::{LONGEST_NAME, Name, NameError};
-pub use crate::read::ReadError;
-pub use crate::record::{Answer, DecodeError, EncodeError, Record, encode};
-pub use crate::store::{ConnectError, Store};
-pub use crate::table::{Table, TableError};
-pub use crate::transaction::{Committed, Failed, Transaction, TransactionError};
-pub use crate::update::UpdateError;
-pub use crate::watch::{Change, ChangeKind, Closer, Event, Target, Watch, WatchError};
+pub use crate::config::{Config, ROOT, Service, TestSettings};
+pub use crate::delete::PrefixDeleted;
+pub use crate::error::{Error, ErrorKind};
+pub use crate::key::{Key, Prefix, Root};
+pub use crate::list::Listing;
+pub use crate::members::Member;
+pub use crate::name::{MAX_NAME_LEN, Name};
+pub use crate::record::{Answer, Record, encode};
+pub use crate::store::Store;
+pub use crate::table::Table;
+pub use crate::transaction::{Committed, MAX_OPERATIONS, Transaction};
+pub use crate::watch::{Change, ChangeKind, Closer, Event, Target, Watch};

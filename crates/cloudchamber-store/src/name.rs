@@ -1,66 +1,36 @@
-//! Names of things: checked, and in one spelling. What is not a name never becomes part of a key.
+//! Names of things: checked, and in one spelling. A text that is not a valid name never becomes part of a key.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest name, in bytes.
-pub const LONGEST_NAME: usize = 128;
+use crate::error::{Error, ErrorKind};
 
-/// The name of a rack, a user, a blade: one segment of a key. Upper and lower case are the same; the spelling here is
-/// lower case.
+/// The longest name, in bytes.
+pub const MAX_NAME_LEN: usize = 128;
+
+/// The name of a rack, a user, a blade: one segment of a key. Upper and lower case are the same; a `Name` has lower
+/// case.
 ///
 /// ```
 /// use cloudchamber_store::Name;
 ///
 /// let name = Name::new("Rack-7")?;
-/// assert_eq!(name, Name::new("rack-7")?);
+/// assert_eq!(name, "rack-7".parse()?);
 /// assert_eq!(name.as_str(), "rack-7");
 /// assert!(Name::new("rack/7").is_err());
-/// # Ok::<(), cloudchamber_store::NameError>(())
+/// # Ok::<(), cloudchamber_store::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
-/// What is no name, and why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NameError {
-    /// Nothing at all.
-    #[error("a name is empty")]
-    Empty,
-    /// Longer than [`LONGEST_NAME`].
-    #[error("the name `{}…` has {length} bytes, and {LONGEST_NAME} are the most", .start.escape_debug())]
-    TooLong {
-        /// Its beginning.
-        start: String,
-        /// Its length in bytes.
-        length: usize,
-    },
-    /// A character that names do not have, or not at the beginning.
-    #[error(
-        "`{}` is no name: it begins with a letter or digit of ASCII, and goes on with those and `-`, `_`, `.`, `@`",
-        .0.escape_debug()
-    )]
-    Characters(String),
-}
-
 impl Name {
-    /// The name in its one spelling.
+    /// The name in lower case.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
+    /// [`ErrorKind::InvalidName`].
+    pub fn new(name: impl AsRef<str>) -> Result<Self, Error> {
         let name = name.as_ref();
-        if name.is_empty() {
-            return Err(NameError::Empty);
-        }
-        if name.len() > LONGEST_NAME {
-            return Err(NameError::TooLong { start: name.chars().take(16).collect(), length: name.len() });
-        }
-        if !is_name(name, |byte| byte.is_ascii_alphabetic()) {
-            return Err(NameError::Characters(name.to_owned()));
-        }
-        Ok(Self(name.to_ascii_lowercase()))
+        normalize(name).map(Self).map_err(|reason| invalid(name, "name", reason))
     }
 
     /// The name.
@@ -70,7 +40,29 @@ impl Name {
     }
 }
 
-/// Characters of names: letters and digits anywhere, these not at the beginning.
+/// A name in lower case, or the rule that it breaks.
+pub(crate) fn normalize(name: &str) -> Result<String, String> {
+    if name.is_empty() {
+        Err("a name must not be empty".to_owned())
+    } else if name.len() > MAX_NAME_LEN {
+        Err(format!("a name has at most {MAX_NAME_LEN} bytes, and this name has {}", name.len()))
+    } else if !is_name(name, |byte| byte.is_ascii_alphabetic()) {
+        Err("a name begins with an ASCII letter or digit, and continues with letters, digits, `-`, `_`, `.` and `@`"
+            .to_owned())
+    } else {
+        Ok(name.to_ascii_lowercase())
+    }
+}
+
+/// The error for a text that is not a valid name, key, prefix or root, as `what` says.
+pub(crate) fn invalid(text: &str, what: &str, reason: String) -> Error {
+    let shown: String = text.chars().take(MAX_NAME_LEN).collect();
+    let rest = if shown.len() < text.len() { "…" } else { "" };
+    let operation = format_args!("use `{}{rest}` as a {what}", shown.escape_debug());
+    Error::new(operation, ErrorKind::InvalidName { reason })
+}
+
+/// Whether all characters are those of names. Only letters and digits are allowed as the first.
 fn is_name(text: &str, is_letter: impl Fn(u8) -> bool) -> bool {
     let letter_or_digit = |byte: u8| is_letter(byte) || byte.is_ascii_digit();
     let mut bytes = text.bytes();
@@ -80,7 +72,7 @@ fn is_name(text: &str, is_letter: impl Fn(u8) -> bool) -> bool {
 
 /// Whether it is a name in the one spelling that keys have.
 pub(crate) fn is_normal(text: &str) -> bool {
-    text.len() <= LONGEST_NAME && is_name(text, |byte| byte.is_ascii_lowercase())
+    text.len() <= MAX_NAME_LEN && is_name(text, |byte| byte.is_ascii_lowercase())
 }
 
 impl AsRef<str> for Name {
@@ -90,9 +82,9 @@ impl AsRef<str> for Name {
 }
 
 impl FromStr for Name {
-    type Err = NameError;
+    type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, NameError> {
+    fn from_str(name: &str) -> Result<Self, Error> {
         Self::new(name)
     }
 }
@@ -103,12 +95,6 @@ impl fmt::Display for Name {
     }
 }
 
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{self}`")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -116,24 +102,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_name_is_refused_with_the_reason() {
-        for (name, why) in [
-            ("", "a name is empty"),
-            (".", "`.` is no name"),
-            ("..", "begins with a letter or digit"),
-            ("-x", "begins with"),
-            ("a/b", "`a/b` is no name"),
-            ("a b", "is no name"),
-            ("a\n", r"`a\n` is no name"),
-            ("Rück", "is no name"),
-            ("K\u{212a}", "is no name"), // the Kelvin sign, whose lower case is `k`
-        ] {
+    fn an_invalid_name_is_refused_with_the_rule_that_it_breaks() {
+        let characters = "a name begins with an ASCII letter or digit";
+        // The last is the Kelvin sign, whose lower case is `k`.
+        for name in [".", "..", "-x", "a/b", "a b", "Rück", "K\u{212a}"] {
             let error = Name::new(name).unwrap_err().to_string();
-            assert!(error.contains(why), "{name:?}: {error}");
+            assert!(error.starts_with(&format!("cannot use `{name}` as a name: {characters}")), "{error}");
         }
-        assert!(Name::new("a".repeat(LONGEST_NAME)).is_ok());
-        let error = Name::new("a".repeat(LONGEST_NAME + 1)).unwrap_err();
-        assert_eq!(error.to_string(), "the name `aaaaaaaaaaaaaaaa…` has 129 bytes, and 128 are the most");
+        assert_eq!(Name::new("").unwrap_err().to_string(), "cannot use `` as a name: a name must not be empty");
+        assert!(Name::new("a\n").unwrap_err().to_string().starts_with(r"cannot use `a\n` as a name: "));
+        assert!(Name::new("a".repeat(MAX_NAME_LEN)).is_ok());
+        let error = Name::new("a".repeat(MAX_NAME_LEN + 1)).unwrap_err().to_string();
+        assert!(error.ends_with("aaa…` as a name: a name has at most 128 bytes, and this name has 129"), "{error}");
     }
 
     proptest! {

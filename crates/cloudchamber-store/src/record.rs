@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::key::{Foreign, Key};
+use crate::error::{Error, ErrorKind, Failure};
+use crate::key::Key;
 
 /// What an operation answers, and the revision of the whole store that it saw or made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,25 +35,19 @@ pub struct Record<T = Vec<u8>> {
 }
 
 impl Record {
-    pub(crate) fn from_etcd(kv: etcd_keys::KeyValue) -> Result<Self, Foreign> {
-        Self::of(kv.key, kv.value, kv.create_revision, kv.mod_revision)
-    }
-
-    /// A record by its key in the namespace.
-    pub(crate) fn of(key: Vec<u8>, value: Vec<u8>, created: i64, revision: i64) -> Result<Self, Foreign> {
-        Ok(Self { key: Key::from_etcd(key, revision)?, value, created, revision })
+    pub(crate) fn from_etcd(kv: etcd_keys::KeyValue) -> Result<Self, Failure> {
+        let (created, revision) = (kv.create_revision, kv.mod_revision);
+        Ok(Self { key: Key::from_etcd(kv.key, revision)?, value: kv.value, created, revision })
     }
 
     /// The record with its value as a type.
     ///
     /// # Errors
-    /// If the value is not that type in JSON. There is no default in its place.
-    pub fn decode<T: DeserializeOwned>(self) -> Result<Record<T>, DecodeError> {
+    /// [`ErrorKind::InvalidRecord`] if the value is not that type in JSON. No default takes its place.
+    pub fn decode<T: DeserializeOwned>(self) -> Result<Record<T>, Error> {
         let Self { key, value, created, revision } = self;
-        match serde_json::from_slice(&value) {
-            Ok(value) => Ok(Record { key, value, created, revision }),
-            Err(source) => Err(DecodeError { key, revision, source }),
-        }
+        let value = decode(&value, &key, revision)?;
+        Ok(Record { key, value, created, revision })
     }
 }
 
@@ -61,7 +56,7 @@ impl Answer<Option<Record>> {
     ///
     /// # Errors
     /// As [`Record::decode`].
-    pub fn decode<T: DeserializeOwned>(self) -> Result<Answer<Option<Record<T>>>, DecodeError> {
+    pub fn decode<T: DeserializeOwned>(self) -> Result<Answer<Option<Record<T>>>, Error> {
         let value = self.value.map(Record::decode).transpose()?;
         Ok(Answer { value, revision: self.revision })
     }
@@ -72,7 +67,7 @@ impl Answer<Vec<Record>> {
     ///
     /// # Errors
     /// As [`Record::decode`], of the first that cannot be decoded.
-    pub fn decode<T: DeserializeOwned>(self) -> Result<Answer<Vec<Record<T>>>, DecodeError> {
+    pub fn decode<T: DeserializeOwned>(self) -> Result<Answer<Vec<Record<T>>>, Error> {
         let value = self.value.into_iter().map(Record::decode).collect::<Result<_, _>>()?;
         Ok(Answer { value, revision: self.revision })
     }
@@ -81,24 +76,21 @@ impl Answer<Vec<Record>> {
 /// A value as JSON, for whatever writes one.
 ///
 /// # Errors
-/// If the type cannot be JSON: a map whose keys are no texts, say.
-pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
-    serde_json::to_vec(value).map_err(EncodeError)
+/// [`ErrorKind::InvalidValue`] if JSON cannot express the value: a map whose keys are not texts, say.
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| {
+        let failure = Failure::from(ErrorKind::InvalidValue { reason: error.to_string() });
+        Error::new("encode the value as JSON", failure.because(error))
+    })
 }
 
-/// A value that cannot be JSON.
-#[derive(Debug, thiserror::Error)]
-#[error("the value cannot be encoded as JSON: {0}")]
-pub struct EncodeError(#[source] serde_json::Error);
-
-/// A record that is not what it was taken for.
-#[derive(Debug, thiserror::Error)]
-#[error("the record `{key}` of revision {revision} cannot be decoded: {source}")]
-pub struct DecodeError {
-    /// The record's key.
-    pub key: Key,
-    /// The revision that wrote it.
-    pub revision: i64,
-    /// What JSON or the type has against it.
-    pub source: serde_json::Error,
+/// The value of a record, at its revision, as a type.
+pub(crate) fn decode<T: DeserializeOwned>(value: &[u8], key: &Key, revision: i64) -> Result<T, Error> {
+    serde_json::from_slice(value).map_err(|error| {
+        let failure = Failure::from(ErrorKind::InvalidRecord { revision, reason: error.to_string() });
+        Error::new(
+            format_args!("decode the record `{key}` of revision {revision}"),
+            failure.at(key.as_str()).because(error),
+        )
+    })
 }

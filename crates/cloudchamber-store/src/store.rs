@@ -1,5 +1,4 @@
-//! The store as a thing you hold: connected, disconnected, and what its operations share. The operations are in files
-//! of their own.
+//! The store itself: connecting, disconnecting, and what its operations share. The operations are in files of their own.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,53 +9,41 @@ use etcd_keys::kv::Get;
 use etcd_keys::{Connect, KeyRange, Keys};
 use tokio::sync::{Mutex, watch};
 
-use crate::config::{Config, NamespaceError};
-use crate::fault::Fault;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Failure};
+use crate::record::Answer;
 use crate::trace::Trace;
 
-/// Cloud Chamber's store. Cheap to clone; clones share the connection, and its end.
+/// Cloud Chamber's store. Cheap to clone; clones share the connection, and are disconnected together.
 ///
-/// Every operation answers the revision that it saw or made, and ends within the request timeout; listing, and reading
-/// and deleting many keys, take several requests, each within it, and listing and deleting by prefix wait 5 s for a
-/// server that goes away meanwhile.
+/// Every operation answers the revision that it made or read. An operation of one request ends within the request
+/// timeout. Listing, and reading or deleting many keys, take several requests, each within the request timeout; listing
+/// and deleting by prefix wait 5 s more for a server that goes away meanwhile.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
     /// `None`: disconnected.
     session: RwLock<Option<Session>>,
-    /// Whether it is disconnected, for those who wait.
-    ended: watch::Sender<bool>,
-    /// Held while endpoints are exchanged.
+    /// Whether the store is disconnected, for watches that wait.
+    disconnected: watch::Sender<bool>,
+    /// Held while the endpoints are refreshed.
     refreshing: Mutex<()>,
     connected_at: i64,
     trace: Trace,
 }
 
-/// What an open connection is.
+/// An open connection.
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) keys: Keys,
-    /// Client URLs, as they were given, or as the cluster named them.
+    /// Client URLs, from the configuration or from the members of the cluster.
     pub(crate) endpoints: Vec<String>,
     pub(crate) connect_timeout: Duration,
 }
 
-/// Why the store is not connected.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The settings exclude each other, or lack something.
-    #[error(transparent)]
-    Settings(#[from] NamespaceError),
-    /// No etcd answers, or it refuses; or cleaning failed.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
 impl Store {
-    /// Connects, and proves that an etcd answers. With `PreCleanStore`, all that is under `Test/Standard/` is deleted
-    /// first.
+    /// Connects, and checks that an etcd answers. With `PreCleanStore`, all keys under `Test/Standard/` are deleted.
     ///
     /// ```no_run
     /// use cloudchamber_store::{Config, Root, Store};
@@ -73,63 +60,80 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Settings`] before anything is asked; [`ConnectError::Fault`] within the connect timeout where no
-    /// etcd answers, and within the request timeout for each request after that.
-    pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
+    /// [`ErrorKind::InvalidConfig`] before anything is sent. If no etcd answers, within the connect timeout; then within
+    /// the request timeout for each request.
+    pub async fn connect(config: &Config) -> Result<Self, Error> {
+        let store = Self::try_connect(config).await.map_err(|failure| Error::new("connect", failure))?;
+        store.trace().done("connect", Ok(store.connected_at()));
+        Ok(store)
+    }
+
+    async fn try_connect(config: &Config) -> Result<Self, Failure> {
         let (namespace, to_clean) = (config.namespace()?, config.to_clean()?);
         let endpoints = config.endpoints();
         let connect_timeout = config.connect_timeout;
         let connect = Connect::new(&endpoints).connect_timeout(connect_timeout).request_timeout(config.request_timeout);
-        let connection = connect.connect().await.map_err(Fault::of("connect"))?;
-        let keys = connection.namespace(namespace).map_err(Fault::of("connect"))?;
+        let keys = connect.connect().await?.namespace(namespace)?;
         if let Some(range) = to_clean {
-            clean(&keys, range).await.map_err(Fault::of("clean the test namespace"))?;
+            clean(&keys, range).await?;
         }
         let connected_at = current_revision(&keys).await?;
         let trace = Trace::new(config.trace_level);
-        trace.done("connect", Ok::<_, &Fault>(connected_at));
         let session = RwLock::new(Some(Session { keys, endpoints, connect_timeout }));
-        let (ended, refreshing) = (watch::Sender::new(false), Mutex::default());
-        Ok(Self(Arc::new(Inner { session, ended, refreshing, connected_at, trace })))
+        let (disconnected, refreshing) = (watch::Sender::new(false), Mutex::default());
+        Ok(Self(Arc::new(Inner { session, disconnected, refreshing, connected_at, trace })))
     }
 
-    /// The store's revision when it connected, after the cleaning if there was one.
+    /// etcd's revision when the store connected, after `PreCleanStore`.
     #[must_use]
     pub fn connected_at(&self) -> i64 {
         self.0.connected_at
     }
 
-    /// The endpoints that are used.
+    /// The endpoints in use.
     ///
     /// # Errors
-    /// [`Fault::Disconnected`].
-    pub fn endpoints(&self) -> Result<Vec<String>, Fault> {
-        Ok(self.session()?.endpoints)
+    /// [`ErrorKind::Disconnected`].
+    pub fn endpoints(&self) -> Result<Vec<String>, Error> {
+        let session = self.session().map_err(|failure| Error::new("list the endpoints", failure))?;
+        Ok(session.endpoints)
     }
 
-    /// Disconnects, this and all clones. Operations that are under way end as they would have; watches end with
-    /// [`Fault::Disconnected`], and so does whatever is begun later.
+    /// Disconnects this store and all its clones. Operations that have begun finish normally; watches, and all later
+    /// operations, end with [`ErrorKind::Disconnected`].
     ///
     /// # Errors
-    /// [`Fault::Disconnected`], if it was.
-    pub fn disconnect(&self) -> Result<(), Fault> {
+    /// [`ErrorKind::Disconnected`], if the store is disconnected already.
+    pub fn disconnect(&self) -> Result<(), Error> {
         let session = self.0.session.write().unwrap_or_else(PoisonError::into_inner).take();
-        self.0.ended.send_replace(true);
-        session.ok_or(Fault::Disconnected)?;
+        self.0.disconnected.send_replace(true);
+        session.ok_or_else(|| Error::new("disconnect", ErrorKind::Disconnected))?;
         self.0.trace.disconnected();
         Ok(())
     }
 
-    pub(crate) fn session(&self) -> Result<Session, Fault> {
-        self.0.session.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Fault::Disconnected)
-    }
-
-    pub(crate) fn keys(&self) -> Result<Keys, Fault> {
+    pub(crate) fn session(&self) -> Result<Session, Failure> {
         let session = self.0.session.read().unwrap_or_else(PoisonError::into_inner);
-        session.as_ref().map(|session| session.keys.clone()).ok_or(Fault::Disconnected)
+        session.clone().ok_or_else(|| ErrorKind::Disconnected.into())
     }
 
-    /// Names the endpoints that are used from now on.
+    pub(crate) fn keys(&self) -> Result<Keys, Failure> {
+        let session = self.0.session.read().unwrap_or_else(PoisonError::into_inner);
+        session.as_ref().map(|session| session.keys.clone()).ok_or_else(|| ErrorKind::Disconnected.into())
+    }
+
+    /// Names the operation that a failure belongs to, and logs what became of it.
+    pub(crate) fn finish<T>(
+        &self,
+        operation: impl fmt::Display,
+        outcome: Result<Answer<T>, Failure>,
+    ) -> Result<Answer<T>, Error> {
+        let outcome = outcome.map_err(|failure| Error::new(&operation, failure));
+        self.trace().done(operation, outcome.as_ref().map(|answer| answer.revision));
+        outcome
+    }
+
+    /// Notes which endpoints are in use from now on.
     pub(crate) fn set_endpoints(&self, endpoints: &[String]) {
         if let Some(session) = self.0.session.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
             session.endpoints = endpoints.to_vec();
@@ -140,9 +144,9 @@ impl Store {
         &self.0.refreshing
     }
 
-    /// Tells when the store is disconnected.
-    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
-        self.0.ended.subscribe()
+    /// Becomes true when the store is disconnected.
+    pub(crate) fn disconnected(&self) -> watch::Receiver<bool> {
+        self.0.disconnected.subscribe()
     }
 
     pub(crate) fn trace(&self) -> &Trace {
@@ -159,14 +163,13 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The revision that etcd is at: one read of no key's value.
-pub(crate) async fn current_revision(keys: &Keys) -> Result<i64, Fault> {
+/// etcd's current revision, by a read that returns no value.
+pub(crate) async fn current_revision(keys: &Keys) -> Result<i64, Failure> {
     let nothing = Get::new(KeyRange::key("?")).count_only();
-    let answer = keys.send(nothing).await.map_err(Fault::of("ask for the revision"))?;
-    Ok(answer.revision)
+    Ok(keys.send(nothing).await?.revision)
 }
 
-/// Deletes test data, in chunks.
+/// Deletes all keys in a range, in chunks.
 async fn clean(keys: &Keys, range: KeyRange) -> Result<(), etcd_keys::Error> {
     let preview = Preview::of(keys.connection(), range).await?;
     Deletion::new(keys.connection(), preview).run(|_| {}).await.map(drop)

@@ -8,18 +8,13 @@ use serde::de::DeserializeOwned;
 
 use crate::collection::{Collection, Item};
 use crate::condition::{Condition, Expect};
-use crate::create::CreateError;
-use crate::delete::DeleteError;
-use crate::fault::Fault;
-use crate::list::ListError;
-use crate::name::{Name, NameError};
-use crate::read::ReadError;
-use crate::record::{Answer, DecodeError, EncodeError, Record, encode};
+use crate::error::Error;
+use crate::name::Name;
+use crate::record::{Answer, Record, encode};
 use crate::store::Store;
-use crate::transaction::{Before, Transaction};
-use crate::update::UpdateError;
+use crate::transaction::{Previous, Transaction};
 
-/// The things of a [`Collection`], as records of one type.
+/// The items of a [`Collection`], as records of one type.
 ///
 /// ```no_run
 /// # async fn example(store: cloudchamber_store::Store) -> Result<(), Box<dyn std::error::Error>> {
@@ -42,26 +37,8 @@ pub struct Table<T> {
     of: PhantomData<fn(T) -> T>,
 }
 
-/// Why an operation on a table failed; `E` is the error of the same operation on a key.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TableError<E: std::error::Error + 'static> {
-    /// The name is none.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The value cannot be written.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// The record cannot be read as this type.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// The operation itself.
-    #[error(transparent)]
-    Operation(E),
-}
-
 impl Store {
-    /// The things of a collection, as records of one type.
+    /// The items of a collection, as records of one type.
     #[must_use]
     pub fn table<T>(&self, collection: Collection) -> Table<T> {
         Table { store: self.clone(), collection, of: PhantomData }
@@ -75,90 +52,74 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         &self.collection
     }
 
-    /// The names of all that there are: one read of the index.
+    /// The names of all items: one read of the index.
     ///
     /// # Errors
-    /// [`ListError`].
-    pub async fn names(&self) -> Result<Answer<Vec<Name>>, ListError> {
+    /// As [`Store::list`].
+    pub async fn names(&self) -> Result<Answer<Vec<Name>>, Error> {
         let entries = self.store.list(self.collection.index()).await?;
         let names = entries.value.iter().map(|entry| Name::new(entry.key.name()));
-        // What is a key consists of names.
-        let value = names.filter_map(Result::ok).collect();
-        Ok(Answer { value, revision: entries.revision })
+        Ok(Answer { value: names.collect::<Result<_, _>>()?, revision: entries.revision })
     }
 
-    /// Creates one. Answers the revision that did.
+    /// Creates an item. Answers the revision that the record has now.
     ///
     /// # Errors
-    /// [`CreateError`], or that the name or the value is none.
-    pub async fn create(&self, name: impl AsRef<str>, value: &T) -> Result<i64, TableError<CreateError>> {
+    /// [`InvalidValue`](crate::ErrorKind::InvalidValue), and as [`Store::create`].
+    pub async fn create(&self, name: impl AsRef<str>, value: &T) -> Result<i64, Error> {
         let item = self.collection.item(name)?;
         let transaction = Transaction::new().write(&item.record(), encode(value)?, Condition::Create).write(
             &item.index_entry(),
             "",
             Condition::None,
         );
-        let committed = self.store.commit_with(&transaction, Before::Ignored).await;
-        Ok(committed.map_err(|error| TableError::Operation(error.into()))?.revision)
+        Ok(self.store.commit_with(&transaction, Previous::Omitted).await?.revision)
     }
 
-    /// Reads one; `None`: there is none of this name.
+    /// Reads an item; `None`: there is no item of this name.
     ///
     /// # Errors
-    /// [`ReadError`], or that the name is none, or the record is not of this type.
-    pub async fn read(&self, name: impl AsRef<str>) -> Result<Answer<Option<Record<T>>>, TableError<ReadError>> {
-        let item = self.collection.item(name)?;
-        let answer = self.store.read(&item.record()).await.map_err(TableError::Operation)?;
-        Ok(answer.decode()?)
+    /// [`InvalidRecord`](crate::ErrorKind::InvalidRecord), and as [`Store::read`].
+    pub async fn read(&self, name: impl AsRef<str>) -> Result<Answer<Option<Record<T>>>, Error> {
+        self.store.read(&self.collection.item(name)?.record()).await?.decode()
     }
 
-    /// Reads those of these names that there are, as of one revision, in the order of their names.
+    /// Reads the items of these names that exist, as of one revision, in the order of their names.
     ///
     /// # Errors
-    /// As [`Table::read`].
-    pub async fn read_many(
-        &self,
-        names: impl IntoIterator<Item = Name>,
-    ) -> Result<Answer<Vec<Record<T>>>, TableError<ReadError>> {
+    /// [`InvalidRecord`](crate::ErrorKind::InvalidRecord), and as [`Store::read_many`].
+    pub async fn read_many(&self, names: impl IntoIterator<Item = Name>) -> Result<Answer<Vec<Record<T>>>, Error> {
         let keys = names.into_iter().map(|name| self.collection.named(&name).record());
-        let answer = self.store.read_many(keys).await.map_err(TableError::Operation)?;
-        Ok(answer.map(|found| found.into_values().collect::<Vec<_>>()).decode()?)
+        self.store.read_many(keys).await?.map(|found| found.into_values().collect::<Vec<_>>()).decode()
     }
 
-    /// Writes a new value to one. Answers the revision that did.
+    /// Writes a new value to an item. Answers the revision that the record has now.
     ///
     /// # Errors
-    /// [`UpdateError`], or that the name or the value is none.
-    pub async fn update(
-        &self,
-        name: impl AsRef<str>,
-        value: &T,
-        expect: Expect,
-    ) -> Result<i64, TableError<UpdateError>> {
-        let item = self.collection.item(name)?;
-        self.store.update(&item.record(), encode(value)?, expect).await.map_err(TableError::Operation)
+    /// [`InvalidValue`](crate::ErrorKind::InvalidValue), and as [`Store::update`].
+    pub async fn update(&self, name: impl AsRef<str>, value: &T, expect: Expect) -> Result<i64, Error> {
+        self.store.update(&self.collection.item(name)?.record(), encode(value)?, expect).await
     }
 
-    /// Deletes one; whether there was one. What is in it, the blades of a rack say, has records of its own, which
-    /// stay: delete those first.
+    /// Deletes an item; answers whether the item existed. The items in it, the blades of a rack say, have records of
+    /// their own, which stay: delete those first.
     ///
     /// # Errors
-    /// [`DeleteError`], or that the name is none.
-    pub async fn delete(&self, name: impl AsRef<str>, expect: Expect) -> Result<Answer<bool>, TableError<DeleteError>> {
+    /// As [`Store::delete`].
+    pub async fn delete(&self, name: impl AsRef<str>, expect: Expect) -> Result<Answer<bool>, Error> {
         let item = self.collection.item(name)?;
         let transaction = Transaction::new()
             .delete(&item.record(), expect.or(Condition::None))
             .delete(&item.index_entry(), Condition::None);
-        let committed = self.store.commit_with(&transaction, Before::Told).await;
-        let committed = committed.map_err(|error| TableError::Operation(DeleteError::of(error, |_| expect)))?;
+        let committed = self.store.commit_with(&transaction, Previous::Returned).await?;
         Ok(Answer { value: committed.found.contains_key(&item.record()), revision: committed.revision })
     }
 
-    /// The item of a name, for what has no method here: its keys, and the collections in it.
+    /// The item of a name: its keys, and the collections in it.
     ///
     /// # Errors
-    /// If it is no name.
-    pub fn item(&self, name: impl AsRef<str>) -> Result<Item, NameError> {
+    /// [`InvalidName`](crate::ErrorKind::InvalidName).
+    pub fn item(&self, name: impl AsRef<str>) -> Result<Item, Error> {
         self.collection.item(name)
     }
 }
@@ -166,11 +127,5 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
 impl<T> fmt::Debug for Table<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Table({:?})", self.collection)
-    }
-}
-
-impl<E: std::error::Error + From<Fault> + 'static> From<Fault> for TableError<E> {
-    fn from(fault: Fault) -> Self {
-        Self::Operation(fault.into())
     }
 }

@@ -4,12 +4,13 @@ use std::fmt;
 
 use etcd_keys::text::Escaped;
 
+use crate::error::Error;
 use crate::key::Key;
 
-/// How many bytes of a value are told.
+/// How many bytes of a value are logged.
 const SHOWN: usize = 256;
 
-/// How much is told.
+/// The level.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trace(u8);
 
@@ -18,23 +19,23 @@ impl Trace {
         Self(level)
     }
 
-    /// An operation ended. Its words are made only if they are told.
-    pub(crate) fn done<E: fmt::Display>(self, operation: impl fmt::Display, outcome: Result<i64, E>) {
+    /// Logs that an operation ended. Formats nothing at level 0.
+    pub(crate) fn done(self, operation: impl fmt::Display, outcome: Result<i64, &Error>) {
         match outcome {
             _ if self.0 == 0 => {}
             Ok(revision) => tracing::debug!(revision, "{operation}"),
-            Err(error) => tracing::debug!("cannot {operation}: {error}"),
+            Err(error) => tracing::debug!("{error}"),
         }
     }
 
-    /// The store was disconnected: no revision did that.
+    /// Logs that the store was disconnected, which has no revision.
     pub(crate) fn disconnected(self) {
         if self.0 > 0 {
             tracing::debug!("disconnect");
         }
     }
 
-    /// A value was read or is to be written.
+    /// Logs a value that was read or will be written.
     pub(crate) fn value(self, what: &str, key: &Key, value: &[u8]) {
         if self.0 > 1 {
             let shown = value.get(..SHOWN).unwrap_or(value);

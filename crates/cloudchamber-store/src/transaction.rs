@@ -4,17 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use etcd_keys::Keys;
 use etcd_keys::kv::{Delete, Get, GetResponse, OpResponse, Put, Txn, TxnResponse};
 
 use crate::condition::Condition;
-use crate::fault::{Fault, MOST_OPERATIONS};
+use crate::error::{Error, ErrorKind, Failure};
 use crate::key::Key;
 use crate::record::Record;
 use crate::store::Store;
 
-/// Reads, writes and deletions that are done together, at one revision, if every condition holds; else nothing is.
-/// At most [`MOST_OPERATIONS`] of them, each with a key of its own.
+/// The most operations of one transaction: etcd's `--max-txn-ops`, by default (`DefaultMaxTxnOps` in etcd's
+/// `server/embed/config.go`).
+pub const MAX_OPERATIONS: usize = 128;
+
+/// Reads, writes and deletions that are done together, at one revision, if every condition holds. Else nothing is done.
+/// At most [`MAX_OPERATIONS`] operations, each with a key of its own.
 ///
 /// ```
 /// use cloudchamber_store::{Condition, Root, Transaction};
@@ -50,68 +53,30 @@ enum Action {
 /// What a transaction did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// The records that it found, by key: what it read, and what was there before it wrote or deleted. Keys that were
-    /// absent are absent here, too.
+    /// The records that the transaction found, by key: those that it read, and those that it replaced or deleted. A key
+    /// that did not exist is not in the map.
     pub found: BTreeMap<Key, Record>,
-    /// The revision that it made, if it changed anything, else the one that it saw.
+    /// The revision that the transaction made if it changed anything, else the revision that it read.
     pub revision: i64,
-}
-
-/// Why a transaction was not done. Nothing was changed, unless etcd did not answer: see [`Fault::is_transient`].
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TransactionError {
-    /// A condition does not hold.
-    #[error(transparent)]
-    Failed(#[from] Failed),
-    /// It could not be tried.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
-/// A condition that does not hold: of the first such key, in the order of the transaction.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` should {condition}, but {}; nothing was changed", Found(*found))]
-pub struct Failed {
-    /// The key.
-    pub key: Key,
-    /// Its condition.
-    pub condition: Condition,
-    /// The key's revision; `None`: it is absent.
-    pub found: Option<i64>,
-    /// The revision of the store that this was seen at.
-    pub revision: i64,
-}
-
-/// A revision that was found, in words.
-struct Found(Option<i64>);
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(revision) => write!(f, "has revision {revision}"),
-            None => f.write_str("is absent"),
-        }
-    }
 }
 
 impl Transaction {
-    /// A transaction of nothing.
+    /// An empty transaction.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads a key. Without a condition it may be absent.
+    /// Reads a key.
     pub fn read(self, key: &Key, condition: Condition) -> Self {
         self.step(key, Action::Read, condition)
     }
 
-    /// Writes a key. Without a condition it is created or updated.
+    /// Writes a key, which is created or updated, as the condition allows.
     pub fn write(self, key: &Key, value: impl Into<Vec<u8>>, condition: Condition) -> Self {
         self.step(key, Action::Write(value.into()), condition)
     }
 
-    /// Deletes a key. Without a condition it may be absent.
+    /// Deletes a key. Without a condition, the key may be absent.
     pub fn delete(self, key: &Key, condition: Condition) -> Self {
         self.step(key, Action::Delete, condition)
     }
@@ -121,81 +86,91 @@ impl Transaction {
         self
     }
 
-    /// That etcd can take it as one.
-    fn check(&self) -> Result<(), Fault> {
-        if self.steps.len() > MOST_OPERATIONS {
-            return Err(Fault::TooMany(self.steps.len()));
+    /// Whether etcd can take it as one transaction.
+    fn check(&self) -> Result<(), Failure> {
+        let given = self.steps.len();
+        if given > MAX_OPERATIONS {
+            return Err(ErrorKind::TooManyKeys { given, most: MAX_OPERATIONS }.into());
         }
         let mut seen = BTreeSet::new();
         match self.steps.iter().find(|step| !seen.insert(&step.key)) {
-            Some(twice) => Err(Fault::Twice(twice.key.clone())),
+            Some(twice) => Err(Failure::from(ErrorKind::DuplicateKey).at(twice.key.as_str())),
             None => Ok(()),
         }
     }
 
-    fn to_etcd(&self, before: Before) -> Txn {
+    fn to_etcd(&self, previous: Previous) -> Txn {
         self.steps.iter().fold(Txn::new(), |mut txn, step| {
-            if let Some(compare) = step.condition.compare(&step.key) {
-                // If it fails, the revisions tell which condition it was.
-                txn = txn.when(compare).or_else(Get::new(step.key.to_etcd()).keys_only());
+            if let Some(compare) = step.condition.compare(step.key.as_str()) {
+                // If the transaction fails, the revisions tell which condition does not hold.
+                txn = txn.when(compare).or_else(Get::new(step.key.as_str()).keys_only());
             }
-            step.to_etcd(txn, before)
+            step.to_etcd(txn, previous)
         })
     }
 
-    /// Which condition failed, by what was found instead.
-    fn failed(&self, response: &TxnResponse) -> Option<Failed> {
+    /// Which condition does not hold, by the revisions that etcd answered.
+    fn failure(&self, response: &TxnResponse) -> Failure {
         let conditional = self.steps.iter().filter(|step| step.condition != Condition::None);
-        conditional.zip(&response.responses).find_map(|(step, response)| {
+        let failure = conditional.zip(&response.responses).find_map(|(step, response)| {
             let OpResponse::Get(GetResponse { kvs, .. }) = response else { return None };
-            let (condition, found) = (step.condition, kvs.first().map(|kv| kv.mod_revision));
-            let failed = Failed { key: step.key.clone(), condition, found, revision: response_revision(response) };
-            (!condition.holds(found)).then_some(failed)
-        })
+            let kind = match (step.condition, kvs.first().map(|kv| kv.mod_revision)) {
+                (condition, found) if condition.holds(found) => return None,
+                (_, None) => ErrorKind::NotFound,
+                (Condition::Create, Some(revision)) => ErrorKind::AlreadyExists { revision },
+                (condition, Some(found)) => ErrorKind::Conflict { condition, found },
+            };
+            Some(Failure::from(kind).at(step.key.as_str()))
+        });
+        failure.unwrap_or_else(|| ErrorKind::UnexpectedAnswer.into())
+    }
+
+    /// The transaction in words that follow `cannot`, by the key that it failed at.
+    fn words(&self, failed_at: Option<&str>) -> Words<'_> {
+        let step = self.steps.iter().find(|step| Some(step.key.as_str()) == failed_at);
+        Words { step: step.or(self.steps.first()), keys: self.steps.len() }
     }
 }
 
-fn response_revision(response: &OpResponse) -> i64 {
-    match response {
-        OpResponse::Get(response) => response.revision,
-        OpResponse::Put(response) => response.revision,
-        OpResponse::Delete(response) => response.revision,
-        OpResponse::Txn(response) => response.revision,
+struct Words<'a> {
+    step: Option<&'a Step>,
+    keys: usize,
+}
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Step { key, action, condition }) = self.step else {
+            return f.write_str("commit an empty transaction");
+        };
+        let verb = match (action, condition) {
+            (Action::Read, _) => "read",
+            (Action::Write(_), Condition::Create) => "create",
+            (Action::Write(_), Condition::None) => "write",
+            (Action::Write(_), _) => "update",
+            (Action::Delete, _) => "delete",
+        };
+        write!(f, "{verb} `{key}`")?;
+        if self.keys > 1 { write!(f, " in a transaction of {} keys", self.keys) } else { Ok(()) }
     }
 }
 
-/// Whether writes and deletions tell what was there before.
+/// Whether writes and deletions return the previous record. For large values that is half of the traffic.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Before {
-    Told,
-    /// It is not sent back, which for large values is half of the traffic.
-    Ignored,
+pub(crate) enum Previous {
+    Returned,
+    Omitted,
 }
 
 impl Step {
-    fn to_etcd(&self, txn: Txn, before: Before) -> Txn {
-        let key = self.key.to_etcd();
-        match (&self.action, before) {
+    fn to_etcd(&self, txn: Txn, previous: Previous) -> Txn {
+        let key = self.key.as_str();
+        match (&self.action, previous) {
             (Action::Read, _) => txn.then(Get::new(key)),
-            (Action::Write(value), Before::Told) => txn.then(Put::new(key, value.as_slice()).previous()),
-            (Action::Write(value), Before::Ignored) => txn.then(Put::new(key, value.as_slice())),
-            (Action::Delete, Before::Told) => txn.then(Delete::new(key).previous()),
-            (Action::Delete, Before::Ignored) => txn.then(Delete::new(key)),
+            (Action::Write(value), Previous::Returned) => txn.then(Put::new(key, value.as_slice()).previous()),
+            (Action::Write(value), Previous::Omitted) => txn.then(Put::new(key, value.as_slice())),
+            (Action::Delete, Previous::Returned) => txn.then(Delete::new(key).previous()),
+            (Action::Delete, Previous::Omitted) => txn.then(Delete::new(key)),
         }
-    }
-}
-
-/// The transaction in words, for messages.
-impl fmt::Display for Transaction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((first, rest)) = self.steps.split_first() else { return f.write_str("commit nothing") };
-        let verb = match first.action {
-            Action::Read => "read",
-            Action::Write(_) => "write",
-            Action::Delete => "delete",
-        };
-        write!(f, "{verb} `{}`", first.key)?;
-        if rest.is_empty() { Ok(()) } else { write!(f, " and {} more in one transaction", rest.len()) }
     }
 }
 
@@ -203,47 +178,45 @@ impl Store {
     /// Commits a transaction.
     ///
     /// # Errors
-    /// [`TransactionError::Failed`] if a condition does not hold; [`Fault::TooMany`] and [`Fault::Twice`] before
+    /// [`ErrorKind::AlreadyExists`], [`ErrorKind::NotFound`] and [`ErrorKind::Conflict`], for the first key in the
+    /// transaction whose condition does not hold. [`ErrorKind::TooManyKeys`] and [`ErrorKind::DuplicateKey`], before
     /// anything is sent.
-    pub async fn commit(&self, transaction: Transaction) -> Result<Committed, TransactionError> {
-        self.commit_with(&transaction, Before::Told).await
+    pub async fn commit(&self, transaction: Transaction) -> Result<Committed, Error> {
+        self.commit_with(&transaction, Previous::Returned).await
     }
 
-    pub(crate) async fn commit_with(
-        &self,
-        transaction: &Transaction,
-        before: Before,
-    ) -> Result<Committed, TransactionError> {
+    pub(crate) async fn commit_with(&self, transaction: &Transaction, previous: Previous) -> Result<Committed, Error> {
         for Step { key, action, .. } in &transaction.steps {
             if let Action::Write(value) = action {
                 self.trace().value("write", key, value);
             }
         }
-        let outcome = commit(&self.keys()?, transaction, before).await;
-        self.trace().done(transaction, outcome.as_ref().map(|committed| committed.revision));
+        let outcome = self.try_commit(transaction, previous).await;
+        let outcome = outcome.map_err(|failure| Error::new(transaction.words(failure.key()), failure));
+        self.trace().done(transaction.words(None), outcome.as_ref().map(|committed| committed.revision));
         outcome
     }
-}
 
-async fn commit(keys: &Keys, transaction: &Transaction, before: Before) -> Result<Committed, TransactionError> {
-    transaction.check()?;
-    let response = keys.send(transaction.to_etcd(before)).await.map_err(Fault::of(transaction))?;
-    if !response.succeeded {
-        let failed = transaction.failed(&response);
-        return Err(failed.map_or(TransactionError::Fault(Fault::Inexplicable), TransactionError::Failed));
-    }
-    let mut found = BTreeMap::new();
-    for response in response.responses {
-        let records = match response {
-            OpResponse::Get(response) => response.kvs,
-            OpResponse::Put(response) => response.previous.into_iter().collect(),
-            OpResponse::Delete(response) => response.previous,
-            OpResponse::Txn(_) => Vec::new(),
-        };
-        for record in records {
-            let record = Record::from_etcd(record).map_err(Fault::from)?;
-            found.insert(record.key.clone(), record);
+    async fn try_commit(&self, transaction: &Transaction, previous: Previous) -> Result<Committed, Failure> {
+        let keys = self.keys()?;
+        transaction.check()?;
+        let response = keys.send(transaction.to_etcd(previous)).await?;
+        if !response.succeeded {
+            return Err(transaction.failure(&response));
         }
+        let mut found = BTreeMap::new();
+        for response in response.responses {
+            let records = match response {
+                OpResponse::Get(response) => response.kvs,
+                OpResponse::Put(response) => response.previous.into_iter().collect(),
+                OpResponse::Delete(response) => response.previous,
+                OpResponse::Txn(_) => Vec::new(),
+            };
+            for record in records {
+                let record = Record::from_etcd(record)?;
+                found.insert(record.key.clone(), record);
+            }
+        }
+        Ok(Committed { found, revision: response.revision })
     }
-    Ok(Committed { found, revision: response.revision })
 }

@@ -1,4 +1,4 @@
-//! Watching a record, or all below a prefix: what is created, updated and deleted, in order, and never a silent gap.
+//! Watching a record, or all records below a prefix: changes in order, and never a silent gap.
 
 use std::fmt;
 use std::pin::pin;
@@ -10,9 +10,9 @@ use etcd_keys::watch as etcd;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::fault::Fault;
+use crate::error::{Error, ErrorKind, Failure};
 use crate::key::{Key, Prefix};
-use crate::record::{DecodeError, Record};
+use crate::record::{Record, decode};
 use crate::store::{Store, current_revision};
 
 /// What is watched: a [`Key`] or a [`Prefix`].
@@ -45,32 +45,32 @@ impl fmt::Display for Target {
     }
 }
 
-/// What a watch tells.
+/// What a watch returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A record changed.
     Change(Change),
-    /// etcd has forgotten what happened in these revisions before it could be told. The changes that follow are the
-    /// difference between then and now: what became of each record, not how. Where that is not known, as it is before a
-    /// watch has begun, and of more keys than it remembers (128 MiB of them), all records follow instead.
+    /// A gap: etcd has compacted these revisions before the watch could read them. The changes that follow are the
+    /// difference between the records before the gap and now. All records follow instead if the watch does not know the
+    /// records before the gap: if the gap is at its beginning, or the keys are more than it remembers (128 MiB).
     Missed {
-        /// The first revision that something may be missing of.
+        /// The first revision of the gap.
         from: i64,
-        /// The last one.
+        /// The last revision of the gap.
         to: i64,
-        /// Whether all records follow, because nobody knows what is gone: forget what you had, as after a reset.
+        /// Whether all records follow: forget the records that you know, as after a reset, as some may be deleted.
         all: bool,
     },
-    /// Another cluster answers, or this one lost its data: nothing that was told is valid any more. All records
-    /// follow, as created.
+    /// Another cluster answers, or the cluster lost its data: forget the records that you know. All records follow, as
+    /// created.
     Reset {
-        /// The revision that is told from here on.
+        /// The revision that the watch begins with again.
         revision: i64,
     },
 }
 
 impl Event {
-    /// The change, if it is one.
+    /// The change, if the event is one.
     #[must_use]
     pub fn change(self) -> Option<Change> {
         match self {
@@ -83,67 +83,54 @@ impl Event {
 /// What happened to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChangeKind {
-    /// It is new.
+    /// The record is new.
     Created,
-    /// It has another value.
+    /// The record has a new value.
     Updated,
-    /// It is gone.
+    /// The record was deleted.
     Deleted,
 }
 
 /// A change of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its key.
+    /// The key.
     pub key: Key,
     /// What happened.
     pub kind: ChangeKind,
-    /// The value before. `None` for what was created, and where etcd has forgotten it.
+    /// The previous value. `None` if the record was created, and if etcd has compacted the value.
     pub old: Option<Vec<u8>>,
-    /// The value now. `None` for what was deleted.
+    /// The new value. `None` if the record was deleted.
     pub new: Option<Vec<u8>>,
-    /// The revision that did it.
+    /// The revision of the change.
     pub revision: i64,
 }
 
 impl Change {
-    /// The value before, as a type.
+    /// The previous value, as a type.
     ///
     /// # Errors
-    /// If it is not that type in JSON.
-    pub fn decode_old<T: DeserializeOwned>(&self) -> Result<Option<T>, DecodeError> {
+    /// [`ErrorKind::InvalidRecord`] if the value is not that type in JSON.
+    pub fn decode_old<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         self.decode(self.old.as_deref())
     }
 
-    /// The value now, as a type.
+    /// The new value, as a type.
     ///
     /// # Errors
-    /// If it is not that type in JSON.
-    pub fn decode_new<T: DeserializeOwned>(&self) -> Result<Option<T>, DecodeError> {
+    /// [`ErrorKind::InvalidRecord`] if the value is not that type in JSON.
+    pub fn decode_new<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         self.decode(self.new.as_deref())
     }
 
-    fn decode<T: DeserializeOwned>(&self, value: Option<&[u8]>) -> Result<Option<T>, DecodeError> {
-        let failed = |source| DecodeError { key: self.key.clone(), revision: self.revision, source };
-        value.map(serde_json::from_slice).transpose().map_err(failed)
+    fn decode<T: DeserializeOwned>(&self, value: Option<&[u8]>) -> Result<Option<T>, Error> {
+        value.map(|value| decode(value, &self.key, self.revision)).transpose()
     }
 }
 
-/// Why a watch did not tell more.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WatchError {
-    /// It was closed.
-    #[error("the watch is closed")]
-    Closed,
-    /// It could not be done. [`Fault::Disconnected`] is the end; after others, the watch goes on where it was.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
-/// A watch. It goes on by itself when the server was away; dropping it ends it at once.
+/// A watch. It reconnects by itself; dropping it ends it at once.
 pub struct Watch {
-    /// Held so that nothing but disconnecting ends the connection.
+    /// Held so that the connection stays open until the store is disconnected.
     store: Store,
     /// `None` once it has ended.
     watch: Option<etcd::Watch>,
@@ -152,24 +139,24 @@ pub struct Watch {
     disconnected: watch::Receiver<bool>,
     closed: watch::Receiver<bool>,
     closer: Closer,
-    /// Where the last gap began, or 0 after a reset: what was created since then is new to whoever listens.
+    /// The first revision of the last gap, or 0 after a reset: records created since then are new to the caller.
     missed_from: i64,
 }
 
-/// Closes a watch from elsewhere, while [`Watch::next`] waits.
+/// Closes a watch from another task, while [`Watch::next`] waits.
 #[derive(Clone, Debug)]
 pub struct Closer(Arc<watch::Sender<bool>>);
 
 impl Closer {
-    /// Closes the watch, at once. More than once is no error.
+    /// Closes the watch at once. Closing it again is not an error.
     pub fn close(&self) {
         self.0.send_replace(true);
     }
 }
 
 impl Store {
-    /// Watches a record or a prefix from now on: whatever happens after this returns is told. The keys that there are
-    /// are remembered, so that after a [gap](Event::Missed) deletions can be told, too.
+    /// Watches a record or a prefix from now on: every change after this call returns is an event. The watch remembers
+    /// the keys, so that it knows which records were deleted in a [gap](Event::Missed).
     ///
     /// ```no_run
     /// # async fn example(store: cloudchamber_store::Store) -> Result<(), Box<dyn std::error::Error>> {
@@ -184,32 +171,39 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn watch(&self, target: impl Into<Target>) -> Result<Watch, WatchError> {
-        let now = current_revision(&self.keys()?).await?;
+    /// If etcd refuses or does not answer.
+    pub async fn watch(&self, target: impl Into<Target>) -> Result<Watch, Error> {
+        let target = target.into();
+        let now = self.try_current_revision().await;
+        let now = now.map_err(|failure| Error::new(format_args!("watch {target}"), failure))?;
         self.watch_after(target, now)
     }
 
-    /// Watches from after a revision: the one that [`Store::list`] answered, say, so that nothing is missed in
-    /// between. Begins when [`Watch::next`] is first called.
+    async fn try_current_revision(&self) -> Result<i64, Failure> {
+        current_revision(&self.keys()?).await
+    }
+
+    /// Watches all changes after a revision: the revision that [`Store::list`] answered, say, so that no change in
+    /// between is missed. Begins when [`Watch::next`] is first called.
     ///
     /// # Errors
-    /// [`Fault::Disconnected`].
-    pub fn watch_after(&self, target: impl Into<Target>, revision: i64) -> Result<Watch, WatchError> {
-        let (keys, target) = (self.keys()?, target.into());
+    /// [`ErrorKind::Disconnected`].
+    pub fn watch_after(&self, target: impl Into<Target>, revision: i64) -> Result<Watch, Error> {
+        let target = target.into();
+        let keys = self.keys().map_err(|failure| Error::new(format_args!("watch {target}"), failure))?;
         let range = match &target {
-            Target::Key(key) => KeyRange::key(key.to_etcd()),
+            Target::Key(key) => KeyRange::key(key.as_str()),
             Target::Prefix(prefix) => prefix.to_etcd(),
         };
         let watch = keys.watch(range).from_revision(revision.saturating_add(1)).track().previous_values();
         let (closer, closed) = watch::channel(false);
-        self.trace().done(format_args!("watch {target}"), Ok::<_, &Fault>(revision));
+        self.trace().done(format_args!("watch {target}"), Ok(revision));
         Ok(Watch {
             store: self.clone(),
             watch: Some(watch),
             target,
             since: revision,
-            disconnected: self.ended(),
+            disconnected: self.disconnected(),
             closed,
             closer: Closer(Arc::new(closer)),
             missed_from: i64::MAX,
@@ -218,68 +212,73 @@ impl Store {
 }
 
 impl Watch {
-    /// The revision after which it tells everything.
+    /// The revision after which the watch began.
     #[must_use]
     pub fn since(&self) -> i64 {
         self.since
     }
 
-    /// What closes this watch from elsewhere.
+    /// A handle that closes this watch from another task.
     #[must_use]
     pub fn closer(&self) -> Closer {
         self.closer.clone()
     }
 
-    /// Closes it, as dropping it does.
+    /// Closes the watch, as dropping it does.
     pub fn close(self) {}
 
-    /// The next event; waits for it, and for a server that is away. Dropping the future loses nothing.
+    /// The next event. Waits for an event, and while no server answers. Dropping the future loses no event.
     ///
     /// # Errors
-    /// [`WatchError::Closed`], [`Fault::Disconnected`], and whatever etcd refuses.
-    pub async fn next(&mut self) -> Result<Event, WatchError> {
+    /// [`ErrorKind::Closed`] and [`ErrorKind::Disconnected`] are the end of the watch. After any other error, the same
+    /// call continues.
+    pub async fn next(&mut self) -> Result<Event, Error> {
+        let outcome =
+            self.try_next().await.map_err(|failure| Error::new(format_args!("watch {}", self.target), failure));
+        if let Err(error) = &outcome
+            && matches!(error.kind(), ErrorKind::Closed | ErrorKind::Disconnected)
+        {
+            self.watch = None; // with its connection
+        }
+        outcome
+    }
+
+    async fn try_next(&mut self) -> Result<Event, Failure> {
         loop {
-            let notice = match self.notice().await {
-                Ok(notice) => notice,
-                Err(WatchError::Fault(fault)) if !matches!(fault, Fault::Disconnected) => return Err(fault.into()),
-                Err(end) => {
-                    self.watch = None; // with its connection
-                    return Err(end);
-                }
-            };
+            let notice = self.notice().await?;
             if let Some(event) = self.event(notice)? {
                 return Ok(event);
             }
         }
     }
 
-    async fn notice(&mut self) -> Result<etcd::Notice, WatchError> {
+    async fn notice(&mut self) -> Result<etcd::Notice, Failure> {
         let mut closed = pin!(self.closed.wait_for(|closed| *closed));
         let mut disconnected = pin!(self.disconnected.wait_for(|disconnected| *disconnected));
         let mut next = pin!(async {
             match &mut self.watch {
-                Some(watch) => watch.next().await.map_err(Fault::of(format_args!("watch {}", self.target))),
+                Some(watch) => watch.next().await,
                 None => std::future::pending().await,
             }
         });
         std::future::poll_fn(|cx| {
             if closed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(WatchError::Closed));
+                return Poll::Ready(Err(ErrorKind::Closed.into()));
             }
             if disconnected.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Fault::Disconnected.into()));
+                return Poll::Ready(Err(ErrorKind::Disconnected.into()));
             }
-            next.as_mut().poll(cx).map_err(WatchError::Fault)
+            next.as_mut().poll(cx).map_err(Failure::from)
         })
         .await
     }
 
-    fn event(&mut self, notice: etcd::Notice) -> Result<Option<Event>, WatchError> {
+    fn event(&mut self, notice: etcd::Notice) -> Result<Option<Event>, Failure> {
         let event = match notice {
             etcd::Notice::Event(event) => Event::Change(self.change(event)?),
-            // After a reset, or a gap among more keys than are remembered: what there is.
+            // A record after a reset, or after a gap with more keys than the watch remembers.
             etcd::Notice::Key(kv) => {
-                let Record { key, value, revision, created, .. } = Record::from_etcd(kv).map_err(Fault::from)?;
+                let Record { key, value, revision, created, .. } = Record::from_etcd(kv)?;
                 let kind = if created >= self.missed_from { ChangeKind::Created } else { ChangeKind::Updated };
                 Event::Change(Change { key, kind, old: None, new: Some(value), revision })
             }
@@ -296,7 +295,7 @@ impl Watch {
         Ok(Some(event))
     }
 
-    fn change(&self, event: etcd::Event) -> Result<Change, Fault> {
+    fn change(&self, event: etcd::Event) -> Result<Change, Failure> {
         let etcd::Event { key, value, previous, revision, created, is_difference, .. } = event;
         let key = Key::from_etcd(key, revision)?;
         let is_new = if is_difference { created >= self.missed_from } else { created == revision };

@@ -1,19 +1,17 @@
 //! Sections of a YAML file: values by key, in any case, and errors by line. Knows no setting by name.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
-use super::error::ConfigError;
+use crate::error::ErrorKind;
 
-/// The longest file that is read, in bytes: far more than anybody writes, and little enough for any nesting.
-const LONGEST: usize = 64 << 10;
+/// The longest file, in bytes: far more than anybody writes, and so short that no nesting is too deep.
+const MAX_LEN: usize = 64 << 10;
 
 /// A mapping of keys to values.
 pub(super) struct Section<'t> {
-    path: &'t Path,
-    /// The section's own name with those that it stands in, and a dot; empty for the whole file.
+    /// The names of the section and of the sections around it, each with a dot; empty for the whole file.
     name: String,
     entries: Vec<Entry<'t>>,
 }
@@ -26,39 +24,43 @@ struct Entry<'t> {
 
 impl<'t> Section<'t> {
     /// The section of this name in a file's text; `None`: there is none, or it is empty.
-    pub(super) fn find(text: &'t str, path: &'t Path, name: &str) -> Result<Option<Self>, ConfigError> {
-        let syntax = |line, why: &str| ConfigError::Syntax { path: path.to_owned(), line, why: why.to_owned() };
+    pub(super) fn find(text: &'t str, name: &str) -> Result<Option<Self>, ErrorKind> {
+        let syntax = |line, reason: &str| ErrorKind::InvalidConfig {
+            line: Some(line),
+            setting: None,
+            reason: reason.to_owned(),
+        };
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        if text.len() > LONGEST {
-            return Err(syntax(1, &format!("it is longer than {LONGEST} bytes")));
+        if text.len() > MAX_LEN {
+            return Err(syntax(1, &format!("the file is longer than {MAX_LEN} bytes")));
         }
-        let documents = MarkedYaml::load_from_str(text).map_err(|error| syntax(error.marker().line(), error.info()))?;
+        let documents = MarkedYaml::load_from_str(text)
+            .map_err(|error| syntax(error.marker().line(), &format!("this is not valid YAML: {}", error.info())))?;
         let mut documents = documents.into_iter();
         let (first, second) = (documents.next(), documents.next());
         if let Some(second) = second {
-            return Err(syntax(second.span.start.line(), "a second document begins, and a file has one"));
+            return Err(syntax(second.span.start.line(), "a second document begins, but only one is allowed"));
         }
         match first {
             None => Ok(None),
             Some(root) if is_nothing(&root) => Ok(None),
             Some(MarkedYaml { data: YamlData::Mapping(entries), .. }) => {
-                Self::new(path, String::new(), entries)?.section(name)
+                Self::new(String::new(), entries)?.section(name)
             }
-            Some(root) => Err(syntax(root.span.start.line(), "a file consists of sections, like `store:`")),
+            Some(root) => Err(syntax(root.span.start.line(), "a section like `store:` is expected")),
         }
     }
 
     fn new(
-        path: &'t Path,
         name: String,
         entries: impl IntoIterator<Item = (MarkedYaml<'t>, MarkedYaml<'t>)>,
-    ) -> Result<Self, ConfigError> {
-        let mut section = Self { path, name, entries: Vec::new() };
+    ) -> Result<Self, ErrorKind> {
+        let mut section = Self { name, entries: Vec::new() };
         for (key, value) in entries {
             let entry = Entry { line: key.span.start.line(), key: shown(&key), value };
             if let Some(before) = section.get(&entry.key) {
-                let why = format!("is given twice, in line {} before", before.line);
-                return Err(section.error(entry.line, &entry.key, why));
+                let reason = format!("is given twice, first in line {}", before.line);
+                return Err(section.error_at(entry.line, &entry.key, reason));
             }
             section.entries.push(entry);
         }
@@ -69,11 +71,16 @@ impl<'t> Section<'t> {
         self.entries.iter().find(|entry| entry.key.eq_ignore_ascii_case(key))
     }
 
-    fn error(&self, line: usize, key: &str, why: String) -> ConfigError {
-        ConfigError::Setting { path: self.path.to_owned(), line, key: format!("{}{key}", self.name), why }
+    /// An error for the value of a key.
+    pub(super) fn error(&self, key: &str, reason: String) -> ErrorKind {
+        self.error_at(self.get(key).map_or(1, |entry| entry.line), key, reason)
     }
 
-    fn wrong<T>(&self, entry: &Entry<'_>, value: &MarkedYaml<'_>, wanted: &str) -> Result<T, ConfigError> {
+    fn error_at(&self, line: usize, key: &str, reason: String) -> ErrorKind {
+        ErrorKind::InvalidConfig { line: Some(line), setting: Some(format!("{}{key}", self.name)), reason }
+    }
+
+    fn wrong<T>(&self, entry: &Entry<'_>, value: &MarkedYaml<'_>, wanted: &str) -> Result<T, ErrorKind> {
         let found = match &value.data {
             YamlData::Value(Scalar::Null) => "nothing".to_owned(),
             YamlData::Value(_) => format!("`{}`", shown(value)),
@@ -81,42 +88,36 @@ impl<'t> Section<'t> {
             YamlData::Mapping(_) => "a section".to_owned(),
             _ => "a tagged value".to_owned(),
         };
-        // A value that was left out has no line of its own.
+        // A value that is left out has no line of its own.
         let line = if is_nothing(value) { entry.line } else { value.span.start.line() };
-        Err(self.error(line, &entry.key, format!("must be {wanted}, not {found}")))
+        Err(self.error_at(line, &entry.key, format!("must be {wanted}, not {found}")))
     }
 
-    /// That there are no keys but these.
-    pub(super) fn only(&self, known: &[&str]) -> Result<(), ConfigError> {
+    /// Checks that there are no other keys than these.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), ErrorKind> {
         let is_known = |entry: &&Entry<'_>| known.iter().any(|name| name.eq_ignore_ascii_case(&entry.key));
         match self.entries.iter().find(|entry| !is_known(entry)) {
             Some(unknown) => {
-                let why = format!("is no setting; here are {}", known.join(", "));
-                Err(self.error(unknown.line, &unknown.key, why))
+                let reason = format!("is not a setting; the settings here are {}", known.join(", "));
+                Err(self.error_at(unknown.line, &unknown.key, reason))
             }
             None => Ok(()),
         }
     }
 
-    /// That what was found out about a key's value is no error.
-    pub(super) fn check(&self, key: &str, outcome: Result<(), String>) -> Result<(), ConfigError> {
-        let line = self.get(key).map_or(1, |entry| entry.line);
-        outcome.map_err(|why| self.error(line, key, why))
-    }
-
-    pub(super) fn section(&self, key: &str) -> Result<Option<Self>, ConfigError> {
+    pub(super) fn section(&self, key: &str) -> Result<Option<Self>, ErrorKind> {
         let Some(entry) = self.get(key) else { return Ok(None) };
         match &entry.value.data {
             YamlData::Mapping(entries) => {
                 let name = format!("{}{}.", self.name, entry.key);
-                Self::new(self.path, name, entries.iter().map(|(key, value)| (key.clone(), value.clone()))).map(Some)
+                Self::new(name, entries.iter().map(|(key, value)| (key.clone(), value.clone()))).map(Some)
             }
             _ if is_nothing(&entry.value) => Ok(None),
             _ => self.wrong(entry, &entry.value, "a section"),
         }
     }
 
-    pub(super) fn number(&self, key: &str, within: RangeInclusive<u64>) -> Result<Option<u64>, ConfigError> {
+    pub(super) fn number(&self, key: &str, within: RangeInclusive<u64>) -> Result<Option<u64>, ErrorKind> {
         let Some(entry) = self.get(key) else { return Ok(None) };
         let number = match entry.value.data {
             YamlData::Value(Scalar::Integer(number)) => u64::try_from(number).ok(),
@@ -132,7 +133,7 @@ impl<'t> Section<'t> {
     }
 
     /// 0 or 1, false or true.
-    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, ErrorKind> {
         let Some(entry) = self.get(key) else { return Ok(None) };
         match entry.value.data {
             YamlData::Value(Scalar::Boolean(flag)) => Ok(Some(flag)),
@@ -142,7 +143,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>, ErrorKind> {
         let Some(entry) = self.get(key) else { return Ok(None) };
         match &entry.value.data {
             YamlData::Value(Scalar::String(text)) => Ok(Some(text.clone().into_owned())),
@@ -150,24 +151,25 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// A list of texts, not empty, each as it should be.
+    /// A list of texts. The list is not empty, and `check` accepts each text.
     pub(super) fn texts(
         &self,
         key: &str,
         check: impl Fn(&str) -> Result<(), String>,
-    ) -> Result<Option<Vec<String>>, ConfigError> {
+    ) -> Result<Option<Vec<String>>, ErrorKind> {
         let Some(entry) = self.get(key) else { return Ok(None) };
         let YamlData::Sequence(items) = &entry.value.data else {
             return self.wrong(entry, &entry.value, "a list");
         };
         if items.is_empty() {
-            return Err(self.error(entry.line, &entry.key, "is a list of nothing".to_owned()));
+            return Err(self.error_at(entry.line, &entry.key, "must not be an empty list".to_owned()));
         }
         let text = |item: &MarkedYaml<'_>| match &item.data {
             YamlData::Value(Scalar::String(text)) => match check(text) {
                 Ok(()) => Ok(text.clone().into_owned()),
-                Err(why) => {
-                    Err(self.error(item.span.start.line(), &entry.key, format!("has an item that is wrong: {why}")))
+                Err(reason) => {
+                    let reason = format!("has an invalid item: {reason}");
+                    Err(self.error_at(item.span.start.line(), &entry.key, reason))
                 }
             },
             _ => self.wrong(entry, item, "a list of texts"),
@@ -180,7 +182,7 @@ fn is_nothing(node: &MarkedYaml<'_>) -> bool {
     matches!(node.data, YamlData::Value(Scalar::Null))
 }
 
-/// A scalar as people wrote it, more or less.
+/// A scalar, nearly as it is written in the file.
 fn shown(node: &MarkedYaml<'_>) -> String {
     match &node.data {
         YamlData::Value(Scalar::String(text)) => text.escape_debug().to_string(),

@@ -1,6 +1,6 @@
 //! Several at once: at one revision exactly one wins, and no update is lost.
 
-use cloudchamber_store::{CreateError, Expect, Store, UpdateError};
+use cloudchamber_store::{Condition, ErrorKind, Expect, Store};
 use etcd_sandbox::Sandbox;
 use tokio::task::JoinSet;
 
@@ -28,8 +28,8 @@ async fn of_two_writers_at_one_revision_exactly_one_wins(sandbox: Sandbox) -> Ou
                     (Err(lost), Ok(won)) => (won, lost, "other"),
                     both => panic!("{both:?}"),
                 };
-                let UpdateError::Conflict { expected, found, .. } = lost else { panic!("{lost:?}") };
-                assert_eq!((expected, found), (revision, won));
+                let condition = Condition::RevisionEqual(revision);
+                assert_eq!(lost.kind(), &ErrorKind::Conflict { condition, found: won });
                 (revision, winner) = (won, value);
             }
             let record = other.read(&key).await.unwrap().value.unwrap();
@@ -47,7 +47,7 @@ async fn add_one(store: &Store) {
         let next = (record.value + 1).to_string();
         match store.update(&key, next, Expect::Revision(record.revision)).await {
             Ok(_) => return,
-            Err(UpdateError::Conflict { .. }) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -84,7 +84,7 @@ async fn of_many_creators_exactly_one_wins(sandbox: Sandbox) -> Outcome {
     let won: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
     assert_eq!(won.len(), 1);
     for lost in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-        assert!(matches!(lost, CreateError::Exists { revision, .. } if revision == won[0]), "{lost:?}");
+        assert_eq!(lost.kind(), &ErrorKind::AlreadyExists { revision: *won[0] });
     }
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cloudchamber_store::{Config, ConfigError};
+use cloudchamber_store::{Config, Error, ErrorKind};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/cloudchamber.yaml");
 
-fn parse(text: &str) -> Result<Config, ConfigError> {
+fn parse(text: &str) -> Result<Config, Error> {
     Config::parse(text, "c.yaml")
 }
 
@@ -22,7 +22,7 @@ fn the_shipped_file_says_what_no_file_means() {
 #[test]
 fn a_file_that_cannot_be_read_is_not_a_missing_one() {
     let error = Config::load(env!("CARGO_MANIFEST_DIR")).unwrap_err();
-    assert!(matches!(error, ConfigError::Read { .. }), "{error:?}");
+    assert!(matches!(error.kind(), ErrorKind::UnreadableConfig { .. }), "{error:?}");
     assert!(error.to_string().starts_with("cannot read the configuration file `"), "{error}");
 }
 
@@ -80,7 +80,7 @@ const BAD: &[(&str, usize, &str, &str)] = &[
         "store:\n  connectTimeuot: 5\n",
         2,
         "store.connectTimeuot",
-        "is no setting; here are connectTimeout, requestTimeout",
+        "is not a setting; the settings here are connectTimeout, requestTimeout",
     ),
     ("store:\n  connectTimeout: soon\n", 2, "store.connectTimeout", "must be a number from 1 to 86400, not `soon`"),
     ("store:\n  connectTimeout: \"5\"\n", 2, "store.connectTimeout", "must be a number from 1 to 86400, not `5`"),
@@ -104,14 +104,14 @@ const BAD: &[(&str, usize, &str, &str)] = &[
     ("store:\n  etcdService:\n    port: 0\n", 3, "store.etcdService.port", "must be a number from 1 to 65535, not `0`"),
     ("store:\n  etcdService:\n    port: 65536\n", 3, "store.etcdService.port", "not `65536`"),
     ("store:\n  etcdService:\n    Port: http\n", 3, "store.etcdService.Port", "not `http`"),
-    ("store:\n  etcdService:\n    hostname: \"\"\n", 3, "store.etcdService.hostname", "must name a host; it is empty"),
+    ("store:\n  etcdService:\n    hostname: \"\"\n", 3, "store.etcdService.hostname", "must not be empty"),
     ("store:\n  etcdService:\n    hostname:\n", 3, "store.etcdService.hostname", "must be text, not nothing"),
     ("store:\n  etcdService:\n    hostname: 7\n", 3, "store.etcdService.hostname", "must be text, not `7`"),
     (
         "store:\n  etcdService:\n    hostname: a b\n",
         3,
         "store.etcdService.hostname",
-        "must be a host's name or address, not `a b`",
+        "must be the name or address of a host, not `a b`",
     ),
     ("store:\n  etcdService:\n    hostname: http://a\n", 3, "store.etcdService.hostname", "not `http://a`"),
     ("store:\n  etcdService:\n    hostname: \"a:1\"\n", 3, "store.etcdService.hostname", "not `a:1`"),
@@ -120,9 +120,9 @@ const BAD: &[(&str, usize, &str, &str)] = &[
         "store:\n  etcdService:\n    host: a\n",
         3,
         "store.etcdService.host",
-        "is no setting; here are hostname, port, endpoints",
+        "is not a setting; the settings here are hostname, port, endpoints",
     ),
-    ("store:\n  etcdService:\n    endpoints: []\n", 3, "store.etcdService.endpoints", "is a list of nothing"),
+    ("store:\n  etcdService:\n    endpoints: []\n", 3, "store.etcdService.endpoints", "must not be an empty list"),
     ("store:\n  etcdService:\n    endpoints: a:1\n", 3, "store.etcdService.endpoints", "must be a list, not `a:1`"),
     (
         "store:\n  etcdService:\n    endpoints:\n      - a:1\n      - 5\n",
@@ -134,13 +134,13 @@ const BAD: &[(&str, usize, &str, &str)] = &[
         "store:\n  etcdService:\n    endpoints:\n      - ftp://a:1\n",
         4,
         "store.etcdService.endpoints",
-        "has an item that is wrong: `ftp://a:1` is no endpoint",
+        "has an invalid item: `ftp://a:1` is n",
     ),
     (
         "store:\n  etcdService:\n    endpoints:\n      - \"\"\n",
         4,
         "store.etcdService.endpoints",
-        "has an item that is wrong: ",
+        "has an invalid item: ",
     ),
     (
         "store:\n  test:\n    UseTestNamespace: 2\n",
@@ -149,22 +149,22 @@ const BAD: &[(&str, usize, &str, &str)] = &[
         "must be 0 or 1, false or true, not `2`",
     ),
     ("store:\n  test:\n    UseTestNamespace: yes\n", 3, "store.test.UseTestNamespace", "not `yes`"),
-    ("store:\n  test:\n    UseTestNamespac: 1\n", 3, "store.test.UseTestNamespac", "is no setting"),
+    ("store:\n  test:\n    UseTestNamespac: 1\n", 3, "store.test.UseTestNamespac", "is not a setting"),
     (
         "store:\n  test:\n    UseTestNamespace: 1\n    UseUniqueInstance: 1\n    PreCleanStore: 1\n",
         5,
         "store.test.PreCleanStore",
-        "excludes UseUniqueInstance",
+        "cannot be used with UseUniqueInstance",
     ),
     ("store:\n  test:\n    PreCleanStore: 1\n", 3, "store.test.PreCleanStore", "production's keys are never cleaned"),
     ("store:\n  test:\n    UseUniqueInstance: 1\n", 3, "store.test.UseUniqueInstance", "needs UseTestNamespace"),
-    ("store:\n  traceLevel: 1\n  TRACELEVEL: 2\n", 3, "store.TRACELEVEL", "is given twice, in line 2 before"),
-    ("store: {}\nother: 1\nSTORE: {}\n", 3, "STORE", "is given twice, in line 1 before"),
-    ("store:\n  traceLevel: 1\n  traceLevel: 2\n", 3, "", "this is not YAML: duplicated key"),
-    ("store: [\n", 2, "", "this is not YAML"),
-    ("store:\n  a: b: c\n", 2, "", "this is not YAML"),
-    ("store: *nobody\n", 1, "", "this is not YAML"),
-    ("just text\n", 1, "", "a file consists of sections, like `store:`"),
+    ("store:\n  traceLevel: 1\n  TRACELEVEL: 2\n", 3, "store.TRACELEVEL", "is given twice, first in line 2"),
+    ("store: {}\nother: 1\nSTORE: {}\n", 3, "STORE", "is given twice, first in line 1"),
+    ("store:\n  traceLevel: 1\n  traceLevel: 2\n", 3, "", "this is not valid YAML: duplicated key"),
+    ("store: [\n", 2, "", "this is not valid YAML"),
+    ("store:\n  a: b: c\n", 2, "", "this is not valid YAML"),
+    ("store: *nobody\n", 1, "", "this is not valid YAML"),
+    ("just text\n", 1, "", "a section like `store:` is expected"),
     ("store: {}\n---\nstore: {}\n", 3, "", "a second document begins"),
 ];
 
@@ -174,9 +174,9 @@ fn what_is_wrong_is_told_with_file_line_and_key() {
         let Err(error) = parse(text) else { panic!("accepted: {text}") };
         let told = error.to_string();
         let begins = if key.is_empty() {
-            format!("`c.yaml`, line {line}: ")
+            format!("cannot read the configuration file `c.yaml`: line {line}: ")
         } else {
-            format!("`c.yaml`, line {line}: `{key}` ")
+            format!("cannot read the configuration file `c.yaml`: line {line}: `{key}` ")
         };
         assert!(told.starts_with(&begins) && told.contains(why), "{text}{told}");
         assert!(!told.contains('\n'), "{told}");

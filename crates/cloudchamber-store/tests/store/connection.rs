@@ -3,16 +3,15 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use cloudchamber_store::{
-    Condition, Config, ConnectError, Expect, MembersError, NamespaceError, Store, TestSettings, Transaction,
-};
+use cloudchamber_store::{Condition, Config, Error, ErrorKind, Expect, Store, TestSettings, Transaction};
 use etcd_local::{Builder, Env};
 use etcd_sandbox::Sandbox;
 
 use crate::fixture::{Outcome, config, key, open, prefix};
 
-fn is_disconnected(error: &dyn std::error::Error) -> bool {
-    error.to_string() == "the store is disconnected; connect anew to go on"
+fn is_disconnected(error: &Error) -> bool {
+    error.kind() == &ErrorKind::Disconnected
+        && error.to_string() == format!("cannot {}: the store is disconnected; connect again", error.operation())
 }
 
 #[etcd_sandbox::test]
@@ -52,9 +51,9 @@ async fn no_etcd_is_an_error_within_the_connect_timeout() {
         let mut config = Config { connect_timeout: Duration::from_millis(500), ..Config::default() };
         config.service.port = port;
         let connecting = tokio::time::timeout(Duration::from_secs(60), Store::connect(&config)).await;
-        let Err(ConnectError::Fault(fault)) = connecting.expect("it ends") else { panic!("connected to {port}") };
-        assert!(fault.is_transient());
-        let told = fault.to_string();
+        let Err(error) = connecting.expect("it ends") else { panic!("connected to {port}") };
+        assert!(error.is_transient());
+        let told = error.to_string();
         assert!(told.starts_with(&format!("cannot connect at http://localhost:{port}: no ")), "{told}");
     }
 }
@@ -65,11 +64,13 @@ async fn settings_that_exclude_each_other_reach_no_etcd() {
     let mut config = Config { test, ..Config::default() }.in_sandbox("/CloudChamber/v0.1/Test/x/");
     config.service.port = 1;
     let error = Store::connect(&config).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Settings(NamespaceError::CleanSandbox)), "{error:?}");
+    let told = "cannot connect: `PreCleanStore` cannot be used with UseUniqueInstance: ";
+    assert!(matches!(error.kind(), ErrorKind::InvalidConfig { line: None, .. }), "{error:?}");
+    assert!(error.to_string().starts_with(told), "{error}");
     config.test.pre_clean_store = false;
     config.sandbox = None;
     let error = Store::connect(&config).await.unwrap_err();
-    assert!(error.to_string().contains("run the tests with `cargo xtask test`"), "{error}");
+    assert!(error.to_string().contains("set ETCD_TEST_PREFIX, as `cargo xtask test` does"), "{error}");
 }
 
 #[etcd_sandbox::test]
@@ -106,7 +107,8 @@ async fn members_that_lead_nowhere_change_nothing() -> Outcome {
     config.service.endpoints = etcd.endpoints();
     let store = Store::connect(&config).await?;
     let error = store.refresh_endpoints().await.unwrap_err();
-    assert!(matches!(error, MembersError::Unreachable { .. }), "{error:?}");
+    let told = "cannot use the client URLs that the members advertise at http://127.0.0.1:1: no etcd answers";
+    assert_eq!(error.to_string(), told);
     assert_eq!(store.endpoints()?, etcd.endpoints());
     store.create(&key("a"), "still here").await?;
     Ok(())

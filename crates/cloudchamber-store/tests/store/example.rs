@@ -21,7 +21,7 @@ async fn racks_are_created_listed_and_watched(sandbox: Sandbox) -> Outcome {
     let expected = "rack1 has the blades 1, 2\nrack10 has the blades 1, 2\nrack2 has the blades 1, 2\n\
                     rack1 moved from row 1 to row 7\n";
     assert!(rest.starts_with(expected), "{rest}");
-    assert!(rest.contains("\ntoo late: `racks/rack/rack1` has revision "), "{rest}");
+    assert!(rest.contains("\ntoo late: cannot update `racks/rack/rack1`: the record has revision "), "{rest}");
     Ok(())
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn keys(path: &str, count: usize) -> Vec<Key> {
 /// Creates any number of records, whose values are their keys.
 pub(crate) async fn fill(store: &Store, keys: &[Key]) -> i64 {
     let mut revision = 0;
-    for chunk in keys.chunks(cloudchamber_store::MOST_OPERATIONS) {
+    for chunk in keys.chunks(cloudchamber_store::MAX_OPERATIONS) {
         revision = store.create_many(chunk.iter().map(|key| (key.clone(), key.as_str()))).await.unwrap();
     }
     revision

@@ -1,6 +1,6 @@
 //! Listing and deleting by prefix: of nothing, of some, of more than a page, and of nothing else.
 
-use cloudchamber_store::{ListError, Noun, Root};
+use cloudchamber_store::{ErrorKind, Noun, Root};
 use etcd_sandbox::Sandbox;
 
 use crate::fixture::{Outcome, fill, key, keys, open, prefix};
@@ -90,9 +90,13 @@ async fn a_key_that_is_not_the_stores_is_an_error_that_names_it(sandbox: Sandbox
     let store = open(&sandbox).await;
     store.create(&key("a/ours"), "x").await?;
     let put = sandbox.put("storetest/a/Not\nours", "y").await?;
-    let Err(ListError::Fault(error)) = store.list(&prefix("a")).await else { panic!("listed") };
+    let error = store.list(&prefix("a")).await.unwrap_err();
+    let key = r"storetest/a/Not\nours";
+    assert_eq!(error.kind(), &ErrorKind::InvalidKey { key: key.to_owned(), revision: put.revision });
+    assert_eq!(error.key(), Some(key));
     let told = format!(
-        r"`storetest/a/Not\nours`, written at revision {}, is not a valid key of the store; another program wrote it",
+        "cannot list `storetest/a/`: `{key}`, written at revision {}, is not a valid key of the store; another program \
+         wrote it",
         put.revision
     );
     assert_eq!(error.to_string(), told);

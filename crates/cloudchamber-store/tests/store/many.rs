@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloudchamber_store::{Condition, CreateError, DeleteError, Fault, Key, MOST_OPERATIONS, Transaction};
+use cloudchamber_store::{Condition, ErrorKind, Key, MAX_OPERATIONS, Transaction};
 use etcd_sandbox::Sandbox;
 
 use crate::fixture::{Outcome, fill, key, keys, open, prefix};
@@ -16,7 +16,12 @@ async fn all_are_created_or_none(sandbox: Sandbox) -> Outcome {
     assert!(read.value.values().all(|record| record.created == revision && record.revision == revision));
 
     let error = store.create_many([(key("x"), "4"), (key("b"), "5"), (key("c"), "6")]).await.unwrap_err();
-    assert!(matches!(error, CreateError::Exists { key: k, .. } if k == key("b")));
+    assert_eq!((error.kind(), error.key()), (&ErrorKind::AlreadyExists { revision }, Some("storetest/b")));
+    let told = format!(
+        "cannot create `storetest/b` in a transaction of 3 keys: the record exists already, with revision {revision}; \
+         nothing was changed"
+    );
+    assert_eq!(error.to_string(), told);
     sandbox.expect_keys([("storetest/a", "1"), ("storetest/b", "2"), ("storetest/c", "3")]).await?;
     Ok(())
 }
@@ -24,16 +29,17 @@ async fn all_are_created_or_none(sandbox: Sandbox) -> Outcome {
 #[etcd_sandbox::test]
 async fn what_is_too_much_for_one_transaction_is_refused_where_it_must_be_one(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
-    let many = keys("many", MOST_OPERATIONS + 1);
+    let many = keys("many", MAX_OPERATIONS + 1);
     let error = store.create_many(many.iter().map(|key| (key.clone(), ""))).await.unwrap_err();
-    assert!(matches!(error, CreateError::Fault(Fault::TooMany(129))), "{error:?}");
-    assert!(error.to_string().starts_with("129 keys are too many to be done as one: etcd takes 128"), "{error}");
+    let too_many = ErrorKind::TooManyKeys { given: 129, most: 128 };
+    assert_eq!(error.kind(), &too_many);
+    assert!(error.to_string().contains(": one transaction takes at most 128 keys, and 129 are given"), "{error}");
     let error = store.delete_many_at(many.iter().map(|key| (key.clone(), 1))).await.unwrap_err();
-    assert!(matches!(error, DeleteError::Fault(Fault::TooMany(129))), "{error:?}");
+    assert_eq!(error.kind(), &too_many);
     assert!(store.list(&prefix("many")).await?.value.is_empty());
 
     // As many as there may be are none too many, with a condition on each.
-    let most = &many[..MOST_OPERATIONS];
+    let most = &many[..MAX_OPERATIONS];
     let revision = store.create_many(most.iter().map(|key| (key.clone(), ""))).await?;
     store.delete_many_at(most.iter().map(|key| (key.clone(), revision))).await?;
     sandbox.expect_keys([("", ""); 0]).await?;
@@ -97,9 +103,10 @@ async fn deleting_many_at_their_revisions_is_all_or_none(sandbox: Sandbox) -> Ou
     let store = open(&sandbox).await;
     let revision = store.create_many([(key("a"), "1"), (key("b"), "2")]).await?;
     let error = store.delete_many_at([(key("a"), revision), (key("b"), revision - 1)]).await.unwrap_err();
-    assert!(matches!(error, DeleteError::Conflict { key: k, found, .. } if k == key("b") && found == revision));
+    let conflict = ErrorKind::Conflict { condition: Condition::RevisionEqual(revision - 1), found: revision };
+    assert_eq!((error.kind(), error.key()), (&conflict, Some("storetest/b")));
     let error = store.delete_many_at([(key("a"), revision), (key("c"), 7)]).await.unwrap_err();
-    assert!(matches!(error, DeleteError::Missing { key: k, expected: 7 } if k == key("c")));
+    assert_eq!((error.kind(), error.key()), (&ErrorKind::NotFound, Some("storetest/c")));
     sandbox.expect_keys([("storetest/a", "1"), ("storetest/b", "2")]).await?;
     assert!(store.delete_many_at([(key("a"), revision), (key("b"), revision)]).await? > revision);
     sandbox.expect_keys([("", ""); 0]).await?;
@@ -121,7 +128,7 @@ async fn nothing_at_all_is_done_at_the_current_revision(sandbox: Sandbox) -> Out
 async fn one_key_twice_is_refused_where_it_must_be_one(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let error = store.create_many([(key("a"), "1"), (key("A"), "2")]).await.unwrap_err();
-    assert!(matches!(&error, CreateError::Fault(Fault::Twice(k)) if *k == key("a")), "{error:?}");
+    assert_eq!((error.kind(), error.key()), (&ErrorKind::DuplicateKey, Some("storetest/a")));
     sandbox.expect_keys([("", ""); 0]).await?;
     Ok(())
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloudchamber_store::{
-    Condition, CreateError, DeleteError, Expect, Key, Record, Store, Transaction, TransactionError, UpdateError,
-};
+use cloudchamber_store::{Condition, Error, ErrorKind, Expect, Key, Record, Store, Transaction};
 use etcd_sandbox::Sandbox;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -116,18 +114,29 @@ fn condition(number: u8, revision: i64) -> Condition {
     }
 }
 
+/// Checks the error for a condition that does not hold: the key, its condition, and the revision that it has.
+fn check(error: &Error, (key, condition, found): (&Key, Condition, Option<i64>)) {
+    let expected = match (condition, found) {
+        (_, None) => ErrorKind::NotFound,
+        (Condition::Create, Some(revision)) => ErrorKind::AlreadyExists { revision },
+        (condition, Some(found)) => ErrorKind::Conflict { condition, found },
+    };
+    assert!(!condition.holds(found), "{error}");
+    assert_eq!((error.kind(), error.key()), (&expected, Some(key.as_str())));
+}
+
 async fn run(store: &Store, model: &mut Model, operation: &Operation) {
     let named = |number: &usize| key(KEYS[*number]);
     match operation {
         Operation::Create(records) => {
             let records: Vec<(Key, Vec<u8>)> = records.iter().map(|(key, value)| (named(key), vec![*value])).collect();
-            let exists = records.iter().find_map(|(key, _)| Some((key.clone(), model.found(key)?)));
+            let exists = records.iter().find(|(key, _)| model.found(key).is_some());
             match (store.create_many(records.clone()).await, exists) {
                 (Ok(revision), None) => {
                     model.at(revision, true);
                     records.iter().for_each(|(key, value)| model.wrote(key, value, revision));
                 }
-                (Err(CreateError::Exists { key, revision }), Some(exists)) => assert_eq!((key, revision), exists),
+                (Err(error), Some((key, _))) => check(&error, (key, Condition::Create, model.found(key))),
                 other => panic!("{other:?}"),
             }
         }
@@ -149,9 +158,9 @@ async fn run(store: &Store, model: &mut Model, operation: &Operation) {
                     model.at(revision, true);
                     model.wrote(&key, &[*value], revision);
                 }
-                (Err(UpdateError::Missing { .. }), None, _) => {}
-                (Err(UpdateError::Conflict { expected, found, .. }), Some(is), Expect::Revision(guess)) => {
-                    assert!((expected, found) == (guess, is) && guess != is);
+                (Err(error), found, Expect::Any) => check(&error, (&key, Condition::Required, found)),
+                (Err(error), found, Expect::Revision(guess)) => {
+                    check(&error, (&key, Condition::RevisionEqual(guess), found));
                 }
                 other => panic!("{other:?}"),
             }
@@ -166,11 +175,8 @@ async fn run(store: &Store, model: &mut Model, operation: &Operation) {
                     assert_eq!(deleted.value, model.records.remove(&key).is_some());
                     model.at(deleted.revision, deleted.value);
                 }
-                (Err(DeleteError::Missing { expected, .. }), None, Expect::Revision(guess)) => {
-                    assert_eq!(expected, guess)
-                }
-                (Err(DeleteError::Conflict { expected, found, .. }), Some(is), Expect::Revision(guess)) => {
-                    assert!((expected, found) == (guess, is) && guess != is);
+                (Err(error), found, Expect::Revision(guess)) => {
+                    check(&error, (&key, Condition::RevisionEqual(guess), found));
                 }
                 other => panic!("{other:?}"),
             }
@@ -235,9 +241,7 @@ async fn commit(store: &Store, model: &mut Model, steps: &[Step]) {
             }
             model.at(committed.revision, changed);
         }
-        (Err(TransactionError::Failed(failed)), Some(failing)) => {
-            assert_eq!((failed.key, failed.condition, failed.found), failing);
-        }
+        (Err(error), Some((key, condition, found))) => check(&error, (&key, condition, found)),
         other => panic!("{other:?}"),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cloudchamber_store::{Config, Expect, Fault, ReadError, Store, UpdateError};
+use cloudchamber_store::{Config, ErrorKind, Expect, Store};
 use etcd_keys::Kind;
 use etcd_local::{Builder, Env, Foreground, Instance, Port};
 use etcd_sandbox::Sandbox;
@@ -67,9 +67,9 @@ async fn count(store: Store, stop: Arc<AtomicBool>) -> u64 {
         assert!(record.value >= acknowledged, "{} was acknowledged, {} is there", acknowledged, record.value);
         match store.update(&key, (record.value + 1).to_string(), Expect::Revision(record.revision)).await {
             Ok(_) => acknowledged = record.value + 1,
-            Err(UpdateError::Fault(fault)) if fault.is_transient() => {}
-            // One that was given up has been done after all.
-            Err(UpdateError::Conflict { .. }) => {}
+            Err(error) if error.is_transient() => {}
+            // A write that was given up was done after all.
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -132,9 +132,11 @@ async fn a_server_that_hangs_is_an_error_within_the_request_timeout(sandbox: San
     let read = tokio::time::timeout(PATIENCE, store.read(&key("a"))).await;
     let update = tokio::time::timeout(PATIENCE, store.update(&key("a"), "", Expect::Any)).await;
     assert!(signal("-CONT")?.success());
-    let Err(ReadError::Fault(Fault::Etcd(error))) = read.expect("it ends") else { panic!("read") };
-    assert_eq!(error.kind, Kind::TimedOut);
-    assert_eq!(error.operation, "read `storetest/a`");
+    let error = read.expect("it ends").unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Etcd(Kind::TimedOut));
+    assert_eq!(error.operation(), "read `storetest/a`");
+    let key_in_etcd = format!("{}storetest/a", sandbox.prefix());
+    assert!(error.etcd().unwrap().to_string().contains(&key_in_etcd), "{error:?}");
     assert!(update.expect("it ends").is_err());
     // It goes on without being connected anew.
     store.create(&key("b"), "").await?;

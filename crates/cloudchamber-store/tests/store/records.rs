@@ -1,6 +1,6 @@
 //! One record at a time: created, read, updated, deleted, and what each says when it cannot.
 
-use cloudchamber_store::{CreateError, DeleteError, Expect, Root, UpdateError};
+use cloudchamber_store::{Condition, ErrorKind, Expect, Root};
 use etcd_sandbox::Sandbox;
 
 use crate::fixture::{Outcome, key, open};
@@ -37,8 +37,9 @@ async fn creating_what_exists_names_it_and_changes_nothing(sandbox: Sandbox) -> 
     let (store, key) = (open(&sandbox).await, key("x"));
     let first = store.create(&key, "first").await?;
     let error = store.create(&key, "second").await.unwrap_err();
-    assert!(matches!(&error, CreateError::Exists { key: k, revision } if *k == key && *revision == first), "{error:?}");
-    let told = format!("`storetest/x` exists already, since revision {first}; nothing was created");
+    assert_eq!((error.kind(), error.key()), (&ErrorKind::AlreadyExists { revision: first }, Some(key.as_str())));
+    let told =
+        format!("cannot create `storetest/x`: the record exists already, with revision {first}; nothing was changed");
     assert_eq!(error.to_string(), told);
     assert_eq!(store.read(&key).await?.value.unwrap().value, b"first");
     Ok(())
@@ -52,14 +53,17 @@ async fn updating_tells_what_is_missing_and_both_revisions_of_a_conflict(sandbox
         [Expect::Any, Expect::Revision(0), Expect::Revision(-1), Expect::Revision(1), Expect::Revision(i64::MAX)]
     {
         let error = store.update(&key, "new", expect).await.unwrap_err();
-        assert!(matches!(&error, UpdateError::Missing { key: k } if *k == key), "{expect:?}: {error:?}");
+        assert_eq!((error.kind(), error.key()), (&ErrorKind::NotFound, Some(key.as_str())), "{expect:?}");
+        assert_eq!(error.to_string(), "cannot update `storetest/x`: there is no such record; nothing was changed");
     }
     let first = store.create(&key, "first").await?;
     let second = store.update(&key, "second", Expect::Any).await?;
     for wrong in [first, second + 1, 0, i64::MIN] {
         let error = store.update(&key, "third", Expect::Revision(wrong)).await.unwrap_err();
-        let UpdateError::Conflict { expected, found, .. } = error else { panic!("{error:?}") };
-        assert_eq!((expected, found), (wrong, second));
+        let condition = Condition::RevisionEqual(wrong);
+        assert_eq!(error.kind(), &ErrorKind::Conflict { condition, found: second });
+        let told = format!("the record has revision {second}, but must have revision {wrong}; nothing was changed");
+        assert_eq!(error.to_string(), format!("cannot update `storetest/x`: {told}"));
     }
     assert_eq!(store.read(&key).await?.value.unwrap().value, b"second");
     Ok(())
@@ -71,11 +75,12 @@ async fn deleting_what_is_absent_is_no_error_unless_a_revision_was_expected(sand
     let deleted = store.delete(&key, Expect::Any).await?;
     assert!(!deleted.value && deleted.revision >= store.connected_at());
     let error = store.delete(&key, Expect::Revision(0)).await.unwrap_err();
-    assert!(matches!(error, DeleteError::Missing { expected: 0, .. }), "{error:?}");
+    assert_eq!(error.kind(), &ErrorKind::NotFound);
 
     let first = store.create(&key, "x").await?;
     let error = store.delete(&key, Expect::Revision(first - 1)).await.unwrap_err();
-    assert!(matches!(error, DeleteError::Conflict { expected, found, .. } if (expected, found) == (first - 1, first)));
+    let condition = Condition::RevisionEqual(first - 1);
+    assert_eq!(error.kind(), &ErrorKind::Conflict { condition, found: first });
     assert!(store.delete(&key, Expect::Any).await?.value);
     Ok(())
 }

@@ -63,14 +63,11 @@ async fn as_much_is_told_as_was_asked_for(sandbox: Sandbox) -> Outcome {
 
         let told = told.0.lock().unwrap().clone();
         assert_eq!(
-            told.contains(&format!("message=write `storetest/traced` revision={created} ")),
+            told.contains(&format!("message=create `storetest/traced` revision={created} ")),
             level > 0,
             "{told}"
         );
-        assert_eq!(
-            told.contains("message=cannot write `storetest/traced`: `storetest/traced` should be absent"),
-            level > 0
-        );
+        assert_eq!(told.contains("message=cannot create `storetest/traced`: the record exists already"), level > 0);
         assert_eq!(told.contains(r"write `storetest/traced`, 10 bytes: some\nvalue"), level > 1, "{told}");
         assert_eq!(told.is_empty(), level == 0);
     }

@@ -1,6 +1,6 @@
 //! Transactions: each condition, failed ones, and the scenarios of Cloud Chamber's first store.
 
-use cloudchamber_store::{Committed, Condition, Failed, Fault, Key, Store, Transaction, TransactionError};
+use cloudchamber_store::{Committed, Condition, Error, ErrorKind, Key, Store, Transaction};
 use etcd_sandbox::Sandbox;
 
 use crate::fixture::{Outcome, fill, key, keys, open};
@@ -20,11 +20,8 @@ fn conditions(revision: i64) -> Vec<Condition> {
     [Condition::None, Condition::Create, Condition::Required].into_iter().chain(all).collect()
 }
 
-async fn failure(store: &Store, transaction: Transaction) -> Failed {
-    match store.commit(transaction).await {
-        Err(TransactionError::Failed(failed)) => failed,
-        other => panic!("{other:?}"),
-    }
+async fn failure(store: &Store, transaction: Transaction) -> Error {
+    store.commit(transaction).await.unwrap_err()
 }
 
 #[etcd_sandbox::test]
@@ -38,12 +35,15 @@ async fn each_condition_means_in_etcd_what_it_says(sandbox: Sandbox) -> Outcome 
                     assert!(condition.holds(found), "{key:?} {condition:?}");
                     assert_eq!(records.get(key).map(|record| record.revision), found);
                 }
-                Err(TransactionError::Failed(failed)) => {
+                Err(error) => {
                     assert!(!condition.holds(found), "{key:?} {condition:?}");
-                    assert_eq!((&failed.key, failed.condition, failed.found), (key, condition, found));
-                    assert!(failed.revision >= revision);
+                    let expected = match (condition, found) {
+                        (_, None) => ErrorKind::NotFound,
+                        (Condition::Create, Some(revision)) => ErrorKind::AlreadyExists { revision },
+                        (condition, Some(found)) => ErrorKind::Conflict { condition, found },
+                    };
+                    assert_eq!((error.kind(), error.key()), (&expected, Some(key.as_str())));
                 }
-                Err(error) => panic!("{error}"),
             }
         }
     }
@@ -59,22 +59,26 @@ async fn a_failed_condition_names_its_key_and_changes_nothing(sandbox: Sandbox) 
         (
             Transaction::new().write(&a, "x", Condition::None).delete(&c, Condition::Required),
             &c,
-            "be there",
-            "is absent",
+            "cannot delete `storetest/c` in a transaction of 2 keys: there is no such record".to_owned(),
         ),
         (
             Transaction::new().delete(&b, Condition::None).write(&a, "x", Condition::Create),
             &a,
-            "be absent",
-            "has revision",
+            format!(
+                "cannot create `storetest/a` in a transaction of 2 keys: the record exists already, with revision \
+                 {revision}"
+            ),
         ),
         (
             Transaction::new().write(&c, "x", Condition::Create).read(&b, Condition::RevisionLess(revision)),
             &b,
-            "have a revision less than",
-            "has revision",
+            format!(
+                "cannot read `storetest/b` in a transaction of 2 keys: the record has revision {revision}, but must have \
+                 a revision before {revision}"
+            ),
         ),
-        // The first in the transaction's order, though an unconditional one is before it and another fails, too.
+        // The first that fails in the transaction's order, although a step before it has no condition and a later step
+        // fails, too.
         (
             Transaction::new().write(&c, "x", Condition::None).delete(&b, Condition::RevisionNotEqual(revision)).write(
                 &a,
@@ -82,16 +86,16 @@ async fn a_failed_condition_names_its_key_and_changes_nothing(sandbox: Sandbox) 
                 Condition::Create,
             ),
             &b,
-            "have another revision than",
-            "has revision",
+            format!(
+                "cannot delete `storetest/b` in a transaction of 3 keys: the record has revision {revision}, but must \
+                 have a revision other than {revision}"
+            ),
         ),
     ];
-    for (transaction, culprit, should, but) in attempts {
-        let failed = failure(&store, transaction).await;
-        assert_eq!(&failed.key, culprit);
-        let told = failed.to_string();
-        assert!(told.contains(&format!("`{culprit}` should {should}")) && told.contains(but), "{told}");
-        assert!(told.ends_with("nothing was changed"), "{told}");
+    for (transaction, failing, expected) in attempts {
+        let error = failure(&store, transaction).await;
+        assert_eq!(error.key(), Some(failing.as_str()));
+        assert_eq!(error.to_string(), format!("{expected}; nothing was changed"));
         sandbox.expect_keys([("storetest/a", "1"), ("storetest/b", "2")]).await?;
     }
     Ok(())
@@ -132,7 +136,7 @@ async fn reads_and_deletes_are_alike_optional_and_required(sandbox: Sandbox) -> 
         // Partly present, required: refused, and what is there stays.
         let partly = [&present[..], &absent].concat();
         let failed = failure(&store, step(delete, &partly, Condition::Required)).await;
-        assert_eq!((failed.key, failed.found), (absent[0].clone(), None));
+        assert_eq!((failed.kind(), failed.key()), (&ErrorKind::NotFound, Some(absent[0].as_str())));
         assert_eq!(store.read_many(present.clone()).await?.value.len(), 3);
         // Partly present, optional: what is there.
         let committed = store.commit(step(delete, &partly, Condition::None)).await?;
@@ -160,7 +164,7 @@ async fn sets_are_written_whether_they_are_there_or_not_as_it_was_asked(sandbox:
     failure(&store, write("0", Condition::Required)).await;
     store.create(&set[2], "partly").await?;
     let failed = failure(&store, write("0", Condition::Create)).await;
-    assert_eq!(failed.key, set[2]);
+    assert_eq!(failed.key(), Some(set[2].as_str()));
     let committed = store.commit(write("1", Condition::None)).await?;
     assert_eq!(committed.found.len(), 1, "only one was there");
     let again = store.commit(write("2", Condition::RevisionEqual(committed.revision))).await?;
@@ -173,19 +177,20 @@ async fn sets_are_written_whether_they_are_there_or_not_as_it_was_asked(sandbox:
 }
 
 #[etcd_sandbox::test]
-async fn what_is_no_transaction_is_refused_before_it_is_sent(sandbox: Sandbox) -> Outcome {
+async fn an_invalid_transaction_is_refused_before_it_is_sent(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let all = keys("k", 129);
     let many = all.iter().fold(Transaction::new(), |txn, key| txn.write(key, "", Condition::None));
     let error = store.commit(many).await.unwrap_err();
-    assert!(matches!(error, TransactionError::Fault(Fault::TooMany(129))), "{error:?}");
+    assert_eq!(error.kind(), &ErrorKind::TooManyKeys { given: 129, most: 128 });
     let twice = Transaction::new().read(&all[0], Condition::None).delete(&all[0], Condition::None);
     let error = store.commit(twice).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`storetest/k/0000` is named twice, and what is done as one does one thing with a key"
+        "cannot read `storetest/k/0000` in a transaction of 2 keys: the key is given twice, and a transaction does only \
+         one thing with a key"
     );
-    // Nothing is something that can be done.
+    // An empty transaction is valid.
     assert!(store.commit(Transaction::new()).await?.revision >= store.connected_at());
     sandbox.expect_keys([("", ""); 0]).await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloudchamber_store::{CreateError, DeleteError, Expect, Noun, ReadError, Root, TableError, UpdateError, encode};
+use cloudchamber_store::{Condition, ErrorKind, Expect, Noun, Root, encode};
 use etcd_sandbox::Sandbox;
 use serde::{Deserialize, Serialize};
 
@@ -47,13 +47,14 @@ async fn a_table_keeps_records_and_index_together(sandbox: Sandbox) -> Outcome {
     assert_eq!(both.value[1].value, rack("row 2"));
 
     let error = racks.create("rack1", &rack("elsewhere")).await.unwrap_err();
-    assert!(matches!(error, TableError::Operation(CreateError::Exists { .. })), "{error:?}");
+    assert_eq!(error.kind(), &ErrorKind::AlreadyExists { revision: created });
     let error = racks.update("rack3", &rack("x"), Expect::Any).await.unwrap_err();
-    assert!(matches!(error, TableError::Operation(UpdateError::Missing { .. })), "{error:?}");
+    assert_eq!(error.kind(), &ErrorKind::NotFound);
     let updated = racks.update("rack1", &rack("row 3"), Expect::Revision(created)).await?;
     let error = racks.delete("rack1", Expect::Revision(created)).await.unwrap_err();
-    assert!(matches!(error, TableError::Operation(DeleteError::Conflict { found, .. }) if found == updated));
-    assert!(matches!(racks.read("no name").await, Err(TableError::Name(_))));
+    let condition = Condition::RevisionEqual(created);
+    assert_eq!(error.kind(), &ErrorKind::Conflict { condition, found: updated });
+    assert!(matches!(racks.read("no name").await.unwrap_err().kind(), ErrorKind::InvalidName { .. }));
 
     assert!(racks.delete("rack1", Expect::Revision(updated)).await?.value);
     assert!(!racks.delete("rack1", Expect::Any).await?.value);
@@ -70,9 +71,9 @@ async fn a_record_that_cannot_be_decoded_is_an_error_with_key_and_revision(sandb
         store.delete(&item.record(), Expect::Any).await?;
         let revision = store.create(&item.record(), damaged).await?;
         let error = racks.read("rack1").await.unwrap_err();
-        let TableError::<ReadError>::Decode(decode) = &error else { panic!("{damaged}: {error:?}") };
-        assert_eq!((&decode.key, decode.revision), (&item.record(), revision));
-        let told = format!("the record `racks/rack/rack1` of revision {revision} cannot be decoded: ");
+        assert!(matches!(error.kind(), ErrorKind::InvalidRecord { revision: r, .. } if *r == revision), "{error:?}");
+        assert_eq!(error.key(), Some("racks/rack/rack1"));
+        let told = format!("cannot decode the record `racks/rack/rack1` of revision {revision}: ");
         assert!(error.to_string().starts_with(&told), "{error}");
     }
     // A list of which one is damaged, too.
@@ -82,13 +83,13 @@ async fn a_record_that_cannot_be_decoded_is_an_error_with_key_and_revision(sandb
     assert_eq!(list.value[0].value, rack("x"));
     store.create(&key("list/2"), "damaged").await?;
     let error = store.list(&prefix("list")).await?.decode::<Rack>().unwrap_err();
-    assert_eq!(error.key, key("list/2"));
+    assert_eq!(error.key(), Some("storetest/list/2"));
     Ok(())
 }
 
 #[test]
-fn what_json_cannot_say_is_refused() {
-    let unsayable = BTreeMap::from([((1, 2), 3)]);
-    let error = encode(&unsayable).unwrap_err();
-    assert!(error.to_string().starts_with("the value cannot be encoded as JSON: "), "{error}");
+fn a_value_that_json_cannot_express_is_refused() {
+    let not_json = BTreeMap::from([((1, 2), 3)]);
+    let error = encode(&not_json).unwrap_err();
+    assert!(error.to_string().starts_with("cannot encode the value as JSON: "), "{error}");
 }
