@@ -7,6 +7,7 @@ use etcd_keys::{Connect, Connection, Kind};
 use etcd_workspace::ClusterId;
 
 use crate::error::Error;
+use crate::hint;
 use crate::workspace::{Target, Workspace};
 
 /// How long etcd may take for an answer: hundreds of tests ask at the same time, on a machine that they share. A server
@@ -41,12 +42,8 @@ fn check_cluster(connection: &Connection, target: &Target) -> Result<(), Error> 
     if connection.cluster_id().is_none_or(is_its_cluster) {
         return Ok(());
     }
-    let why = format!(
-        "runs, but another cluster answers at {}, which its record names; `cargo xtask etcd-up` corrects the record, \
-         ETCD_ENDPOINTS names another etcd",
-        connection.endpoint()
-    );
-    Err(Error::Instance { workspace: workspace.clone(), why })
+    let why = format!("runs, but another cluster answers at {}, which its record names", connection.endpoint());
+    Err(Error::Instance { workspace: workspace.clone(), why, hint: hint::CORRECT })
 }
 
 /// An etcd that listens where the workspace's own would. The error message names it.
@@ -62,7 +59,7 @@ pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
     let endpoints = target.endpoints();
     Connect::new(endpoints).request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
         Kind::Unreachable | Kind::TimedOut => {
-            Error::NoEtcd { endpoints: endpoints.join(","), next: target.next_step(), source: Arc::new(error) }
+            Error::NoEtcd { endpoints: endpoints.join(","), hint: target.hint(), source: Arc::new(error) }
         }
         _ => error.into(),
     })

@@ -1,5 +1,6 @@
-//! What can go wrong with runs and sandboxes, with the next step to take: tests show it as it is.
+//! What can go wrong with runs and sandboxes. `Debug` adds the cause and the next step: a failing test prints it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -7,26 +8,27 @@ use std::sync::Arc;
 
 use etcd_workspace::NoRoot;
 
+use crate::hint;
 use crate::roots::RootsError;
 use crate::run_id::RunId;
 
 /// Why there is no sandbox, or what went wrong in it. Cheap to clone: tests that cannot have a server all get the
-/// same error. `Debug` is as readable as `Display`, for that is what a failing test prints.
+/// same error. `Debug` is what a failing test prints: `Display`, the cause, and the next step.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No etcd answers.
-    #[error("no etcd answers at {endpoints}; {next}")]
+    #[error("no etcd answers at {endpoints}")]
     NoEtcd {
         /// Where it was looked for.
         endpoints: String,
-        /// What to do, which depends on what led there.
-        next: &'static str,
+        /// The next step, which depends on what led there.
+        hint: &'static str,
         /// What was tried.
         source: Arc<etcd_keys::Error>,
     },
     /// The workspace's instance is not running, and nothing names another etcd.
-    #[error("etcd `default` of `{}` is not running; {}", workspace.display(), ways_to_etcd(other.as_deref()))]
+    #[error("etcd `default` of `{}` is not running{}", workspace.display(), other_etcd(other.as_deref()))]
     NotRunning {
         /// The workspace.
         workspace: PathBuf,
@@ -38,22 +40,22 @@ pub enum Error {
     Instance {
         /// The workspace.
         workspace: PathBuf,
-        /// What is wrong, and what to do.
+        /// What is wrong.
         why: String,
+        /// The next step.
+        hint: &'static str,
     },
     /// Nothing names an etcd.
     #[error(
         "no etcd is named: ETCD_ENDPOINTS is not set, and neither CARGO_MANIFEST_DIR nor the current directory is in a \
-         workspace; run the tests with cargo, or set ETCD_ENDPOINTS"
+         workspace"
     )]
     NoWorkspace,
     /// Etcd refused something, or stopped answering.
     #[error("{0}")]
     Etcd(#[source] Arc<etcd_keys::Error>),
     /// The environment names a run that etcd does not know.
-    #[error(
-        "the run `{run}` is not registered at {endpoints}: it has ended. Unset ETCD_TEST_RUN and ETCD_TEST_PREFIX, or use `cargo xtask run`"
-    )]
+    #[error("the run `{run}` is not registered at {endpoints}: it has ended")]
     NoRun {
         /// The run.
         run: RunId,
@@ -64,7 +66,7 @@ pub enum Error {
     #[error("the run `{0}` is being swept: its runner has ended")]
     Swept(RunId),
     /// `ETCD_TEST_PREFIX` and `ETCD_TEST_RUN` do not belong together, or not to this workspace.
-    #[error("{name} is `{value}`: {why}. `cargo xtask test` and `cargo xtask run` set it")]
+    #[error("{name} is `{value}`: {why}")]
     Variable {
         /// The variable.
         name: &'static str,
@@ -82,7 +84,7 @@ pub enum Error {
         why: String,
     },
     /// The workspace does not say what its product's root is.
-    #[error("{0}: {next}", next = NoRoot::NEXT)]
+    #[error("{0}")]
     NoRoot(#[from] NoRoot),
     /// The test root cannot be used.
     #[error("{0}")]
@@ -102,28 +104,36 @@ pub enum Error {
     #[error("{0}")]
     Keys(#[from] crate::expect::Difference),
     /// What happened cannot be told any more: it is compacted.
-    #[error("what happened before revision {0} is compacted; a test that compacts wants a server of its own")]
+    #[error("what happened before revision {0} is compacted")]
     Compacted(i64),
     /// A server for this test alone could not be had.
     #[error("no etcd for this test alone: {0}")]
     Private(String),
 }
 
-/// What to do where the instance is not running.
-fn ways_to_etcd(other: Option<&str>) -> String {
-    match other {
-        None => "`cargo xtask etcd-up` starts it, `cargo xtask test` brings an etcd along".to_owned(),
-        Some(url) => format!(
-            "the etcd at {url} is not this workspace's: `cargo xtask etcd-up --port auto` starts this workspace's own \
-             beside it, `cargo xtask test` brings one along, ETCD_ENDPOINTS={url} uses that one"
-        ),
-    }
+fn other_etcd(url: Option<&str>) -> String {
+    url.map_or_else(String::new, |url| format!("; the etcd at {url} is not this workspace's"))
 }
 
 impl Error {
     pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         |source| Self::System { what, source: Arc::new(source) }
+    }
+
+    /// The next step, where there is one.
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::NoEtcd { hint, .. } | Self::Instance { hint, .. } => Cow::from(*hint),
+            Self::NotRunning { other: None, .. } => hint::START.into(),
+            Self::NotRunning { other: Some(url), .. } => hint::beside(url).into(),
+            Self::NoWorkspace => hint::NAME_ONE.into(),
+            Self::NoRun { .. } => hint::LEAVE_RUN.into(),
+            Self::Variable { .. } => hint::SET_BY_RUNNER.into(),
+            Self::NoRoot(_) => NoRoot::NEXT.into(),
+            Self::Compacted(_) => hint::OWN_ETCD.into(),
+            _ => return None,
+        })
     }
 }
 
@@ -137,9 +147,10 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
         match self {
-            Self::NoEtcd { source, .. } => write!(f, "\n  because: {source}"),
-            Self::Etcd(source) => source.source.iter().try_for_each(|source| write!(f, "\n  because: {source}")),
-            _ => Ok(()),
+            Self::NoEtcd { source, .. } => write!(f, "\n  because: {source}")?,
+            Self::Etcd(source) => source.source.iter().try_for_each(|source| write!(f, "\n  because: {source}"))?,
+            _ => {}
         }
+        self.hint().iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
     }
 }

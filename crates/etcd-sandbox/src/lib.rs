@@ -103,6 +103,7 @@ mod expect;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hint;
 mod host;
 mod roots;
 mod run_id;

@@ -10,6 +10,7 @@ use etcd_workspace::{
 };
 
 use crate::error::Error;
+use crate::hint;
 use crate::roots::Roots;
 
 /// The instance that tests use.
@@ -43,13 +44,11 @@ impl Target {
         }
     }
 
-    /// What to do where no etcd answers.
-    pub(crate) fn next_step(&self) -> &'static str {
+    /// The next step where no etcd answers.
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Instance { .. } => "`cargo xtask etcd-status` shows what is known of it",
-            Self::Named(_) => {
-                "ETCD_ENDPOINTS leads there; without it the workspace's own etcd is used, which `cargo xtask etcd-up` starts"
-            }
+            Self::Instance { .. } => hint::LOOK,
+            Self::Named(_) => hint::NAMED,
             #[cfg(feature = "private")]
             Self::Private(_) => "it was started for this test alone, and has ended",
         }
@@ -121,19 +120,17 @@ impl Workspace {
             return Ok(Target::Named(urls.split(',').map(|url| url.trim().to_owned()).collect()));
         }
         let Some(dir) = &self.dir else { return Err(Error::NoWorkspace) };
-        let unusable = |why: &str| Error::Instance { workspace: dir.clone(), why: why.to_owned() };
+        let unusable = |why: &str, hint| Error::Instance { workspace: dir.clone(), why: why.to_owned(), hint };
         match liveness(&home(dir, std::env::var_os(STATE).as_deref()).join(INSTANCE)) {
             Ok(Liveness::Running(record)) if record.cluster_id.is_some() => {
                 Ok(Target::Instance { workspace: dir.clone(), record })
             }
-            Ok(Liveness::Running(_)) => Err(unusable(
-                "runs, but its record does not say which cluster it is; `cargo xtask etcd-up` waits until that is known",
-            )),
-            Ok(Liveness::Starting) => Err(unusable("is starting; `cargo xtask etcd-up` waits until it is ready")),
-            Ok(Liveness::Stopped) => Err(Error::NotRunning { workspace: dir.clone(), other: None }),
-            Err(error) => {
-                Err(unusable(&format!("cannot be found: {error}; `cargo xtask etcd-status` shows how it is")))
+            Ok(Liveness::Running(_)) => {
+                Err(unusable("runs, but its record does not say which cluster it is", hint::WAIT))
             }
+            Ok(Liveness::Starting) => Err(unusable("is starting", hint::WAIT)),
+            Ok(Liveness::Stopped) => Err(Error::NotRunning { workspace: dir.clone(), other: None }),
+            Err(error) => Err(unusable(&format!("cannot be found: {error}"), hint::LOOK)),
         }
     }
 
@@ -192,7 +189,7 @@ mod tests {
     #[test]
     fn the_roots_are_those_of_the_manifest() {
         let (_dir, defaults) = workspace("[workspace]\nmembers = ['crates/*']");
-        assert!(defaults.roots().unwrap_err().to_string().contains("add a line like `root = "));
+        assert!(format!("{:?}", defaults.roots().unwrap_err()).contains("hint: add a line like `root = "));
         let (_dir, defaults) = workspace("[workspace.metadata.etcd]\nroot = '/Inventory/v1'");
         assert_eq!(defaults.roots().unwrap().test_root(), "/Inventory/v1/Test/");
         let table = "[workspace]\n[workspace.metadata.etcd]\nversion = '^3.5'\nroot = '/a/'\ntest-root = 'b'";

@@ -92,25 +92,39 @@ fn links_of_the_pages_lead_to_files() {
     assert!(links > 20, "{links}");
 }
 
-/// Source files below `dir` that name Cloud Chamber.
-fn naming_our_product(dir: &Path) -> Vec<PathBuf> {
+/// Source files below `dir` that have such a line.
+fn files_with(dir: &Path, is_such: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let names = |path: &Path| std::fs::read_to_string(path).unwrap().contains("CloudChamber");
     entries.fold(Vec::new(), |mut found, path| {
         if path.is_dir() {
-            found.extend(naming_our_product(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") && names(&path) {
+            found.extend(files_with(&path, is_such));
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && std::fs::read_to_string(&path).unwrap().lines().any(is_such)
+        {
             found.push(path);
         }
         found
     })
 }
 
+fn crates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates")
+}
+
 /// Any product can use these crates. What is Cloud Chamber's own is in its store and in this workspace's `Cargo.toml`.
 #[test]
 fn crates_for_everybody_do_not_name_our_product() {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let all = files_with(&crates(), &|line| line.contains("CloudChamber"));
     let (ours, generic): (Vec<PathBuf>, Vec<PathBuf>) =
-        naming_our_product(&crates).into_iter().partition(|path| path.starts_with(crates.join("cloudchamber-store")));
+        all.into_iter().partition(|path| path.starts_with(crates().join("cloudchamber-store")));
     assert!(!ours.is_empty() && generic.is_empty(), "{generic:#?}");
+}
+
+/// Programs that have no `cargo xtask` show the errors of these crates, too.
+#[test]
+fn libraries_name_no_commands() {
+    let names_one = |line: &str| line.contains("cargo xtask") && !line.trim_start().starts_with("//");
+    let libraries = ["etcd-binary", "etcd-local", "etcd-sandbox", "etcd-system", "etcd-workspace"];
+    let found = libraries.map(|library| files_with(&crates().join(library).join("src"), &names_one)).concat();
+    assert_eq!(found, [crates().join("etcd-sandbox/src/hint.rs")]);
 }

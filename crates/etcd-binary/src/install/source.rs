@@ -21,10 +21,10 @@ use crate::{Binaries, Sha256, Tool};
 #[non_exhaustive]
 pub enum SourceError {
     /// It would need the network.
-    #[error("it needs the network, which `--offline` rules out")]
+    #[error("this source needs the network, and the installation is offline")]
     Offline,
     /// Cargo would need the network.
-    #[error("cargo has not downloaded it before, and `--offline` rules out the network")]
+    #[error("cargo has not downloaded this before, and the installation is offline")]
     NotDownloaded,
     /// Nothing vouches for what it would deliver.
     #[error("no SHA-256 of `{what}` is known")]

@@ -59,7 +59,7 @@ async fn the_instance_is_used_while_its_lock_is_held_and_no_other_cluster() {
     let starting = Record { pids: Vec::new(), ..ours.clone() };
     write(workspace, &ours);
     // As after a crash, a reboot, or in a copy of the workspace.
-    test_in(workspace).await.says(&["etcd `default` of `", "is not running", "`cargo xtask etcd-up` starts it"]);
+    test_in(workspace).await.says(&["etcd `default` of `", "is not running", "hint: `cargo xtask etcd-up` starts it"]);
     let _lock = lock(workspace);
     for (record, words) in [
         (&foreign, ["another cluster answers at http://", "`cargo xtask etcd-up` corrects the record"]),
