@@ -2,15 +2,18 @@
 //! etcd.
 
 use std::fmt;
+use std::str::FromStr;
 
 use etcd_keys::KeyRange;
 use etcd_keys::text::Escaped;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Failure};
 use crate::name::{Name, invalid, is_normal, normalize};
 
 /// The first segment of every key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum Root {
     /// Who may log in.
     Users,
@@ -50,6 +53,11 @@ impl Root {
         self.key_of(path).map_err(|reason| invalid(&format!("{self}/{path}"), "key", reason))
     }
 
+    fn parse(text: &str) -> Result<Self, String> {
+        let root = Self::ALL.into_iter().find(|root| root.as_str().eq_ignore_ascii_case(text));
+        root.ok_or_else(|| format!("the roots are {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+
     fn key_of(self, path: &str) -> Result<Key, String> {
         let mut key = self.as_str().to_owned();
         for segment in path.split('/') {
@@ -82,7 +90,17 @@ impl fmt::Display for Root {
 }
 
 /// A key of the store: a root and names, with slashes between. The store puts its namespace in front.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// ```
+/// use cloudchamber_store::{Key, Root};
+///
+/// let key: Key = "racks/rack/Rack1".parse()?;
+/// assert_eq!(key, Root::Racks.key("rack/rack1")?);
+/// assert_eq!(key.to_string(), "racks/rack/rack1");
+/// # Ok::<(), cloudchamber_store::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Key(String);
 
 impl Key {
@@ -96,6 +114,11 @@ impl Key {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (root, path) = text.split_once('/').ok_or("a key is a root, `/`, and names with `/` between them")?;
+        Root::parse(root)?.key_of(path)
     }
 
     /// A key from etcd, if the store can have written it. Allocates nothing: listings have many keys.
@@ -115,7 +138,8 @@ impl fmt::Display for Key {
 }
 
 /// All keys below a key, which ends with a slash.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Prefix(String);
 
 impl Prefix {
@@ -137,6 +161,14 @@ impl Prefix {
         Self(format!("{}{name}/", self.0))
     }
 
+    fn parse(text: &str) -> Result<Self, String> {
+        let key = text.strip_suffix('/').ok_or("a prefix ends with `/`")?;
+        match key.split_once('/') {
+            None => Ok(Root::parse(key)?.prefix()),
+            Some(_) => Ok(Self(Key::parse(key)?.0 + "/")),
+        }
+    }
+
     /// Whether a key is below it.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
@@ -156,6 +188,37 @@ impl Prefix {
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// `FromStr`, and what serde needs to deserialize a string.
+macro_rules! from_text {
+    ($type:ty, $what:literal) => {
+        impl FromStr for $type {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                Self::parse(text).map_err(|reason| invalid(text, $what, reason))
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self, Error> {
+                text.parse()
+            }
+        }
+    };
+}
+
+from_text!(Root, "root");
+from_text!(Key, "key");
+from_text!(Prefix, "prefix");
+
+impl From<Root> for &'static str {
+    fn from(root: Root) -> Self {
+        root.as_str()
     }
 }
 
@@ -193,7 +256,61 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_text_that_is_not_a_key_is_one_clear_error() {
+        let name =
+            "a name begins with an ASCII letter or digit, and continues with letters, digits, `-`, `_`, `.` and `@`";
+        for (text, reason) in [
+            ("", "a key is a root, `/`, and names with `/` between them"),
+            ("racks", "a key is a root, `/`, and names with `/` between them"),
+            ("racks/", "a name must not be empty"),
+            ("racks/a b", name),
+            ("shelves/a", "the roots are users, racks, workloads, inventory, storetest"),
+        ] {
+            let told = format!("cannot use `{text}` as a key: {reason}");
+            assert_eq!(text.parse::<Key>().unwrap_err().to_string(), told);
+            assert_eq!(serde_json::from_value::<Key>(text.into()).unwrap_err().to_string(), told);
+        }
+        for (text, reason) in [("racks", "a prefix ends with `/`"), ("racks/-/", name), ("/", "the roots are users, ")]
+        {
+            let told = text.parse::<Prefix>().unwrap_err().to_string();
+            assert!(told.starts_with(&format!("cannot use `{text}` as a prefix: {reason}")), "{told}");
+        }
+        assert!("shelves".parse::<Root>().unwrap_err().to_string().starts_with("cannot use `shelves` as a root: "));
+    }
+
+    /// Whether a value is the same after it was written as text and as JSON, and read again.
+    fn comes_back<T>(value: &T) -> bool
+    where
+        T: FromStr<Err = Error> + fmt::Display + PartialEq + Serialize + serde::de::DeserializeOwned,
+    {
+        let (text, json) = (value.to_string(), serde_json::to_value(value).unwrap());
+        json == text.as_str()
+            && text.parse::<T>().unwrap() == *value
+            && serde_json::from_value::<T>(json).unwrap() == *value
+    }
+
     proptest! {
+        #[test]
+        fn keys_and_prefixes_come_back_from_text(path in "[a-cA-C./]{0,9}") {
+            for root in Root::ALL {
+                prop_assert!(comes_back(&root) && comes_back(&root.prefix()));
+                let text = format!("{root}/{path}");
+                let (key, parsed) = (root.key(&path).ok(), text.to_uppercase().parse::<Key>().ok());
+                prop_assert_eq!(&key, &parsed);
+                prop_assert!(key.is_none_or(|key| comes_back(&key)));
+                prop_assert!(root.below(&path).ok().is_none_or(|prefix| comes_back(&prefix)));
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_key_or_an_error_of_one_line(text in ".{0,20}|racks/.{0,20}") {
+            match text.parse::<Key>() {
+                Ok(key) => prop_assert_eq!(key.as_str(), text.to_ascii_lowercase()),
+                Err(error) => prop_assert!(!error.to_string().contains(char::is_control), "{}", error),
+            }
+        }
+
         #[test]
         fn keys_come_back_from_etcd_as_they_were(path in "[a-cA-C./]{0,9}") {
             for root in Root::ALL {

@@ -41,6 +41,8 @@
 //! Values are bytes; [`encode`] makes them of any type of serde's, [`Record::decode`] gives it back, and a record that
 //! is not of that type is an error, never a default.
 //!
+//! Names, keys, prefixes and roots are strings for serde, and have `FromStr` and `Display`.
+//!
 //! # In tests
 //! With `UseTestNamespace`, keys go under `Test/Standard/`, which all tests of a cluster share, and which
 //! `PreCleanStore` empties. With `UseUniqueInstance` they go under a sandbox of the test's own, and nothing needs

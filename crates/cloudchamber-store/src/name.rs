@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, ErrorKind};
 
 /// The longest name, in bytes.
@@ -20,7 +22,8 @@ pub const MAX_NAME_LEN: usize = 128;
 /// assert!(Name::new("rack/7").is_err());
 /// # Ok::<(), cloudchamber_store::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Name(String);
 
 impl Name {
@@ -89,6 +92,14 @@ impl FromStr for Name {
     }
 }
 
+impl TryFrom<String> for Name {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self, Error> {
+        Self::new(name)
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -121,10 +132,15 @@ mod tests {
         fn a_name_has_one_spelling(text in "[a-zA-Z0-9._@/ -]{0,8}") {
             if let Ok(name) = Name::new(&text) {
                 prop_assert!(is_normal(name.as_str()));
-                prop_assert_eq!(Name::new(name.as_str()).unwrap(), name.clone());
+                prop_assert_eq!(&name.to_string().parse::<Name>().unwrap(), &name);
+                let json = serde_json::to_string(&name).unwrap();
+                prop_assert_eq!(&json, &format!("\"{name}\""));
+                prop_assert_eq!(&serde_json::from_str::<Name>(&json).unwrap(), &name);
                 prop_assert_eq!(Name::new(text.to_uppercase()).unwrap(), name);
             } else {
                 prop_assert!(!is_normal(&text));
+                let told = serde_json::from_value::<Name>(text.as_str().into()).unwrap_err().to_string();
+                prop_assert!(told.starts_with(&format!("cannot use `{text}` as a name: ")), "{}", told);
             }
         }
     }
