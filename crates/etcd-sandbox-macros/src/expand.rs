@@ -1,4 +1,4 @@
-//! From a function to the test that it becomes.
+//! Turns a function into a test.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
@@ -9,7 +9,7 @@ use syn::{
     parse2,
 };
 
-/// What stands in the parentheses.
+/// The options in the parentheses of the attribute.
 #[derive(Default)]
 struct Options {
     private: Option<Path>,
@@ -76,7 +76,7 @@ impl Options {
     }
 }
 
-/// Makes the test. `has_private`: whether etcd-sandbox has its feature `private`.
+/// Makes the test. `has_private`: whether the feature `private` of etcd-sandbox is enabled.
 pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool) -> Result<TokenStream> {
     let options: Options = parse2(options)?;
     if let Some(private) = options.private.as_ref().filter(|_| !has_private) {
@@ -120,11 +120,11 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
     })
 }
 
-/// What to write where rstest gives the test its arguments.
+/// What to write if rstest gives the test its arguments.
 const WITH_RSTEST: &str = "with rstest, which gives a test its arguments, write `#[tokio::test]` instead of \
                            `#[etcd_sandbox::test]`, and a fixture that calls `Sandbox::open_blocking`";
 
-/// Other attributes that make a test of the function.
+/// Refuses other attributes that make the function a test.
 fn check_attributes(attributes: &[Attribute]) -> Result<()> {
     for attribute in attributes {
         if is_named(attribute, &["rstest", "case", "values", "apply"]) {
@@ -138,12 +138,12 @@ fn check_attributes(attributes: &[Attribute]) -> Result<()> {
     Ok(())
 }
 
-/// Whether the last part of its path is one of these names.
+/// Whether the last part of the attribute's path is one of these names.
 fn is_named(attribute: &Attribute, names: &[&str]) -> bool {
     attribute.path().segments.last().is_some_and(|last| names.iter().any(|name| last.ident == name))
 }
 
-/// That the function takes its sandbox, and nothing else.
+/// Checks that the function takes a sandbox, and nothing else.
 fn check_signature(signature: &Signature) -> Result<()> {
     let one_argument = "an `#[etcd_sandbox::test]` takes one argument, `sandbox: Sandbox`";
     if !signature.generics.params.is_empty() {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_test_is_refused_with_what_to_write() {
+    fn functions_that_cannot_be_tests_are_refused() {
         let one_argument = "takes one argument, `sandbox: Sandbox`";
         for (item, words) in [
             ("async fn a() {}", [one_argument, "`#[tokio::test]`"]),
@@ -204,7 +204,7 @@ mod tests {
             "#[rstest::rstest] #[case(1)] async fn a(sandbox: Sandbox, #[case] key: u32) {}",
             "#[case(1)] async fn a(sandbox: Sandbox) {}",
             "async fn a(#[from(sandbox)] sandbox: Sandbox) {}",
-            // What rstest leaves where it comes first.
+            // If rstest comes first, it leaves this.
             "async fn case_1() {}",
         ] {
             let said = error("", item);

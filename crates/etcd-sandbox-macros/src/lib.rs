@@ -1,4 +1,4 @@
-//! The attribute `#[etcd_sandbox::test]`. Rewrites a function; what happens then is in `etcd-sandbox`.
+//! The attribute `#[etcd_sandbox::test]`. Only rewrites the function; `etcd-sandbox` runs the test.
 
 mod expand;
 

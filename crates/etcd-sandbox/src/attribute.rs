@@ -1,4 +1,4 @@
-//! What the attribute [`test`](crate::test) expands to calls. Not for anybody else, and free to change.
+//! Called by what the attribute [`test`](crate::test) expands to. Not for other callers, and free to change.
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -73,14 +73,14 @@ fn open(name: &str, server: Server, flavor: Flavor) -> (Runtime, Result<Sandbox,
         }
     });
     if let Ok(sandbox) = &opened {
-        // Which etcd this is, and where: in the output that runners show of a test that failed.
+        // Runners show this output if the test fails: which etcd this is, and where.
         eprintln!("{sandbox:?}");
     }
     (runtime, opened)
 }
 
-/// A test that has no sandbox fails, whatever it returns.
-#[expect(clippy::panic, reason = "it is how a test fails")]
+/// A test without a sandbox fails, whatever it returns.
+#[expect(clippy::panic, reason = "a test fails by a panic")]
 fn fail(why: &str) -> ! {
     panic!("{why}")
 }

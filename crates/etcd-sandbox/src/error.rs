@@ -12,8 +12,8 @@ use crate::hint;
 use crate::roots::RootsError;
 use crate::run_id::RunId;
 
-/// Why there is no sandbox, or what went wrong in it. Cheap to clone: tests that cannot have a server all get the
-/// same error. `Debug` is what a failing test prints: `Display`, the cause, and the next step.
+/// Why there is no sandbox, or what went wrong in a sandbox. Cheap to clone: if there is no etcd, all tests of a process
+/// get the same error. `Debug` is what a failing test prints: `Display`, the cause, and the next step.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,10 +32,10 @@ pub enum Error {
     NotRunning {
         /// The workspace.
         workspace: PathBuf,
-        /// The endpoint of an etcd that listens where the instance would; it is somebody else's.
+        /// The endpoint of an etcd that listens where the instance would. It is not this workspace's.
         other: Option<String>,
     },
-    /// The workspace's instance cannot be reached, or not be told from others.
+    /// The workspace's instance cannot be used yet, or its record does not lead to it.
     #[error("etcd `default` of `{}` {why}", workspace.display())]
     Instance {
         /// The workspace.
@@ -89,7 +89,7 @@ pub enum Error {
     /// The test root cannot be used.
     #[error("{0}")]
     Roots(#[from] RootsError),
-    /// Something of this machine: the run's lock, random bits.
+    /// This machine failed: the run's lock, random bits.
     #[error("cannot {what}: {source}")]
     System {
         /// What was tried.
@@ -97,16 +97,16 @@ pub enum Error {
         /// What the system said.
         source: Arc<io::Error>,
     },
-    /// A key did not come to be as it was waited for.
+    /// A key was not in time as the test waited for it.
     #[error("{0}")]
     WaitTimeout(#[from] crate::wait_timeout::WaitTimeout),
     /// The keys are not those that were expected.
     #[error("{0}")]
     Keys(#[from] crate::expect::Difference),
-    /// What happened cannot be told any more: it is compacted.
+    /// The history is compacted up to this revision.
     #[error("what happened before revision {0} is compacted")]
     Compacted(i64),
-    /// A server for this test alone could not be had.
+    /// There is no server for this test alone.
     #[error("no etcd for this test alone: {0}")]
     Private(String),
 }

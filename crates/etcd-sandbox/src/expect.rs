@@ -1,4 +1,4 @@
-//! Comparing what is under a prefix with what should be, and saying how they differ.
+//! Compares the keys under a prefix with the expected keys, and says how they differ.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +24,7 @@ enum Line {
 }
 
 impl Difference {
-    /// `None`: they are the same.
+    /// `None`: the keys are the same.
     pub(crate) fn between(prefix: &str, expected: &Contents, found: &Contents) -> Option<Self> {
         let keys = expected.keys().chain(found.keys().filter(|key| !expected.contains_key(*key)));
         let mut lines = Vec::new();

@@ -1,8 +1,8 @@
-//! A door for the fuzz target, which sees no private function. Only there when it is built.
+//! For the fuzz target, which cannot call private functions. Compiled only for it.
 
 use crate::runs::record::Found;
 
-/// What a run's record is.
+/// Reads a run's record.
 #[must_use]
 pub fn record(value: &[u8]) -> Found {
     Found::read(value)

@@ -11,13 +11,13 @@ pub(crate) struct Host {
     pub(crate) boot: String,
 }
 
-/// The time of day, for people. A clock before 1970, which the text of a time cannot hold, counts as then.
+/// The time of day, for people. Text cannot hold a time before 1970: an earlier clock counts as 1970.
 pub(crate) fn now() -> std::time::SystemTime {
     std::time::SystemTime::now().max(std::time::SystemTime::UNIX_EPOCH)
 }
 
 impl Host {
-    /// Asked once: some systems answer only through a program.
+    /// Read once: some systems answer only through a program.
     pub(crate) fn this() -> &'static Self {
         static THIS: OnceLock<Host> = OnceLock::new();
         THIS.get_or_init(|| Self { name: name(), boot: boot() })
@@ -45,11 +45,11 @@ fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-/// When a process started, in the system's own ticks; 0 where it does not tell. With the pid it names a
-/// process for people to look for; nothing is ever signalled or decided by it.
+/// When a process started, in the system's own ticks; 0 if the system does not tell. People find a process by it and
+/// the pid. No process is signalled and nothing is decided by it.
 pub(crate) fn start_of(pid: u32) -> u64 {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0 };
-    // The name before may hold anything, a parenthesis too. Field 22 is the 20th after it.
+    // The program's name comes first and may hold anything, a parenthesis too. Field 22 is the 20th after the name.
     let Some((_, fields)) = stat.rsplit_once(") ") else { return 0 };
     fields.split(' ').nth(19).and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
@@ -65,10 +65,10 @@ mod tests {
         assert_eq!(Host::this().boot.len(), "00000000-0000-0000-0000-000000000000".len());
     }
 
-    /// The system tells a program's name first, unquoted: this one would be taken for the end of it, and a number.
+    /// The program's name comes first in `/proc/PID/stat`, unquoted. This name looks like its own end and more fields.
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_process_began_after_us_whatever_its_name_is() {
+    fn a_process_starts_after_us_whatever_its_name_is() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("x) S 1 2 3");
         std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();

@@ -1,5 +1,5 @@
-//! Tests that share one etcd and never meet: each has a namespace of its own, below the prefix of its run; runs
-//! clean up after themselves, and after those that were killed.
+//! Tests that share one etcd and never meet: each has a namespace of its own, below the prefix of its run. Runs delete
+//! their keys at their end, and the keys of runs that were killed.
 //!
 //! # In your workspace
 //! A dependency,
@@ -23,14 +23,13 @@
 //! $ cargo test             # or `cargo nextest run`; or only `cargo xtask test`, which brings its own etcd
 //! ```
 //! `[workspace.metadata.etcd]` in the workspace's `Cargo.toml` says where test data goes: `root = "/Product/v1"` and
-//! `test-root = "Test"` mean below `/Product/v1/Test/`. Nothing here ever deletes a key outside. A test
-//! uses the etcd that `ETCD_ENDPOINTS` names, else the workspace's instance `default`, if that runs, and no other: whoever
-//! else listens on its port was not meant. Each sandbox says on stderr which etcd it is on, and runners show that for
-//! a test that fails.
+//! `test-root = "Test"` mean below `/Product/v1/Test/`. No key outside is ever deleted. A test uses the etcd that
+//! `ETCD_ENDPOINTS` names, else the workspace's instance `default`, if that runs. Another etcd on that instance's port is
+//! not used. Each sandbox says on stderr which etcd it is on, and runners show that for a test that fails.
 //!
 //! # What a test has
-//! A [`Sandbox`] is a keyspace of the test's own: [`Keys`](etcd_keys::Keys) relative to [`Sandbox::prefix`], which is
-//! what code under test is told to write below. Tests that look for what such code did will want
+//! A [`Sandbox`] is a keyspace of the test's own: [`Keys`](etcd_keys::Keys) relative to [`Sandbox::prefix`]. Code under
+//! test is told to write below that prefix. Tests then look for its keys with
 //! [`Sandbox::wait_for`], [`Sandbox::wait_absent`], [`Sandbox::expect_keys`], [`Sandbox::history`] and
 //! [`Sandbox::lease`]:
 //! ```no_run
@@ -47,7 +46,7 @@
 //!     Ok(())
 //! }
 //! ```
-//! Opening one takes microseconds and asks etcd nothing: have as many as you like.
+//! Opening a sandbox takes microseconds and asks etcd nothing: open as many as you like.
 //!
 //! # Without the attribute
 //! ```no_run
@@ -66,7 +65,7 @@
 //!     Ok(())
 //! }
 //! ```
-//! With rstest, whose own attribute has the arguments, a fixture opens it:
+//! With rstest, whose own attribute gives a test its arguments, a fixture opens the sandbox:
 //! ```no_run
 //! # use etcd_sandbox::{Error, Sandbox};
 //! #[rstest::fixture]
@@ -85,15 +84,15 @@
 //! ```
 //!
 //! # Runs
-//! A [`Run`](runs::Run) is what a runner of tests has: registered in etcd with who it is, kept alive, and swept at its end.
-//! A process that finds `ETCD_TEST_RUN` and `ETCD_TEST_PREFIX` joins that run, and ends when the run does; any other
-//! begins one of its own when it first opens a sandbox, and sweeps it when it ends. What is left by processes that were
-//! killed is swept by the next one on the same machine, or by `cargo xtask test-clean`: only when the run is
-//! [dead for certain](runs::Liveness).
+//! A runner of tests has a [`Run`](runs::Run): registered in etcd, kept alive, and swept at its end. If
+//! `ETCD_TEST_RUN` and `ETCD_TEST_PREFIX` are set, a process joins that run, and ends when the run ends. Otherwise a
+//! process starts a run of its own when it first opens a sandbox, and sweeps that run when it ends. If the process is
+//! killed, the next process on the same machine sweeps the run, or `cargo xtask test-clean` does: only when the run
+//! is [dead for certain](runs::Liveness).
 //!
 //! # Features
-//! `private`: `Sandbox::open_private` and `#[etcd_sandbox::test(private)]` give a test an etcd of its own, for what
-//! is everybody's: users, alarms, compaction, members.
+//! `private`: `Sandbox::open_private` and `#[etcd_sandbox::test(private)]` give a test an etcd of its own. Tests that
+//! change the whole server want one: users, alarms, compaction, members.
 
 #[doc(hidden)]
 pub mod attribute;
@@ -118,8 +117,8 @@ mod workspace;
 /// | option | effect |
 /// |---|---|
 /// | `private` | The test has an etcd of its own (feature `private`). |
-/// | `flavor = "multi_thread"` | An async test runs on tokio's runtime with several threads; default: `"current_thread"`. |
-/// | `worker_threads = 2` | That runtime has so many worker threads; only with `"multi_thread"`. |
+/// | `flavor = "multi_thread"` | An async test runs on several threads; default: `"current_thread"`. |
+/// | `worker_threads = 2` | The number of these threads; only with `"multi_thread"`. |
 /// | `crate = "my::reexport"` | This crate is `my::reexport`, for crates that re-export it. |
 ///
 /// ```no_run

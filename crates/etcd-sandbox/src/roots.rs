@@ -1,5 +1,5 @@
-//! Where test data may be: the test root below the product's root, and what of it is protected. Every range
-//! that is ever cleaned comes from here and passes the guard.
+//! Where test data may be: the test root below the product's root, and which prefixes are protected. Every range that
+//! is cleaned comes from here and passes the guard.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use etcd_workspace::{is_prefix, is_segment};
 
 use crate::run_id::RunId;
 
-/// The product's root, the test root below it, and what is protected besides.
+/// The product's root, the test root below it, and more protected prefixes.
 #[derive(Clone, Debug)]
 pub struct Roots {
     test_root: String,
     guard: Guard,
 }
 
-/// Why a place is no test root.
+/// Why a prefix cannot be the test root.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootsError {
-    /// The product's root is no prefix with at least one segment.
+    /// The product's root is not a prefix with at least one segment.
     #[error("the root `{}` is not a key prefix like `/Product/v1`", .0.escape_debug())]
     Root(String),
     /// The test root is not one segment below the product's root.
@@ -32,8 +32,8 @@ pub enum RootsError {
 }
 
 impl Roots {
-    /// A product's root like `/Inventory/v1`, the segment of the test root below it, like `Test`, and more
-    /// prefixes that nothing is deleted below. A slash at an end makes no difference.
+    /// A product's root, like `/Inventory/v1`; the segment of the test root below it, like `Test`; more prefixes below
+    /// which nothing is deleted. A slash at an end makes no difference.
     ///
     /// # Errors
     /// If the test root would be the product's root, above it or outside of it, or is protected.
@@ -70,15 +70,15 @@ impl Roots {
         format!("{}{id}/", self.test_root)
     }
 
-    /// Where it is written which runs there are: listing them must not walk over their keys.
+    /// The index of runs: listing runs must not walk over their keys.
     pub(crate) fn index(&self) -> String {
         format!("{}.runs/", self.test_root)
     }
 
-    /// Whether a range is test data and nothing else.
+    /// Checks that a range is test data and nothing else.
     ///
     /// # Errors
-    /// What else it is.
+    /// What else the range holds.
     pub fn check(&self, range: &KeyRange) -> Result<(), Refusal> {
         self.guard.check_test_data(range)
     }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_protected_is_no_test_root() {
+    fn a_protected_prefix_is_not_a_test_root() {
         for protected in ["/a/Test", "/a", "/a/Test/", "/a/Test/inner"] {
             let error = Roots::new("/a", "Test", &[protected.to_owned()]).unwrap_err();
             assert!(matches!(error, RootsError::Protected(_)), "{protected}: {error}");

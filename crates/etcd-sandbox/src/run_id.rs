@@ -1,5 +1,5 @@
-//! Run ids: `20261123T113433Z-<32 hexadecimal digits>`. The time is for people; the 128 random bits make an
-//! id unique. Nothing is ever decided by the time.
+//! Run ids: `20261123T113433Z-<32 hexadecimal digits>`. The time is for people, and nothing is decided by it. The 128
+//! random bits make an id unique.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ const RANDOM: usize = 32;
 const TIME: usize = "20261123T113433Z".len();
 
 impl RunId {
-    /// An id that nobody has.
+    /// A new id.
     ///
     /// # Errors
     /// If the system has no random bits.
@@ -32,7 +32,7 @@ impl RunId {
     }
 }
 
-/// So many random bytes, in hexadecimal digits.
+/// `BYTES` random bytes, in hexadecimal digits.
 pub(crate) fn random_hex<const BYTES: usize>() -> io::Result<String> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -45,9 +45,9 @@ impl fmt::Display for RunId {
     }
 }
 
-/// What was given is no run id.
+/// The text is not a run id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no run id like `20261123T113433Z-` and 32 hexadecimal digits", .0.escape_debug())]
+#[error("`{}` is not a run id: a run id is like `20261123T113433Z-` and 32 hexadecimal digits", .0.escape_debug())]
 pub struct RunIdError(String);
 
 impl FromStr for RunId {
@@ -56,7 +56,7 @@ impl FromStr for RunId {
     fn from_str(text: &str) -> Result<Self, RunIdError> {
         let refuse = || RunIdError(text.chars().take(100).collect());
         let (time, random) = text.split_once('-').ok_or_else(refuse)?;
-        // As in the example: digits where it has digits.
+        // Digits where `TIME`'s example has digits.
         let is_time = time.len() == TIME
             && time.bytes().zip("dddddddd\x54dddddd\x5a".bytes()).all(|(byte, form)| match form {
                 b'd' => byte.is_ascii_digit(),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_lead_elsewhere_is_none() {
+    fn text_that_leads_elsewhere_is_not_an_id() {
         let good = RunId::fresh().unwrap();
         for text in ["", ".", "..", "/", "Standard", "2021-07-09T15:36:29.123456789-07:00", ".runs"] {
             assert!(text.parse::<RunId>().is_err(), "{text}");
@@ -94,7 +94,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_id_is_one_segment(at in any::<prop::sample::Index>(), by in "[ -~]") {
-            // Any text would hardly ever be an id: a character of one is exchanged.
+            // Random text is hardly ever an id: one character of an id is replaced.
             let mut text = RunId::fresh().unwrap().as_str().to_owned();
             let at = at.index(text.len());
             text.replace_range(at..=at, &by);

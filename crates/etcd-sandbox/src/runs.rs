@@ -1,5 +1,5 @@
-//! For runners of tests: runs, the registry of them in etcd, which of them are dead, and how those are swept. Authors of
-//! tests need none of it: a [`Sandbox`](crate::Sandbox) finds or begins its run itself.
+//! For runners of tests: runs, their registry in etcd, which runs are dead, and how dead runs are swept. Authors of tests
+//! need none of this: a [`Sandbox`](crate::Sandbox) finds or starts its run itself.
 
 pub(crate) mod clean;
 mod heartbeat;

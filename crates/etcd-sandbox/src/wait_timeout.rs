@@ -1,11 +1,11 @@
-//! What a test is told if a key did not come to be as the test waited for it.
+//! The error of a test that waited for a key in vain.
 
 use std::fmt;
 use std::time::Duration;
 
 use etcd_keys::text::Escaped;
 
-/// A key did not come to be as it was waited for. `Debug` is as readable as `Display`.
+/// A key was not in time as the test waited for it. `Debug` is as readable as `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WaitTimeout {
     pub(crate) key: Vec<u8>,

@@ -1,5 +1,5 @@
-//! What a test finds by itself when nobody told it: the workspace's roots, its running instance, a place for
-//! locks. Reads files; asks no etcd.
+//! What a test finds by itself: the workspace's roots, its running instance, a directory for locks. Reads files; asks no
+//! etcd.
 
 use std::fmt;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::roots::Roots;
 /// The instance that tests use.
 const INSTANCE: &str = "default";
 
-/// The workspace that this process belongs to, or none.
+/// The workspace that this process belongs to, if any.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Workspace {
     dir: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub(crate) enum Target {
     Instance { workspace: PathBuf, record: Box<Record> },
     /// Whatever answers at the endpoints that `ETCD_ENDPOINTS` names.
     Named(Vec<String>),
-    /// A server of one test alone.
+    /// A server for one test alone.
     #[cfg(feature = "private")]
     Private(Vec<String>),
 }
@@ -55,7 +55,7 @@ impl Target {
     }
 }
 
-/// Where it is, and what led there.
+/// The endpoints, and where they come from.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, ", self.endpoints().join(","))?;
@@ -69,7 +69,7 @@ impl fmt::Display for Target {
 }
 
 impl Workspace {
-    /// The nearest workspace upwards of where cargo says that the package is, or else of the current directory.
+    /// The nearest workspace above the package's directory, which cargo names, or else above the current directory.
     #[must_use]
     pub(crate) fn of_process() -> Self {
         let start = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
@@ -77,7 +77,7 @@ impl Workspace {
         start.map_or_else(Self::default, |start| Self::above(&start))
     }
 
-    /// The nearest workspace upwards of a directory.
+    /// The nearest workspace above a directory.
     #[must_use]
     pub(crate) fn above(start: &Path) -> Self {
         let is_workspace = |dir: &&Path| {
@@ -96,7 +96,7 @@ impl Workspace {
     /// The roots of `[workspace.metadata.etcd]`: `root`, `test-root`, `protected`.
     ///
     /// # Errors
-    /// If the manifest cannot be read, names no root, or names roots that cannot be.
+    /// If the manifest cannot be read, names no root, or names roots that are not valid.
     pub(crate) fn roots(&self) -> Result<Roots, Error> {
         let settings = self.settings()?;
         let test_root = settings.test_root.as_deref().unwrap_or(DEFAULT_TEST_ROOT);
@@ -110,8 +110,8 @@ impl Workspace {
         ManifestSettings::parse(&text).map_err(|why| Error::Manifest { path, why })
     }
 
-    /// `ETCD_ENDPOINTS`, else the running instance `default`. What listens on that instance's port while the instance is
-    /// stopped is somebody else's.
+    /// `ETCD_ENDPOINTS`, else the running instance `default`. While that instance is stopped, an etcd on its port is not
+    /// this workspace's.
     ///
     /// # Errors
     /// If there is no such instance, it is not running, or its record does not lead to it.
@@ -134,7 +134,7 @@ impl Workspace {
         }
     }
 
-    /// Where the instance listens when it was started without a port of its own; `None`: only its record tells.
+    /// Where the instance listens unless `etcd-up` was told another port; `None`: only the record knows.
     ///
     /// # Errors
     /// If the manifest cannot be read.
@@ -145,8 +145,8 @@ impl Workspace {
         }
     }
 
-    /// Where the locks of runs are: with the workspace's instances, where there are any and they are this user's, under a
-    /// name that no instance has; else among temporary files, each user's apart.
+    /// The directory of the runs' locks: beside the workspace's instances, if there are any and they are this user's,
+    /// under a name that no instance has; else a directory of this user among temporary files.
     #[must_use]
     pub(crate) fn lock_dir(&self) -> PathBuf {
         let is_ours = |home: &PathBuf| home.is_dir() && NotYours::find(home).is_none();
@@ -161,13 +161,13 @@ fn temporary() -> PathBuf {
     std::env::temp_dir().join(format!("etcd-sandbox-{}", rustix::process::geteuid().as_raw()))
 }
 
-/// Temporary files are each user's own there.
+/// There each user has a directory of temporary files.
 #[cfg(not(unix))]
 fn temporary() -> PathBuf {
     std::env::temp_dir().join("etcd-sandbox")
 }
 
-/// A variable of the environment that has a value.
+/// A variable of the environment that is set and not empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn roots_that_cannot_be_are_refused_when_read() {
+    fn roots_that_are_not_valid_are_refused_when_read() {
         for line in
             ["root = '/'", "test-root = ''", "test-root = '../x'", "test-root = '/a'", "root = 5", "protekted = ['/a']"]
         {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn locks_are_with_the_instances_where_there_are_any() {
+    fn locks_are_beside_the_instances_if_there_are_any() {
         let (dir, workspace) = workspace("[workspace]");
         assert!(workspace.lock_dir().starts_with(std::env::temp_dir()));
         fs::create_dir_all(dir.path().join(".etcd/default")).unwrap();

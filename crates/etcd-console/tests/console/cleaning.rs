@@ -169,7 +169,7 @@ fn one_run_is_removed_by_name() {
     runs.runtime.block_on(alive.lost());
     for id in ["..", "", "a/b", "Standard", "../racks"] {
         let run = runs.cluster.run(&["test-clean", "--run", id]);
-        assert!(run.code == Some(2) && run.stderr.contains("is no run id"), "{run:?}");
+        assert!(run.code == Some(2) && run.stderr.contains("is not a run id"), "{run:?}");
     }
     assert_eq!(runs.state(&other), "dead");
 }

@@ -1,5 +1,5 @@
-//! Sweeping what others left, on the way: only runs that are dead for certain, and none that was kept on
-//! purpose. What fails is left to the next one who comes by.
+//! Sweeping what other processes left: only runs that are dead for certain, and no run that was kept on purpose. If a
+//! sweep fails, the next process tries again.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use crate::runs::record::State;
 use crate::runs::registry::{Entry, Registry};
 use crate::runs::sweep::Swept;
 
-/// So many locks of dead runs elsewhere are kept, the newest ones. Without its lock a run takes watching, no more.
+/// How many locks of dead runs on other etcds are kept, the newest first. Without its lock a run can only be watched.
 const ELSEWHERE: usize = 100;
 
-/// Sweeps what processes of this machine left that had their locks in this directory. Costs nothing where there
-/// are none. Tells how many keys went.
+/// Sweeps the dead runs of this machine whose locks are in this directory. If there are none, etcd is not asked.
+/// Returns how many keys were deleted.
 pub(crate) async fn left_here(registry: &Registry, lock_dir: &Path) -> u64 {
     let (endpoint, test_root) = (registry.connection().endpoint(), registry.roots().test_root());
     let (mut elsewhere, mut keys) = (0, 0);
@@ -39,11 +39,12 @@ pub(crate) async fn left_here(registry: &Registry, lock_dir: &Path) -> u64 {
 }
 
 impl Registry {
-    /// Sweeps every run that is dead for certain, all at the same time where that takes watching: up to twenty times
-    /// to live. Runs that were kept stay. Locks of this machine's runs are in `lock_dir`. Tells how many keys went.
+    /// Sweeps every run that is dead for certain. Runs that must be watched are watched at the same time, for up to
+    /// twenty times to live. Runs that were kept stay. Locks of this machine's runs are in `lock_dir`. Returns how many
+    /// keys were deleted.
     ///
     /// # Errors
-    /// Whatever reads and writes may end in; what was not swept is there for the next one.
+    /// Those of reads and writes. What was not swept is left for the next sweep.
     pub async fn sweep_dead(&self, lock_dir: &Path) -> Result<u64, Error> {
         let mut keys = left_here(self, lock_dir).await;
         let mut watched = JoinSet::new();

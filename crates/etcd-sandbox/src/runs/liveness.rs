@@ -1,6 +1,6 @@
-//! Whether a run is dead. An expired lease proves nothing: a server that was stopped for a while lets the
-//! leases of live runs run out. Proof is the run's own lock, or, for what is not of this machine, a sign of
-//! life that stays away for ten times as long as it may.
+//! Whether a run is dead. An expired lease proves nothing: the leases of live runs expire while the server is stopped.
+//! The proof is the run's own lock. For a run of another machine the proof is a heartbeat that is missing for ten times
+//! to live.
 
 use std::time::Duration;
 
@@ -12,39 +12,39 @@ use crate::runs::lock::{Alone, Tried};
 use crate::runs::record::{Found, State};
 use crate::runs::registry::{Entry, Registry};
 
-/// How often a heartbeat may be missed before it counts as gone for good.
+/// For how many times to live the heartbeat of a dead run is missing.
 const TTLS: u32 = 10;
 
-/// How a run stands.
+/// Whether a run is alive.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Liveness {
-    /// It lives.
+    /// The run is alive.
     Alive(AliveProof),
-    /// It is dead for certain.
+    /// The run is dead for certain.
     Dead(DeathProof),
-    /// It cannot be told at once: [`Registry::prove_dead`] tells after so long.
+    /// This cannot be known at once: [`Registry::prove_dead`] knows after this time.
     Unproven(Duration),
-    /// Its record is of a form to come: it is left to those who know it.
+    /// A newer version wrote the record: the run is left to that version.
     Unknown,
 }
 
-/// What shows that a run lives.
+/// What shows that a run is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AliveProof {
-    /// Its keeper keeps `.alive`.
+    /// The keeper renews `.alive`.
     Keeper,
-    /// A process on this machine holds its lock.
+    /// A process on this machine holds the run's lock.
     Lock,
 }
 
-/// The proof that a run is dead; as long as it is held, no process can join the run.
+/// The proof that a run is dead. While the proof is held, no process can join the run.
 #[derive(Debug)]
 pub struct DeathProof(pub(crate) Option<Alone>);
 
 impl Registry {
-    /// How a run stands, as far as that can be told at once.
+    /// Whether a run is alive, as far as that can be known at once.
     #[must_use]
     pub fn liveness(&self, run: &Entry) -> Liveness {
         if run.alive {
@@ -63,20 +63,19 @@ impl Registry {
                 Tried::Unknown => {}
             }
         }
-        // One that has ended by its own word needs no proof.
+        // The record says that the run has ended: no proof is needed.
         if record.is_some_and(|record| record.state == State::Kept) {
             return Liveness::Dead(DeathProof(None));
         }
         Liveness::Unproven(run.found.ttl() * TTLS)
     }
 
-    /// Watches a run that cannot be judged at once: whether `.alive` stays away and the record as it is, for ten
-    /// times to live on this process's own clock. Only time between two prompt answers counts, so that a server
-    /// which was stopped, or a machine that slept, proves nothing.
+    /// Watches a run whose [`Liveness`] is unproven. The run is dead if `.alive` stays away and the record does not
+    /// change for ten times to live, by this process's own clock. Only time between two prompt answers counts: a
+    /// stopped server and a machine that slept prove nothing.
     ///
     /// # Errors
-    /// Whatever a read may end in that no waiting mends; a server that does not answer is asked again, for twice
-    /// the time.
+    /// Those of a read. A server that does not answer is asked again, for twice the time.
     pub async fn prove_dead(&self, run: &Entry) -> Result<Option<DeathProof>, Error> {
         let ttl = run.found.ttl();
         let pace = ttl / 2;

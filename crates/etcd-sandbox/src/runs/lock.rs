@@ -1,6 +1,5 @@
-//! A run's lock: an open file that every process of the run shares, and that the system closes when the last
-//! one ends. Who gets it alone knows that none is left. The file says whose it is; what it says is never more
-//! than a hint where to look.
+//! A run's lock: an open file that every process of the run shares, and that the system closes when the last process
+//! ends. If the lock is free, no process of the run is left. The file names the run, but is only a hint where to look.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -14,12 +13,12 @@ use crate::runs::record::Record;
 /// The largest lock file that is read, in bytes.
 const LARGEST: u64 = 64 << 10;
 
-/// What the name of a lock begins with until it is held.
+/// How the name of a lock file begins until the lock is held.
 const SCRATCH: &str = ".new-";
-/// How often a cleaner may come between the making of a lock and the holding of it.
+/// How often a cleaner may interrupt the making of a lock.
 const ATTEMPTS: u32 = 100;
 
-/// What a lock file says: the run, and where its record is.
+/// What a lock file holds: the run, and where its record is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Whose {
     pub(crate) run: String,
@@ -27,14 +26,14 @@ pub(crate) struct Whose {
     pub(crate) test_root: String,
 }
 
-/// A run's lock, held together with others.
+/// A run's lock, held together with other processes.
 #[derive(Debug)]
 pub(crate) struct Shared {
     _file: File,
     path: PathBuf,
 }
 
-/// A run's lock, held alone: no process of the run lives, and none can join.
+/// A run's lock, held exclusively: no process of the run is left, and no process can join.
 #[derive(Debug)]
 pub(crate) struct Alone {
     file: File,
@@ -42,21 +41,21 @@ pub(crate) struct Alone {
     whose: Whose,
 }
 
-/// What trying to get a lock alone tells.
+/// The result of trying to get a lock exclusively.
 #[derive(Debug)]
 pub(crate) enum Tried {
-    /// Nobody of the run is left.
+    /// No process of the run is left.
     Free(Alone),
-    /// Somebody is.
+    /// A process of the run has it.
     Held,
-    /// There is no such lock here: it proves nothing.
+    /// There is no such lock here. That proves nothing.
     Unknown,
 }
 
-/// What trying to join a lock's holders ends in.
+/// The result of joining the holders of a lock.
 #[derive(Debug)]
 pub(crate) enum Joined {
-    /// We hold it, too.
+    /// This process holds the lock, too.
     Held(Shared),
     /// A sweeper has it.
     Swept,
@@ -70,7 +69,7 @@ fn path_of(dir: &Path, run: &RunId) -> PathBuf {
 }
 
 impl Shared {
-    /// Makes a new run's lock in a directory of this user's. It appears under its name only once it is held.
+    /// Makes a new run's lock in a directory of this user. The file gets its name only when the lock is held.
     pub(crate) fn create(dir: &Path, run: &RunId, endpoints: &str, test_root: &str) -> io::Result<Self> {
         create_private_dir(dir)?;
         let whose = Whose { run: run.to_string(), endpoints: endpoints.to_owned(), test_root: test_root.to_owned() };
@@ -82,7 +81,7 @@ impl Shared {
             scratch.persist_noclobber(&path).map_err(|failed| failed.error)
         };
         let mut made = make();
-        // On Windows a cleaner who is just looking refuses whatever we do to the file.
+        // On Windows nothing can be done to the file while a cleaner looks at it.
         for _ in 1..ATTEMPTS {
             if made.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::AlreadyExists) {
                 break;
@@ -92,7 +91,7 @@ impl Shared {
         Ok(Self { _file: made?, path })
     }
 
-    /// Joins those who hold the lock that a record names, if it is that run's: the path may be anything.
+    /// Joins the holders of the lock that a record names, if the lock is that run's. The path may be anything.
     pub(crate) fn join(path: &Path, run: &RunId) -> Joined {
         let Some(file) = open_named_for(path, run) else { return Joined::NoLock };
         match file.try_lock_shared() {
@@ -108,8 +107,8 @@ impl Shared {
 }
 
 impl Alone {
-    /// Tries to get the lock that a record names. Its path may be anything that somebody wrote into etcd: only a
-    /// plain file of the right name is ever locked, and only one that says the right thing is kept so, let alone removed.
+    /// Tries to get the lock that a record names. Anybody may have written the path into etcd: only a plain file of the
+    /// right name is locked, and only a file with the right content stays locked or is removed.
     pub(crate) fn attempt(path: &Path, run: &RunId) -> Tried {
         let Some(file) = open_named_for(path, run) else { return Tried::Unknown };
         match file.try_lock() {
@@ -123,32 +122,32 @@ impl Alone {
         }
     }
 
-    /// Whether it is the lock that the run's processes have. A copy of the workspace has a copy of the lock, which nobody
-    /// holds.
+    /// Whether this is the lock that the run's processes have. A copy of the workspace has a copy of the lock file, which
+    /// nobody holds.
     pub(crate) fn is_of(&self, record: &Record) -> bool {
         let same = |one: &Path, other: &Path| one.canonicalize().ok().zip(other.canonicalize().ok());
         same(&record.lock, &self.path).is_some_and(|(one, other)| one == other)
     }
 
-    /// Removes the file: the run is no more.
+    /// Removes the file of a run that is gone.
     pub(crate) fn remove(self) {
-        // If it cannot be removed, the next one who looks for dead runs tries again.
+        // If this fails, the next sweep tries again.
         drop(fs::remove_file(&self.path));
         drop(self.file);
     }
 }
 
-/// Opens a file that is this run's lock by its name; `None` for anything else.
+/// Opens a file that has the name of this run's lock; `None` for anything else.
 fn open_named_for(path: &Path, run: &RunId) -> Option<File> {
     let is_named_so = path.is_absolute() && path.parent().is_some_and(|dir| path_of(dir, run) == path);
-    // Looked at before it is opened: opening a pipe would wait for its other end.
+    // Checked before it is opened: opening a pipe would wait for its other end.
     if !is_named_so || !fs::symlink_metadata(path).ok()?.is_file() {
         return None;
     }
     OpenOptions::new().read(true).open(path).ok()
 }
 
-/// What a lock says, if it is this run's. To be read by who holds it: on Windows nobody else can.
+/// What a lock file holds, if it is this run's. Only the holder reads it: on Windows nobody else can.
 fn whose(file: &File, run: &RunId) -> Option<Whose> {
     let mut text = Vec::new();
     file.take(LARGEST).read_to_end(&mut text).ok()?;
@@ -156,7 +155,7 @@ fn whose(file: &File, run: &RunId) -> Option<Whose> {
     (whose.run == run.as_str()).then_some(whose)
 }
 
-/// The locks in a directory that nobody holds, the newest run first. Each is held only while it is looked at.
+/// The free locks in a directory, the newest run first. Each is held only while the caller looks at it.
 pub(crate) fn free_in(dir: &Path) -> impl Iterator<Item = (RunId, Whose, Alone)> {
     let mut runs = Vec::new();
     for name in
@@ -179,7 +178,7 @@ pub(crate) fn free_in(dir: &Path) -> impl Iterator<Item = (RunId, Whose, Alone)>
     })
 }
 
-/// Removes what somebody left who was killed while making a lock. Who is still at it makes another.
+/// Removes what a process left that was killed while it made a lock. If that process is alive, it makes another.
 fn remove_if_free(path: &Path) {
     if fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
         && let Ok(file) = File::open(path)
@@ -189,7 +188,7 @@ fn remove_if_free(path: &Path) {
     }
 }
 
-/// Locks in somebody else's directory would be theirs to take away.
+/// In another user's directory that user could remove the locks.
 fn create_private_dir(dir: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -197,7 +196,7 @@ fn create_private_dir(dir: &Path) -> io::Result<()> {
     builder.recursive(true).create(dir)?;
     #[cfg(unix)]
     if !is_ours(&fs::metadata(dir)?) {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the directory is another user's"));
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the directory belongs to another user"));
     }
     Ok(())
 }
@@ -213,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lock_is_free_when_its_last_holder_is_gone() {
+    fn a_lock_is_free_when_its_last_holder_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunId::fresh().unwrap();
         let first = create(dir.path(), &run);
@@ -228,9 +227,9 @@ mod tests {
         assert!(!path.exists() && matches!(Alone::attempt(&path, &run), Tried::Unknown));
     }
 
-    /// On Windows what is held alone cannot be read by anybody else.
+    /// On Windows nobody but the holder can read a file that is locked exclusively.
     #[test]
-    fn who_holds_a_lock_comes_before_what_it_says() {
+    fn the_holder_of_a_lock_is_found_before_its_file_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunId::fresh().unwrap();
         let path = path_of(dir.path(), &run);
@@ -278,9 +277,9 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_made_though_a_cleaner_comes_by_all_the_time() {
+    fn a_lock_is_made_while_a_cleaner_looks_all_the_time() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(".new-left"), "by one that was killed").unwrap();
+        fs::write(dir.path().join(".new-left"), "by a process that was killed").unwrap();
         let done = std::sync::atomic::AtomicBool::new(false);
         let made = std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -293,6 +292,8 @@ mod tests {
             made
         });
         assert!(made.iter().all(|lock| lock.path().exists()));
+        // On a busy machine the cleaner may not have had a turn.
+        assert_eq!(free_in(dir.path()).count(), 0);
         assert!(!dir.path().join(".new-left").exists());
     }
 
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn free_locks_are_found_with_whose_they_are() {
+    fn free_locks_are_found_with_their_runs() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunId::fresh().unwrap();
         drop(create(dir.path(), &run));

@@ -1,11 +1,11 @@
-//! What a run is to be, before there is one.
+//! The options of a run, before it starts.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::runs::record::{Record, TTL};
 
-/// What a run is to be.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(crate) lock_dir: PathBuf,
@@ -16,7 +16,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A run of this process, whose lock is in `lock_dir`: a directory that all of the run's processes see.
+    /// A run of this process. The lock is in `lock_dir`, a directory that all processes of the run see.
     #[must_use]
     pub fn new(lock_dir: impl Into<PathBuf>, command: impl Into<String>) -> Self {
         Self {
@@ -28,22 +28,22 @@ impl Plan {
         }
     }
 
-    /// The process that runs the tests, where it is not this one: people look for it.
+    /// The process that runs the tests, if that is another process. It is recorded for people.
     #[must_use]
     pub fn runner(mut self, pid: u32) -> Self {
         self.runner = pid;
         self
     }
 
-    /// How long the run counts as alive without a heartbeat, in whole seconds; 5 s unless said otherwise. Another
-    /// host waits ten times as long before it sweeps.
+    /// How long the run counts as alive without a heartbeat, in whole seconds; default: 5 s. Another host waits ten
+    /// times as long before it sweeps.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// Registers it as a run of another host, for tests of those who judge such runs.
+    /// Registers the run as one of another host, for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn elsewhere(mut self) -> Self {
@@ -51,7 +51,7 @@ impl Plan {
         self
     }
 
-    /// What others read of it, with where its lock is.
+    /// The record, with the path of the lock.
     pub(crate) fn into_record(self, lock: PathBuf) -> Record {
         let mut record = Record::new(self.runner, lock, self.command, self.ttl);
         if self.elsewhere {

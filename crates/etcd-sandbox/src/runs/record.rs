@@ -1,5 +1,5 @@
-//! A run's record, `.run`: who it is, for others to judge whether it lives. Written by us, read as something
-//! that anybody may have written.
+//! A run's record, `.run`: other processes decide by it whether the run is alive. When it is read, anybody may have
+//! written it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,13 +11,12 @@ use crate::host::{self, Host};
 /// The version of the record's form.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// How long a run counts as alive after its keeper was last heard of. Ten of these are waited for a run of
-/// another host.
+/// How long a run counts as alive without a heartbeat. For a run of another host ten times as long is waited.
 pub(crate) const TTL: Duration = Duration::from_secs(5);
-/// What a record may say at most: it comes from anybody, and is waited for.
+/// The longest time to live that is believed: anybody may have written the record, and it is waited for.
 const LONGEST_TTL: u64 = 60;
 
-/// What `.run` says, in JSON.
+/// What `.run` holds, in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// 1; a reader that knows only smaller numbers leaves the run alone.
@@ -31,14 +30,14 @@ pub struct Record {
     pub boot: String,
     /// The runner's pid. It proves nothing; the lock does.
     pub pid: u32,
-    /// When that process started, in ticks since the boot; 0 where the system does not tell.
+    /// When that process started, in ticks since the boot; 0 if the system does not tell.
     #[serde(default)]
     pub pid_start: u64,
     /// The lock that all processes of the run hold, on that host.
     pub lock: PathBuf,
-    /// What runs.
+    /// The command line.
     pub command: String,
-    /// When it began, RFC 3339, by that host's clock: for people.
+    /// When the run started, RFC 3339, by that host's clock: for people.
     pub began: String,
     /// The time to live of `.alive`, in seconds.
     pub ttl: u64,
@@ -48,16 +47,16 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Its tests run, or it died.
+    /// Its tests run, or its processes were killed.
     Running,
-    /// It has ended, and its keys are to stay until somebody cleans.
+    /// The run has ended, and its keys stay until they are cleaned.
     Kept,
     /// Its keys are being deleted.
     Sweeping,
 }
 
 impl Record {
-    /// The record of a run that this process begins now, for a runner that may be another process.
+    /// The record of a run that this process starts now, for a runner that may be another process.
     pub(crate) fn new(runner: u32, lock: PathBuf, command: String, ttl: Duration) -> Self {
         let host = Host::this();
         Self {
@@ -79,12 +78,12 @@ impl Record {
         Self { state, ..self.clone() }
     }
 
-    /// Whether the run is one of this machine, since it was started.
+    /// Whether the run is of this machine, since the last boot.
     pub(crate) fn is_of(&self, host: &Host) -> bool {
         (self.host.as_str(), self.boot.as_str()) == (host.name.as_str(), host.boot.as_str())
     }
 
-    /// Fails for a lock whose path is no text.
+    /// Fails if the lock's path is not UTF-8.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
     }
@@ -93,11 +92,11 @@ impl Record {
 /// A record as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// One that can be read.
+    /// A record that can be read.
     Record(Box<Record>),
-    /// One of a version to come: the run is left alone.
+    /// A newer version wrote the record, with this schema: the run is left alone.
     Newer(u32),
-    /// Something else, with what is wrong with it.
+    /// Something else, and why it is not a record.
     Damaged(String),
 }
 
@@ -127,7 +126,7 @@ impl Found {
         }
     }
 
-    /// The time to live of `.alive`, or what we would have given it.
+    /// The time to live of `.alive`, or the default.
     pub(crate) fn ttl(&self) -> Duration {
         let said = self.record().map(|record| record.ttl.clamp(1, LONGEST_TTL));
         said.map_or(TTL, Duration::from_secs)
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_newer_or_damaged_is_told() {
+    fn newer_and_damaged_records_are_not_read() {
         assert_eq!(Found::read(br#"{"schema":2,"anything":[]}"#), Found::Newer(2));
         for bytes in [&b""[..], b"{", b"null", b"{\"schema\":1}", b"\xff\xfe", b"{\"schema\":-1}"] {
             assert!(matches!(Found::read(bytes), Found::Damaged(_)));
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_makes_us_wait_for_years() {
+    fn a_time_to_live_is_bounded() {
         let forged = Record { ttl: u64::MAX, ..record() };
         assert_eq!(Found::Record(Box::new(forged)).ttl(), Duration::from_secs(LONGEST_TTL));
         let forged = Record { ttl: 0, ..record() };

@@ -1,5 +1,5 @@
-//! Having something done when the process ends. The only unsafe code of this crate: Rust's test harness calls
-//! nobody at its end, C's library does.
+//! Calls a function when the process ends. The only unsafe code of this crate: Rust's test harness has no hook for its
+//! end, the C library has one.
 
 #![expect(unsafe_code, reason = "the standard library has no hook for the end of a process")]
 
@@ -14,11 +14,11 @@ extern "C" fn call_last() {
     }
 }
 
-/// Calls `last` when the process ends by itself: by returning from `main`, or by `exit`. Only the first one counts.
+/// Calls `last` when the process returns from `main` or calls `exit`. Only the first call registers a function.
 pub(crate) fn at_exit(last: fn()) {
     if LAST.set(last).is_ok() {
-        // SAFETY: the function is there for as long as the program, takes nothing, and does not unwind.
-        // If the library has no room for it, nobody is called, which is as if the process had been killed.
+        // SAFETY: the function lives as long as the program, takes no arguments, and does not unwind.
+        // If the library has no room for it, it is not called, as if the process had been killed.
         unsafe { libc::atexit(call_last) };
     }
 }

@@ -1,22 +1,22 @@
-//! Names of sandboxes: one key segment, readable, and different each time.
+//! Names of sandboxes: one readable key segment, different each time.
 
 use crate::run_id::random_hex;
 
-/// The longest readable part, in bytes. A key may be long, but people look at these.
+/// The longest readable part, in bytes. A key may be long, but people read these names.
 const LONGEST: usize = 96;
-/// What is random of a name, in bytes: retries, stress iterations and other binaries have tests of the same name.
+/// The random part of a name, in bytes: retries, stress iterations and other binaries have tests of the same name.
 const RANDOM: usize = 8;
 
-/// A segment that begins like `name`, with what no segment should have replaced, and goes on at random.
+/// A segment that begins like `name`, without characters that segments should not have, and ends at random.
 pub(crate) fn unique(name: &str) -> std::io::Result<String> {
     Ok(format!("{}~{}", readable(name), random_hex::<RANDOM>()?))
 }
 
-/// `a::b::test` becomes `a.b.test`. Of a long name the end stays: it says most.
+/// `a::b::test` becomes `a.b.test`. A long name keeps its end, which says most.
 fn readable(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let plain: String = name.replace("::", ".").chars().map(|c| if fits(c) { c } else { '-' }).collect();
-    // All ASCII by now: any byte is a place to cut.
+    // All characters are ASCII now: the text can be cut at any byte.
     let tail = plain.get(plain.len().saturating_sub(LONGEST)..).unwrap_or_default();
     let tail = tail.trim_start_matches(['.', '-']);
     if tail.is_empty() { "test".to_owned() } else { tail.to_owned() }
@@ -43,7 +43,7 @@ mod tests {
             let unique = unique(&name).unwrap();
             prop_assert!(unique.len() <= LONGEST + 1 + 2 * RANDOM);
             prop_assert!(unique.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.~".contains(&byte)));
-            prop_assert!(!unique.starts_with('.'), "reserved for what a run knows of itself");
+            prop_assert!(!unique.starts_with('.'), "reserved for the run's own keys");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An etcd for one test alone. The only module that knows etcd-local: ordinary tests never compile it.
+//! An etcd for one test alone. Only this module uses etcd-local, which ordinary tests never compile.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::run_id::RunId;
 use crate::workspace::Workspace;
 
-/// An etcd of one test's own; gone with its sandbox, or with the process, however that ends.
+/// An etcd for one test alone. It ends with its sandbox, or with the process, however that ends.
 pub struct Server {
     etcd: Mutex<Ephemeral>,
     pid: u32,
@@ -18,7 +18,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Its process.
+    /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
@@ -30,13 +30,13 @@ impl Server {
         &self.version
     }
 
-    /// Its log, as long as it lives.
+    /// The log, while the server runs.
     #[must_use]
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Whether it still runs.
+    /// Whether the server still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.etcd.lock().unwrap_or_else(PoisonError::into_inner).is_alive()
@@ -58,7 +58,7 @@ pub(crate) async fn start() -> Result<(Server, Vec<String>), Error> {
     Ok((Server { etcd: Mutex::new(etcd), pid, version, log }, endpoints))
 }
 
-/// Where the keys of such a test are: as if its server had one run.
+/// The prefix of such a test's keys: as if its server had one run.
 pub(crate) fn prefix() -> Result<String, Error> {
     let run = RunId::fresh().map_err(Error::system("make a run id"))?;
     Ok(Workspace::of_process().roots()?.run(&run))

@@ -1,5 +1,5 @@
 //! The end of a process that has a run of its own: what its tests left running is cut off from etcd, then the run is
-//! swept. If that takes too long, or the process is killed, the next one on this machine does it.
+//! swept. If that takes too long, or the process is killed, the next process on this machine sweeps the run.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -39,13 +39,13 @@ pub(crate) fn start_runtime() -> io::Result<Handle> {
     Ok(handle)
 }
 
-/// Sees to it that the run is swept when the process ends.
+/// Has the run swept when the process ends.
 pub(crate) fn sweep_at_exit(run: Run, target: Arc<Target>) {
     *OWN.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, target));
     exit::at_exit(shut_down);
 }
 
-/// On a thread of its own: the one that ends has little left of what libraries rely on.
+/// On a thread of its own: the ending thread has lost its thread-local values, on which libraries rely.
 fn shut_down() {
     let Some((run, target)) = OWN.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
     let (done, swept) = mpsc::channel::<()>();
@@ -61,10 +61,10 @@ fn shut_down() {
     }
 }
 
-/// Ends the connection that all sandboxes share, so that nobody writes through it behind the sweep's back.
+/// Ends the connection that all sandboxes share, so that nothing is written through it during the sweep.
 fn cut_off() {
     if let Some((end, thread)) = END.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        // It has ended already, if nobody listens; and whether it panicked is of no concern by now.
+        // If nobody listens, the thread has ended already. Whether it panicked does not matter any more.
         let _ = end.send(());
         let _ = thread.join();
     }

@@ -66,9 +66,9 @@ async fn an_environment_that_says_nonsense_is_an_error_that_names_it() {
     let prefix = format!("{TEST_ROOT}{id}/");
     let other = format!("{TEST_ROOT}{}/", RunId::fresh().unwrap());
     for (run, of, words) in [
-        (Some("../x"), Some(prefix.as_str()), ["ETCD_TEST_RUN", "is no run id"]),
-        (Some("a/b"), Some("/a/b/"), ["ETCD_TEST_RUN", "is no run id"]),
-        (Some("."), Some("/a/./"), ["ETCD_TEST_RUN", "is no run id"]),
+        (Some("../x"), Some(prefix.as_str()), ["ETCD_TEST_RUN", "is not a run id"]),
+        (Some("a/b"), Some("/a/b/"), ["ETCD_TEST_RUN", "is not a run id"]),
+        (Some("."), Some("/a/./"), ["ETCD_TEST_RUN", "is not a run id"]),
         (Some(id.as_str()), Some(other.as_str()), ["ETCD_TEST_PREFIX", "does not end in"]),
         (Some(id.as_str()), None, ["ETCD_TEST_RUN", "ETCD_TEST_PREFIX is not set"]),
         (None, Some(prefix.as_str()), ["ETCD_TEST_PREFIX", "ETCD_TEST_RUN is not set"]),
