@@ -42,6 +42,7 @@ use futures_core::Stream;
 
 use self::engine::Engine;
 pub use self::event::{Event, EventRef, Events, Kind};
+use self::known::Known;
 use crate::connect::Connection;
 use crate::error::{Error, Operation};
 use crate::kv::KeyValue;
@@ -176,6 +177,13 @@ impl Watch {
     #[must_use]
     pub fn track(self) -> Self {
         self.set(|engine| engine.options.track = true)
+    }
+
+    /// How many bytes of keys [`Watch::track`] remembers, for tests: 128 MiB of them take a long time to write.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn remember_at_most(self, bytes: usize) -> Self {
+        self.set(|engine| engine.known = Known::at_most(bytes))
     }
 
     /// Brings the previous value with every event.

@@ -49,7 +49,7 @@ pub(super) struct Engine {
     phase: Phase,
     position: Position,
     cluster_id: Option<u64>,
-    known: Known,
+    pub(super) known: Known,
     /// Whether whoever listens was told of what is known, so that a difference means something to them.
     remembers: bool,
     /// While the server is away.

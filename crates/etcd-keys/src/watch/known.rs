@@ -28,6 +28,11 @@ impl Default for Known {
 }
 
 impl Known {
+    /// What remembers so many bytes at most.
+    pub(super) fn at_most(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// Forgets everything, and begins anew.
     pub(super) fn clear(&mut self) {
         *self = Self { most: self.most, ..Self::default() };
@@ -104,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_forgotten_altogether() {
-        let mut known = Known { most: 3 * (OVERHEAD + 1), ..Known::default() };
+        let mut known = Known::at_most(3 * (OVERHEAD + 1));
         for key in [b"a", b"b", b"c", b"a"] {
             known.insert(key, 1);
         }

@@ -67,8 +67,16 @@ impl Follower {
 
     /// Hears until the end of all keys was written.
     pub(crate) async fn until_end(&mut self, watch: &mut Watch) {
-        while !self.state.keys().any(|key| key.ends_with(END.as_bytes())) {
-            self.hear(soon(watch.next()).await.unwrap());
+        let is_end = |key: &[u8]| key.ends_with(END.as_bytes());
+        let mut has_ended = self.state.keys().any(|key| is_end(key));
+        while !has_ended {
+            let notice = soon(watch.next()).await.unwrap();
+            has_ended = match &notice {
+                Notice::Key(entry) => is_end(&entry.key),
+                Notice::Event(event) => event.kind == Kind::Put && is_end(&event.key),
+                _ => false,
+            };
+            self.hear(notice);
         }
     }
 
