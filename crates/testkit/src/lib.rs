@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 #[cfg(unix)]
+pub mod copy;
+#[cfg(unix)]
 pub mod leftovers;
 pub mod proxy;
 pub mod run;
@@ -11,8 +13,10 @@ pub mod server;
 pub mod version;
 pub mod wait;
 
+#[cfg(unix)]
+pub use copy::copy;
 pub use proxy::Proxy;
 pub use run::{Run, finish, finish_child};
 pub use server::Persistent;
-pub use version::{Etcd, builder, kept};
+pub use version::{Etcd, GO, builder, kept};
 pub use wait::{TIMEOUT, eventually};

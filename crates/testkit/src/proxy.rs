@@ -24,6 +24,8 @@ struct Shared {
     is_held: AtomicBool,
     /// A request is there that is held back.
     has_held: AtomicBool,
+    /// Pieces of requests that pass all the same.
+    passes: AtomicUsize,
     /// Bytes of answers until requests are held back; 0: not planned.
     hold_after: AtomicUsize,
     /// Bytes of answers until one connection is cut; 0: not planned.
@@ -133,6 +135,12 @@ impl Proxy {
         self.shared.has_held.store(false, SeqCst);
     }
 
+    /// Lets one piece of a request pass that is held back.
+    pub fn pass_one(&self) {
+        self.shared.has_held.store(false, SeqCst);
+        self.shared.passes.store(1, SeqCst);
+    }
+
     /// Each piece of a request waits so long, in whole milliseconds.
     pub fn delay(&self, delay: Duration) {
         self.shared.delay.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), SeqCst);
@@ -222,7 +230,8 @@ impl Shared {
         if !delay.is_zero() {
             std::thread::park_timeout(delay);
         }
-        while self.is_held.load(SeqCst) {
+        while self.is_held.load(SeqCst) && self.passes.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err()
+        {
             self.has_held.store(true, SeqCst);
             std::thread::park_timeout(Duration::from_millis(1));
         }

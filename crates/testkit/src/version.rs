@@ -9,6 +9,9 @@ use etcd_local::{Builder, Env, Ephemeral, Settings};
 /// An etcd that the system has: 3.4 on the machines that we know.
 const SYSTEM: &str = "/usr/bin/etcd";
 
+/// Variables for Go, for the etcds of tests: twelve tests share two processors, and none of their servers lives long.
+pub const GO: [(&str, &str); 2] = [("GOMAXPROCS", "1"), ("GOGC", "400")];
+
 /// A version of etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Etcd {
@@ -90,6 +93,7 @@ impl Etcd {
 pub fn builder(workspace: impl AsRef<Path>) -> Builder {
     let cache = kept().join("etcd-local-cache");
     let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache).without("ETCDBINPATH");
+    let env = GO.iter().fold(env, |env, (name, value)| env.with(name, value));
     Builder::with_settings(env, workspace.as_ref(), Settings::default())
 }
 

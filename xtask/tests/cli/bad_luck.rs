@@ -120,8 +120,7 @@ fn a_reset_that_is_killed_leaves_no_half_wiped_data_behind() {
     play.up(&[]);
     assert!(!wiped.exists() && bystander.join("precious").exists());
     // As a kill between the new start and the deletion leaves it.
-    let copy = std::process::Command::new("cp").arg("-r").args([&play.path(".etcd/default/data"), &wiped]).status();
-    assert!(copy.unwrap().success());
+    testkit::copy(&play.path(".etcd/default/data"), &wiped);
     play.xtask(&["etcd-down"]).ok();
     assert!(!wiped.exists() && play.path(".etcd/default/data").exists());
 }

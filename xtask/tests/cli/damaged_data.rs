@@ -1,11 +1,10 @@
 //! Data that etcd cannot go on with: said at once, with the file and what can be done, in words and not as Go's stack.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read as _, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::playground::{Playground, Run, finish, get, put};
+use crate::playground::{Playground, Run, get, put};
 
 /// Damage that is done to a member directory, and what is said of it.
 type Damage = (fn(&Path), &'static [&'static str]);
@@ -48,16 +47,12 @@ fn destroy_pages(file: &Path) {
 
 /// Changes one byte of the value `v` of the key that was written last.
 fn change_value(file: &Path) {
-    let content = fs::read(file).unwrap();
+    // etcd reserves 64 MB for it.
+    let mut content = Vec::new();
+    File::open(file).unwrap().take(1 << 20).read_to_end(&mut content).unwrap();
     let key = content.windows(3).rposition(|window| window == b"key").unwrap();
     let value = content[key..].iter().position(|byte| *byte == b'v').unwrap();
     overwrite(file, (key + value) as u64, b"w");
-}
-
-fn copy(from: &Path, to: &Path) {
-    let mut cp = Command::new("cp");
-    cp.arg("-a").args([from, to]);
-    finish(crate::bad_input::quiet(cp)).ok();
 }
 
 fn said(run: Run, words: &[&str]) -> Run {
@@ -73,14 +68,14 @@ fn damaged_data_is_called_so_with_the_file_and_the_ways_out() {
         let (data, whole) = (play.path(".etcd/default/data"), play.path("whole"));
         put(&play.up(&["--etcd", version]), "dg==");
         play.xtask(&["etcd-down"]).ok();
-        copy(&data, &whole);
+        testkit::copy(&data, &whole);
         for (damage, words) in DAMAGES {
             damage(&data.join("member"));
             let run = said(play.xtask(&["etcd-up", "--etcd", version]), words);
             assert!(run.stderr.contains(&format!("a copy of `{}`", data.display())), "{run:#?}");
             // The first way out.
             fs::remove_dir_all(&data).unwrap();
-            copy(&whole, &data);
+            testkit::copy(&whole, &data);
         }
         assert_eq!(get(&play.up(&["--etcd", version])).as_deref(), Some("dg=="), "{version}");
         play.xtask(&["etcd-down"]).ok();

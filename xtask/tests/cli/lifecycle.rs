@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use etcd_local::State;
 
@@ -83,11 +82,6 @@ fn call_in(play: &Playground, workspace: &str, args: &[&str]) -> Run {
     finish(command)
 }
 
-fn copy(from: &Path, to: &Path) {
-    let status = std::process::Command::new("cp").arg("-a").args([from, to]).status();
-    assert!(status.unwrap().success());
-}
-
 #[test]
 fn a_workspace_that_was_moved_or_copied_resets_its_own_data() {
     let play = Playground::new();
@@ -97,7 +91,7 @@ fn a_workspace_that_was_moved_or_copied_resets_its_own_data() {
     put(&call_in(&play, "old", &first).ok().status(), "dg==");
     call_in(&play, "old", &["etcd-down"]).ok();
 
-    copy(&play.path("old"), &play.path("copy"));
+    testkit::copy(&play.path("old"), &play.path("copy"));
     call_in(&play, "copy", &["etcd-reset"]).fails(4, &["refused to delete", ".etcd/default/data"]);
     let run = call_in(&play, "copy", &["etcd-reset", "--yes"]).ok();
     assert!(run.stdout.contains("wiped .etcd/default/data"), "{run:?}");

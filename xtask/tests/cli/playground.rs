@@ -82,7 +82,7 @@ impl Playground {
         command.env("PATH", plain_path()).env("GOPATH", self.path("go"));
         command.env("TMPDIR", self.path("tmp")).env("ETCD_LOCAL_CACHE", shared_cache());
         // As in a workspace that has one: nothing is fetched, and what others build is not built anew.
-        command.env("PROTOC", std::env::var_os("PROTOC").unwrap_or_else(|| TRUE.into()));
+        command.env("PROTOC", std::env::var_os("PROTOC").unwrap_or_else(|| TRUE.into())).envs(testkit::GO);
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -1,7 +1,6 @@
 //! Which etcd is the workspace's own: by its lock, whatever the record says, and whatever another cluster says of itself.
 
 use std::fs;
-use std::process::Command;
 
 use crate::keys::play;
 use crate::playground::gateway;
@@ -18,8 +17,7 @@ fn the_originals_etcd_is_never_the_copys_own() {
     let revision = || gateway(&up, "kv/range", r#"{"key":"a2V5"}"#.to_owned())["header"]["revision"].clone();
     let before = revision();
     let copy = play();
-    let from = original.path(".");
-    assert!(Command::new("cp").arg("-a").args([from.as_path(), copy.dir.path()]).status().unwrap().success());
+    testkit::copy(original.dir.path(), copy.dir.path());
 
     let named = ["--instance", "default"];
     for line in [&["put", OLD, "2"][..], &["get", OLD], &["del", OLD, "--yes"], &["test-clean"], &["runs"]] {

@@ -44,7 +44,11 @@ impl Server {
 
     /// A client of its own, as another process has it.
     pub(crate) async fn registry(&self) -> Registry {
-        let connection = Connect::new([self.endpoint()]).connect().await.unwrap();
+        Self::registry_at(self.endpoint()).await
+    }
+
+    pub(crate) async fn registry_at(endpoint: String) -> Registry {
+        let connection = Connect::new([endpoint]).connect().await.unwrap();
         Registry::new(&connection, Roots::new("/Inventory/v1", "Test", &[]).unwrap())
     }
 

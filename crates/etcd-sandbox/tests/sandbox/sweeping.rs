@@ -3,8 +3,12 @@
 use etcd_sandbox::etcd_keys::KeyRange;
 use etcd_sandbox::etcd_keys::watch::{Kind, Notice, Watch};
 use etcd_sandbox::runs::{Entry, Liveness, Registry, State, Swept};
+use testkit::Proxy;
 
 use crate::fixture::{Canaries, Server, TEST_ROOT, count, entry, eventually, fill, rounds, silent};
+
+/// Keys that are deleted in six chunks at least.
+const SEVERAL_CHUNKS: usize = 3_000;
 
 /// A run whose owner is dead.
 async fn dead(server: &Server, registry: &Registry, keys: usize) -> Entry {
@@ -19,6 +23,17 @@ async fn sweep(registry: &Registry, run: &Entry) -> Swept {
         Liveness::Dead(proof) => registry.sweep(run, proof).await.unwrap(),
         standing => panic!("{standing:?}"),
     }
+}
+
+/// Lets requests of a sweep pass one by one until it has deleted some of [`SEVERAL_CHUNKS`] keys. The next one waits.
+async fn until_the_middle(proxy: &Proxy, registry: &Registry, prefix: &str) {
+    eventually("the sweep deletes", async || {
+        if proxy.has_held() {
+            proxy.pass_one();
+        }
+        count(registry, prefix).await < SEVERAL_CHUNKS as i64
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -95,19 +110,25 @@ async fn many_cleaners_at_once_leave_nothing_and_fail_nowhere() {
 async fn a_run_that_comes_to_life_stops_its_sweep() {
     let server = Server::start();
     let registry = server.registry().await;
-    let run = dead(&server, &registry, 30_000).await;
+    let run = dead(&server, &registry, SEVERAL_CHUNKS).await;
     let prefix = format!("{TEST_ROOT}{}/", run.id);
+    let proxy = Proxy::start(&server.endpoint()).unwrap();
+    let sweeper = Server::registry_at(proxy.endpoint()).await;
+    proxy.hold();
     let sweeping = {
-        let (registry, run) = (registry.clone(), run.clone());
-        tokio::spawn(async move { sweep(&registry, &run).await })
+        let run = run.clone();
+        tokio::spawn(async move { sweep(&sweeper, &run).await })
     };
-    eventually("it has begun", async || count(&registry, &prefix).await < 30_000).await;
+    until_the_middle(&proxy, &registry, &prefix).await;
     registry.connection().all_keys().put(format!("{prefix}.alive"), "").await.unwrap();
+    proxy.release();
     let swept = sweeping.await.unwrap();
     let left = entry(&registry, &run.id).await;
     match swept {
         // Of a chunk that was stopped in the middle, what went is not counted.
-        Swept::NotOurs(gone) => assert!(left.keys > 0 && gone + left.keys <= 30_000, "{gone} + {}", left.keys),
+        Swept::NotOurs(gone) => {
+            assert!(left.keys > 0 && gone + left.keys <= SEVERAL_CHUNKS as u64, "{gone} + {}", left.keys)
+        }
         other => panic!("{other:?}: it was too quick to be stopped"),
     }
     assert!(matches!(registry.liveness(&left), Liveness::Alive(_)));
@@ -117,15 +138,19 @@ async fn a_run_that_comes_to_life_stops_its_sweep() {
 async fn an_interrupted_sweep_is_finished_by_the_next() {
     let server = Server::start();
     let registry = server.registry().await;
-    let run = dead(&server, &registry, 30_000).await;
+    let run = dead(&server, &registry, SEVERAL_CHUNKS).await;
     let prefix = format!("{TEST_ROOT}{}/", run.id);
+    let proxy = Proxy::start(&server.endpoint()).unwrap();
+    let sweeper = Server::registry_at(proxy.endpoint()).await;
+    proxy.hold();
     let sweeping = {
-        let (registry, run) = (registry.clone(), run.clone());
-        tokio::spawn(async move { sweep(&registry, &run).await })
+        let run = run.clone();
+        tokio::spawn(async move { sweep(&sweeper, &run).await })
     };
-    eventually("it has begun", async || count(&registry, &prefix).await < 30_000).await;
+    until_the_middle(&proxy, &registry, &prefix).await;
     sweeping.abort();
     assert!(sweeping.await.unwrap_err().is_cancelled());
+    proxy.release();
     let left = entry(&registry, &run.id).await;
     assert!(left.found.record().is_some_and(|record| record.state == State::Sweeping) && left.keys > 0, "{left:?}");
     // The last transaction of the first sweep may have been on its way.
@@ -168,16 +193,19 @@ async fn a_sweep_ends_though_somebody_goes_on_writing() {
 async fn an_owner_sweeps_though_another_claims_its_run_in_the_middle() {
     let server = Server::start();
     let registry = server.registry().await;
-    let run = server.run(&registry, |plan| plan, 30_000).await;
+    let proxy = Proxy::start(&server.endpoint()).unwrap();
+    let run = server.run(&Server::registry_at(proxy.endpoint()).await, |plan| plan, SEVERAL_CHUNKS).await;
     let (id, prefix, lock) = (run.id().clone(), run.prefix(), run.lock().to_owned());
+    proxy.hold();
     let sweeping = tokio::spawn(run.sweep());
-    eventually("it has begun", async || count(&registry, &prefix).await < 30_000).await;
+    until_the_middle(&proxy, &registry, &prefix).await;
     let record = format!("{prefix}.run");
     let keys = registry.connection().all_keys();
     let ours = keys.get(record.as_str()).await.unwrap().expect("it was too quick to be taken over");
     keys.put(record, ours.value).await.unwrap();
+    proxy.release();
     let ended = sweeping.await.unwrap().unwrap();
-    assert!(!ended.lost && !ended.stragglers && ended.keys <= 30_000, "{ended:?}");
+    assert!(!ended.lost && !ended.stragglers && ended.keys <= SEVERAL_CHUNKS as u64, "{ended:?}");
     assert!(registry.entry(&id).await.unwrap().is_none());
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
     assert!(!lock.exists());

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Situation;
 use super::class::Class;
-use super::world::{World, copy};
+use super::world::World;
 use crate::playground::{eventually, lasting_etcd};
 
 #[test]
@@ -44,7 +44,7 @@ fn copied() {
         let (mut world, up) = World::running();
         let original = world.play.path("original");
         fs::rename(&world.workspace, &original).unwrap();
-        copy(&original, &world.workspace);
+        testkit::copy(&original, &world.workspace);
         world.guard(up);
         Some(world)
     }

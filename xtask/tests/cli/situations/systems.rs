@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Situation;
 use super::class::Class;
-use super::world::{World, copy};
+use super::world::World;
 use crate::playground::{etcd, gateway, privileged};
 
 /// Nobody's number, most likely.
@@ -18,7 +18,7 @@ fn with_a_stranger() -> Option<(World, Vec<String>)> {
     let caller = ["setpriv", "--reuid", STRANGER, "--regid", STRANGER, "--clear-groups"];
     privileged(&[&caller[..], &["true"]].concat())?;
     let (here, etcd) = (world.play.path("etcd"), etcd("3.7.2"));
-    copy(&etcd, &here);
+    testkit::copy(&etcd, &here);
     world.vars.push(("ETCDBINPATH", here.to_str().unwrap().to_owned()));
     let cache = world.play.path("home/cache");
     world.vars.push(("ETCD_LOCAL_CACHE", cache.to_str().unwrap().to_owned()));

@@ -191,10 +191,6 @@ impl Drop for World {
     }
 }
 
-pub(super) fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
-}
-
 /// What belongs to somebody else than this user.
 fn of_others(path: &Path, owner: u32) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
