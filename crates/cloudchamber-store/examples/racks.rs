@@ -3,14 +3,14 @@
 //!     cargo xtask etcd-up
 //!     cargo run -p cloudchamber-store --example racks
 //!
-//! It uses the etcd that `ETCD_ENDPOINTS` names, else the workspace's own, and says which. Its keys go under
-//! `Test/Standard/`, which it empties first; in a run of tests, into that run's sandbox.
+//! Uses the etcd of `ETCD_ENDPOINTS`, else the workspace's own, and prints which. Empties `Test/Standard/` first and puts
+//! its keys there; in a run of tests, puts its keys into the run's sandbox.
 
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use cloudchamber_store::{Config, Event, Expect, Noun, Root, Store};
+use cloudchamber_store::{Config, Event, Expect, ItemKind, Root, Store};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,10 +53,10 @@ pub(crate) async fn connect_and_run() -> Result<(), Box<dyn Error>> {
 /// The example itself, which the tests run, too.
 pub(crate) async fn run(store: &Store, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     // Each rack is a record, and an entry in the index of racks; so are the blades of each rack.
-    let racks = store.table::<Rack>(Root::Racks.collection(Noun::Rack));
+    let racks = store.table::<Rack>(Root::Racks.collection(ItemKind::Rack));
     for (name, location) in [("Rack1", "row 1"), ("rack2", "row 1"), ("rack10", "row 2")] {
         let revision = racks.create(name, &Rack { location: location.to_owned() }).await?;
-        let blades = store.table::<Blade>(racks.item(name)?.collection(Noun::Blade));
+        let blades = store.table::<Blade>(racks.item(name)?.collection(ItemKind::Blade));
         blades.create("1", &Blade { cores: 16 }).await?;
         blades.create("2", &Blade { cores: 32 }).await?;
         writeln!(out, "created {name} at revision {revision}")?;
@@ -64,12 +64,12 @@ pub(crate) async fn run(store: &Store, out: &mut impl Write) -> Result<(), Box<d
 
     // One read lists the racks, one more the blades of a rack.
     for name in racks.names().await?.value {
-        let blades = store.table::<Blade>(racks.item(&name)?.collection(Noun::Blade));
+        let blades = store.table::<Blade>(racks.item(&name)?.collection(ItemKind::Blade));
         let names: Vec<String> = blades.names().await?.value.iter().map(ToString::to_string).collect();
         writeln!(out, "{name} has the blades {}", names.join(", "))?;
     }
 
-    // A change that somebody makes is seen by whoever watches.
+    // A watch returns the changes that any client makes.
     let rack = racks.read("rack1").await?.value.ok_or("rack1 is gone")?;
     let mut watch = store.watch(&rack.key).await?;
     racks.update("rack1", &Rack { location: "row 7".to_owned() }, Expect::Revision(rack.revision)).await?;
@@ -79,7 +79,7 @@ pub(crate) async fn run(store: &Store, out: &mut impl Write) -> Result<(), Box<d
         writeln!(out, "{} moved from {old} to {new}", change.key.name())?;
     }
 
-    // Who has read an older revision changes nothing, and learns of both.
+    // An update at an older revision changes nothing. The error has both revisions.
     let late = racks.update("rack1", &Rack { location: "row 3".to_owned() }, Expect::Revision(rack.revision)).await;
     if let Err(conflict) = late {
         writeln!(out, "too late: {conflict}")?;

@@ -1,5 +1,5 @@
-//! Things that can be listed, and their two keys: an entry in a plural index, and a singular record. Knows what is
-//! called what; reads and writes nothing.
+//! Items that can be listed, and their two keys: an entry in a plural index, and a singular record. Reads and writes
+//! nothing.
 //!
 //! ```text
 //! racks/index/racks/rack1             the index of racks: listing them reads this prefix and nothing else
@@ -8,15 +8,15 @@
 //! racks/rack/rack1/blade/7            a blade's record
 //! ```
 //!
-//! Records alone could not be listed so: what begins with `racks/rack/` are the racks and all that is in them.
+//! The index is needed because below `racks/rack/` are the racks and also the blades in them.
 
 use crate::error::Error;
 use crate::key::{Key, Prefix, Root};
 use crate::name::Name;
 
-/// What a thing is called.
+/// The kind of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Noun {
+pub enum ItemKind {
     /// A user.
     User,
     /// A rack.
@@ -29,12 +29,12 @@ pub enum Noun {
     Tor,
     /// A workload.
     Workload,
-    /// A thing of tests.
+    /// An item in tests.
     Test,
 }
 
-impl Noun {
-    /// What one is called.
+impl ItemKind {
+    /// The word for one item, in the keys of records.
     #[must_use]
     pub fn singular(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Noun {
         }
     }
 
-    /// What many are called.
+    /// The word for several items, in the index.
     #[must_use]
     pub fn plural(self) -> &'static str {
         match self {
@@ -63,14 +63,14 @@ impl Noun {
     }
 }
 
-/// All racks, or all blades of one rack: what is listed together.
+/// Items that are listed together: all racks, or all blades of one rack.
 ///
 /// ```
-/// use cloudchamber_store::{Noun, Root};
+/// use cloudchamber_store::{ItemKind, Root};
 ///
-/// let rack = Root::Racks.collection(Noun::Rack).item("Rack1")?;
+/// let rack = Root::Racks.collection(ItemKind::Rack).item("Rack1")?;
 /// assert_eq!(rack.record().as_str(), "racks/rack/rack1");
-/// let blades = rack.collection(Noun::Blade);
+/// let blades = rack.collection(ItemKind::Blade);
 /// assert_eq!(blades.index().as_str(), "racks/index/rack/rack1/blades/");
 /// assert_eq!(blades.item("7")?.record().as_str(), "racks/rack/rack1/blade/7");
 /// # Ok::<(), cloudchamber_store::Error>(())
@@ -79,24 +79,24 @@ impl Noun {
 pub struct Collection {
     index: Prefix,
     records: Prefix,
-    /// What an item's own collections begin with.
+    /// The beginning of the indexes of an item's own collections.
     inner_index: Prefix,
 }
 
 impl Root {
-    /// The things of this kind, at the top of this root.
+    /// The items of this kind, directly below this root.
     #[must_use]
-    pub fn collection(self, noun: Noun) -> Collection {
-        Collection::new(&self.prefix().word("index"), &self.prefix(), noun)
+    pub fn collection(self, kind: ItemKind) -> Collection {
+        Collection::new(&self.prefix().word("index"), &self.prefix(), kind)
     }
 }
 
 impl Collection {
-    fn new(index: &Prefix, records: &Prefix, noun: Noun) -> Self {
+    fn new(index: &Prefix, records: &Prefix, kind: ItemKind) -> Self {
         Self {
-            index: index.word(noun.plural()),
-            records: records.word(noun.singular()),
-            inner_index: index.word(noun.singular()),
+            index: index.word(kind.plural()),
+            records: records.word(kind.singular()),
+            inner_index: index.word(kind.singular()),
         }
     }
 
@@ -112,7 +112,7 @@ impl Collection {
         &self.records
     }
 
-    /// The item of this name, whether there is one or not.
+    /// The item of this name. The item need not exist.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`](crate::ErrorKind::InvalidName).
@@ -120,14 +120,14 @@ impl Collection {
         Ok(self.named(&Name::new(name)?))
     }
 
-    /// The item of this name, whether there is one or not.
+    /// The item of this name. The item need not exist.
     #[must_use]
     pub fn named(&self, name: &Name) -> Item {
         Item { collection: self.clone(), name: name.clone() }
     }
 }
 
-/// One thing of a collection.
+/// One item of a collection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Item {
     collection: Collection,
@@ -153,13 +153,13 @@ impl Item {
         self.collection.index.key(&self.name)
     }
 
-    /// The things of this kind in it.
+    /// The items of this kind in this item.
     #[must_use]
-    pub fn collection(&self, noun: Noun) -> Collection {
+    pub fn collection(&self, kind: ItemKind) -> Collection {
         Collection::new(
             &self.collection.inner_index.below(&self.name),
             &self.collection.records.below(&self.name),
-            noun,
+            kind,
         )
     }
 }

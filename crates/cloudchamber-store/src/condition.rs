@@ -1,10 +1,10 @@
-//! Conditions: what must hold of a key for a transaction to do anything, in etcd's terms and in words.
+//! Conditions: what must hold for a key, in etcd's terms and in words.
 
 use std::fmt;
 
 use etcd_keys::kv::{Compare, CompareOp};
 
-/// What must hold of a key. Revisions are those of the key's last write. An absent key has revision 0, as in etcd, which
+/// What must hold for a key. Revisions are those of the key's last write. An absent key has revision 0, as in etcd, which
 /// is less than the revision of any record; but no [`RevisionEqual`](Self::RevisionEqual) holds for an absent key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -85,7 +85,7 @@ impl fmt::Display for Condition {
 pub enum Expect {
     /// Any revision.
     Any,
-    /// This revision, which a read answered: nobody has changed the record since.
+    /// This revision, which a read returned: nobody has changed the record since.
     Revision(i64),
 }
 

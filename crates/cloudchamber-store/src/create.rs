@@ -7,7 +7,7 @@ use crate::store::Store;
 use crate::transaction::{Previous, Transaction};
 
 impl Store {
-    /// Creates a record. Answers the revision that the record has now.
+    /// Creates a record. Returns the revision that the record has now.
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists).
@@ -15,7 +15,7 @@ impl Store {
         self.create_many([(key.clone(), value)]).await
     }
 
-    /// Creates several records, all or none. Answers the revision that they have now; of no records, the store's
+    /// Creates several records, all or none. Returns the revision that they have now; of no records, the store's
     /// current revision.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ pub struct PrefixDeleted {
 }
 
 impl Store {
-    /// Deletes a record; answers whether the record existed. If the record must exist, use
+    /// Deletes a record; returns whether the record existed. If the record must exist, use
     /// [`Transaction::delete`](crate::Transaction::delete) with [`Condition::Required`](crate::Condition::Required).
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl Store {
         Ok(Answer { value: !committed.found.is_empty(), revision: committed.revision })
     }
 
-    /// Deletes any number of records, in chunks; answers how many existed. Not all or none: after an error, some
+    /// Deletes any number of records, in chunks; returns how many existed. Not all or none: after an error, some
     /// records may be deleted.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Store {
         Ok(Answer { value: deleted, revision })
     }
 
-    /// Deletes several records at their revisions, all or none. Answers the revision of the deletion.
+    /// Deletes several records at their revisions, all or none. Returns the revision of the deletion.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) and [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), for

@@ -153,7 +153,7 @@ impl Error {
         self.failure.source.as_deref()?.downcast_ref()
     }
 
-    /// Whether nobody answered, or not in time: the same call may succeed later, and a write may have been done.
+    /// Whether no etcd answered, or not in time: the same call may succeed later, and a write may have been done.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self.kind(), ErrorKind::Etcd(kind) if kind.is_transient())

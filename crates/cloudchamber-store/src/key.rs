@@ -15,13 +15,13 @@ use crate::name::{Name, invalid, is_normal, normalize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
 pub enum Root {
-    /// Who may log in.
+    /// Users, who may log in.
     Users,
     /// Racks as the simulation knows them.
     Racks,
-    /// What runs on them.
+    /// Workloads, which run on racks.
     Workloads,
-    /// What there should be, and what there is.
+    /// The inventory: intended and actual.
     Inventory,
     /// The store's own tests.
     StoreTest,
@@ -110,7 +110,7 @@ impl Key {
         &self.0
     }
 
-    /// The last segment: the name of the thing whose key this is.
+    /// The last segment: the name of the item.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
@@ -267,14 +267,14 @@ mod tests {
             ("racks/a b", name),
             ("shelves/a", "the roots are users, racks, workloads, inventory, storetest"),
         ] {
-            let told = format!("cannot use `{text}` as a key: {reason}");
-            assert_eq!(text.parse::<Key>().unwrap_err().to_string(), told);
-            assert_eq!(serde_json::from_value::<Key>(text.into()).unwrap_err().to_string(), told);
+            let message = format!("cannot use `{text}` as a key: {reason}");
+            assert_eq!(text.parse::<Key>().unwrap_err().to_string(), message);
+            assert_eq!(serde_json::from_value::<Key>(text.into()).unwrap_err().to_string(), message);
         }
         for (text, reason) in [("racks", "a prefix ends with `/`"), ("racks/-/", name), ("/", "the roots are users, ")]
         {
-            let told = text.parse::<Prefix>().unwrap_err().to_string();
-            assert!(told.starts_with(&format!("cannot use `{text}` as a prefix: {reason}")), "{told}");
+            let message = text.parse::<Prefix>().unwrap_err().to_string();
+            assert!(message.starts_with(&format!("cannot use `{text}` as a prefix: {reason}")), "{message}");
         }
         assert!("shelves".parse::<Root>().unwrap_err().to_string().starts_with("cannot use `shelves` as a root: "));
     }

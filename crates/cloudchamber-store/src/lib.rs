@@ -1,12 +1,11 @@
 //! Cloud Chamber's persistent store, on etcd: records by key, with conditions, transactions and watches.
 //!
-//! A [`Store`] is connected by a [`Config`]. Its [keys](Key) begin with a [`Root`] and consist of [names](Name); where
-//! they are in etcd, and whether that is production or a test's own place, is the configuration's business. Things
-//! that are listed, like racks and their blades, are [collections](Collection), and a [`Table`] holds them as records
-//! of one type:
+//! A [`Config`] says where the etcd of a [`Store`] is, and whether the store is production's or a test's. A [`Key`] is a
+//! [`Root`] and [names](Name). Items that are listed, like racks and their blades, are in a [`Collection`]; a [`Table`]
+//! reads and writes them as records of one type:
 //!
 //! ```no_run
-//! use cloudchamber_store::{Config, Expect, Noun, Root, Store};
+//! use cloudchamber_store::{Config, Expect, ItemKind, Root, Store};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Serialize, Deserialize)]
@@ -16,7 +15,7 @@
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = Store::connect(&Config::load("configs/cloudchamber.yaml")?).await?;
-//! let racks = store.table::<Rack>(Root::Racks.collection(Noun::Rack));
+//! let racks = store.table::<Rack>(Root::Racks.collection(ItemKind::Rack));
 //!
 //! let created = racks.create("Rack1", &Rack { blades: 8 }).await?;
 //! let mut watch = store.watch(&racks.item("rack1")?.record()).await?;
@@ -31,22 +30,21 @@
 //! # What holds for every operation
 //! - It ends within the request timeout; an operation of several requests has that time for each. Listing and deleting
 //!   by prefix wait 5 s more for a server that does not answer.
-//! - It answers the revision that it made or read: a [conditional](Expect) change, or a [watch](Store::watch_after)
+//! - It returns the revision that it made or read: a [conditional](Expect) change, or a [watch](Store::watch_after)
 //!   without a gap, begins with that revision.
 //! - Its error is an [`Error`], whose [`kind`](Error::kind) tells what happened.
 //! - An operation that is all or none is one transaction of etcd, of at most [`MAX_OPERATIONS`] keys; more are
 //!   [refused](ErrorKind::TooManyKeys). Other operations take any number of keys.
 //!
 //! # Typed and raw
-//! Values are bytes; [`encode`] makes them of any type of serde's, [`Record::decode`] gives it back, and a record that
-//! is not of that type is an error, never a default.
+//! Values are bytes. [`encode`] makes the bytes of any type that serde can serialize, and [`Record::decode`] gives the
+//! type back. A record that is not of that type is an error, never a default.
 //!
 //! Names, keys, prefixes and roots are strings for serde, and have `FromStr` and `Display`.
 //!
 //! # In tests
-//! With `UseTestNamespace`, keys go under `Test/Standard/`, which all tests of a cluster share, and which
-//! `PreCleanStore` empties. With `UseUniqueInstance` they go under a sandbox of the test's own, and nothing needs
-//! cleaning:
+//! With `UseTestNamespace`, keys go under `Test/Standard/`, which all tests of a cluster share and `PreCleanStore`
+//! empties. With `UseUniqueInstance`, keys go under the test's own sandbox, and nothing needs cleaning:
 //!
 //! ```no_run
 //! use cloudchamber_store::{Config, Root, Store, TestSettings};
@@ -82,7 +80,7 @@ mod transaction;
 mod update;
 mod watch;
 
-pub use crate::collection::{Collection, Item, Noun};
+pub use crate::collection::{Collection, Item, ItemKind};
 pub use crate::condition::{Condition, Expect};
 pub use crate::config::{Config, ROOT, Service, TestSettings};
 pub use crate::delete::PrefixDeleted;

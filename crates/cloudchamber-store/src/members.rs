@@ -38,7 +38,7 @@ impl Store {
     }
 
     /// Uses the client URLs that the cluster's members advertise as endpoints from now on, for watches too, once one of
-    /// these URLs has answered. Answers the URLs.
+    /// these URLs has answered. Returns the URLs.
     ///
     /// # Errors
     /// If etcd refuses or does not answer, or [`ErrorKind::NoClientUrls`]. The endpoints then stay the same.

@@ -1,4 +1,4 @@
-//! Names of things: checked, and in one spelling. A text that is not a valid name never becomes part of a key.
+//! Names of items: checked, and in one spelling. A text that is not a valid name never becomes part of a key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -73,7 +73,7 @@ fn is_name(text: &str, is_letter: impl Fn(u8) -> bool) -> bool {
         && bytes.all(|byte| letter_or_digit(byte) || matches!(byte, b'-' | b'_' | b'.' | b'@'))
 }
 
-/// Whether it is a name in the one spelling that keys have.
+/// Whether a text is a valid name in lower case.
 pub(crate) fn is_normal(text: &str) -> bool {
     text.len() <= MAX_NAME_LEN && is_name(text, |byte| byte.is_ascii_lowercase())
 }
@@ -139,8 +139,8 @@ mod tests {
                 prop_assert_eq!(Name::new(text.to_uppercase()).unwrap(), name);
             } else {
                 prop_assert!(!is_normal(&text));
-                let told = serde_json::from_value::<Name>(text.as_str().into()).unwrap_err().to_string();
-                prop_assert!(told.starts_with(&format!("cannot use `{text}` as a name: ")), "{}", told);
+                let message = serde_json::from_value::<Name>(text.as_str().into()).unwrap_err().to_string();
+                prop_assert!(message.starts_with(&format!("cannot use `{text}` as a name: ")), "{}", message);
             }
         }
     }

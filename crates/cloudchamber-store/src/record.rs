@@ -1,4 +1,4 @@
-//! Records: values with their keys and revisions, raw and typed. The only place that knows JSON.
+//! Records: values with their keys and revisions, raw and typed. Only this module knows JSON.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -6,12 +6,12 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::key::Key;
 
-/// What an operation answers, and the revision of the whole store that it saw or made.
+/// The result of an operation, with the revision of the whole store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<T> {
-    /// The answer.
+    /// The result.
     pub value: T,
-    /// The revision: of the write, if something was written, else of what was read.
+    /// The revision of the write if the operation wrote anything, else the revision of the read.
     pub revision: i64,
 }
 
@@ -21,16 +21,16 @@ impl<T> Answer<T> {
     }
 }
 
-/// A record as it is in the store: raw, or, [decoded](Record::decode), typed.
+/// A record of the store: raw, or typed once it is [decoded](Record::decode).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<T = Vec<u8>> {
     /// The key.
     pub key: Key,
     /// The value.
     pub value: T,
-    /// The revision that created it.
+    /// The revision that created the record.
     pub created: i64,
-    /// The revision that wrote it last: what [`Expect::Revision`](crate::Expect::Revision) wants.
+    /// The revision of the last write, for [`Expect::Revision`](crate::Expect::Revision).
     pub revision: i64,
 }
 
@@ -73,7 +73,7 @@ impl Answer<Vec<Record>> {
     }
 }
 
-/// A value as JSON, for whatever writes one.
+/// A value as JSON, to be written.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidValue`] if JSON cannot express the value: a map whose keys are not texts, say.

@@ -16,7 +16,7 @@ use crate::trace::Trace;
 
 /// Cloud Chamber's store. Cheap to clone; clones share the connection, and are disconnected together.
 ///
-/// Every operation answers the revision that it made or read. An operation of one request ends within the request
+/// Every operation returns the revision that it made or read. An operation of one request ends within the request
 /// timeout. Listing, and reading or deleting many keys, take several requests, each within the request timeout; listing
 /// and deleting by prefix wait 5 s more for a server that goes away meanwhile.
 #[derive(Clone)]

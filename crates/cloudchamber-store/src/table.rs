@@ -18,9 +18,9 @@ use crate::transaction::{Previous, Transaction};
 ///
 /// ```no_run
 /// # async fn example(store: cloudchamber_store::Store) -> Result<(), Box<dyn std::error::Error>> {
-/// use cloudchamber_store::{Expect, Noun, Root};
+/// use cloudchamber_store::{Expect, ItemKind, Root};
 ///
-/// let racks = store.table::<u32>(Root::Racks.collection(Noun::Rack));
+/// let racks = store.table::<u32>(Root::Racks.collection(ItemKind::Rack));
 /// racks.create("rack1", &8).await?;
 /// if let Some(rack) = racks.read("rack1").await?.value {
 ///     racks.update("rack1", &(rack.value + 1), Expect::Revision(rack.revision)).await?;
@@ -62,7 +62,7 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         Ok(Answer { value: names.collect::<Result<_, _>>()?, revision: entries.revision })
     }
 
-    /// Creates an item. Answers the revision that the record has now.
+    /// Creates an item. Returns the revision that the record has now.
     ///
     /// # Errors
     /// [`InvalidValue`](crate::ErrorKind::InvalidValue), and as [`Store::create`].
@@ -93,7 +93,7 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.store.read_many(keys).await?.map(|found| found.into_values().collect::<Vec<_>>()).decode()
     }
 
-    /// Writes a new value to an item. Answers the revision that the record has now.
+    /// Writes a new value to an item. Returns the revision that the record has now.
     ///
     /// # Errors
     /// [`InvalidValue`](crate::ErrorKind::InvalidValue), and as [`Store::update`].
@@ -101,7 +101,7 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.store.update(&self.collection.item(name)?.record(), encode(value)?, expect).await
     }
 
-    /// Deletes an item; answers whether the item existed. The items in it, the blades of a rack say, have records of
+    /// Deletes an item; returns whether the item existed. The items in it, the blades of a rack say, have records of
     /// their own, which stay: delete those first.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ impl Transaction {
         })
     }
 
-    /// Which condition does not hold, by the revisions that etcd answered.
+    /// Which condition does not hold, by the revisions in the response.
     fn failure(&self, response: &TxnResponse) -> Failure {
         let conditional = self.steps.iter().filter(|step| step.condition != Condition::None);
         let failure = conditional.zip(&response.responses).find_map(|(step, response)| {

@@ -7,7 +7,7 @@ use crate::store::Store;
 use crate::transaction::{Previous, Transaction};
 
 impl Store {
-    /// Writes a new value to a record. Answers the revision that the record has now.
+    /// Writes a new value to a record. Returns the revision that the record has now.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), and with [`Expect::Revision`]

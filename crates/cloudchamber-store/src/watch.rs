@@ -183,7 +183,7 @@ impl Store {
         current_revision(&self.keys()?).await
     }
 
-    /// Watches all changes after a revision: the revision that [`Store::list`] answered, say, so that no change in
+    /// Watches all changes after a revision: the revision that [`Store::list`] returned, say, so that no change in
     /// between is missed. Begins when [`Watch::next`] is first called.
     ///
     /// # Errors

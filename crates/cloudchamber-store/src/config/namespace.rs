@@ -36,7 +36,7 @@ impl TestSettings {
         match (self.use_test_namespace, self.use_unique_instance, self.pre_clean_store) {
             (_, true, true) => Err(excluded(
                 clean,
-                "cannot be used with UseUniqueInstance: a sandbox is empty, and its keys are other tests'",
+                "cannot be used with UseUniqueInstance: a sandbox is empty, and other tests' keys must stay",
             )),
             (false, true, _) => {
                 Err(excluded(unique, "needs UseTestNamespace: production's keys have only one namespace"))

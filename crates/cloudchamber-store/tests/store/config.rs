@@ -11,7 +11,7 @@ fn parse(text: &str) -> Result<Config, Error> {
 }
 
 #[test]
-fn the_shipped_file_says_what_no_file_means() {
+fn the_shipped_file_has_the_defaults() {
     assert_eq!(Config::load(SHIPPED).unwrap(), Config::default());
     let nowhere = Config::load(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/none.yaml")).unwrap();
     assert_eq!(nowhere, Config::default());
@@ -42,7 +42,7 @@ fn keys_are_read_in_any_case_and_other_sections_left_alone() {
 }
 
 #[test]
-fn what_says_nothing_means_the_defaults() {
+fn a_file_without_settings_means_the_defaults() {
     for text in ["", "\n# only a comment\n", "---\n", "\u{feff}", "other: 1\n", "store:\n", "store: ~\n", "store: {}\n"]
     {
         assert_eq!(parse(text).unwrap(), Config::default(), "{text:?}");
@@ -61,7 +61,7 @@ fn booleans_are_written_in_either_way() {
 }
 
 #[test]
-fn endpoints_are_urls_however_they_are_written() {
+fn endpoints_become_urls() {
     for (service, endpoints) in [
         ("hostname: 10.0.0.1", vec!["http://10.0.0.1:2379"]),
         ("hostname: \"::1\"", vec!["http://[::1]:2379"]),
@@ -169,22 +169,22 @@ const BAD: &[(&str, usize, &str, &str)] = &[
 ];
 
 #[test]
-fn what_is_wrong_is_told_with_file_line_and_key() {
+fn an_error_names_file_line_and_key() {
     for (text, line, key, why) in BAD {
         let Err(error) = parse(text) else { panic!("accepted: {text}") };
-        let told = error.to_string();
+        let message = error.to_string();
         let begins = if key.is_empty() {
             format!("cannot read the configuration file `c.yaml`: line {line}: ")
         } else {
             format!("cannot read the configuration file `c.yaml`: line {line}: `{key}` ")
         };
-        assert!(told.starts_with(&begins) && told.contains(why), "{text}{told}");
-        assert!(!told.contains('\n'), "{told}");
+        assert!(message.starts_with(&begins) && message.contains(why), "{text}{message}");
+        assert!(!message.contains('\n'), "{message}");
     }
 }
 
 #[test]
-fn no_text_is_too_much_for_it() {
+fn a_long_or_deeply_nested_text_is_an_error() {
     // Small enough to be read, and as deep or as wide as that allows.
     for text in [
         format!("store: {}\n", "[".repeat(60_000)),
@@ -206,7 +206,7 @@ proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(64))]
 
     #[test]
-    fn any_text_is_read_or_refused(text in "(store:|test:|port: |[0-9]|true|\n|  |- |\\[|\\{|\"|&a |\\*a|x|: |#|!|,|\\]|\\}){0,24}") {
+    fn any_text_is_parsed_or_is_an_error(text in "(store:|test:|port: |[0-9]|true|\n|  |- |\\[|\\{|\"|&a |\\*a|x|: |#|!|,|\\]|\\}){0,24}") {
         let _ = parse(&text);
     }
 }

@@ -15,7 +15,7 @@ fn is_disconnected(error: &Error) -> bool {
 }
 
 #[etcd_sandbox::test]
-async fn every_use_of_a_disconnected_store_is_an_error_that_says_so(sandbox: Sandbox) -> Outcome {
+async fn every_operation_of_a_disconnected_store_says_disconnected(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let (key, below) = (key("a"), prefix("a"));
     store.create(&key, "1").await?;
@@ -53,8 +53,8 @@ async fn no_etcd_is_an_error_within_the_connect_timeout() {
         let connecting = tokio::time::timeout(Duration::from_secs(60), Store::connect(&config)).await;
         let Err(error) = connecting.expect("it ends") else { panic!("connected to {port}") };
         assert!(error.is_transient());
-        let told = error.to_string();
-        assert!(told.starts_with(&format!("cannot connect at http://localhost:{port}: no ")), "{told}");
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("cannot connect at http://localhost:{port}: no ")), "{message}");
     }
 }
 
@@ -64,9 +64,9 @@ async fn settings_that_exclude_each_other_reach_no_etcd() {
     let mut config = Config { test, ..Config::default() }.in_sandbox("/CloudChamber/v0.1/Test/x/");
     config.service.port = 1;
     let error = Store::connect(&config).await.unwrap_err();
-    let told = "cannot connect: `PreCleanStore` cannot be used with UseUniqueInstance: ";
+    let message = "cannot connect: `PreCleanStore` cannot be used with UseUniqueInstance: ";
     assert!(matches!(error.kind(), ErrorKind::InvalidConfig { line: None, .. }), "{error:?}");
-    assert!(error.to_string().starts_with(told), "{error}");
+    assert!(error.to_string().starts_with(message), "{error}");
     config.test.pre_clean_store = false;
     config.sandbox = None;
     let error = Store::connect(&config).await.unwrap_err();
@@ -74,7 +74,7 @@ async fn settings_that_exclude_each_other_reach_no_etcd() {
 }
 
 #[etcd_sandbox::test]
-async fn the_members_are_told_and_used(sandbox: Sandbox) -> Outcome {
+async fn the_members_are_listed_and_their_urls_used(sandbox: Sandbox) -> Outcome {
     // By another name than the one that the cluster tells.
     let mut config = config(&sandbox);
     config.service.endpoints = sandbox.endpoints().iter().map(|url| url.replace("127.0.0.1", "localhost")).collect();
@@ -101,14 +101,14 @@ fn etcd(flag: &str) -> etcd_local::Ephemeral {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_that_lead_nowhere_change_nothing() -> Outcome {
+async fn client_urls_that_nobody_answers_are_not_used() -> Outcome {
     let etcd = etcd("--advertise-client-urls=http://127.0.0.1:1");
     let mut config = Config::default();
     config.service.endpoints = etcd.endpoints();
     let store = Store::connect(&config).await?;
     let error = store.refresh_endpoints().await.unwrap_err();
-    let told = "cannot use the client URLs that the members advertise at http://127.0.0.1:1: no etcd answers";
-    assert_eq!(error.to_string(), told);
+    let message = "cannot use the client URLs that the members advertise at http://127.0.0.1:1: no etcd answers";
+    assert_eq!(error.to_string(), message);
     assert_eq!(store.endpoints()?, etcd.endpoints());
     store.create(&key("a"), "still here").await?;
     Ok(())

@@ -53,9 +53,9 @@ async fn the_example_uses_no_etcd_that_was_not_named(sandbox: Sandbox) -> Outcom
     assert!(said.contains("is not running") && said.contains(&format!("{endpoint} is not this workspace's")), "{said}");
     assert_eq!(sandbox.raw().get(old.as_str(), None).await?.kvs().len(), 1);
 
-    let told = run(example.env("ETCD_ENDPOINTS", &endpoint)).await?;
-    let said = self::said(&told);
-    assert!(told.status.success(), "{said}");
+    let done = run(example.env("ETCD_ENDPOINTS", &endpoint)).await?;
+    let said = self::said(&done);
+    assert!(done.status.success(), "{said}");
     let keys = format!("etcd at {endpoint}, below Test/Standard/, which is emptied");
     assert!(said.contains(&keys), "{said}");
     assert_eq!(sandbox.raw().get(old.as_str(), None).await?.kvs().len(), 0);

@@ -1,6 +1,6 @@
-//! Listing and deleting by prefix: of nothing, of some, of more than a page, and of nothing else.
+//! Listing and deleting by prefix: no records, some, more than a page; and no records outside of the prefix.
 
-use cloudchamber_store::{ErrorKind, Noun, Root};
+use cloudchamber_store::{ErrorKind, ItemKind, Root};
 use etcd_sandbox::Sandbox;
 
 use crate::fixture::{Outcome, fill, key, keys, open, prefix};
@@ -49,10 +49,10 @@ async fn more_than_a_page_is_listed_at_one_revision(sandbox: Sandbox) -> Outcome
 #[etcd_sandbox::test]
 async fn racks_and_the_blades_of_a_rack_are_one_list_each(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
-    let racks = store.table::<u32>(Root::Racks.collection(Noun::Rack));
+    let racks = store.table::<u32>(Root::Racks.collection(ItemKind::Rack));
     for rack in ["rack1", "Rack2", "rack10"] {
         racks.create(rack, &0).await?;
-        let blades = store.table::<u32>(racks.item(rack)?.collection(Noun::Blade));
+        let blades = store.table::<u32>(racks.item(rack)?.collection(ItemKind::Blade));
         for blade in ["1", "2"] {
             blades.create(blade, &0).await?;
         }
@@ -61,9 +61,9 @@ async fn racks_and_the_blades_of_a_rack_are_one_list_each(sandbox: Sandbox) -> O
         list.iter().map(|record| record.key.name().to_owned()).collect::<Vec<_>>()
     };
     // Neither the blades of the racks, nor those of the rack whose name begins with this one's.
-    let list = store.list(Root::Racks.collection(Noun::Rack).index()).await?;
+    let list = store.list(Root::Racks.collection(ItemKind::Rack).index()).await?;
     assert_eq!(names(list.value), ["rack1", "rack10", "rack2"]);
-    let list = store.list(racks.item("RACK1")?.collection(Noun::Blade).index()).await?;
+    let list = store.list(racks.item("RACK1")?.collection(ItemKind::Blade).index()).await?;
     assert_eq!(names(list.value), ["1", "2"]);
     Ok(())
 }
@@ -94,12 +94,12 @@ async fn a_key_that_is_not_the_stores_is_an_error_that_names_it(sandbox: Sandbox
     let key = r"storetest/a/Not\nours";
     assert_eq!(error.kind(), &ErrorKind::InvalidKey { key: key.to_owned(), revision: put.revision });
     assert_eq!(error.key(), Some(key));
-    let told = format!(
+    let message = format!(
         "cannot list `storetest/a/`: `{key}`, written at revision {}, is not a valid key of the store; another program \
          wrote it",
         put.revision
     );
-    assert_eq!(error.to_string(), told);
+    assert_eq!(error.to_string(), message);
     Ok(())
 }
 
@@ -110,15 +110,15 @@ async fn after_a_key_that_is_not_the_stores_the_listing_goes_on_with_all_that_ar
     for foreign in ["storetest/a/0 foreign", "storetest/a/UPPER"] {
         sandbox.put(foreign, "").await?;
     }
-    let (mut listing, mut told, mut listed) = (store.pages(&prefix("a"))?, Vec::new(), Vec::new());
+    let (mut listing, mut errors, mut listed) = (store.pages(&prefix("a"))?, Vec::new(), Vec::new());
     loop {
         match listing.next_page().await {
             Ok(Some(page)) => listed.extend(page.into_iter().map(|record| record.key)),
             Ok(None) => break,
-            Err(error) => told.push(error.to_string()),
+            Err(error) => errors.push(error.to_string()),
         }
     }
     assert_eq!(listed, [key("a/1"), key("a/3")]);
-    assert!(matches!(&told[..], [one, two] if one.contains("0 foreign") && two.contains("UPPER")), "{told:?}");
+    assert!(matches!(&errors[..], [one, two] if one.contains("0 foreign") && two.contains("UPPER")), "{errors:?}");
     Ok(())
 }

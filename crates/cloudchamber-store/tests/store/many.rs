@@ -17,17 +17,17 @@ async fn all_are_created_or_none(sandbox: Sandbox) -> Outcome {
 
     let error = store.create_many([(key("x"), "4"), (key("b"), "5"), (key("c"), "6")]).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (&ErrorKind::AlreadyExists { revision }, Some("storetest/b")));
-    let told = format!(
+    let message = format!(
         "cannot create `storetest/b` in a transaction of 3 keys: the record exists already, with revision {revision}; \
          nothing was changed"
     );
-    assert_eq!(error.to_string(), told);
+    assert_eq!(error.to_string(), message);
     sandbox.expect_keys([("storetest/a", "1"), ("storetest/b", "2"), ("storetest/c", "3")]).await?;
     Ok(())
 }
 
 #[etcd_sandbox::test]
-async fn what_is_too_much_for_one_transaction_is_refused_where_it_must_be_one(sandbox: Sandbox) -> Outcome {
+async fn too_many_keys_for_one_transaction_are_refused(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let many = keys("many", MAX_OPERATIONS + 1);
     let error = store.create_many(many.iter().map(|key| (key.clone(), ""))).await.unwrap_err();
@@ -114,7 +114,7 @@ async fn deleting_many_at_their_revisions_is_all_or_none(sandbox: Sandbox) -> Ou
 }
 
 #[etcd_sandbox::test]
-async fn nothing_at_all_is_done_at_the_current_revision(sandbox: Sandbox) -> Outcome {
+async fn operations_on_no_keys_return_the_current_revision(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let now = store.create(&key("a"), "").await?;
     assert!(store.create_many(Vec::<(Key, &str)>::new()).await? >= now);
@@ -125,7 +125,7 @@ async fn nothing_at_all_is_done_at_the_current_revision(sandbox: Sandbox) -> Out
 }
 
 #[etcd_sandbox::test]
-async fn one_key_twice_is_refused_where_it_must_be_one(sandbox: Sandbox) -> Outcome {
+async fn a_key_that_is_given_twice_is_refused_in_a_transaction(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let error = store.create_many([(key("a"), "1"), (key("A"), "2")]).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (&ErrorKind::DuplicateKey, Some("storetest/a")));

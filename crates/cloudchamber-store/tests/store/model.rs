@@ -1,4 +1,4 @@
-//! The store beside a map in memory: whatever is done to both, in whatever order, they answer the same.
+//! The store beside a map in memory: after the same operations, both give the same results.
 
 use std::collections::BTreeMap;
 
@@ -58,11 +58,11 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// What there should be.
+/// The records that the store should have.
 #[derive(Default)]
 struct Model {
     records: BTreeMap<Key, Record>,
-    /// The newest revision that was told.
+    /// The newest revision that the store returned.
     revision: i64,
 }
 
@@ -71,7 +71,7 @@ impl Model {
         self.records.get(key).map(|record| record.revision)
     }
 
-    /// What a guess comes to; for an absent key around 0.
+    /// The revision of a guess; near 0 for an absent key.
     fn revision(&self, key: &Key, guess: Guess) -> i64 {
         self.found(key).unwrap_or(0) + guess.0
     }
@@ -80,7 +80,7 @@ impl Model {
         guess.map_or(Expect::Any, |guess| Expect::Revision(self.revision(key, guess)))
     }
 
-    /// A write was told at this revision, later than all before it.
+    /// Records a write at this revision.
     fn wrote(&mut self, key: &Key, value: &[u8], revision: i64) {
         let created = self.records.get(key).map_or(revision, |record| record.created);
         self.records.insert(key.clone(), Record { key: key.clone(), value: value.to_vec(), created, revision });
@@ -247,7 +247,7 @@ async fn commit(store: &Store, model: &mut Model, steps: &[Step]) {
 }
 
 #[etcd_sandbox::test]
-fn the_store_answers_as_a_map_would(sandbox: Sandbox) -> Outcome {
+fn the_store_behaves_like_a_map(sandbox: Sandbox) -> Outcome {
     let store = sandbox.block_on(open(&sandbox));
     // Quick by default; `PROPTEST_CASES=3000` looks longer.
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(25);

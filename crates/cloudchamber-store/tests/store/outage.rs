@@ -1,5 +1,5 @@
-//! The server is restarted, or stands still, while the store is used: nothing that was acknowledged is lost, nothing
-//! waits for ever, and nothing needs to be connected anew.
+//! The server is restarted, or hangs, while the store is in use: no acknowledged write is lost, no call waits for ever,
+//! and the store need not connect again.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use etcd_sandbox::Sandbox;
 use crate::fixture::{Outcome, config, key};
 use crate::watching::change;
 
-/// Everything together, on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// For a whole test, on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An instance in a directory of its own. It ends with this process, however that ends.
 struct Server {
@@ -40,7 +40,7 @@ impl Server {
         self.running.as_ref().unwrap().status.endpoints.clone()
     }
 
-    /// Whether it is at the same endpoint; now and then somebody else takes the port in between.
+    /// Whether the server has the same endpoint; sometimes another program takes the port meanwhile.
     fn restart(&mut self) -> bool {
         let before = self.endpoints();
         self.instance.down().unwrap();
@@ -55,7 +55,7 @@ impl Drop for Server {
     }
 }
 
-/// Counts one up, again and again; answers the last count that was acknowledged. What was not may still be done.
+/// Increments a counter again and again; returns the last count that was acknowledged. Later writes may be done, too.
 async fn count(store: Store, stop: Arc<AtomicBool>) -> u64 {
     let (key, mut acknowledged) = (key("counter"), 0);
     while !stop.load(Ordering::Relaxed) {
@@ -79,11 +79,11 @@ async fn count(store: Store, stop: Arc<AtomicBool>) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_the_server_is_restarted_during_use() -> Outcome {
     for _ in 0..3 {
-        if tokio::time::timeout(PATIENCE, is_restarted_during_use()).await?? {
+        if tokio::time::timeout(TIMEOUT, is_restarted_during_use()).await?? {
             return Ok(());
         }
     }
-    panic!("somebody took the server's port three times");
+    panic!("another program took the server's port three times");
 }
 
 async fn is_restarted_during_use() -> Result<bool, Box<dyn Error>> {
@@ -96,9 +96,9 @@ async fn is_restarted_during_use() -> Result<bool, Box<dyn Error>> {
 
     let stop = Arc::new(AtomicBool::new(false));
     let counting = tokio::spawn(count(store.clone(), stop.clone()));
-    for told in 1..=2 {
+    for count in 1..=2 {
         // Used before, between and after.
-        assert_eq!(change(&mut watch).await.decode_new()?, Some(told));
+        assert_eq!(change(&mut watch).await.decode_new()?, Some(count));
         if !tokio::task::block_in_place(|| server.restart()) {
             return Ok(false);
         }
@@ -106,7 +106,7 @@ async fn is_restarted_during_use() -> Result<bool, Box<dyn Error>> {
     // The same store, as soon as the server is there.
     let began = std::time::Instant::now();
     while let Err(error) = store.read(&key("counter")).await {
-        assert!(began.elapsed() < PATIENCE, "the server does not come back: {error}");
+        assert!(began.elapsed() < TIMEOUT, "the server does not come back: {error}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -115,8 +115,8 @@ async fn is_restarted_during_use() -> Result<bool, Box<dyn Error>> {
     assert!(last >= acknowledged && last >= 2, "{acknowledged} was acknowledged, {last} is there");
 
     // Each count once and in order, the restarts notwithstanding.
-    for told in 3..=last {
-        assert_eq!(change(&mut watch).await.decode_new()?, Some(told));
+    for count in 3..=last {
+        assert_eq!(change(&mut watch).await.decode_new()?, Some(count));
     }
     Ok(true)
 }
@@ -129,8 +129,8 @@ async fn a_server_that_hangs_is_an_error_within_the_request_timeout(sandbox: San
     let pid = sandbox.server().unwrap().pid().to_string();
     let signal = |name: &str| std::process::Command::new("kill").args([name, &pid]).status();
     assert!(signal("-STOP")?.success());
-    let read = tokio::time::timeout(PATIENCE, store.read(&key("a"))).await;
-    let update = tokio::time::timeout(PATIENCE, store.update(&key("a"), "", Expect::Any)).await;
+    let read = tokio::time::timeout(TIMEOUT, store.read(&key("a"))).await;
+    let update = tokio::time::timeout(TIMEOUT, store.update(&key("a"), "", Expect::Any)).await;
     assert!(signal("-CONT")?.success());
     let error = read.expect("it ends").unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Etcd(Kind::TimedOut));
@@ -138,7 +138,7 @@ async fn a_server_that_hangs_is_an_error_within_the_request_timeout(sandbox: San
     let key_in_etcd = format!("{}storetest/a", sandbox.prefix());
     assert!(error.etcd().unwrap().to_string().contains(&key_in_etcd), "{error:?}");
     assert!(update.expect("it ends").is_err());
-    // It goes on without being connected anew.
+    // The store continues without connecting again.
     store.create(&key("b"), "").await?;
     Ok(())
 }

@@ -33,20 +33,20 @@ async fn a_record_lives_from_creation_to_deletion(sandbox: Sandbox) -> Outcome {
 }
 
 #[etcd_sandbox::test]
-async fn creating_what_exists_names_it_and_changes_nothing(sandbox: Sandbox) -> Outcome {
+async fn creating_an_existing_record_is_an_error_and_changes_nothing(sandbox: Sandbox) -> Outcome {
     let (store, key) = (open(&sandbox).await, key("x"));
     let first = store.create(&key, "first").await?;
     let error = store.create(&key, "second").await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (&ErrorKind::AlreadyExists { revision: first }, Some(key.as_str())));
-    let told =
+    let message =
         format!("cannot create `storetest/x`: the record exists already, with revision {first}; nothing was changed");
-    assert_eq!(error.to_string(), told);
+    assert_eq!(error.to_string(), message);
     assert_eq!(store.read(&key).await?.value.unwrap().value, b"first");
     Ok(())
 }
 
 #[etcd_sandbox::test]
-async fn updating_tells_what_is_missing_and_both_revisions_of_a_conflict(sandbox: Sandbox) -> Outcome {
+async fn updating_fails_without_a_record_and_with_both_revisions_of_a_conflict(sandbox: Sandbox) -> Outcome {
     let (store, key) = (open(&sandbox).await, key("x"));
     // No revision is one that an absent record has, zero included.
     for expect in
@@ -62,15 +62,15 @@ async fn updating_tells_what_is_missing_and_both_revisions_of_a_conflict(sandbox
         let error = store.update(&key, "third", Expect::Revision(wrong)).await.unwrap_err();
         let condition = Condition::RevisionEqual(wrong);
         assert_eq!(error.kind(), &ErrorKind::Conflict { condition, found: second });
-        let told = format!("the record has revision {second}, but must have revision {wrong}; nothing was changed");
-        assert_eq!(error.to_string(), format!("cannot update `storetest/x`: {told}"));
+        let message = format!("the record has revision {second}, but must have revision {wrong}; nothing was changed");
+        assert_eq!(error.to_string(), format!("cannot update `storetest/x`: {message}"));
     }
     assert_eq!(store.read(&key).await?.value.unwrap().value, b"second");
     Ok(())
 }
 
 #[etcd_sandbox::test]
-async fn deleting_what_is_absent_is_no_error_unless_a_revision_was_expected(sandbox: Sandbox) -> Outcome {
+async fn deleting_an_absent_record_is_an_error_only_with_an_expected_revision(sandbox: Sandbox) -> Outcome {
     let (store, key) = (open(&sandbox).await, key("x"));
     let deleted = store.delete(&key, Expect::Any).await?;
     assert!(!deleted.value && deleted.revision >= store.connected_at());

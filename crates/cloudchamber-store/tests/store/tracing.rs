@@ -1,4 +1,4 @@
-//! `traceLevel`: nothing, operations, or values, too.
+//! `traceLevel`: nothing, operations, or also values.
 
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
@@ -11,11 +11,11 @@ use tracing::{Event, Metadata, Subscriber};
 
 use crate::fixture::{Outcome, config, key};
 
-/// Keeps what the store tells.
+/// Keeps what the store logs.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<String>>);
+struct Log(Arc<Mutex<String>>);
 
-impl Subscriber for Told {
+impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("cloudchamber_store")
     }
@@ -29,9 +29,9 @@ impl Subscriber for Told {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut told = self.0.lock().unwrap();
-        event.record(&mut Words(&mut told));
-        told.push('\n');
+        let mut log = self.0.lock().unwrap();
+        event.record(&mut Words(&mut log));
+        log.push('\n');
     }
 
     fn enter(&self, _: &Id) {}
@@ -48,28 +48,24 @@ impl Visit for Words<'_> {
 }
 
 #[etcd_sandbox::test]
-async fn as_much_is_told_as_was_asked_for(sandbox: Sandbox) -> Outcome {
+async fn the_level_decides_what_is_logged(sandbox: Sandbox) -> Outcome {
     for level in 0..3 {
         let mut config = config(&sandbox);
         config.trace_level = level;
-        let told = Told::default();
+        let log = Log::default();
         // The test runs on this thread alone.
-        let listening = tracing::subscriber::set_default(told.clone());
+        let listening = tracing::subscriber::set_default(log.clone());
         let (store, key) = (Store::connect(&config).await?, key("traced"));
         let created = store.create(&key, "some\nvalue").await?;
         store.create(&key, "again").await.unwrap_err();
         store.delete(&key, Expect::Any).await?;
         drop(listening);
 
-        let told = told.0.lock().unwrap().clone();
-        assert_eq!(
-            told.contains(&format!("message=create `storetest/traced` revision={created} ")),
-            level > 0,
-            "{told}"
-        );
-        assert_eq!(told.contains("message=cannot create `storetest/traced`: the record exists already"), level > 0);
-        assert_eq!(told.contains(r"write `storetest/traced`, 10 bytes: some\nvalue"), level > 1, "{told}");
-        assert_eq!(told.is_empty(), level == 0);
+        let log = log.0.lock().unwrap().clone();
+        assert_eq!(log.contains(&format!("message=create `storetest/traced` revision={created} ")), level > 0, "{log}");
+        assert_eq!(log.contains("message=cannot create `storetest/traced`: the record exists already"), level > 0);
+        assert_eq!(log.contains(r"write `storetest/traced`, 10 bytes: some\nvalue"), level > 1, "{log}");
+        assert_eq!(log.is_empty(), level == 0);
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ async fn a_failed_condition_names_its_key_and_changes_nothing(sandbox: Sandbox) 
 }
 
 #[etcd_sandbox::test]
-async fn a_transaction_does_all_at_one_revision_and_tells_what_it_found(sandbox: Sandbox) -> Outcome {
+async fn a_transaction_has_one_revision_and_returns_the_records_that_it_found(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let [a, b, c, d] = ["a", "b", "c", "d"].map(key);
     let created = store.create_many([(a.clone(), "1"), (b.clone(), "2"), (c.clone(), "3")]).await?;
@@ -122,7 +122,7 @@ async fn a_transaction_does_all_at_one_revision_and_tells_what_it_found(sandbox:
 }
 
 #[etcd_sandbox::test]
-async fn reads_and_deletes_are_alike_optional_and_required(sandbox: Sandbox) -> Outcome {
+async fn reads_and_deletes_are_optional_or_required(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let (present, absent) = (keys("present", 3), keys("absent", 2));
     let step = |delete: bool, keys: &[Key], condition: Condition| {
@@ -155,7 +155,7 @@ async fn reads_and_deletes_are_alike_optional_and_required(sandbox: Sandbox) -> 
 }
 
 #[etcd_sandbox::test]
-async fn sets_are_written_whether_they_are_there_or_not_as_it_was_asked(sandbox: Sandbox) -> Outcome {
+async fn sets_are_written_as_their_conditions_say(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let set = keys("set", 5);
     let write = |value: &'static str, condition: Condition| {

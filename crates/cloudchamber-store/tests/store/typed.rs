@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloudchamber_store::{Condition, ErrorKind, Expect, Noun, Root, encode};
+use cloudchamber_store::{Condition, ErrorKind, Expect, ItemKind, Root, encode};
 use etcd_sandbox::Sandbox;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ fn rack(location: &str) -> Rack {
 #[etcd_sandbox::test]
 async fn a_table_keeps_records_and_index_together(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
-    let racks = store.table::<Rack>(Root::Racks.collection(Noun::Rack));
+    let racks = store.table::<Rack>(Root::Racks.collection(ItemKind::Rack));
     assert!(racks.names().await?.value.is_empty());
     let created = racks.create("Rack1", &rack("row 1")).await?;
     racks.create("rack2", &rack("row 2")).await?;
@@ -65,7 +65,7 @@ async fn a_table_keeps_records_and_index_together(sandbox: Sandbox) -> Outcome {
 #[etcd_sandbox::test]
 async fn a_record_that_cannot_be_decoded_is_an_error_with_key_and_revision(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
-    let racks = store.table::<Rack>(Root::Racks.collection(Noun::Rack));
+    let racks = store.table::<Rack>(Root::Racks.collection(ItemKind::Rack));
     let item = racks.item("rack1")?;
     for damaged in ["", "{", "null", "[]", "{}", r#"{"location":7}"#, r#"{"location":"x"} y"#] {
         store.delete(&item.record(), Expect::Any).await?;
@@ -73,8 +73,8 @@ async fn a_record_that_cannot_be_decoded_is_an_error_with_key_and_revision(sandb
         let error = racks.read("rack1").await.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::InvalidRecord { revision: r, .. } if *r == revision), "{error:?}");
         assert_eq!(error.key(), Some("racks/rack/rack1"));
-        let told = format!("cannot decode the record `racks/rack/rack1` of revision {revision}: ");
-        assert!(error.to_string().starts_with(&told), "{error}");
+        let message = format!("cannot decode the record `racks/rack/rack1` of revision {revision}: ");
+        assert!(error.to_string().starts_with(&message), "{error}");
     }
     // A list of which one is damaged, too.
     store.create(&key("list/1"), encode(&rack("x"))?).await?;

@@ -1,4 +1,4 @@
-//! Watches: what is told, in which order, and how they end.
+//! Watches: which events come, in which order, and how watches end.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use etcd_sandbox::Sandbox;
 
 use crate::fixture::{Outcome, fill, key, keys, open, prefix};
 
-/// Long enough for anything that comes at all; what does not come fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for any event; a test that waits longer fails instead of hanging.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn next(watch: &mut Watch) -> Event {
-    tokio::time::timeout(PATIENCE, watch.next()).await.unwrap_or_else(|_| panic!("no event in time")).unwrap()
+    tokio::time::timeout(TIMEOUT, watch.next()).await.unwrap_or_else(|_| panic!("no event in time")).unwrap()
 }
 
 pub(crate) async fn change(watch: &mut Watch) -> Change {
@@ -23,12 +23,12 @@ pub(crate) async fn change(watch: &mut Watch) -> Change {
 }
 
 #[etcd_sandbox::test]
-async fn changes_come_in_order_with_old_and_new_value_and_revision(sandbox: Sandbox) -> Outcome {
+async fn changes_come_in_order_with_both_values_and_the_revision(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let (a, b) = (key("w/a"), key("w/b"));
     store.create(&key("w/before"), "").await?;
     let mut watch = store.watch(&prefix("w")).await?;
-    // All of this before the first event is asked for: a watch begins when it is made.
+    // All of this happens before the first call of `next`: a watch begins when it is created.
     let created = store.create(&a, "1").await?;
     store.create(&key("w2/neighbour"), "").await?;
     let updated = store.update(&a, "2", Expect::Any).await?;
@@ -36,31 +36,31 @@ async fn changes_come_in_order_with_old_and_new_value_and_revision(sandbox: Sand
     let deleted = store.delete(&a, Expect::Any).await?.revision;
     let again = store.create(&a, "5").await?;
 
-    let told = |key: &_, kind, old: Option<&str>, new: Option<&str>, revision| Change {
+    let expected = |key: &_, kind, old: Option<&str>, new: Option<&str>, revision| Change {
         key: Clone::clone(key),
         kind,
         old: old.map(|value| value.as_bytes().to_vec()),
         new: new.map(|value| value.as_bytes().to_vec()),
         revision,
     };
-    assert_eq!(change(&mut watch).await, told(&a, ChangeKind::Created, None, Some("1"), created));
-    assert_eq!(change(&mut watch).await, told(&a, ChangeKind::Updated, Some("1"), Some("2"), updated));
-    assert_eq!(change(&mut watch).await, told(&b, ChangeKind::Created, None, Some("3"), both));
-    assert_eq!(change(&mut watch).await, told(&key("w/c"), ChangeKind::Created, None, Some("4"), both));
-    assert_eq!(change(&mut watch).await, told(&a, ChangeKind::Deleted, Some("2"), None, deleted));
-    assert_eq!(change(&mut watch).await, told(&a, ChangeKind::Created, None, Some("5"), again));
+    assert_eq!(change(&mut watch).await, expected(&a, ChangeKind::Created, None, Some("1"), created));
+    assert_eq!(change(&mut watch).await, expected(&a, ChangeKind::Updated, Some("1"), Some("2"), updated));
+    assert_eq!(change(&mut watch).await, expected(&b, ChangeKind::Created, None, Some("3"), both));
+    assert_eq!(change(&mut watch).await, expected(&key("w/c"), ChangeKind::Created, None, Some("4"), both));
+    assert_eq!(change(&mut watch).await, expected(&a, ChangeKind::Deleted, Some("2"), None, deleted));
+    assert_eq!(change(&mut watch).await, expected(&a, ChangeKind::Created, None, Some("5"), again));
     Ok(())
 }
 
 #[etcd_sandbox::test]
-async fn a_watch_of_a_key_tells_nothing_of_others(sandbox: Sandbox) -> Outcome {
+async fn a_watch_of_a_key_has_no_events_of_other_keys(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let mut watch = store.watch(&key("a")).await?;
     store.create(&key("a/below"), "").await?;
     store.create(&key("ab"), "").await?;
     let created = store.create(&key("a"), "1").await?;
-    let told = change(&mut watch).await;
-    assert_eq!((told.key, told.revision), (key("a"), created));
+    let change = change(&mut watch).await;
+    assert_eq!((change.key, change.revision), (key("a"), created));
     Ok(())
 }
 
@@ -69,15 +69,15 @@ async fn a_watch_after_a_list_misses_nothing(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     fill(&store, &keys("l", 3)).await;
     let list = store.list(&prefix("l")).await?;
-    let missed_by_none = store.create(&key("l/new"), "1").await?;
+    let created = store.create(&key("l/new"), "1").await?;
     let mut watch = store.watch_after(&prefix("l"), list.revision)?;
-    assert_eq!(change(&mut watch).await.revision, missed_by_none);
+    assert_eq!(change(&mut watch).await.revision, created);
     assert_eq!(watch.since(), list.revision);
     Ok(())
 }
 
 #[etcd_sandbox::test(private)]
-async fn a_watch_from_the_beginning_tells_everything(sandbox: Sandbox) -> Outcome {
+async fn a_watch_from_the_beginning_has_all_events(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     let first = store.create(&key("w/a"), "1").await?;
     let second = store.update(&key("w/a"), "2", Expect::Any).await?;
@@ -90,7 +90,7 @@ async fn a_watch_from_the_beginning_tells_everything(sandbox: Sandbox) -> Outcom
 }
 
 #[etcd_sandbox::test]
-async fn a_watch_after_what_has_not_happened_is_an_error(sandbox: Sandbox) -> Outcome {
+async fn a_watch_after_a_future_revision_is_an_error(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
     for future in [i64::MAX, i64::MAX - 1, store.connected_at() + 1_000_000_000] {
         let error = store.watch_after(&prefix("w"), future)?.next().await.unwrap_err();
@@ -108,7 +108,7 @@ async fn a_watch_is_closed_while_it_waits(sandbox: Sandbox) -> Outcome {
     tokio::task::yield_now().await;
     closer.close();
     closer.close();
-    let ended = tokio::time::timeout(PATIENCE, waiting).await.expect("the watch ends")?;
+    let ended = tokio::time::timeout(TIMEOUT, waiting).await.expect("the watch ends")?;
     assert_eq!((ended.0.unwrap_err().kind(), ended.1.unwrap_err().kind()), (&ErrorKind::Closed, &ErrorKind::Closed));
     // The store goes on.
     store.watch(&prefix("w")).await?.close();
@@ -123,7 +123,7 @@ async fn a_watch_ends_with_its_store(sandbox: Sandbox) -> Outcome {
     let waiting = tokio::spawn(async move { (watch.next().await, watch.next().await) });
     tokio::task::yield_now().await;
     store.disconnect()?;
-    let (first, second) = tokio::time::timeout(PATIENCE, waiting).await.expect("the watch ends")?;
+    let (first, second) = tokio::time::timeout(TIMEOUT, waiting).await.expect("the watch ends")?;
     for end in [first, second] {
         assert_eq!(end.unwrap_err().kind(), &ErrorKind::Disconnected);
     }
@@ -152,15 +152,15 @@ async fn dropping_a_wait_loses_nothing(sandbox: Sandbox) -> Outcome {
             writer.create(&key, "").await.unwrap();
         }
     });
-    let mut told = Vec::new();
-    while told.len() < keys.len() {
-        // Given up again and again, at any point.
+    let mut seen = Vec::new();
+    while seen.len() < keys.len() {
+        // The wait is given up again and again, at any point.
         if let Ok(event) = tokio::time::timeout(Duration::from_micros(300), watch.next()).await {
-            told.extend(event?.change().map(|change| change.key));
+            seen.extend(event?.change().map(|change| change.key));
         }
     }
     writing.await?;
-    assert_eq!(told, keys);
+    assert_eq!(seen, keys);
     Ok(())
 }
 
@@ -173,34 +173,34 @@ async fn after_a_key_that_is_not_the_stores_a_watch_goes_on(sandbox: Sandbox) ->
     sandbox
         .send(Txn::new().then(foreign).then(Put::new("storetest/w/a", "")).then(Put::new("storetest/w/b", "")))
         .await?;
-    let error = tokio::time::timeout(PATIENCE, watch.next()).await?.unwrap_err();
+    let error = tokio::time::timeout(TIMEOUT, watch.next()).await?.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::InvalidKey { .. }), "{error}");
     assert_eq!([change(&mut watch).await.key, change(&mut watch).await.key], [key("w/a"), key("w/b")]);
     Ok(())
 }
 
 #[etcd_sandbox::test(private)]
-async fn what_etcd_has_forgotten_is_said_and_the_difference_told(sandbox: Sandbox) -> Outcome {
+async fn compacted_revisions_are_a_gap_and_the_records_follow(sandbox: Sandbox) -> Outcome {
     let store = open(&sandbox).await;
-    let (stays, changes, goes) = (key("w/stays"), key("w/changes"), key("w/goes"));
-    let start = store.create_many([(stays, "1"), (changes.clone(), "2"), (goes.clone(), "3")]).await?;
+    let (stays, changing, goes) = (key("w/stays"), key("w/changes"), key("w/goes"));
+    let start = store.create_many([(stays, "1"), (changing.clone(), "2"), (goes.clone(), "3")]).await?;
     let mut watch = store.watch_after(&prefix("w"), start)?;
-    let changed = store.update(&changes, "4", Expect::Any).await?;
+    let changed = store.update(&changing, "4", Expect::Any).await?;
     let deleted = store.delete(&goes, Expect::Any).await?.revision;
     let created = store.create(&key("w/new"), "5").await?;
     sandbox.raw().compact(created, None).await?;
 
-    let Event::Missed { from, to, all } = next(&mut watch).await else { panic!("no gap was told") };
+    let Event::Missed { from, to, all } = next(&mut watch).await else { panic!("no gap") };
     assert!(from == start + 1 && to >= created && to >= deleted, "{from} {to}");
-    // Nothing was told before, so that nobody knows what is gone: all that there is comes.
+    // The watch has read nothing before the gap, and cannot know what was deleted: all records follow.
     assert!(all);
-    let mut told = Vec::new();
+    let mut changes = Vec::new();
     for _ in 0..3 {
         let change = change(&mut watch).await;
-        told.push((change.key, change.kind, change.new, change.revision));
+        changes.push((change.key, change.kind, change.new, change.revision));
     }
-    told.retain(|(key, ..)| *key != crate::fixture::key("w/stays"));
-    assert_eq!(told[0], (changes, ChangeKind::Updated, Some(b"4".to_vec()), changed));
-    assert_eq!(told[1], (key("w/new"), ChangeKind::Created, Some(b"5".to_vec()), created));
+    changes.retain(|(key, ..)| *key != crate::fixture::key("w/stays"));
+    assert_eq!(changes[0], (changing, ChangeKind::Updated, Some(b"4".to_vec()), changed));
+    assert_eq!(changes[1], (key("w/new"), ChangeKind::Created, Some(b"5".to_vec()), created));
     Ok(())
 }
