@@ -13,7 +13,7 @@ mod ending;
 mod fixture;
 mod forged;
 mod isolation;
-mod judging;
+mod liveness;
 mod stopped;
 mod subject;
 mod sweeping;
