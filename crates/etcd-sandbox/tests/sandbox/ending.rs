@@ -1,4 +1,4 @@
-//! How runs end: with their process, with a panic, by kill -9, with what a test leaves running.
+//! How runs end: with their process, after a panic, by SIGKILL, and while something that a test started still runs.
 
 use std::path::Path;
 use std::process::Child;
@@ -20,7 +20,7 @@ async fn a_run_goes_with_its_process_whatever_its_tests_do() {
         assert_eq!(count(&registry, TEST_ROOT).await, 0, "{test}: {}", run.out);
     }
     canaries.check(&registry).await;
-    assert_eq!(std::fs::read_dir(server.lock_dir()).unwrap().count(), 0, "nor is a lock left");
+    assert_eq!(std::fs::read_dir(server.lock_dir()).unwrap().count(), 0, "a lock is left");
 }
 
 #[tokio::test]
@@ -63,14 +63,14 @@ async fn a_killed_process_is_swept_by_the_next_one() {
         child.kill().unwrap();
         child.wait().unwrap();
         silent(&registry, &killed.id).await;
-        // Whatever it runs: it sweeps on the way.
+        // Whatever the next process runs, it sweeps.
         finished(server.scenario("waits_for_a_key")).await.says(&["`a` was not there within 3 s", "it is absent"]);
         assert_eq!(count(&registry, TEST_ROOT).await, 0);
     }
     canaries.check(&registry).await;
 }
 
-/// Its runner was killed, and its processes live on: it is not dead, though nobody renews its lease.
+/// The runner was killed, and its processes live on: the run is not dead, though nobody renews its lease.
 #[tokio::test]
 async fn a_run_lives_as_long_as_one_of_its_processes() {
     let server = Server::start();
@@ -89,7 +89,7 @@ async fn a_run_lives_as_long_as_one_of_its_processes() {
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
 }
 
-/// The runner says that it is over while a process goes on: that process ends, and its keys are gone.
+/// The runner sweeps while a process still writes: that process ends, and its keys are gone.
 #[tokio::test]
 async fn processes_end_with_their_run() {
     let server = Server::start();
@@ -107,7 +107,7 @@ async fn processes_end_with_their_run() {
     }
 }
 
-/// A process that is stopped does not hear that its run has ended, and goes on to write when it wakes.
+/// A stopped process does not notice that its run has ended, and writes again when it continues.
 #[tokio::test]
 async fn what_a_straggler_writes_is_swept_by_the_next_one() {
     let server = Server::start();
@@ -138,14 +138,14 @@ async fn a_run_that_is_taken_away_is_told_and_its_processes_end() {
     for found in registry.list().await.unwrap().runs {
         registry.sweep_by_force(&found).await.unwrap();
     }
-    tokio::time::timeout(crate::fixture::PATIENCE, run.lost()).await.unwrap();
+    tokio::time::timeout(testkit::TIMEOUT, run.lost()).await.unwrap();
     assert!(run.sweep().await.unwrap().lost);
     let own = tokio::task::spawn_blocking(|| finish(own)).await.unwrap();
     assert_eq!(own.code, Some(1));
     own.says(&["has ended", "somebody removed it"]);
 }
 
-/// Who wipes the run's whole prefix, heartbeat included, does not make it look dead.
+/// A run whose whole prefix was deleted, heartbeat included, does not look dead.
 #[tokio::test]
 async fn a_heartbeat_that_is_deleted_comes_back() {
     let server = Server::start();
@@ -158,7 +158,7 @@ async fn a_heartbeat_that_is_deleted_comes_back() {
     assert!(!run.sweep().await.unwrap().lost);
 }
 
-/// Locks of runs on an etcd that is no more are not kept for ever.
+/// Locks of runs on an etcd that is gone are not kept for ever.
 #[tokio::test]
 async fn locks_of_runs_elsewhere_are_few() {
     let (server, other) = (Server::start(), Server::start());
@@ -170,13 +170,13 @@ async fn locks_of_runs_elsewhere_are_few() {
     registry.sweep_dead(&server.lock_dir()).await.unwrap();
     let left = std::fs::read_dir(server.lock_dir()).unwrap().count();
     assert!(left <= 100, "{left}");
-    // And those that are left prove what they did.
+    // The locks that are left still prove that their runs are dead.
     let newest = elsewhere.list().await.unwrap().runs.pop().unwrap();
     let newest = silent(&elsewhere, &newest.id).await;
     assert!(matches!(elsewhere.liveness(&newest), Liveness::Dead(_)));
 }
 
-/// A workspace without instances has its locks among temporary files, and is none the worse.
+/// A workspace without instances has its locks among temporary files.
 #[tokio::test]
 async fn a_workspace_without_instances_leaves_no_lock() {
     let server = Server::start();

@@ -1,7 +1,7 @@
-//! An etcd of a test's own, a workspace for the processes that it starts, and runs to judge.
+//! An etcd for one test, a workspace for the processes that the test starts, and runs in that etcd.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use etcd_local::Ephemeral;
@@ -9,15 +9,13 @@ use etcd_sandbox::etcd_keys::{Connect, Keys};
 use etcd_sandbox::runs::{Entry, Plan, Registry, Roots, Run, RunId};
 use tempfile::TempDir;
 
-/// Longer than anything here takes, on a machine that does ten other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Where all runs of these tests are.
 pub(crate) const TEST_ROOT: &str = "/Inventory/v1/Test/";
 
 /// How many tests there are in `subject::forms`.
 pub(crate) const FORMS: usize = 10;
 
-/// How often what is random is tried: `XTASK_TEST_ROUNDS` says more.
+/// How often a random test is repeated: `few` times, unless `XTASK_TEST_ROUNDS` is set.
 pub(crate) fn rounds(few: usize) -> usize {
     std::env::var("XTASK_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
 }
@@ -52,7 +50,7 @@ impl Server {
         Registry::new(&connection, Roots::new("/Inventory/v1", "Test", &[]).unwrap())
     }
 
-    /// A run of a host that is not ours, or of ours, with so many keys; its owner is in this process.
+    /// A run with `keys` keys. Its owner is in this process; `plan` may say that it is of another host.
     pub(crate) async fn run(&self, registry: &Registry, plan: impl FnOnce(Plan) -> Plan, keys: usize) -> Run {
         let plan = plan(Plan::new(self.lock_dir(), "a test").ttl(Duration::from_secs(1)));
         let run = Run::start(registry, plan).await.unwrap();
@@ -64,7 +62,7 @@ impl Server {
         kill(signal, self.etcd.pid());
     }
 
-    /// A test of `subject`, in a process of its own; ready to be spawned.
+    /// Tests of `subject`, in a process of their own that is ready to be spawned.
     pub(crate) fn subject(&self, tests: &[&str]) -> Command {
         let mut command = subject(self.dir.path(), tests);
         command.env("ETCD_ENDPOINTS", self.endpoint()).env("SUBJECT_ETCD_PID", self.etcd.pid().to_string());
@@ -79,7 +77,7 @@ impl Server {
     }
 }
 
-/// A workspace with a place for instances, and none there.
+/// A workspace with a directory for instances, and no instance.
 pub(crate) fn workspace() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join(".etcd")).unwrap();
@@ -93,7 +91,7 @@ pub(crate) fn subject(workspace: &Path, tests: &[&str]) -> Command {
         command.env_remove(name);
     }
     command.env("CARGO_MANIFEST_DIR", workspace).arg("--nocapture");
-    // One that is named in full, or all of a module.
+    // One test that is named in full, or all tests of a module.
     if tests.iter().all(|test| !test.ends_with("::")) {
         command.arg("--exact");
     }
@@ -107,13 +105,6 @@ pub(crate) fn subject(workspace: &Path, tests: &[&str]) -> Command {
 pub(crate) struct Finished {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
-}
-
-impl From<Output> for Finished {
-    fn from(output: Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), out: text(&output.stdout) + &text(&output.stderr) }
-    }
 }
 
 impl Finished {
@@ -131,22 +122,13 @@ impl Finished {
     }
 }
 
-/// Runs to the end, or kills what takes too long.
+/// Waits for the end of a process.
 pub(crate) fn finish(child: Child) -> Finished {
-    let pid = child.id();
-    let (done, ended) = std::sync::mpsc::channel::<()>();
-    let killer = std::thread::spawn(move || {
-        if ended.recv_timeout(PATIENCE).is_err() {
-            kill("-KILL", pid);
-        }
-    });
-    let output = child.wait_with_output().unwrap();
-    let _ = done.send(());
-    killer.join().unwrap();
-    output.into()
+    let run = testkit::finish_child(child);
+    Finished { code: run.code, out: run.stdout + &run.stderr }
 }
 
-/// The same from an async test.
+/// Runs a process to its end, from an async test.
 pub(crate) async fn finished(mut command: Command) -> Finished {
     tokio::task::spawn_blocking(move || finish(command.spawn().unwrap())).await.unwrap()
 }
@@ -174,11 +156,11 @@ pub(crate) async fn entry(registry: &Registry, id: &RunId) -> Entry {
     registry.entry(id).await.unwrap().unwrap()
 }
 
-/// Looks until it is so, on a machine that may be slow.
+/// Looks again until it is true.
 pub(crate) async fn eventually(what: &str, mut look: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !look().await {
-        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        assert!(began.elapsed() < testkit::TIMEOUT, "never: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -189,7 +171,7 @@ pub(crate) async fn silent(registry: &Registry, id: &RunId) -> Entry {
     entry(registry, id).await
 }
 
-/// Keys that nobody may touch, all around the test root.
+/// Keys around the test root that nothing may change.
 pub(crate) struct Canaries(Vec<(Vec<u8>, Vec<u8>, i64)>);
 
 const AROUND: [&str; 9] = [

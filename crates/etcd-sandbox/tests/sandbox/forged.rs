@@ -1,5 +1,5 @@
-//! Records that anybody may have written: nothing outside the run is touched on their word, nobody waits for ever,
-//! and what they hide can be removed.
+//! Records that anybody may have written: nothing outside the run is touched because of them, nobody waits for ever, and
+//! their keys can be removed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn record(changes: &[(&str, serde_json::Value)]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_listed_watched_and_swept() {
+async fn records_that_cannot_be_read_are_listed_watched_and_swept() {
     let server = Server::start();
     let registry = server.registry().await;
     let canaries = Canaries::put(&registry, 100).await;
@@ -66,9 +66,9 @@ async fn nobody_waits_for_years() {
     let registry = server.registry().await;
     for ttl in [json!(0), json!(u64::MAX), json!(1_000_000)] {
         let id = forge(&registry, record(&[("ttl", ttl.clone())])).await;
-        let standing = registry.liveness(&entry(&registry, &id).await);
+        let liveness = registry.liveness(&entry(&registry, &id).await);
         let bounds = Duration::from_secs(10)..=Duration::from_secs(600);
-        assert!(matches!(standing, Liveness::Unproven(time) if bounds.contains(&time)), "{ttl}: {standing:?}");
+        assert!(matches!(liveness, Liveness::Unproven(time) if bounds.contains(&time)), "{ttl}: {liveness:?}");
     }
 }
 
@@ -88,7 +88,7 @@ async fn a_lock_elsewhere_proves_nothing_and_is_not_touched() {
         let run = entry(&registry, &id).await;
         assert!(matches!(registry.liveness(&run), Liveness::Unproven(_)), "{}", lock.display());
         assert!(etcd_sandbox::runs::Run::adopt(&registry, id.clone()).await.unwrap().is_none(), "{}", lock.display());
-        // A process that joins it neither hangs nor holds what it names.
+        // A process that joins the run neither hangs nor locks the path.
         let mut command = server.subject(&["forms::plain"]);
         command.env("ETCD_TEST_RUN", id.as_str()).env("ETCD_TEST_PREFIX", format!("{TEST_ROOT}{id}/"));
         finished(command).await.passed(1);
@@ -98,7 +98,7 @@ async fn a_lock_elsewhere_proves_nothing_and_is_not_touched() {
     assert!(living.lock().exists() && entry(&registry, living.id()).await.keys == 5);
 }
 
-/// A lock file that somebody else put where the record says, right name and all.
+/// A lock file with the right name where the record says, but with other content.
 #[tokio::test]
 async fn a_lock_file_that_says_something_else_proves_nothing() {
     let server = Server::start();
@@ -116,7 +116,7 @@ async fn a_lock_file_that_says_something_else_proves_nothing() {
 }
 
 #[tokio::test]
-async fn ids_that_lead_elsewhere_are_no_runs() {
+async fn ids_that_lead_elsewhere_are_not_runs() {
     let server = Server::start();
     let registry = server.registry().await;
     let canaries = Canaries::put(&registry, 10).await;

@@ -1,4 +1,4 @@
-//! Tests that never meet: in threads, in processes, in several runs on one etcd.
+//! Tests never see one another's keys: in threads, in processes, in several runs on one etcd.
 
 use std::process::Child;
 
@@ -51,14 +51,14 @@ async fn processes_join_the_run_that_they_are_told_of() {
     let other = server.subject(&["names"]).envs(run.variables()).spawn().unwrap();
     let done = tokio::task::spawn_blocking(|| children.into_iter().chain([other]).map(finish).collect::<Vec<_>>());
     done.await.unwrap().iter().for_each(|child| child.passed(1));
-    // Who joins neither registers a run nor sweeps one.
+    // A process that joins a run neither registers nor sweeps one.
     assert_eq!(registry.list().await.unwrap().runs.len(), 1);
     assert!(count(&registry, TEST_ROOT).await >= before + 10);
     assert!(run.sweep().await.unwrap().keys > 10);
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
 }
 
-/// As nextest runs them: a process each, all at once, each with a run of its own or all of one.
+/// As under nextest: a process for each test, many at once, half of them in one run, the others in runs of their own.
 #[tokio::test]
 async fn many_processes_never_meet() {
     let server = Server::start();
@@ -74,7 +74,7 @@ async fn many_processes_never_meet() {
             command.envs(run.variables());
         }
         running.spawn(finished(command));
-        // As many at a time as nextest would have on a machine of eight processors.
+        // As many at a time as nextest has on a machine with eight processors.
         if running.len() >= 8 {
             running.join_next().await.unwrap().unwrap().passed(1);
         }
@@ -85,7 +85,7 @@ async fn many_processes_never_meet() {
     canaries.check(&registry).await;
 }
 
-/// Two checkouts, two CI jobs: each cleans what is dead when it begins, and its own run at its end.
+/// Two checkouts, or two CI jobs: each sweeps dead runs when it begins, and its own run at its end.
 #[tokio::test]
 async fn two_workspaces_on_one_etcd_do_not_disturb_each_other() {
     let server = Server::start();
@@ -117,7 +117,7 @@ async fn a_private_server_is_its_tests_alone_and_goes_with_it() {
     command.env("ETCD_LOCAL_CACHE", cache);
     let run = finished(command).await;
     run.passed(1);
-    // The shared one has seen neither users nor compaction, nor the test at all.
+    // The shared etcd has seen neither users nor compaction, nor any key of the test.
     assert_eq!(registry.connection().all_keys().prefix("").await.unwrap().kvs.len(), 1);
     let said = run.out.lines().find(|line| line.contains("private pid ")).unwrap();
     let words: Vec<_> = said.split("private pid ").nth(1).unwrap().split(' ').collect();

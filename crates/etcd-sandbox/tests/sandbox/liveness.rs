@@ -1,4 +1,4 @@
-//! What makes a run provably dead: each rule alone.
+//! When a run is dead for certain: each rule alone.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn with_a_heartbeat_nobody_is_dead() {
     drop(run);
     let dead = silent(&registry, &id).await;
     let Liveness::Dead(proof) = registry.liveness(&dead) else { panic!("{dead:?}") };
-    // It was proven, and then it came to life.
+    // The run comes back to life after the proof.
     registry.connection().all_keys().put(format!("{prefix}.alive"), "").await.unwrap();
     assert_eq!(registry.sweep(&dead, proof).await.unwrap(), etcd_sandbox::runs::Swept::NotOurs(0));
     assert_eq!(entry(&registry, &id).await.keys, 10);
@@ -32,7 +32,7 @@ async fn here_the_lock_decides_at_once() {
     let registry = server.registry().await;
     let run = server.run(&registry, |plan| plan, 10).await;
     let id = run.id().clone();
-    // A keeper that is gone, and a runner that holds the lock.
+    // The keeper is gone, and a runner holds the lock.
     let lock = std::fs::File::open(run.lock()).unwrap();
     lock.lock_shared().unwrap();
     drop(run);
@@ -40,7 +40,7 @@ async fn here_the_lock_decides_at_once() {
     assert!(matches!(registry.liveness(&dead), Liveness::Alive(AliveProof::Lock)));
     drop(lock);
     let Liveness::Dead(proof) = registry.liveness(&dead) else { panic!("{dead:?}") };
-    // As long as the proof is held nobody joins, and nobody else has it.
+    // While the proof is held, nobody joins the run, and nobody else gets a proof.
     assert!(matches!(registry.liveness(&dead), Liveness::Alive(AliveProof::Lock)));
     let adopted = etcd_sandbox::runs::Run::adopt(&registry, id.clone()).await.unwrap();
     assert!(adopted.is_none());
@@ -117,7 +117,7 @@ async fn a_server_that_is_stopped_proves_nothing() {
         let registry = registry.clone();
         tokio::spawn(async move { registry.prove_dead(&dead).await.unwrap().is_some() })
     };
-    // For longer than silence would have to last. What counts is what was there before and comes after.
+    // The server is stopped for longer than the heartbeat must be missing. That time does not count.
     tokio::time::sleep(TTL * 2).await;
     server.signal("-STOP");
     tokio::time::sleep(TTL * 11).await;
@@ -130,7 +130,7 @@ async fn a_server_that_is_stopped_proves_nothing() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_kept_is_dead_by_its_own_word() {
+async fn a_run_that_was_kept_needs_no_proof() {
     let server = Server::start();
     let registry = server.registry().await;
     for plan in [|plan: Plan| plan, Plan::elsewhere] {
@@ -156,9 +156,9 @@ async fn a_keeper_that_was_killed_is_replaced() {
     silent(&registry, &id).await;
     let run = etcd_sandbox::runs::Run::adopt(&registry, id.clone()).await.unwrap().unwrap();
     assert!(entry(&registry, &id).await.alive && run.id() == &id);
-    // Two of them: the first one hears that it is not the keeper any more.
+    // Two keepers: the first one is told that it is not the keeper any more.
     let third = etcd_sandbox::runs::Run::adopt(&registry, id.clone()).await.unwrap().unwrap();
-    tokio::time::timeout(crate::fixture::PATIENCE, run.lost()).await.unwrap();
+    tokio::time::timeout(testkit::TIMEOUT, run.lost()).await.unwrap();
     drop(run);
     drop(runner);
     assert_eq!(third.sweep().await.unwrap().keys, 10);

@@ -1,7 +1,7 @@
 //! Sandboxes and runs against real etcds, with what goes wrong in between: kills, stopped servers, forged records,
 //! cleaners that compete. `subject` holds tests as users write them, which the others also start in processes of their own.
 
-#![cfg(unix)] // signals and paths; the library itself has nothing of either system
+#![cfg(unix)] // signals and paths; the library itself runs on all systems
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

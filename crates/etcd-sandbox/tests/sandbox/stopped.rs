@@ -1,4 +1,4 @@
-//! Live runs while the server is stopped for longer than their leases live, with sweepers at work all the time.
+//! Live runs while the server is stopped for longer than their leases, and others sweep all the time.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn no_live_key_is_lost_when_the_server_stops() {
     let mut runs = Vec::new();
     for n in 0..6 {
         let elsewhere = |plan: Plan| if n % 2 == 0 { plan } else { plan.elsewhere() };
-        // A keeper each, as processes of their own have.
+        // A connection each, as separate processes have.
         runs.push(server.run(&server.registry().await, elsewhere, KEYS).await);
     }
     let mut sweepers = tokio::task::JoinSet::new();
@@ -53,7 +53,7 @@ async fn sweep_all_the_time(registry: Registry, dir: std::path::PathBuf) {
     }
 }
 
-/// A full etcd takes deletions and renews leases, and refuses whatever puts the heartbeat back.
+/// A full etcd takes deletions and renews leases, and refuses to put the heartbeat back.
 #[tokio::test]
 async fn a_heartbeat_that_goes_while_none_can_be_given_comes_back() {
     use etcd_sandbox::etcd_client::{AlarmAction, AlarmType, Client};
@@ -72,7 +72,7 @@ async fn a_heartbeat_that_goes_while_none_can_be_given_comes_back() {
     assert!(!run.sweep().await.unwrap().lost);
 }
 
-/// A server that was started again knows the leases; a run goes on.
+/// A restarted server still has the leases: a run goes on.
 #[tokio::test]
 async fn a_run_outlives_a_restart_of_the_server() {
     let dir = crate::fixture::workspace();
@@ -94,8 +94,8 @@ async fn a_run_outlives_a_restart_of_the_server() {
         }
         eventually("it is up again", async || instance.up().is_ok()).await;
         if wiped {
-            // Nothing of it is left: that is told, not papered over.
-            tokio::time::timeout(crate::fixture::PATIENCE, run.lost()).await.unwrap();
+            // Nothing of the run is left: its owner is told.
+            tokio::time::timeout(testkit::TIMEOUT, run.lost()).await.unwrap();
         } else {
             let alive = async || registry.entry(run.id()).await.is_ok_and(|run| run.is_some_and(|run| run.alive));
             eventually("it is alive again", alive).await;

@@ -91,7 +91,7 @@ mod forms {
     }
 }
 
-/// What the author of a test is offered.
+/// The functions for authors of tests.
 mod helpers {
     use super::*;
 
@@ -126,7 +126,7 @@ mod helpers {
         sandbox.put("state", "new").await?;
         let waits = sandbox.clone();
         let waiting = tokio::spawn(async move { waits.wait_for("state", "starting").await });
-        // Again, until it waits already.
+        // Again, until the task waits already.
         while !waiting.is_finished() {
             let writes = sandbox.clone();
             let writing = std::thread::spawn(move || {
@@ -201,7 +201,7 @@ mod helpers {
     }
 }
 
-/// As many tests as `SUBJECT_TESTS` says, all of the same name, at the same time. None ever sees another's key.
+/// `SUBJECT_TESTS` tests of the same name, at the same time. None of them sees another's key.
 #[tokio::test]
 async fn crowd() {
     let tests: usize = std::env::var("SUBJECT_TESTS").map_or(10, |tests| tests.parse().unwrap());
@@ -219,19 +219,19 @@ async fn one_of_a_crowd(n: usize, together: std::rc::Rc<tokio::sync::Barrier>) -
     together.wait().await;
     let sandbox = Sandbox::open("crowd").await.unwrap();
     let (mine, only) = (n.to_string(), format!("only/{n}"));
-    patiently(async || Ok(sandbox.put("key", mine.as_str()).await?)).await;
-    patiently(async || Ok(sandbox.put(only.as_str(), "").await?)).await;
+    retrying(async || Ok(sandbox.put("key", mine.as_str()).await?)).await;
+    retrying(async || Ok(sandbox.put(only.as_str(), "").await?)).await;
     together.wait().await;
-    patiently(async || sandbox.expect_keys([("key", mine.as_str()), (&only, "")]).await).await;
+    retrying(async || sandbox.expect_keys([("key", mine.as_str()), (&only, "")]).await).await;
     let all = etcd_sandbox::etcd_keys::KeyRange::all;
-    patiently(async || Ok(sandbox.delete_range(all()).await?)).await;
+    retrying(async || Ok(sandbox.delete_range(all()).await?)).await;
     together.wait().await;
-    patiently(async || sandbox.expect_keys::<&str, &str>([]).await).await;
+    retrying(async || sandbox.expect_keys::<&str, &str>([]).await).await;
     sandbox.prefix().to_owned()
 }
 
-/// A thousand at once may keep etcd busy for longer than one of them waits, on a machine that does other things.
-async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
+/// On a busy machine a thousand tests may keep etcd busy for longer than one request's timeout.
+async fn retrying<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
     let mut tries = 0..20;
     loop {
         match ask().await {
@@ -258,7 +258,7 @@ async fn names() {
     }
 }
 
-/// Alone, with what is everybody's changed.
+/// Changes the whole server.
 #[etcd_sandbox::test(private)]
 async fn private(sandbox: Sandbox) -> Result<(), Error> {
     sandbox.put("a", "1").await?;
@@ -316,7 +316,7 @@ async fn scenario(sandbox: Sandbox) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whatever asks etcd meanwhile would wait.
+/// A request to etcd would wait meanwhile.
 async fn open_while_etcd_is_stopped(first: &Sandbox) {
     let etcd = std::env::var("SUBJECT_ETCD_PID").unwrap().parse().unwrap();
     kill("-STOP", etcd);

@@ -175,7 +175,7 @@ async fn a_sweep_ends_though_somebody_goes_on_writing() {
             }
         })
     };
-    let swept = tokio::time::timeout(crate::fixture::PATIENCE, sweep(&registry, &run)).await.unwrap();
+    let swept = tokio::time::timeout(testkit::TIMEOUT, sweep(&registry, &run)).await.unwrap();
     assert!(matches!(swept, Swept::Gone(_)), "{swept:?}");
     writing.abort();
     drop(writing.await);

@@ -1,4 +1,4 @@
-//! Which etcd a test uses that nobody told: the workspace's running instance, by its lock, and never another server.
+//! Which etcd a test uses if ETCD_ENDPOINTS is not set: the workspace's running instance, by its lock, and no other.
 
 use std::fs::File;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn write(workspace: &Path, record: &Record) {
     std::fs::write(dir.join("instance.json"), serde_json::to_vec(record).unwrap()).unwrap();
 }
 
-/// What the instance's server holds as long as it lives.
+/// The lock that the instance's server holds while it lives.
 fn lock(workspace: &Path) -> File {
     open_exclusive(&member_lock(&home(workspace, None).join("default"))).unwrap().unwrap()
 }
@@ -78,7 +78,7 @@ async fn the_instance_is_used_while_its_lock_is_held_and_no_other_cluster() {
     run.says(&[&format!("{}, etcd `default` of `{}`", server.endpoint(), workspace.display())]);
 }
 
-/// A copy has the record and the lock file, and the server that holds the lock is the original's.
+/// A copy has the record and the lock file, but the server holds the original's lock.
 #[tokio::test]
 async fn a_copied_workspace_is_another_workspace() {
     let server = Server::start();
@@ -89,11 +89,11 @@ async fn a_copied_workspace_is_another_workspace() {
     assert!(copied.unwrap().success());
     test_in(copy.path()).await.says(&["0 passed; 1 failed", "is not running"]);
     nothing_was_written(&server).await;
-    // By another name it is the same workspace.
+    // A link leads to the same workspace.
     let link = copy.path().join("link");
     std::os::unix::fs::symlink(server.dir.path(), &link).unwrap();
     test_in(&link).await.passed(1);
-    // Moved, it still is: the lock moves along.
+    // Moved, it is the same workspace: the lock file moves along.
     let moved = copy.path().join("moved");
     std::fs::rename(server.dir.path(), &moved).unwrap();
     test_in(&moved).await.passed(1);
@@ -101,7 +101,7 @@ async fn a_copied_workspace_is_another_workspace() {
     drop(held);
 }
 
-/// Another workspace's etcd, a service of the system: whoever listens on the port of an instance that is not running.
+/// Another workspace's etcd, or a service of the system, listens on the port of an instance that is not running.
 #[tokio::test]
 async fn an_etcd_on_the_instances_port_is_not_used_unless_it_is_named() {
     let server = Server::start();

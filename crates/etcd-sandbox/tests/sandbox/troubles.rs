@@ -1,4 +1,4 @@
-//! No etcd, an etcd that dies, an environment that says nonsense: one clear error each, soon.
+//! No etcd, an etcd that dies, variables that are not valid: one clear error each, soon.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use etcd_sandbox::runs::RunId;
 
 use crate::fixture::{FORMS, Finished, Server, TEST_ROOT, count, eventually, finish, finished, subject, workspace};
 
-/// Far less than a hang, far more than a loaded machine takes for what has timeouts of five and ten seconds.
+/// Far less than a hang, and far more than timeouts of five and ten seconds take on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
 #[test]
@@ -19,7 +19,7 @@ fn without_etcd_all_tests_of_a_process_fail_at_once_and_say_what_to_do() {
         let dir = workspace();
         let began = Instant::now();
         let mut command = subject(dir.path(), &["forms::"]);
-        // One after the other: were each to wait for itself, it would take minutes.
+        // One after the other: if each test waited by itself, they would take minutes.
         command.args(["--test-threads", "1"]).env("ETCD_ENDPOINTS", format!("http://{addr}"));
         let run = finish(command.spawn().unwrap());
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
@@ -60,7 +60,7 @@ async fn with(server: &Server, run: Option<&str>, prefix: Option<&str>) -> Finis
 }
 
 #[tokio::test]
-async fn an_environment_that_says_nonsense_is_an_error_that_names_it() {
+async fn variables_that_are_not_valid_are_named() {
     let server = Server::start();
     let id = RunId::fresh().unwrap().to_string();
     let prefix = format!("{TEST_ROOT}{id}/");
@@ -78,7 +78,7 @@ async fn an_environment_that_says_nonsense_is_an_error_that_names_it() {
         assert_eq!(run.code, Some(101), "{}", run.out);
         run.says(&words);
     }
-    assert_eq!(count(&server.registry().await, "").await, 0, "and nothing was written");
+    assert_eq!(count(&server.registry().await, "").await, 0, "nothing is written");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn a_run_that_has_ended_is_not_joined() {
 }
 
 #[tokio::test]
-async fn a_test_root_that_is_none_is_refused_before_anything_is_written() {
+async fn a_root_that_is_not_valid_is_refused_before_anything_is_written() {
     let server = Server::start();
     let lines = [
         "test-root = ''",
@@ -114,7 +114,7 @@ async fn a_test_root_that_is_none_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn a_workspace_whose_path_is_no_text_is_refused() {
+async fn a_workspace_whose_path_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let server = Server::start();
@@ -131,7 +131,7 @@ async fn a_workspace_whose_path_is_no_text_is_refused() {
 }
 
 #[tokio::test]
-async fn a_place_for_locks_that_cannot_be_used_is_named() {
+async fn a_directory_of_locks_that_cannot_be_used_is_named() {
     let server = Server::start();
     std::fs::write(server.lock_dir(), "no directory").unwrap();
     let run = with(&server, None, None).await;

@@ -18,7 +18,7 @@ async fn other_harnesses_keys_are_found_by_segments_and_removed() {
     let keys = registry.connection().all_keys();
     fill(&keys, STANDARD, 2_500).await;
     fill(&keys, DATED, 3).await;
-    // Names that look like ours, and names that are none.
+    // Names like those of runs, and keys that are in no segment.
     for key in ["Standard/.run", "lonely", "lonely.run", "", "/twice", ".runs/x", "\u{1}/y"] {
         keys.put(format!("{TEST_ROOT}{key}"), "x").await.unwrap();
     }
@@ -70,9 +70,9 @@ async fn a_run_is_found_though_the_index_lost_it_and_a_line_though_its_run_is_go
     assert_eq!(count(&registry, TEST_ROOT).await, 0);
 }
 
-/// Keys of no run whose run is registered just now are that run's.
+/// Keys of no run become a run's if that run is registered before they are deleted.
 #[tokio::test]
-async fn what_becomes_a_run_is_not_deleted_as_nobodys() {
+async fn keys_that_become_a_runs_are_not_deleted() {
     let server = Server::start();
     let registry = server.registry().await;
     let run = server.run(&registry, |plan| plan, 10).await;
