@@ -50,33 +50,20 @@
 //! # }
 //! ```
 
-mod claim;
-pub mod client;
-mod clock;
-mod compaction;
-pub mod connect;
-pub mod delete;
-pub mod election;
-pub mod error;
-mod granted;
-pub mod guard;
-pub mod kv;
-pub mod lease;
-pub mod lock;
-pub mod namespace;
-pub mod pages;
-pub mod range;
-mod retry;
-pub mod text;
-pub mod undo;
+mod bulk;
+mod client;
+mod coordination;
 pub mod watch;
 
-pub use crate::client::Keys;
-pub use crate::connect::{Connect, Connection};
-pub use crate::election::{Campaign, Leadership};
-pub use crate::error::{Error, Kind, Operation};
-pub use crate::kv::KeyValue;
-pub use crate::lease::{Keeper, Lease};
-pub use crate::lock::{Lock, LockGuard};
-pub use crate::namespace::Namespace;
-pub use crate::range::KeyRange;
+pub use crate::bulk::{delete, guard, pages, undo};
+pub use crate::client::connect::{Connect, Connection};
+pub use crate::client::error::{Error, Kind, Operation};
+pub use crate::client::keys::Keys;
+pub use crate::client::kv::KeyValue;
+pub use crate::client::namespace::Namespace;
+pub use crate::client::range::KeyRange;
+pub use crate::client::{connect, error, keys, kv, namespace, range, text};
+pub use crate::coordination::election::{Campaign, Leadership};
+pub use crate::coordination::lease::{Keeper, Lease};
+pub use crate::coordination::lock::{Lock, LockGuard};
+pub use crate::coordination::{election, lease, lock};

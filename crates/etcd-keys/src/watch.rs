@@ -43,12 +43,12 @@ use futures_core::Stream;
 use self::engine::Engine;
 pub use self::event::{Event, EventRef, Events, Kind};
 use self::known::Known;
-use crate::connect::Connection;
-use crate::error::{Error, Operation};
-use crate::kv::KeyValue;
-use crate::namespace::Namespace;
-use crate::pages::Page;
-use crate::range::KeyRange;
+use crate::bulk::pages::Page;
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Operation};
+use crate::client::kv::KeyValue;
+use crate::client::namespace::Namespace;
+use crate::client::range::KeyRange;
 
 /// Events, or what is to be known about them, many at a time.
 #[derive(Debug)]

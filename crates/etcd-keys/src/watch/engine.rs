@@ -12,11 +12,11 @@ use super::known::Known;
 use super::live::{Failure, Live, Terms};
 use super::position::Position;
 use super::server::{self, Identity, Standing};
-use crate::connect::Connection;
-use crate::error::{Error, Kind, Operation};
-use crate::pages::{Page, Pages};
-use crate::range::KeyRange;
-use crate::retry::Backoff;
+use crate::bulk::pages::{Page, Pages};
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::range::KeyRange;
+use crate::client::retry::Backoff;
 
 /// How long a watch that is silent may take to answer, at first. It gets twice the time whenever it was given up
 /// in vain: the server may need longer for the next message than we waited.

@@ -2,7 +2,7 @@
 
 use etcd_client::{EventType, KeyValue, WatchResponse};
 
-use crate::pages::Entry;
+use crate::bulk::pages::Entry;
 
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::event::{Event, EventRef, Kind};
-use crate::range::successor;
+use crate::client::range::successor;
 
 /// Most bytes that all keys may take: a million keys of 64 bytes each.
 const MOST_BYTES: usize = 128 << 20;

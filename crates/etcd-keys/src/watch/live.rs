@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use etcd_client::{WatchOptions, WatchResponse, WatchStream};
 
-use crate::connect::Connection;
-use crate::error::{Error, Kind, Operation};
-use crate::range::KeyRange;
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::range::KeyRange;
 
 /// How long a watch may be silent before it is asked for its progress.
 const SILENCE: Duration = Duration::from_secs(5);

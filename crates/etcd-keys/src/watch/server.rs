@@ -4,9 +4,9 @@
 use etcd_client::GetOptions;
 use semver::Version;
 
-use crate::connect::Connection;
-use crate::error::{Error, Kind, Operation};
-use crate::range::KeyRange;
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::range::KeyRange;
 
 /// What a server says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

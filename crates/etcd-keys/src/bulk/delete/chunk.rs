@@ -4,10 +4,10 @@
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse};
 
 use super::preview::{Part, Preview};
-use crate::connect::Connection;
-use crate::error::{Error, Kind, Operation};
-use crate::pages::Pages;
-use crate::range::{KeyRange, successor};
+use crate::bulk::pages::Pages;
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::range::{KeyRange, successor};
 
 /// Ranges in one transaction. etcd allows 128 operations.
 const MOST_RANGES: usize = 100;

@@ -3,9 +3,9 @@
 use etcd_client::PutOptions;
 
 use super::{KeyValue, empty_key, revision};
-use crate::error::Kind;
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use crate::client::error::Kind;
+use crate::client::namespace::Namespace;
+use crate::client::range::KeyRange;
 
 /// A write of one key.
 #[derive(Clone, Debug)]

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use etcd_client::LockOptions;
 
-use crate::claim::{Claim, Terms};
-use crate::client::{Keys, Request, sealed};
-use crate::error::{Error, Operation};
-use crate::kv::{Compare, revision};
-use crate::lease::Lease;
+use crate::client::error::{Error, Operation};
+use crate::client::keys::{Keys, Request, sealed};
+use crate::client::kv::{Compare, revision};
+use crate::coordination::claim::{Claim, Terms};
+use crate::coordination::lease::Lease;
 
 impl Keys {
     /// Acquires a lock with the defaults of [`Lock`].

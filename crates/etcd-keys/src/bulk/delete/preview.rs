@@ -3,10 +3,10 @@
 use etcd_client::GetOptions;
 
 use super::pace::STEP;
-use crate::connect::Connection;
-use crate::error::{Error, Operation};
-use crate::pages::{Page, Pages};
-use crate::range::{KeyRange, successor};
+use crate::bulk::pages::{Page, Pages};
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Operation};
+use crate::client::range::{KeyRange, successor};
 
 /// How many of the first and of the last keys a preview shows.
 const SHOWN: usize = 5;

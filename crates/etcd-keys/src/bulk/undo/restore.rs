@@ -12,10 +12,10 @@ use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpRes
 use super::UndoError;
 use super::format::{Entry, Header};
 use super::lines::{Lines, check};
-use crate::connect::Connection;
-use crate::error::{Error, Kind, Operation};
-use crate::range::KeyRange;
-use crate::retry::{PATIENCE, Retry};
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::range::KeyRange;
+use crate::client::retry::{PATIENCE, Retry};
 
 /// Keys in one transaction. etcd allows 128 operations.
 const MOST_KEYS: usize = 100;
@@ -154,7 +154,7 @@ impl Restore {
     async fn check_cluster(&self, header: &Header) -> Result<(), UndoError> {
         let damaged = |reason| UndoError::Damaged { path: self.path.clone(), line: 1, reason };
         let file = header.cluster().map_err(damaged)?;
-        let here = crate::delete::cluster_id(&self.connection, &KeyRange::key("\0")).await?;
+        let here = crate::bulk::delete::cluster_id(&self.connection, &KeyRange::key("\0")).await?;
         if here == file || self.any_cluster {
             return Ok(());
         }

@@ -4,9 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::delete::Preview;
-use crate::pages;
-use crate::range::KeyRange;
+use crate::bulk::delete::Preview;
+use crate::bulk::pages;
+use crate::client::range::KeyRange;
 
 /// The schema that is written, and the newest that is read.
 const SCHEMA: u32 = 1;

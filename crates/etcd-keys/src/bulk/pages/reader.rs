@@ -8,11 +8,11 @@ use etcd_client::{GetOptions, GetResponse, GetStreamResponse, KeyValue, KvClient
 use tonic::Code;
 
 use super::{Page, PageSize};
-use crate::compaction::with_revisions;
-use crate::connect::Connection;
-use crate::error::{Error, Kind, Operation};
-use crate::range::{KeyRange, successor};
-use crate::retry::{PATIENCE, Retry};
+use crate::client::compaction::with_revisions;
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::range::{KeyRange, successor};
+use crate::client::retry::{PATIENCE, Retry};
 
 /// The largest page that is accepted, in bytes; larger ones are refused before they are read, and asked for
 /// again in smaller pieces. Four times what pages aim at: values may be of very different sizes.

@@ -27,11 +27,11 @@ use futures_core::Stream;
 
 use self::reader::Reader;
 pub use self::size::PageSize;
-use crate::connect::Connection;
-use crate::error::{Error, Kind, Operation};
-use crate::kv::KeyValue;
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::kv::KeyValue;
+use crate::client::namespace::Namespace;
+use crate::client::range::KeyRange;
 
 /// One page of a read: keys in order, at the read's revision.
 #[derive(Debug)]

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::range::KeyRange;
-use crate::text::Escaped;
+use crate::client::range::KeyRange;
+use crate::client::text::Escaped;
 
 /// The keys below a prefix, as a keyspace of their own. Cheap to clone.
 ///

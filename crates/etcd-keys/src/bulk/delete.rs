@@ -18,11 +18,11 @@ use self::chunk::{Chunk, Outcome};
 use self::pace::Pace;
 pub use self::preview::Preview;
 pub(crate) use self::preview::cluster_id;
-use crate::connect::Connection;
-use crate::error::{Error, Kind, Operation};
-use crate::kv::Compare;
-use crate::namespace::Namespace;
-use crate::retry::{PATIENCE, Retry};
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::kv::Compare;
+use crate::client::namespace::Namespace;
+use crate::client::retry::{PATIENCE, Retry};
 
 /// How far a deletion is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ pub use self::delete::{Delete, DeleteResponse};
 pub use self::get::{Get, GetResponse};
 pub use self::put::{Put, PutResponse};
 pub use self::txn::{Compare, Op, OpResponse, Txn, TxnResponse};
-use crate::error::Kind;
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use crate::client::error::Kind;
+use crate::client::namespace::Namespace;
+use crate::client::range::KeyRange;
 
 /// A key with its value, and etcd's account of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use etcd_client::DeleteOptions;
 
 use super::{KeyValue, revision, to_wire};
-use crate::error::Kind;
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use crate::client::error::Kind;
+use crate::client::namespace::Namespace;
+use crate::client::range::KeyRange;
 
 /// A deletion of one key or a range, as one revision: other clients wait until it is done, seconds for a
 /// million keys.

@@ -17,10 +17,10 @@ use tokio::task::JoinHandle;
 
 pub use self::format::Header;
 pub use self::restore::{Conflict, Restore, Restored};
-use crate::connect::Connection;
-use crate::delete::{self, Preview};
-use crate::error::{Error, Kind, Operation};
-use crate::pages::{Page, Pages};
+use crate::bulk::delete::{self, Preview};
+use crate::bulk::pages::{Page, Pages};
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
 
 /// Why keys were not written down or not put back.
 #[derive(Debug, thiserror::Error)]

@@ -7,10 +7,10 @@ use etcd_client::LeaseTimeToLiveOptions;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::client::Keys;
-use crate::clock;
-use crate::error::{Error, Kind, Operation};
-use crate::range::KeyRange;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::keys::Keys;
+use crate::client::range::KeyRange;
+use crate::coordination::clock;
 
 /// The longest pause between two attempts to renew a lease that could not be renewed.
 const RETRY: Duration = Duration::from_secs(1);

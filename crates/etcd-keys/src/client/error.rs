@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tonic::Code;
 
-use crate::range::KeyRange;
-use crate::text::Escaped;
+use crate::client::range::KeyRange;
+use crate::client::text::Escaped;
 
 /// An operation on the keyspace that failed.
 #[derive(Debug, thiserror::Error)]

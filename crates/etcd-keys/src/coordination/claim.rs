@@ -6,12 +6,12 @@ use std::time::Duration;
 use etcd_client::CompareOp;
 use tokio::task::JoinHandle;
 
-use crate::client::Keys;
-use crate::clock;
-use crate::error::{Error, Kind, Operation};
-use crate::kv::{Compare, Delete, Txn};
-use crate::lease::{Keeper, Lease};
-use crate::range::KeyRange;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::keys::Keys;
+use crate::client::kv::{Compare, Delete, Txn};
+use crate::client::range::KeyRange;
+use crate::coordination::clock;
+use crate::coordination::lease::{Keeper, Lease};
 
 /// How long others wait for a claim whose holder was killed, if it has a lease of its own.
 pub(crate) const TTL: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::text::Escaped;
+use crate::client::text::Escaped;
 
 /// A set of keys as etcd's requests spell it: `key` alone, or from `key` up to, without, `range_end`; a
 /// `range_end` of one zero byte means no end. `Debug` is as readable as `Display`.

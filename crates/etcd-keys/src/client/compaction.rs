@@ -2,13 +2,13 @@
 
 use etcd_client::WatchOptions;
 
-use crate::connect::Connection;
-use crate::error::{Error, Kind};
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind};
 
 /// The oldest revision that can be read, known that `compacted` cannot. `Range` does not tell; a watch from
 /// there is cancelled with it, whatever the key.
 pub(crate) async fn oldest_revision(connection: &Connection, compacted: i64) -> Option<i64> {
-    let answer = connection.call(|| crate::error::Operation::Other("ask for the oldest revision"), async {
+    let answer = connection.call(|| crate::client::error::Operation::Other("ask for the oldest revision"), async {
         let options = WatchOptions::new().with_start_revision(compacted.max(1));
         let mut stream = connection.watches().watch("\0", Some(options)).await?;
         while let Some(response) = stream.message().await? {

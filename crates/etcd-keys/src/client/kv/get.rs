@@ -3,9 +3,9 @@
 use etcd_client::{GetOptions, SortOrder, SortTarget};
 
 use super::{KeyValue, revision, to_wire};
-use crate::error::Kind;
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use crate::client::error::Kind;
+use crate::client::namespace::Namespace;
+use crate::client::range::KeyRange;
 
 /// A read of one key or a range, in one answer. What may be large is better read in pages.
 #[derive(Clone, Debug)]

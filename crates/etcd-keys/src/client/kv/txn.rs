@@ -3,9 +3,9 @@
 use etcd_client::{CompareOp, TxnOp, TxnOpResponse};
 
 use super::{Delete, DeleteResponse, Get, GetResponse, KeyValue, Put, PutResponse, revision, to_wire};
-use crate::error::Kind;
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use crate::client::error::Kind;
+use crate::client::namespace::Namespace;
+use crate::client::range::KeyRange;
 
 /// Operations that happen together, at one revision, or not at all. Etcd takes at most 128 of them by
 /// default, those of nested transactions counted, and no key may be written twice.

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use self::failover::Failover;
-use crate::error::{Error, Kind, Operation};
+use crate::client::error::{Error, Kind, Operation};
 
 /// The largest answer that is accepted, in bytes. tonic refuses more than 4 MiB by default, which a page of
 /// large values or a burst of events exceeds.

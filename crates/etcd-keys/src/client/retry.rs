@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::client::error::Error;
 
 /// How long an operation of several requests waits for a server that went away while it was under way.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -104,7 +104,7 @@ impl Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Kind, Operation};
+    use crate::client::error::{Kind, Operation};
 
     fn failure(kind: Kind) -> Error {
         Error { operation: Operation::Connect, endpoint: "e".into(), kind, source: None }

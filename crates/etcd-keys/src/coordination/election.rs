@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use etcd_client::{LeaderKey, LeaderResponse, ObserveStream, ProclaimOptions};
 
-use crate::claim::{Claim, Terms};
-use crate::client::{Keys, Request, sealed};
-use crate::error::{Error, Kind, Operation};
-use crate::kv::{Compare, KeyValue};
-use crate::lease::Lease;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::keys::{Keys, Request, sealed};
+use crate::client::kv::{Compare, KeyValue};
+use crate::coordination::claim::{Claim, Terms};
+use crate::coordination::lease::Lease;
 
 const WIN: fn(Vec<u8>) -> Operation = |name| Operation::Election("win", name);
 const ASK: fn(Vec<u8>) -> Operation = |name| Operation::Election("ask for the leader of", name);

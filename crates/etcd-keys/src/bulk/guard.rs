@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use crate::range::KeyRange;
-use crate::text::Escaped;
+use crate::client::range::KeyRange;
+use crate::client::text::Escaped;
 
 /// The prefixes that count. A prefix `/P` stands for the key `/P` and for all that begin with `/P/`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,284 @@
+//! The keys of one namespace: every operation relative to its prefix. Nothing that is asked of it reaches a
+//! key outside, whatever bytes a key has.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::bulk::delete::{Deletion, Preview, Progress};
+use crate::bulk::pages::Pages;
+use crate::client::compaction;
+use crate::client::connect::Connection;
+use crate::client::error::{Error, Kind, Operation};
+use crate::client::granted::Granted;
+use crate::client::kv::{
+    Delete, DeleteResponse, Get, GetResponse, KeyValue, Put, PutResponse, Txn, TxnResponse, empty_key,
+};
+use crate::client::namespace::Namespace;
+use crate::client::range::KeyRange;
+use crate::watch::Watch;
+
+/// The keys of a namespace. Opening one, cloning it, and dropping it take no round trip.
+///
+/// Keys are relative to the namespace in requests, and come back so; errors name them in full.
+#[derive(Clone)]
+pub struct Keys {
+    connection: Connection,
+    namespace: Namespace,
+    /// Leases granted through this client and its clones, and not seen to end.
+    granted: Arc<Mutex<Granted>>,
+}
+
+impl Connection {
+    /// The keys below a prefix; see [`Namespace`] for what a prefix means.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for the empty prefix: all keys are [`Connection::all_keys`].
+    pub fn namespace(&self, prefix: impl AsRef<[u8]>) -> Result<Keys, Error> {
+        if prefix.as_ref().is_empty() {
+            let why = "the prefix is empty, which would mean all keys".to_owned();
+            return Err(self.error(Operation::Other("open a namespace"), Kind::Invalid(why)));
+        }
+        Ok(self.keys_of(Namespace::new(prefix)))
+    }
+
+    /// All keys that there are, by their own names.
+    #[must_use]
+    pub fn all_keys(&self) -> Keys {
+        self.keys_of(Namespace::new(""))
+    }
+
+    fn keys_of(&self, namespace: Namespace) -> Keys {
+        Keys { connection: self.clone(), namespace, granted: Arc::default() }
+    }
+}
+
+impl Keys {
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The namespace: which keys these are in etcd.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// A namespace in this one. Leases granted through it are its own, not this one's.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for the empty prefix.
+    pub fn child(&self, prefix: impl AsRef<[u8]>) -> Result<Self, Error> {
+        if prefix.as_ref().is_empty() {
+            let why = format!("the prefix in `{}` is empty", self.namespace);
+            return Err(self.connection.error(Operation::Other("open a namespace"), Kind::Invalid(why)));
+        }
+        Ok(self.connection.keys_of(self.namespace.child(prefix)))
+    }
+
+    /// Reads a key; `None`: it is not there. [`Get`] has more ways, and tells the revision.
+    ///
+    /// # Errors
+    /// As [`Keys::send`].
+    pub async fn get(&self, key: impl Into<Vec<u8>>) -> Result<Option<KeyValue>, Error> {
+        let found = self.send(Get::new(key.into())).await?;
+        Ok(found.kvs.into_iter().next())
+    }
+
+    /// Follows a range of the namespace; keys are told without the prefix. Nothing is missed in
+    /// silence; see [`watch`](crate::watch).
+    #[must_use]
+    pub fn watch(&self, range: impl Into<KeyRange>) -> Watch {
+        Watch::within(&self.connection, &self.namespace, &range.into())
+    }
+
+    /// Reads a range, in one answer; what may be large is better read in [`Keys::pages`].
+    ///
+    /// # Errors
+    /// As [`Keys::send`].
+    pub async fn range(&self, range: impl Into<KeyRange>) -> Result<GetResponse, Error> {
+        self.send(Get::new(range)).await
+    }
+
+    /// Reads all keys that begin with a prefix, in one answer; the empty prefix means all of the namespace.
+    ///
+    /// # Errors
+    /// As [`Keys::send`].
+    pub async fn prefix(&self, prefix: impl Into<Vec<u8>>) -> Result<GetResponse, Error> {
+        self.send(Get::prefix(prefix)).await
+    }
+
+    /// Reads a range of any size, in pages, at one revision; keys are told without the prefix.
+    #[must_use]
+    pub fn pages(&self, range: impl Into<KeyRange>) -> Pages {
+        Pages::within(&self.connection, &self.namespace, &range.into())
+    }
+
+    /// How many keys a range has.
+    ///
+    /// # Errors
+    /// As [`Keys::send`].
+    pub async fn count(&self, range: impl Into<KeyRange>) -> Result<i64, Error> {
+        Ok(self.send(Get::new(range).count_only()).await?.count)
+    }
+
+    /// Writes a key.
+    ///
+    /// # Errors
+    /// As [`Keys::send`].
+    pub async fn put(&self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Result<PutResponse, Error> {
+        self.send(Put::new(key, value)).await
+    }
+
+    /// Deletes a key.
+    ///
+    /// # Errors
+    /// As [`Keys::send`].
+    pub async fn delete(&self, key: impl Into<Vec<u8>>) -> Result<DeleteResponse, Error> {
+        self.send(Delete::new(key.into())).await
+    }
+
+    /// Deletes a range, in one request: see [`Delete`].
+    ///
+    /// # Errors
+    /// As [`Keys::send`].
+    pub async fn delete_range(&self, range: impl Into<KeyRange>) -> Result<DeleteResponse, Error> {
+        self.send(Delete::new(range)).await
+    }
+
+    /// Deletes a range of any size, in chunks that other clients hardly notice. What is written meanwhile stays.
+    /// To look at it first, to be kept from mistakes, or to undo it: see [`delete`](crate::delete),
+    /// [`guard`](crate::guard) and [`undo`](crate::undo).
+    ///
+    /// # Errors
+    /// As [`Deletion::run`]. Calling it again deletes the rest.
+    pub async fn delete_in_chunks(&self, range: impl Into<KeyRange>) -> Result<Progress, Error> {
+        let preview = Preview::of(&self.connection, self.namespace.to_full(&range.into())).await?;
+        Deletion::new(&self.connection, preview).run(|_| ()).await
+    }
+
+    /// Sends a request. A [`Get`], [`Put`], [`Delete`] or [`Txn`] takes one round trip.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for the empty key; [`Kind::Compacted`] and [`Kind::FutureRevision`] for reads at a
+    /// revision; [`Kind::NoLease`], [`Kind::NoKey`], [`Kind::TooLarge`] and [`Kind::NoSpace`] for writes;
+    /// [`Kind::Denied`], [`Kind::Unreachable`] and [`Kind::TimedOut`] for all. A write that ends in one of the
+    /// last two may have been done.
+    pub async fn send<R: Request>(&self, request: R) -> Result<R::Response, Error> {
+        request.send(self).await
+    }
+
+    /// A range in full, for messages: also what has no place in the namespace.
+    fn shown(&self, range: &KeyRange) -> KeyRange {
+        let full = |key: &[u8]| [self.namespace.prefix(), key].concat();
+        match range.end() {
+            _ if range.is_single() => KeyRange::key(full(range.start())),
+            Some(end) if range.is_empty() => KeyRange::between(full(range.start()), full(&end)),
+            _ => self.namespace.to_full(range),
+        }
+    }
+
+    /// An error of an operation that was not even tried.
+    pub(crate) fn refuse(&self, operation: Operation, kind: Kind) -> Error {
+        self.connection.error(operation, kind)
+    }
+
+    /// The name of a lock or an election in etcd.
+    pub(crate) fn full_name(&self, name: &[u8], operation: impl Fn(Vec<u8>) -> Operation) -> Result<Vec<u8>, Error> {
+        let full = self.namespace.to_full_key(name);
+        full.ok_or_else(|| self.refuse(operation(self.namespace.prefix().to_vec()), empty_key()))
+    }
+
+    /// The leases granted here.
+    pub(crate) fn granted<T>(&self, look: impl FnOnce(&mut Granted) -> T) -> T {
+        look(&mut self.granted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys(`{}` at {})", self.namespace, self.connection.endpoint())
+    }
+}
+
+/// What [`Keys::send`] takes: [`Get`], [`Put`], [`Delete`], [`Txn`], [`Lock`](crate::lock::Lock) and
+/// [`Campaign`](crate::election::Campaign).
+pub trait Request: sealed::Call {}
+
+pub(crate) mod sealed {
+    use super::{Error, Keys};
+
+    pub trait Call {
+        type Response;
+
+        fn send(self, keys: &Keys) -> impl Future<Output = Result<Self::Response, Error>> + Send;
+    }
+}
+
+impl Request for Get {}
+
+impl sealed::Call for Get {
+    type Response = GetResponse;
+
+    async fn send(self, keys: &Keys) -> Result<GetResponse, Error> {
+        let shown = keys.shown(&self.range);
+        let (asked, operation) = (self.revision, || Operation::Read(shown.clone()));
+        let (key, options) = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
+        match keys.connection.read(operation, key, options).await {
+            Ok(response) => Ok(GetResponse::from_etcd(response, &keys.namespace)),
+            Err(error) => Err(compaction::with_revisions(&keys.connection, asked, error).await),
+        }
+    }
+}
+
+impl Request for Put {}
+
+impl sealed::Call for Put {
+    type Response = PutResponse;
+
+    async fn send(self, keys: &Keys) -> Result<PutResponse, Error> {
+        let shown = keys.shown(&self.range());
+        let operation = || Operation::Write(shown.clone());
+        let (key, value, options) = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
+        let mut kv = keys.connection.kv();
+        let response = keys.connection.call(operation, kv.put(key, value, Some(options))).await?;
+        Ok(PutResponse::from_etcd(response, &keys.namespace))
+    }
+}
+
+impl Request for Delete {}
+
+impl sealed::Call for Delete {
+    type Response = DeleteResponse;
+
+    async fn send(self, keys: &Keys) -> Result<DeleteResponse, Error> {
+        let shown = keys.shown(&self.range);
+        let operation = || Operation::Delete(shown.clone());
+        let (key, options) = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
+        let mut kv = keys.connection.kv();
+        let response = keys.connection.call(operation, kv.delete(key, Some(options))).await?;
+        Ok(DeleteResponse::from_etcd(response, &keys.namespace))
+    }
+}
+
+impl Request for Txn {}
+
+impl sealed::Call for Txn {
+    type Response = TxnResponse;
+
+    async fn send(self, keys: &Keys) -> Result<TxnResponse, Error> {
+        let first = self.first_range().map(|range| keys.shown(&range));
+        let operation = || first.clone().map_or(Operation::Commit, Operation::CommitOf);
+        let (oldest, newest) = self.revisions();
+        let txn = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
+        let mut kv = keys.connection.kv();
+        match keys.connection.call(operation, kv.txn(txn)).await {
+            Ok(response) => Ok(TxnResponse::from_etcd(&response, &keys.namespace)),
+            Err(error) => {
+                let asked = if matches!(error.kind, Kind::FutureRevision(_)) { newest } else { oldest };
+                Err(compaction::with_revisions(&keys.connection, asked, error).await)
+            }
+        }
+    }
+}

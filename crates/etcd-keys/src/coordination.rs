@@ -1,0 +1,7 @@
+//! What clients agree on by leases: locks and elections.
+
+pub(crate) mod claim;
+pub(crate) mod clock;
+pub mod election;
+pub mod lease;
+pub mod lock;
