@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use etcd_keys::KeyRange;
 use etcd_keys::kv::{Compare, CompareOp};
 
 /// What must hold for a key. Revisions are those of the key's last write. An absent key has revision 0, as in etcd, which
@@ -48,7 +49,7 @@ impl Condition {
 
     /// The same for etcd, which has no "or equal": no revision is so large or so small that saturating matters.
     pub(crate) fn compare(self, key: &str) -> Option<Compare> {
-        let revision = |op, revision| Some(Compare::mod_revision(key, op, revision));
+        let revision = |op, revision| Some(Compare::mod_revision(KeyRange::key(key), op, revision));
         match self {
             Self::None => None,
             Self::Create => Some(Compare::absent(key)),

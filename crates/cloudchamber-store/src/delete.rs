@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use etcd_keys::delete::{Deletion, Preview};
 use etcd_keys::kv::{Delete, OpResponse, Txn};
 
 use crate::condition::{Condition, Expect};
@@ -50,7 +49,7 @@ impl Store {
         let wanted: Vec<&Key> = wanted.iter().collect();
         let (mut deleted, mut revision) = (0, 0);
         for chunk in wanted.chunks(MAX_OPERATIONS) {
-            let txn = chunk.iter().fold(Txn::new(), |txn, key| txn.then(Delete::new(key.as_str())));
+            let txn = chunk.iter().fold(Txn::new(), |txn, key| txn.then(Delete::key(key.as_str())));
             let response = keys.send(txn).await?;
             revision = response.revision;
             let counts = response.responses.iter().map(|response| match response {
@@ -87,10 +86,7 @@ impl Store {
     }
 
     async fn try_delete_prefix(&self, prefix: &Prefix) -> Result<Answer<PrefixDeleted>, Failure> {
-        let keys = self.keys()?;
-        let range = keys.namespace().to_full(&prefix.to_etcd());
-        let preview = Preview::of(keys.connection(), range).await?;
-        let mut deletion = Deletion::new(keys.connection(), preview);
+        let mut deletion = self.keys()?.preview_delete(prefix.to_etcd()).await?.into_deletion();
         let progress = deletion.run(|_| {}).await?;
         let value = PrefixDeleted { deleted: progress.deleted, kept: progress.kept };
         Ok(Answer { value, revision: deletion.revision() })

@@ -111,10 +111,10 @@ pub enum ErrorKind {
     /// etcd answered something that contradicts itself.
     #[error("etcd refused the transaction, but all of its conditions hold")]
     UnexpectedAnswer,
-    /// etcd refused, or did not answer. A write that ends with [`Unreachable`](etcd_keys::Kind::Unreachable) or
-    /// [`TimedOut`](etcd_keys::Kind::TimedOut) may have been done: read before you repeat it.
+    /// etcd refused, or did not answer. A write that ends with [`Unreachable`](etcd_keys::ErrorKind::Unreachable) or
+    /// [`TimedOut`](etcd_keys::ErrorKind::TimedOut) may have been done: read before you repeat it.
     #[error(transparent)]
-    Etcd(etcd_keys::Kind),
+    Etcd(etcd_keys::ErrorKind),
 }
 
 fn place(line: Option<usize>, setting: Option<&str>) -> String {

@@ -2,26 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use etcd_keys::{Connect, Keys, Operation};
+pub use etcd_keys::Member;
+use etcd_keys::{Connect, Keys};
 
 use crate::error::{Error, ErrorKind, Failure};
 use crate::record::Answer;
 use crate::store::{Session, Store, current_revision};
-
-/// A member of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its id.
-    pub id: u64,
-    /// Its name; empty until it has started.
-    pub name: String,
-    /// Its URLs for other members.
-    pub peer_urls: Vec<String>,
-    /// Its URLs for clients, as it advertises them; empty until it has started.
-    pub client_urls: Vec<String>,
-    /// Whether it is a learner, which answers no requests yet.
-    pub is_learner: bool,
-}
 
 impl Store {
     /// The cluster's members.
@@ -66,17 +52,7 @@ impl Store {
 }
 
 async fn members(keys: &Keys) -> Result<Answer<Vec<Member>>, Failure> {
-    let connection = keys.connection();
-    let mut client = connection.raw();
-    let list = connection.call(|| Operation::Other("list the members"), client.member_list()).await?;
-    let members = list.members().iter().map(|member| Member {
-        id: member.id(),
-        name: member.name().to_owned(),
-        peer_urls: member.peer_urls().to_vec(),
-        client_urls: member.client_urls().to_vec(),
-        is_learner: member.is_learner(),
-    });
-    let value = members.collect();
+    let value = keys.connection().members().await?;
     // The list of members comes without a revision.
     Ok(Answer { value, revision: current_revision(keys).await? })
 }
@@ -86,17 +62,8 @@ impl Session {
         let connection = self.keys.connection();
         // One of the URLs must answer before any endpoint is exchanged.
         Connect::new(urls).connect_timeout(self.connect_timeout).connect().await?;
-        let client = connection.raw();
-        let operation = || Operation::Other("exchange the endpoints");
-        let exchange = async {
-            for new in urls.iter().filter(|url| !self.endpoints.contains(url)) {
-                client.add_endpoint(new).await?;
-            }
-            for old in self.endpoints.iter().filter(|url| !urls.contains(url)) {
-                client.remove_endpoint(old).await?;
-            }
-            Ok(())
-        };
-        Ok(connection.call(operation, exchange).await?)
+        let added = urls.iter().filter(|url| !self.endpoints.contains(url)).map(String::as_str);
+        let removed = self.endpoints.iter().filter(|url| !urls.contains(url)).map(String::as_str);
+        Ok(connection.change_endpoints(added, removed).await?)
     }
 }

@@ -25,7 +25,7 @@ impl Store {
     }
 
     async fn try_read(&self, key: &Key) -> Result<Answer<Option<Record>>, Failure> {
-        let found = self.keys()?.send(Get::new(key.as_str())).await?;
+        let found = self.keys()?.send(Get::key(key.as_str())).await?;
         let value = found.kvs.into_iter().next().map(Record::from_etcd).transpose()?;
         Ok(Answer { value, revision: found.revision })
     }
@@ -46,7 +46,7 @@ impl Store {
         let mut found = BTreeMap::new();
         let mut revision = 0; // for etcd: the current one
         for chunk in wanted.chunks(MAX_OPERATIONS) {
-            let get = |txn: Txn, key: &&Key| txn.then(Get::new(key.as_str()).revision(revision));
+            let get = |txn: Txn, key: &&Key| txn.then(Get::key(key.as_str()).revision(revision));
             let response = keys.send(chunk.iter().fold(Txn::new(), get)).await?;
             if revision == 0 {
                 revision = response.revision;

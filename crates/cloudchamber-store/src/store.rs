@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use etcd_keys::delete::{Deletion, Preview};
 use etcd_keys::kv::Get;
 use etcd_keys::{Connect, KeyRange, Keys};
 use tokio::sync::{Mutex, watch};
@@ -73,7 +72,7 @@ impl Store {
         let endpoints = config.endpoints();
         let connect_timeout = config.connect_timeout;
         let connect = Connect::new(&endpoints).connect_timeout(connect_timeout).request_timeout(config.request_timeout);
-        let keys = connect.connect().await?.namespace(namespace)?;
+        let keys = connect.connect().await?.keys(namespace)?;
         if let Some(range) = to_clean {
             clean(&keys, range).await?;
         }
@@ -165,12 +164,11 @@ impl fmt::Debug for Store {
 
 /// etcd's current revision, by a read that returns no value.
 pub(crate) async fn current_revision(keys: &Keys) -> Result<i64, Failure> {
-    let nothing = Get::new(KeyRange::key("?")).count_only();
+    let nothing = Get::range(KeyRange::key("?")).count_only();
     Ok(keys.send(nothing).await?.revision)
 }
 
 /// Deletes all keys in a range, in chunks.
 async fn clean(keys: &Keys, range: KeyRange) -> Result<(), etcd_keys::Error> {
-    let preview = Preview::of(keys.connection(), range).await?;
-    Deletion::new(keys.connection(), preview).run(|_| {}).await.map(drop)
+    keys.connection().all_keys().delete_in_chunks(range).await.map(drop)
 }

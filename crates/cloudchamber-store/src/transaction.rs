@@ -103,7 +103,7 @@ impl Transaction {
         self.steps.iter().fold(Txn::new(), |mut txn, step| {
             if let Some(compare) = step.condition.compare(step.key.as_str()) {
                 // If the transaction fails, the revisions tell which condition does not hold.
-                txn = txn.when(compare).or_else(Get::new(step.key.as_str()).keys_only());
+                txn = txn.when(compare).or_else(Get::key(step.key.as_str()).keys_only());
             }
             step.to_etcd(txn, previous)
         })
@@ -165,11 +165,11 @@ impl Step {
     fn to_etcd(&self, txn: Txn, previous: Previous) -> Txn {
         let key = self.key.as_str();
         match (&self.action, previous) {
-            (Action::Read, _) => txn.then(Get::new(key)),
+            (Action::Read, _) => txn.then(Get::key(key)),
             (Action::Write(value), Previous::Returned) => txn.then(Put::new(key, value.as_slice()).previous()),
             (Action::Write(value), Previous::Omitted) => txn.then(Put::new(key, value.as_slice())),
-            (Action::Delete, Previous::Returned) => txn.then(Delete::new(key).previous()),
-            (Action::Delete, Previous::Omitted) => txn.then(Delete::new(key)),
+            (Action::Delete, Previous::Returned) => txn.then(Delete::key(key).previous()),
+            (Action::Delete, Previous::Omitted) => txn.then(Delete::key(key)),
         }
     }
 }

@@ -257,7 +257,7 @@ impl Watch {
         let mut disconnected = pin!(self.disconnected.wait_for(|disconnected| *disconnected));
         let mut next = pin!(async {
             match &mut self.watch {
-                Some(watch) => watch.next().await,
+                Some(watch) => watch.recv().await,
                 None => std::future::pending().await,
             }
         });
@@ -296,18 +296,18 @@ impl Watch {
     }
 
     fn change(&self, event: etcd::Event) -> Result<Change, Failure> {
-        let etcd::Event { key, value, previous, revision, created, is_difference, .. } = event;
-        let key = Key::from_etcd(key, revision)?;
-        let is_new = if is_difference { created >= self.missed_from } else { created == revision };
+        let (created, revision) = (event.kv.create_revision, event.kv.mod_revision);
+        let key = Key::from_etcd(event.kv.key, revision)?;
+        let is_new = if event.is_difference { created >= self.missed_from } else { created == revision };
         let (kind, new) = match event.kind {
-            etcd::Kind::Delete => (ChangeKind::Deleted, None),
-            etcd::Kind::Put if is_new => (ChangeKind::Created, Some(value)),
-            etcd::Kind::Put => (ChangeKind::Updated, Some(value)),
+            etcd::EventKind::Delete => (ChangeKind::Deleted, None),
+            etcd::EventKind::Put if is_new => (ChangeKind::Created, Some(event.kv.value)),
+            etcd::EventKind::Put => (ChangeKind::Updated, Some(event.kv.value)),
         };
         if let Some(value) = &new {
             self.store.trace().value("watch", &key, value);
         }
-        Ok(Change { key, kind, old: previous, new, revision })
+        Ok(Change { key, kind, old: event.prev_kv.map(|kv| kv.value), new, revision })
     }
 }
 

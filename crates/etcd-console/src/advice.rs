@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use etcd_keys::undo::UndoError;
-use etcd_keys::{Error, Kind};
+use etcd_keys::{Error, ErrorKind};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -29,7 +29,7 @@ pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
             say(format_args!("  because: {cause}"));
         }
         say(format_args!("hint: {}", cx.next_step(&error.kind).unwrap_or_else(|| next_step(&error.kind).to_owned())));
-        let unreachable = matches!(error.kind, Kind::Unreachable);
+        let unreachable = matches!(error.kind, ErrorKind::Unreachable);
         return ExitCode::from(if unreachable { Exit::NotRunning } else { Exit::Failure } as u8);
     }
     let mut last = error.to_string();
@@ -48,7 +48,7 @@ pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
         Some(UndoError::File { what: "create", .. }) => say(format_args!(
             "hint: nothing was deleted; `.etcd` must be a directory that you can write to, or see `--no-undo`"
         )),
-        Some(UndoError::NoFile { .. }) => say(format_args!(
+        Some(UndoError::NotRegular { .. }) => say(format_args!(
             "hint: nothing was changed; it is read more than once: write what comes from there to a file first"
         )),
         Some(UndoError::Changed { .. }) => say(format_args!(
@@ -103,14 +103,16 @@ fn of_etcd(error: &anyhow::Error) -> Option<&Error> {
     }
 }
 
-fn next_step(kind: &Kind) -> &'static str {
+fn next_step(kind: &ErrorKind) -> &'static str {
     match kind {
-        Kind::Compacted { .. } => "leave out --rev to read what is there now",
-        Kind::FutureRevision(_) => "leave out --rev to read what is there now",
-        Kind::TooLarge(_) => "a request holds at most 1.5 MiB, unless the server was told otherwise",
-        Kind::NoSpace => "compact, defragment and disarm the alarm with etcdctl; if that is not enough, delete keys",
-        Kind::AnotherCluster { .. } => "look at what is there now, and begin anew",
-        Kind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` asks as a user that may",
+        ErrorKind::Compacted { .. } => "leave out --rev to read what is there now",
+        ErrorKind::FutureRevision(_) => "leave out --rev to read what is there now",
+        ErrorKind::TooLarge(_) => "a request holds at most 1.5 MiB, unless the server was told otherwise",
+        ErrorKind::NoSpace => {
+            "`cargo xtask etcd-compact` frees space in a local etcd; elsewhere compact, defragment, and disarm the alarm with etcdctl"
+        }
+        ErrorKind::AnotherCluster { .. } => "look at what is there now, and begin anew",
+        ErrorKind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` asks as a user that may",
         _ => "the server's log may say more",
     }
 }

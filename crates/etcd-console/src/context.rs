@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use anyhow::Result;
-use etcd_keys::{Connect, Connection, Error, Kind};
+use etcd_keys::{Connect, Connection, Error, ErrorKind};
 use etcd_workspace::{ClusterId, InstanceError, Liveness, NoRoot, Record, liveness};
 
 use crate::cli::{Command, Get, Global, Watch};
@@ -49,11 +49,11 @@ impl Context {
     async fn connect_to(&self, endpoints: &[String]) -> Result<Connection> {
         let timeout = Duration::from_secs(self.global.cluster.timeout);
         match Connect::new(endpoints).connect_timeout(timeout).request_timeout(timeout).connect().await {
-            Err(Error { kind: Kind::Invalid(what), .. }) => {
+            Err(Error { kind: ErrorKind::Invalid(what), .. }) => {
                 let next = "write http://HOST:PORT, in --endpoints or ETCD_ENDPOINTS".to_owned();
                 Err(Failure { exit: Exit::Usage, what, next }.into())
             }
-            Err(error) if error.kind == Kind::Unreachable => match wrong_port::hint(endpoints).await {
+            Err(error) if error.kind == ErrorKind::Unreachable => match wrong_port::hint(endpoints).await {
                 Some(next) => Err(Failure { exit: Exit::NotRunning, what: error.to_string(), next }.into()),
                 None => Err(error.into()),
             },
@@ -131,41 +131,41 @@ impl Context {
     }
 
     /// What to do about a server that does not answer, or is locked or full, which depends on what led there.
-    pub(crate) fn next_step(&self, kind: &Kind) -> Option<String> {
-        let lost = matches!(kind, Kind::Unreachable | Kind::TimedOut);
+    pub(crate) fn next_step(&self, kind: &ErrorKind) -> Option<String> {
+        let lost = matches!(kind, ErrorKind::Unreachable | ErrorKind::TimedOut);
         let name = match self.source() {
             Source::Variable(_) if lost => {
                 let way_out = "unset it, or give `--instance default` for the workspace's own etcd";
                 return Some(format!("ETCD_ENDPOINTS leads there: {way_out}"));
             }
             Source::Flag(_) if lost => {
-                let longer = if *kind == Kind::TimedOut { "`--timeout` waits longer; " } else { "" };
+                let longer = if *kind == ErrorKind::TimedOut { "`--timeout` waits longer; " } else { "" };
                 return Some(format!("{longer}--endpoints leads there; without it the workspace's own etcd is meant"));
             }
             Source::Flag(_) | Source::Variable(_) => None,
             Source::Instance(name) => Some(name),
         };
         match (kind, name) {
-            (Kind::Unreachable, Some(name)) => {
+            (ErrorKind::Unreachable, Some(name)) => {
                 // By its lock it runs.
                 Some(format!("`{}` shows how it is; `--endpoints` names another", of_instance("etcd-status", &name)))
             }
-            (Kind::TimedOut, Some(name)) => {
+            (ErrorKind::TimedOut, Some(name)) => {
                 let status = of_instance("etcd-status", &name);
                 Some(format!("`{status}` shows whether it is well; `--timeout` waits longer"))
             }
-            (Kind::NoSpace, Some(name)) => {
+            (ErrorKind::NoSpace, Some(name)) => {
                 Some(format!("`{}` frees space and ends the alarm", of_instance("etcd-compact", &name)))
             }
-            (Kind::Denied(_), Some(name)) => Some(format!(
+            (ErrorKind::Denied(_), Some(name)) => Some(format!(
                 "`{} -- --user NAME …` asks as a user that may; `{}` deletes users and keys",
                 of_instance("etcdctl", &name),
                 of_instance("etcd-reset", &name)
             )),
-            (Kind::Etcd { .. } | Kind::Invalid(_), Some(name)) => {
+            (ErrorKind::Etcd { .. } | ErrorKind::Invalid(_), Some(name)) => {
                 Some(format!("`{}` may say more", of_instance("etcd-logs", &name)))
             }
-            (Kind::Compacted { .. }, _) if !self.has_revision => {
+            (ErrorKind::Compacted { .. }, _) if !self.has_revision => {
                 Some("etcd compacted the revision while its keys were read; run the same command again".to_owned())
             }
             _ => None,

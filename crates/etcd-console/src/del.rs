@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use etcd_keys::Connection;
-use etcd_keys::Kind;
-use etcd_keys::delete::{Deletion, Preview, Progress as Deleted};
+use etcd_keys::ErrorKind;
+use etcd_keys::delete::{Preview, Progress as Deleted};
 use etcd_keys::guard::Guard;
 use etcd_keys::text::Escaped;
 use etcd_keys::undo::{self, UndoError};
@@ -28,7 +27,7 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
         return Err(refused(format!("refused to delete {range}: {refusal}"), next));
     }
     let connection = cx.connect().await?;
-    let preview = Preview::of(&connection, range).await?;
+    let preview = connection.all_keys().preview_delete(range).await?;
     if let Some(end) = &args.keys.range_end {
         let key = &args.keys.key;
         cx.note(format_args!(
@@ -66,9 +65,9 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let mut interrupt = Interrupt::listen()?;
     let undo = match args.no_undo {
         true => None,
-        false => Some(write_undo_file(&connection, &preview, &mut interrupt, cx).await?),
+        false => Some(write_undo_file(&preview, &mut interrupt, cx).await?),
     };
-    let outcome = delete(&connection, preview, undo.as_deref(), &mut interrupt, cx).await?;
+    let outcome = delete(preview, undo.as_deref(), &mut interrupt, cx).await?;
     shown.report(args.format, Some(outcome), undo.as_deref(), cx)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -178,12 +177,7 @@ fn check_count(args: &Del, preview: &Preview) -> Result<()> {
 }
 
 /// Writes what will be deleted to a file of its own, before the first key goes.
-async fn write_undo_file(
-    connection: &Connection,
-    preview: &Preview,
-    interrupt: &mut Interrupt,
-    cx: &Context,
-) -> Result<PathBuf> {
+async fn write_undo_file(preview: &Preview, interrupt: &mut Interrupt, cx: &Context) -> Result<PathBuf> {
     let dir = cx.global.home.join("undo");
     let mut private = DirBuilder::new();
     #[cfg(unix)]
@@ -194,9 +188,8 @@ async fn write_undo_file(
     let path = dir.join(format!("{time}-{:016x}-{}.jsonl", preview.cluster_id(), preview.revision()));
     let mut progress = Progress::new(cx.global.quiet);
     let total = preview.count();
-    let writing = undo::write(connection, preview, &path, |kept| {
-        progress.draw(|| format!("{kept} of {} written down", keys(total)))
-    });
+    let writing =
+        undo::write(preview, &path, |kept| progress.draw(|| format!("{kept} of {} written down", keys(total))));
     let written = tokio::select! {
         written = writing => Some(written),
         () = interrupt.pressed() => None,
@@ -215,14 +208,8 @@ async fn write_undo_file(
     }
 }
 
-async fn delete(
-    connection: &Connection,
-    preview: Preview,
-    undo: Option<&Path>,
-    interrupt: &mut Interrupt,
-    cx: &Context,
-) -> Result<Deleted> {
-    let mut deletion = Deletion::new(connection, preview);
+async fn delete(preview: Preview, undo: Option<&Path>, interrupt: &mut Interrupt, cx: &Context) -> Result<Deleted> {
+    let mut deletion = preview.into_deletion();
     let mut progress = Progress::new(cx.global.quiet);
     let run = deletion.run(|done| progress.draw(|| format!("{} of {} deleted", done.deleted, keys(done.total))));
     let interrupted = tokio::select! {
@@ -234,7 +221,7 @@ async fn delete(
     };
     progress.clear();
     let Deleted { deleted, total, .. } = deletion.progress();
-    let is_elsewhere = matches!(&interrupted, Some(error) if matches!(error.kind, Kind::AnotherCluster { .. }));
+    let is_elsewhere = matches!(&interrupted, Some(error) if matches!(error.kind, ErrorKind::AnotherCluster { .. }));
     // What another cluster has is not the rest.
     let rest = if is_elsewhere { "" } else { "; the same command deletes the rest, as many as --dry-run counts" };
     output::say(format_args!("{deleted} of {} were deleted{rest}", keys(total)));

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use etcd_client::{Txn, TxnOp};
-use etcd_keys::Operation;
+use etcd_keys::kv::{Put, Txn};
 
 use crate::cli::Fill;
 use crate::context::Context;
@@ -30,10 +29,8 @@ pub(crate) async fn run(args: Fill, cx: &Context) -> Result<ExitCode> {
                     return Ok::<(), etcd_keys::Error>(());
                 }
                 let keys = from..args.count.min(from.saturating_add(BATCH));
-                let puts: Vec<TxnOp> =
-                    keys.map(|number| TxnOp::put(format!("{prefix}{number:010}"), value.as_str(), None)).collect();
-                let mut kv = connection.kv();
-                connection.call(|| Operation::Commit, kv.txn(Txn::new().and_then(puts))).await?;
+                let put = |number| Put::new(format!("{prefix}{number:010}"), value.as_str());
+                connection.all_keys().send(keys.map(put).fold(Txn::new(), Txn::then)).await?;
             }
         })
     });

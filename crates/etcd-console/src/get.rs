@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use etcd_keys::Connection;
-use etcd_keys::KeyRange;
 use etcd_keys::kv;
-use etcd_keys::pages::{Page, Pages};
+use etcd_keys::pages::Page;
+use etcd_keys::{KeyRange, LeaseId};
 use serde::Serialize;
 
 use crate::cli::{Format, Get};
@@ -23,7 +23,7 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
     if args.count_only {
         return count(&args, &connection, &range, cx).await;
     }
-    let mut pages = Pages::new(&connection, range).at_revision(args.rev.unwrap_or(0));
+    let mut pages = connection.all_keys().pages(range).at_revision(args.rev.unwrap_or(0));
     if args.keys_only {
         pages = pages.keys_only();
     }
@@ -74,7 +74,7 @@ async fn missing(args: &Get, connection: &Connection, cx: &Context) -> anyhow::E
 
 async fn count(args: &Get, connection: &Connection, range: &KeyRange, cx: &Context) -> Result<ExitCode> {
     let asked = args.rev.unwrap_or(0);
-    let counted = connection.all_keys().send(kv::Get::new(range).count_only().revision(asked)).await?;
+    let counted = connection.all_keys().send(kv::Get::range(range.clone()).count_only().revision(asked)).await?;
     let revision = if asked > 0 { asked } else { counted.revision };
     let header = Header { cluster_id: connection.cluster_id().unwrap_or_default(), revision };
     match args.format {
@@ -143,7 +143,7 @@ fn json(page: &Page, first: bool, out: &mut impl Write) -> io::Result<()> {
             mod_revision: entry.mod_revision(),
             version: entry.version(),
             value: Base64(entry.value()),
-            lease: entry.lease(),
+            lease: entry.lease().map_or(0, LeaseId::get),
         };
         serde_json::to_writer(&mut *out, &entry).map_err(io::Error::from)?;
     }

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use etcd_keys::{KeyRange, Operation};
 use serde::Serialize;
 use tokio::io::AsyncReadExt as _;
 
@@ -27,14 +26,13 @@ struct Answer {
 pub(crate) async fn run(args: Load, cx: &Context) -> Result<ExitCode> {
     let connection = cx.connect().await?;
     let ended = tokio::spawn(async { tokio::io::stdin().read(&mut [0]).await.is_ok() });
-    let mut kv = connection.kv();
+    let keys = connection.all_keys();
     let mut took = Vec::new();
     let mut pace = tokio::time::interval(PAUSE);
     while !ended.is_finished() {
         pace.tick().await;
         let began = Instant::now();
-        let operation = || Operation::Write(KeyRange::key(args.key.clone()));
-        connection.call(operation, kv.put(args.key.clone(), "x", None)).await?;
+        keys.put(args.key.as_str(), "x").await?;
         took.push(began.elapsed().as_secs_f64() * 1e3);
     }
     took.sort_by(f64::total_cmp);

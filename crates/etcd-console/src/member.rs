@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use etcd_keys::Operation;
 use serde::Serialize;
 
 use crate::cli::{Format, Member, MemberCommand};
@@ -23,17 +22,15 @@ struct Line<'a> {
 pub(crate) async fn run(args: Member, cx: &Context) -> Result<ExitCode> {
     let MemberCommand::List { format } = args.command;
     let connection = cx.connect().await?;
-    let mut cluster = connection.raw().cluster_client();
-    let answer = connection.call(|| Operation::Other("list the members"), cluster.member_list()).await?;
-    let members: Vec<Line<'_>> = answer
-        .members()
+    let members = connection.members().await?;
+    let members: Vec<Line<'_>> = members
         .iter()
         .map(|member| Line {
-            id: format!("{:016x}", member.id()),
-            name: member.name(),
-            peer_urls: member.peer_urls(),
-            client_urls: member.client_urls(),
-            learner: member.is_learner(),
+            id: format!("{:016x}", member.id),
+            name: &member.name,
+            peer_urls: &member.peer_urls,
+            client_urls: &member.client_urls,
+            learner: member.is_learner,
         })
         .collect();
     match format {

@@ -1,7 +1,7 @@
 //! Where the keys may be that were not found: below a key that was taken for a directory, or further down from the root.
 //! Looks only where nothing was found, and deletes nothing.
 
-use etcd_keys::{Connection, kv};
+use etcd_keys::Connection;
 
 use crate::cli::Keys;
 use crate::context::Context;
@@ -19,7 +19,7 @@ pub(crate) struct Nearby {
 pub(crate) async fn find(command: &str, keys: &Keys, connection: &Connection, cx: &Context) -> Option<Nearby> {
     for meant in candidates(keys, cx.global.root.as_deref()) {
         let range = keys::range(&meant).ok()?;
-        let found = connection.all_keys().send(kv::Get::new(&range).count_only()).await.ok()?.count;
+        let found = connection.all_keys().count(range).await.ok()?;
         let what = match (found, meant.prefix) {
             (0, _) => continue,
             (_, false) => format!("the key `{}` is there", meant.key),

@@ -4,7 +4,6 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use etcd_keys::{KeyRange, Operation};
 use serde::Serialize;
 
 use crate::cli::{Format, Put};
@@ -39,10 +38,7 @@ pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
         value => value.as_bytes().to_vec(),
     };
     let connection = cx.connect().await?;
-    let mut kv = connection.kv();
-    let operation = || Operation::Write(KeyRange::key(key.clone()));
-    let answer = connection.call(operation, kv.put(key.clone(), value, None)).await?;
-    let revision = answer.header().map_or(0, |header| header.revision());
+    let revision = connection.all_keys().put(key, value).await?.revision;
     match args.format {
         Format::Json => output::json(&Answer { revision })?,
         Format::Text => cx.report("OK\n")?,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use etcd_keys::text::Escaped;
-use etcd_keys::undo::{Restore, Restored};
+use etcd_keys::undo::Restored;
 use serde::Serialize;
 
 use crate::cli::{Format, Undo};
@@ -25,7 +25,7 @@ pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
         },
     };
     let connection = cx.connect().await?;
-    let mut restore = Restore::new(&connection, &file);
+    let mut restore = connection.restore(&file);
     if args.overwrite {
         restore = restore.overwrite();
     }

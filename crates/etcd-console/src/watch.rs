@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use etcd_keys::pages;
-use etcd_keys::watch::{Batch, Event, EventRef, Kind};
-use etcd_keys::{Connection, KeyRange, kv};
+use etcd_keys::watch::{Batch, Event, EventKind, EventRef};
+use etcd_keys::{Connection, KeyRange, LeaseId, kv};
 use serde::Serialize;
 
 use crate::cli::{Format, Keys, Watch};
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     let past = args.rev.map_or(0, |_| now.revision);
     let unmet = keys.filter(|_| now.count == 0);
     let mut unsaid = Some(format!("watching {range} at {}", connection.endpoint()));
-    let mut watch = etcd_keys::watch::Watch::new(&connection, range.clone()).track().patience(UNSAID);
+    let mut watch = connection.all_keys().watch(range.clone()).track().outage_timeout(UNSAID);
     if !args.keys_only {
         watch = watch.previous_values();
     }
@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
             biased;
             // With a count it has an end of its own, which has not come.
             () = interrupt.pressed() => std::process::exit(if args.count.is_some() { INTERRUPTED } else { 0 }),
-            batch = watch.next_batch() => batch,
+            batch = watch.recv_batch() => batch,
             // Where nothing happens, the watch has nothing to tell.
             () = answers(&connection, &range), if is_away => {
                 is_back(&mut is_away, &connection, cx);
@@ -84,7 +84,7 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
 
 /// The newest revision that there is, and how many keys are in the range.
 async fn look(connection: &Connection, range: &KeyRange) -> Result<kv::GetResponse, etcd_keys::Error> {
-    connection.all_keys().send(kv::Get::new(range).count_only()).await
+    connection.all_keys().send(kv::Get::range(range.clone()).count_only()).await
 }
 
 /// Waits until a server that went away answers.
@@ -123,13 +123,13 @@ struct Printer {
 
 /// A change, seen or found out.
 struct Change<'a> {
-    kind: Kind,
+    kind: EventKind,
     key: &'a [u8],
     value: &'a [u8],
     previous: Option<&'a [u8]>,
     revision: i64,
     created: i64,
-    lease: i64,
+    lease: Option<LeaseId>,
     found: bool,
 }
 
@@ -137,32 +137,28 @@ impl<'a> Change<'a> {
     fn seen(event: EventRef<'a>) -> Self {
         Self {
             kind: event.kind(),
-            key: event.key(),
-            value: event.value(),
-            previous: event.previous(),
-            revision: event.revision(),
-            created: event.created(),
-            lease: event.lease(),
+            previous: event.prev_kv().map(|entry| entry.value()),
             found: false,
+            ..Self::standing(event.kv())
         }
     }
 
     fn found(event: &'a Event) -> Self {
         Self {
             kind: event.kind,
-            key: &event.key,
-            value: &event.value,
-            previous: event.previous.as_deref(),
-            revision: event.revision,
-            created: event.created,
-            lease: event.lease,
+            key: &event.kv.key,
+            value: &event.kv.value,
+            previous: event.prev_kv.as_ref().map(|kv| kv.value.as_slice()),
+            revision: event.kv.mod_revision,
+            created: event.kv.create_revision,
+            lease: event.kv.lease,
             found: true,
         }
     }
 
     fn standing(entry: pages::Entry<'a>) -> Self {
         Self {
-            kind: Kind::Put,
+            kind: EventKind::Put,
             key: entry.key(),
             value: entry.value(),
             previous: None,
@@ -239,26 +235,26 @@ impl Printer {
             return Ok(self.json(time, change)?);
         }
         let (word, colour) = match change.kind {
-            Kind::Put => ("PUT", "32"),
-            Kind::Delete => ("DEL", "31"),
+            EventKind::Put => ("PUT", "32"),
+            EventKind::Delete => ("DEL", "31"),
         };
         self.word(time.unwrap_or(EARLIER), word, colour)?;
         self.bytes.write(&mut self.out, change.key)?;
         if !self.keys_only {
             self.out.write_all(b"  ")?;
             match (change.kind, change.previous) {
-                (Kind::Put, None) => self.bytes.write(&mut self.out, change.value)?,
-                (Kind::Put, Some(previous)) => {
+                (EventKind::Put, None) => self.bytes.write(&mut self.out, change.value)?,
+                (EventKind::Put, Some(previous)) => {
                     self.bytes.write(&mut self.out, previous)?;
                     self.out.write_all(" → ".as_bytes())?;
                     self.bytes.write(&mut self.out, change.value)?;
                 }
-                (Kind::Delete, previous) => self.bytes.write(&mut self.out, previous.unwrap_or_default())?,
+                (EventKind::Delete, previous) => self.bytes.write(&mut self.out, previous.unwrap_or_default())?,
             }
         }
         write!(self.out, "  rev {}", change.revision)?;
-        if change.lease != 0 {
-            write!(self.out, " lease {:016x}", change.lease)?;
+        if let Some(lease) = change.lease {
+            write!(self.out, " lease {lease}")?;
         }
         Ok(self.out.write_all(if change.found { b" (found)\n" } else { b"\n" })?)
     }
@@ -266,13 +262,13 @@ impl Printer {
     fn json(&mut self, time: Option<&str>, change: &Change<'_>) -> io::Result<()> {
         let line = Line {
             time,
-            r#type: if change.kind == Kind::Put { "PUT" } else { "DELETE" },
+            r#type: if change.kind == EventKind::Put { "PUT" } else { "DELETE" },
             kv: Entry {
                 key: Base64(change.key),
                 value: (!self.keys_only).then_some(Base64(change.value)),
                 create_revision: change.created,
                 mod_revision: change.revision,
-                lease: change.lease,
+                lease: change.lease.map_or(0, LeaseId::get),
             },
             prev_kv: change.previous.map(|value| Previous { value: Base64(value) }),
             found: change.found,

@@ -7,6 +7,8 @@ pub mod error;
 pub(crate) mod granted;
 pub mod keys;
 pub mod kv;
+pub(crate) mod lease_id;
+pub mod members;
 pub mod namespace;
 pub mod range;
 pub(crate) mod retry;

@@ -9,7 +9,7 @@
 //! use etcd_keys::kv::{Compare, Put, Txn};
 //!
 //! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
-//! let keys = connection.namespace("/Inventory/v1/Test/mine/")?;
+//! let keys = connection.keys("/Inventory/v1/Test/mine/")?;
 //! keys.put("racks/1", "8 blades").await?;
 //! if let Some(rack) = keys.get("racks/1").await? {
 //!     let swap = Txn::new().when(Compare::unchanged(&rack)).then(Put::new(rack.key, "9 blades"));
@@ -27,7 +27,7 @@
 //! use etcd_keys::KeyRange;
 //!
 //! let mut racks = keys.pages(KeyRange::prefix("racks/"));
-//! while let Some(rack) = racks.next().await? {
+//! while let Some(rack) = racks.try_next().await? {
 //!     println!("{:?} has {} bytes", rack.key, rack.value.len());
 //! }
 //! # Ok(())
@@ -42,8 +42,8 @@
 //!
 //! let mut watch = keys.watch(KeyRange::prefix("racks/")).previous_values();
 //! loop {
-//!     match watch.next().await? {
-//!         Notice::Event(event) => println!("{:?} {:?}: {:?}", event.kind, event.key, event.value),
+//!     match watch.recv().await? {
+//!         Notice::Event(event) => println!("{:?} {:?}", event.kind, event.kv),
 //!         other => println!("{other:?}"),
 //!     }
 //! }
@@ -57,13 +57,17 @@ pub mod watch;
 
 pub use crate::bulk::{delete, guard, pages, undo};
 pub use crate::client::connect::{Connect, Connection};
-pub use crate::client::error::{Error, Kind, Operation};
+pub use crate::client::error::{Error, ErrorKind, Operation};
 pub use crate::client::keys::Keys;
 pub use crate::client::kv::KeyValue;
+pub use crate::client::lease_id::LeaseId;
+pub use crate::client::members::Member;
 pub use crate::client::namespace::Namespace;
 pub use crate::client::range::KeyRange;
-pub use crate::client::{connect, error, keys, kv, namespace, range, text};
+pub use crate::client::{connect, error, keys, kv, members, namespace, range, text};
 pub use crate::coordination::election::{Campaign, Leadership};
 pub use crate::coordination::lease::{Keeper, Lease};
 pub use crate::coordination::lock::{Lock, LockGuard};
 pub use crate::coordination::{election, lease, lock};
+/// The client below, for its types that appear here and for what has no name here: see [`Connection::raw`].
+pub use etcd_client;

@@ -3,14 +3,15 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), etcd_keys::Error> {
-//! use etcd_keys::watch::{Notice, Watch};
+//! use etcd_keys::watch::Notice;
 //! use etcd_keys::{Connect, KeyRange};
 //!
 //! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
-//! let mut watch = Watch::new(&connection, KeyRange::prefix("/Inventory/v1/")).snapshot().track();
+//! let keys = connection.keys("/Inventory/v1/")?;
+//! let mut watch = keys.watch(KeyRange::prefix("racks/")).snapshot().track();
 //! loop {
-//!     match watch.next().await? {
-//!         Notice::Event(event) => println!("{:?} {:?} at {}", event.kind, event.key, event.revision),
+//!     match watch.recv().await? {
+//!         Notice::Event(event) => println!("{:?} {:?}", event.kind, event.kv),
 //!         other => println!("{other:?}"),
 //!     }
 //! }
@@ -33,6 +34,7 @@ mod position;
 mod server;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -41,13 +43,13 @@ use std::time::Duration;
 use futures_core::Stream;
 
 use self::engine::Engine;
-pub use self::event::{Event, EventRef, Events, Kind};
+pub use self::event::{Event, EventKind, EventRef, Events};
 use self::known::Known;
 use crate::bulk::pages::Page;
 use crate::client::connect::Connection;
 use crate::client::error::{Error, Operation};
+use crate::client::keys::Keys;
 use crate::client::kv::KeyValue;
-use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
 /// Events, or what is to be known about them, many at a time.
@@ -125,13 +127,25 @@ pub enum Notice {
     },
 }
 
-/// A watch; a [`Stream`] of notices, too. It begins when it is first asked, holds one message at a time, and
-/// has no task of its own: dropping it ends it at once. Dropping the future of [`Watch::next`] or
-/// [`Watch::next_batch`] loses nothing.
+impl Keys {
+    /// Follows a range of the namespace; keys are told without the prefix. Nothing is missed in
+    /// silence; see [`watch`](crate::watch).
+    #[must_use]
+    pub fn watch(&self, range: KeyRange) -> Watch {
+        let watch = Watch::new(self.connection(), self.namespace().to_full(&range));
+        watch.set(|engine| engine.options.prefix = self.namespace().prefix().len())
+    }
+}
+
+/// A watch, and a [`Stream`] of its notices. It begins when it is first asked, holds one message at a time, and
+/// has no task of its own: dropping it ends it at once. Dropping the future of [`Watch::recv`] or
+/// [`Watch::recv_batch`] loses nothing.
 pub struct Watch {
     state: State,
     connection: Connection,
-    /// Of the last batch, what [`Watch::next`] has not yet handed out.
+    /// By full names, for messages.
+    range: KeyRange,
+    /// Of the last batch, what [`Watch::recv`] has not yet handed out.
     rest: VecDeque<Notice>,
 }
 
@@ -145,18 +159,10 @@ enum State {
 }
 
 impl Watch {
-    /// A watch of a range, from now on.
-    #[must_use]
-    pub fn new(connection: &Connection, range: KeyRange) -> Self {
-        let engine = Engine::new(connection.clone(), range);
-        Self { state: State::Idle(Box::new(engine)), connection: connection.clone(), rest: VecDeque::new() }
-    }
-
-    /// A watch of a range of a namespace's: keys are told without its prefix.
-    #[must_use]
-    pub(crate) fn within(connection: &Connection, namespace: &Namespace, range: &KeyRange) -> Self {
-        let watch = Self::new(connection, namespace.to_full(range));
-        watch.set(|engine| engine.options.prefix = namespace.prefix().len())
+    /// A watch of a range by full names, from now on.
+    fn new(connection: &Connection, range: KeyRange) -> Self {
+        let engine = Box::new(Engine::new(connection.clone(), range.clone()));
+        Self { state: State::Idle(engine), connection: connection.clone(), range, rest: VecDeque::new() }
     }
 
     /// Tells all keys first.
@@ -195,8 +201,8 @@ impl Watch {
     /// How long a server may be gone before that is an error; for ever, unless said otherwise. Asked again
     /// after the error, the watch goes on where it was.
     #[must_use]
-    pub fn patience(self, patience: Duration) -> Self {
-        self.set(|engine| engine.options.patience = Some(patience))
+    pub fn outage_timeout(self, timeout: Duration) -> Self {
+        self.set(|engine| engine.options.outage_timeout = Some(timeout))
     }
 
     /// How large a message may be, in bytes, each with at least one revision's events; 128 MiB unless said otherwise.
@@ -217,20 +223,20 @@ impl Watch {
     /// The next notice. It does not end.
     ///
     /// # Errors
-    /// [`Invalid`](crate::Kind::Invalid) for a range that no key can be in;
-    /// [`FutureRevision`](crate::Kind::FutureRevision) if it was to begin after the newest revision;
-    /// [`Denied`](crate::Kind::Denied); and whatever is the matter when the server was gone for longer than
-    /// the watch's patience. Asking again tries again, and misses nothing.
-    pub async fn next(&mut self) -> Result<Notice, Error> {
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a range that no key can be in;
+    /// [`FutureRevision`](crate::ErrorKind::FutureRevision) if it was to begin after the newest revision;
+    /// [`Denied`](crate::ErrorKind::Denied); and whatever is the matter when the server was gone for longer than
+    /// the outage timeout. Asking again tries again, and misses nothing.
+    pub async fn recv(&mut self) -> Result<Notice, Error> {
         poll_fn(|cx| self.poll_notice(cx)).await
     }
 
     /// The next batch of what happened, without a copy of each event. To be used instead of
-    /// [`Watch::next`], not beside it.
+    /// [`Watch::recv`], not beside it.
     ///
     /// # Errors
-    /// As [`Watch::next`].
-    pub async fn next_batch(&mut self) -> Result<Batch, Error> {
+    /// As [`Watch::recv`].
+    pub async fn recv_batch(&mut self) -> Result<Batch, Error> {
         poll_fn(|cx| self.poll_batch(cx)).await
     }
 
@@ -240,9 +246,11 @@ impl Watch {
             State::Busy(busy) => busy,
             // Only after a panic of the future. Whoever were told to wait would wait for ever.
             State::Moving => {
-                let kind =
-                    crate::Kind::Etcd { code: "client".to_owned(), message: "the watch panicked before".to_owned() };
-                return Poll::Ready(Err(self.connection.error(Operation::Other("watch any further"), kind)));
+                let kind = crate::ErrorKind::Etcd {
+                    code: "client".to_owned(),
+                    message: "the watch panicked before".to_owned(),
+                };
+                return Poll::Ready(Err(self.connection.error(Operation::Watch(self.range.clone()), kind)));
             }
         };
         match busy.as_mut().poll(cx) {
@@ -284,6 +292,12 @@ fn notices(batch: Batch) -> VecDeque<Notice> {
         Batch::Listed { revision, keys } => [Notice::Listed { revision, keys }].into(),
         Batch::Gap { from, to, all_keys } => [Notice::Gap { from, to, all_keys }].into(),
         Batch::Reset { was, now, revision } => [Notice::Reset { was, now, revision }].into(),
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watch({} at {})", self.range, self.connection.endpoint())
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Certificate, ConnectOptions, TlsOptions};
 use etcd_keys::watch::Notice;
-use etcd_keys::{Connect, Error, KeyRange, Kind};
+use etcd_keys::{Connect, Error, ErrorKind, KeyRange};
 use etcd_local::binary::Wanted;
 use etcd_local::{Builder, Env, Settings};
 use tempfile::TempDir;
@@ -96,17 +96,17 @@ async fn a_trusted_certificate_lets_us_in_and_no_other() -> Result<(), Error> {
     };
     let trusting = TlsOptions::new().ca_certificate(etcd.certificate.clone());
     let connection = connected(etcd.connect(trusting)).await;
-    let keys = connection.namespace("/n/")?;
+    let keys = connection.keys("/n/")?;
     let revision = keys.put("a", "1").await?.revision;
     assert_eq!(keys.pages(KeyRange::all()).next().await?.unwrap().value, b"1");
     let mut watch = keys.watch("a").from_revision(revision);
-    assert!(matches!(watch.next().await?, Notice::Listed { .. }));
-    assert!(matches!(watch.next().await?, Notice::Event(event) if event.value == b"1"));
+    assert!(matches!(watch.recv().await?, Notice::Listed { .. }));
+    assert!(matches!(watch.recv().await?, Notice::Event(event) if event.value == b"1"));
     keys.lock("l").await?.release().await?;
 
     let stranger = etcd.connect(TlsOptions::new()).connect().await.map(drop).unwrap_err();
-    assert_eq!(stranger.kind, Kind::Unreachable, "{stranger}");
+    assert_eq!(stranger.kind, ErrorKind::Unreachable, "{stranger}");
     let plain = Connect::new([etcd.url.replace("https", "http")]).connect().await.map(drop).unwrap_err();
-    assert_eq!(plain.kind, Kind::Unreachable, "{plain}");
+    assert_eq!(plain.kind, ErrorKind::Unreachable, "{plain}");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_keys::{Connect, Connection, Kind};
+use etcd_keys::{Connect, Connection, ErrorKind};
 use etcd_workspace::ClusterId;
 
 use crate::error::Error;
@@ -58,7 +58,7 @@ async fn other_etcd(workspace: &Workspace) -> Result<Option<String>, Error> {
 pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
     let endpoints = target.endpoints();
     Connect::new(endpoints).request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
-        Kind::Unreachable | Kind::TimedOut => {
+        ErrorKind::Unreachable | ErrorKind::TimedOut => {
             Error::NoEtcd { endpoints: endpoints.join(","), hint: target.hint(), source: Arc::new(error) }
         }
         _ => error.into(),

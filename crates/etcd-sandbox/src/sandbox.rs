@@ -86,7 +86,7 @@ impl Sandbox {
     fn below(connection: &Connection, run: &str, name: &str, target: Arc<Target>, since: i64) -> Result<Self, Error> {
         let name = name::unique(name).map_err(Error::system("name a sandbox"))?;
         let prefix = format!("{run}{name}/");
-        let keys = connection.namespace(&prefix)?;
+        let keys = connection.keys(&prefix)?;
         Ok(Self(Arc::new(Inner {
             keys,
             prefix,
@@ -144,7 +144,9 @@ impl Sandbox {
             wait::until(self, key, wait::DEFAULT_TIMEOUT, &wanted, |kv| kv.is_some_and(|kv| kv.value == value)).await?;
         found.ok_or_else(|| {
             Error::Etcd(Arc::new(
-                self.keys().connection().error(etcd_keys::Operation::Read(key.to_vec().into()), etcd_keys::Kind::NoKey),
+                self.keys()
+                    .connection()
+                    .error(etcd_keys::Operation::Read(etcd_keys::KeyRange::key(key)), etcd_keys::ErrorKind::NoKey),
             ))
         })
     }

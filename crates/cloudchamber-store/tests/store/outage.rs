@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cloudchamber_store::{Config, ErrorKind, Expect, Store};
-use etcd_keys::Kind;
 use etcd_local::{Builder, Env, Foreground, Instance, Port};
 use etcd_sandbox::Sandbox;
 
@@ -133,7 +132,7 @@ async fn a_server_that_hangs_is_an_error_within_the_request_timeout(sandbox: San
     let update = tokio::time::timeout(TIMEOUT, store.update(&key("a"), "", Expect::Any)).await;
     assert!(signal("-CONT")?.success());
     let error = read.expect("it ends").unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Etcd(Kind::TimedOut));
+    assert_eq!(error.kind(), &ErrorKind::Etcd(etcd_keys::ErrorKind::TimedOut));
     assert_eq!(error.operation(), "read `storetest/a`");
     let key_in_etcd = format!("{}storetest/a", sandbox.prefix());
     assert!(error.etcd().unwrap().to_string().contains(&key_in_etcd), "{error:?}");

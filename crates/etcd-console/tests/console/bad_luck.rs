@@ -75,7 +75,7 @@ fn what_is_no_endpoint_is_wrong_usage() {
     }
     let mut command = program();
     let run = finish(command.env("ETCD_ENDPOINTS", "http://a:1,ftp://a").args(["get", "a"]).spawn().unwrap());
-    run.fails(2, &["`ftp://a` is no endpoint", "write http://HOST:PORT"]);
+    run.fails(2, &["`ftp://a` is not a valid endpoint", "write http://HOST:PORT"]);
 }
 
 /// No file may become larger than half a kilobyte.
@@ -146,9 +146,9 @@ fn an_undo_file_from_a_pipe_is_refused() {
     let mut child = cluster.command(&["undo", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
     // It may have said no before all is written.
     drop(child.stdin.take().unwrap().write_all(&std::fs::read(&file).unwrap()));
-    finish(child).fails(1, &["`/dev/stdin` is no regular file", "nothing was changed", "to a file first"]);
+    finish(child).fails(1, &["`/dev/stdin` is not a regular file", "nothing was changed", "to a file first"]);
     let dir = cluster.dir.path().to_str().unwrap();
-    cluster.run(&["undo", dir]).fails(1, &["is no regular file", "nothing was changed"]);
+    cluster.run(&["undo", dir]).fails(1, &["is not a regular file", "nothing was changed"]);
     assert_eq!(cluster.count("/pipe/"), 0);
     // One that stdin only leads to is a file.
     let stdin = std::fs::File::open(file).unwrap();
@@ -186,7 +186,7 @@ fn a_watch_whose_reader_has_enough_is_no_error() {
     }));
     let run = finish(child);
     assert!(run.code == Some(0) && run.stderr.lines().count() == 1, "{run:?}");
-    assert!(run.stderr.starts_with("watching `/w/` --prefix at http://"), "{run:?}");
+    assert!(run.stderr.starts_with("watching prefix `/w/` at http://"), "{run:?}");
 }
 
 #[test]

@@ -246,7 +246,7 @@ fn keys_of_no_run_go_after_a_question_or_when_told() {
     let dead = runs.dead(3);
     runs.fill(&format!("{TEST_ROOT}Standard/"), 5);
     runs.cluster.record(serde_json::json!(runs.cluster.etcd.cluster_id().to_string()));
-    let left = format!("left `{TEST_ROOT}Standard/` --prefix, 5 keys, unregistered: it belongs to no run");
+    let left = format!("left prefix `{TEST_ROOT}Standard/`, 5 keys, unregistered: it belongs to no run");
     for flags in [&["--dry-run"][..], &["--yes"], &[]] {
         let run = finish(runs.cluster.of_record(&[&["test-clean"], flags].concat()).spawn().unwrap());
         assert!(run.stdout.contains(&left) && run.stdout.contains("see --unregistered"), "{flags:?}: {run:?}");
@@ -258,11 +258,7 @@ fn keys_of_no_run_go_after_a_question_or_when_told() {
         let terminal = Terminal::new();
         let child = terminal.run(&mut runs.cluster.of_record(&["test-clean"]));
         terminal.wait_for("Delete 5 keys that no run has registered, at http://127.0.0.1:");
-        assert!(
-            terminal.shown().contains(&format!("  `{TEST_ROOT}Standard/` --prefix, 5 keys")),
-            "{}",
-            terminal.shown()
-        );
+        assert!(terminal.shown().contains(&format!("  prefix `{TEST_ROOT}Standard/`, 5 keys")), "{}", terminal.shown());
         terminal.type_line(answer);
         // A no is for these alone.
         assert_eq!(finish(child).code, Some(0));

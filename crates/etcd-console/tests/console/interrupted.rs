@@ -96,7 +96,7 @@ fn a_server_that_dies_under_a_deletion_is_an_error_with_a_way_back() {
     let run = finish(child);
     assert!(run.stderr.contains("keys were deleted; the same command deletes the rest"), "{run:?}");
     assert!(run.stderr.contains("undo: cargo xtask undo "), "{run:?}");
-    run.fails(3, &["cannot delete `/d/` --prefix at http://", "no etcd answers", "--endpoints leads there"]);
+    run.fails(3, &["cannot delete prefix `/d/` at http://", "no etcd answers", "--endpoints leads there"]);
     assert_eq!(lines(&undo_files(&cluster)[0]), KEYS + 2);
 }
 
@@ -133,10 +133,10 @@ fn a_server_that_dies_under_a_watch_is_waited_for_and_said_to_be() {
     let (line, _out) = shown.join().unwrap();
     assert!(line.contains("PUT /w/a"), "{line}");
     let (line, said) = next_line(said);
-    assert!(line.starts_with("watching `/w/` --prefix at http://"), "{line}");
+    assert!(line.starts_with("watching prefix `/w/` at http://"), "{line}");
     cluster.kill();
     let (line, said) = next_line(said);
-    for word in ["cannot watch `/w/` --prefix at http://", "no etcd answers", "waiting for it"] {
+    for word in ["cannot watch prefix `/w/` at http://", "no etcd answers", "waiting for it"] {
         assert!(line.contains(word), "{line}");
     }
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();

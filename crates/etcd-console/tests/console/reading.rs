@@ -141,11 +141,11 @@ fn bad_keys_are_refused_by_every_command() {
         cluster.run(&[command, ""]).fails(2, &["the key is empty", "--prefix"]);
         cluster.run(&[command, "b", "a"]).fails(2, &["`b` to `a` ends before it starts", "order of bytes"]);
         cluster.run(&[command, "a", "a"]).fails(2, &["ends before it starts"]);
-        cluster.run(&[command, r"a\q"]).fails(2, &[r"`\q` is no escape", r"`\\`"]);
+        cluster.run(&[command, r"a\q"]).fails(2, &[r"`\q` is not a valid escape", r"`\\`"]);
         assert_eq!(cluster.run(&[command, "a", "b", "--prefix"]).code, Some(2));
     }
     cluster.run(&["put", "", "v"]).fails(2, &["the key is empty"]);
-    cluster.run(&["put", r"\x1", "v"]).fails(2, &["is no escape"]);
+    cluster.run(&["put", r"\x1", "v"]).fails(2, &["is not a valid escape"]);
     assert_eq!(cluster.run(&["get"]).code, Some(2));
     assert_eq!(cluster.count(""), 1);
 }

@@ -85,7 +85,7 @@ fn what_happened_before_the_watch_has_no_time() {
         let mut child = cluster.command(&line).env("TZ", "UTC0").spawn().unwrap();
         let (said, _) = next_line(BufReader::new(child.stderr.take().unwrap()));
         let at = &cluster.etcd.endpoints()[0];
-        assert_eq!(said, format!("watching `/t/` --prefix at {at}, from revision {rev}\n"));
+        assert_eq!(said, format!("watching prefix `/t/` at {at}, from revision {rev}\n"));
         let (old, out) = next_line(BufReader::new(child.stdout.take().unwrap()));
         assert!(
             old.starts_with("earlier                       PUT /t/a") || old.starts_with(r#"{"time":null,"#),
@@ -111,7 +111,7 @@ fn a_watch_says_what_it_watches_and_from_where_unless_it_is_to_be_quiet() {
     let now = cluster.revision();
     let mut child = cluster.command(&["watch", "-n", "1"]).spawn().unwrap();
     let (said, _) = next_line(BufReader::new(child.stderr.take().unwrap()));
-    assert!(said.starts_with("watching `/Inventory/v1/` --prefix at http://"), "{said}");
+    assert!(said.starts_with("watching prefix `/Inventory/v1/` at http://"), "{said}");
     assert!(said.ends_with(&format!(", from revision {}\n", now + 1)), "{said}");
     cluster.put("/Inventory/v1/x", "seen");
     let (shown, _) = next_line(BufReader::new(child.stdout.take().unwrap()));

@@ -19,10 +19,23 @@ use self::pace::Pace;
 pub use self::preview::Preview;
 pub(crate) use self::preview::cluster_id;
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
+use crate::client::keys::Keys;
 use crate::client::kv::Compare;
-use crate::client::namespace::Namespace;
+use crate::client::range::KeyRange;
 use crate::client::retry::{PATIENCE, Retry};
+
+impl Keys {
+    /// Deletes a range of any size, in chunks that other clients hardly notice. What is written meanwhile stays.
+    /// To look at it first, to be kept from mistakes, or to undo it: see [`delete`](crate::delete),
+    /// [`guard`](crate::guard) and [`undo`](crate::undo).
+    ///
+    /// # Errors
+    /// As [`Deletion::run`]. Calling it again deletes the rest.
+    pub async fn delete_in_chunks(&self, range: KeyRange) -> Result<Progress, Error> {
+        self.preview_delete(range).await?.into_deletion().run(|_| ()).await
+    }
+}
 
 /// How far a deletion is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +52,7 @@ pub struct Progress {
 ///
 /// Dropping the future of [`Deletion::run`] stops it after the chunk that is under way; running it again, or
 /// previewing and deleting anew, finishes it.
+#[derive(Debug)]
 pub struct Deletion {
     connection: Connection,
     preview: Preview,
@@ -52,13 +66,19 @@ pub struct Deletion {
     revision: i64,
 }
 
-impl Deletion {
-    /// A deletion of exactly what `preview` showed; nothing happens yet.
+impl Preview {
+    /// A deletion of exactly what this showed; nothing happens yet.
     #[must_use]
-    pub fn new(connection: &Connection, preview: Preview) -> Self {
+    pub fn into_deletion(self) -> Deletion {
+        Deletion::new(self)
+    }
+}
+
+impl Deletion {
+    fn new(preview: Preview) -> Self {
         let revision = preview.revision();
         Self {
-            connection: connection.clone(),
+            connection: preview.keys().connection().clone(),
             preview,
             only_while: Vec::new(),
             pace: Pace::default(),
@@ -69,13 +89,13 @@ impl Deletion {
         }
     }
 
-    /// Deletes only as long as all of this holds: each transaction compares it anew. Keys are named in full.
+    /// Deletes only as long as all of this holds: each transaction compares it anew.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for the empty key.
+    /// [`ErrorKind::Invalid`] for the empty key.
     pub fn only_while(mut self, holds: impl IntoIterator<Item = Compare>) -> Result<Self, Error> {
-        let all_keys = Namespace::new("");
-        let compares = holds.into_iter().map(|compare| compare.into_etcd(&all_keys)).collect::<Result<Vec<_>, _>>();
+        let namespace = self.preview.keys().namespace();
+        let compares = holds.into_iter().map(|compare| compare.into_etcd(namespace)).collect::<Result<Vec<_>, _>>();
         let refuse = |kind| self.connection.error(Operation::Delete(self.preview.range().clone()), kind);
         self.only_while = compares.map_err(refuse)?;
         Ok(self)
@@ -96,7 +116,7 @@ impl Deletion {
     /// Deletes what is left, and tells `heard` after every chunk. A server that goes away is waited for, 5 s.
     ///
     /// # Errors
-    /// Whatever a write says, [`Kind::AnotherCluster`] than the one that was previewed, and [`Kind::NotMet`].
+    /// Whatever a write says, [`ErrorKind::AnotherCluster`] than the one that was previewed, and [`ErrorKind::NotMet`].
     /// [`Deletion::progress`] tells how far it came; the rest is untouched.
     pub async fn run(&mut self, mut heard: impl FnMut(Progress)) -> Result<Progress, Error> {
         self.prove_same_cluster().await?;
@@ -150,7 +170,7 @@ impl Deletion {
     }
 
     fn wrong_cluster(&self, cluster_id: u64) -> Error {
-        let kind = Kind::AnotherCluster { before: self.preview.cluster_id(), now: cluster_id };
+        let kind = ErrorKind::AnotherCluster { before: self.preview.cluster_id(), now: cluster_id };
         self.connection.error(Operation::Delete(self.preview.range().clone()), kind)
     }
 }

@@ -6,9 +6,9 @@
 //! use etcd_keys::{Connect, KeyRange, text::Escaped};
 //!
 //! let connection = Connect::new(["127.0.0.1:2379"]).connect().await?;
-//! let keys = connection.namespace("/Inventory/v1/")?;
+//! let keys = connection.keys("/Inventory/v1/")?;
 //! let mut racks = keys.pages(KeyRange::prefix("racks/"));
-//! while let Some(rack) = racks.next().await? {
+//! while let Some(rack) = racks.try_next().await? {
 //!     println!("{} has {} bytes, of revision {}", Escaped(&rack.key), rack.value.len(), rack.mod_revision);
 //! }
 //! # Ok(())
@@ -18,9 +18,10 @@
 mod reader;
 mod size;
 
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -28,10 +29,20 @@ use futures_core::Stream;
 use self::reader::Reader;
 pub use self::size::PageSize;
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
+use crate::client::keys::Keys;
 use crate::client::kv::KeyValue;
-use crate::client::namespace::Namespace;
+use crate::client::lease_id::LeaseId;
 use crate::client::range::KeyRange;
+
+impl Keys {
+    /// Reads a range of any size, in pages, at one revision; keys are told without the prefix.
+    #[must_use]
+    pub fn pages(&self, range: KeyRange) -> Pages {
+        let (connection, namespace) = (self.connection(), self.namespace());
+        Pages::new(connection, namespace.to_full(&range)).set(|reader| reader.prefix = namespace.prefix().len())
+    }
+}
 
 /// One page of a read: keys in order, at the read's revision.
 #[derive(Debug)]
@@ -86,10 +97,23 @@ impl<'a> Entry<'a> {
         self.entry.version()
     }
 
-    /// The lease that it goes with; 0: none.
+    /// The lease that it goes with.
     #[must_use]
-    pub fn lease(&self) -> i64 {
-        self.entry.lease()
+    pub fn lease(&self) -> Option<LeaseId> {
+        LeaseId::new(self.entry.lease())
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn to_owned(&self) -> KeyValue {
+        KeyValue {
+            key: self.key().to_vec(),
+            value: self.value().to_vec(),
+            create_revision: self.create_revision(),
+            mod_revision: self.mod_revision(),
+            version: self.version(),
+            lease: self.lease(),
+        }
     }
 }
 
@@ -153,15 +177,17 @@ impl Iterator for Rest {
 
 impl ExactSizeIterator for Rest {}
 
-/// A read in pages; a [`Stream`] of them, too. Dropping it ends it, and dropping the future of [`Pages::next`] or
-/// [`Pages::next_page`] loses nothing: the page under way comes with the next call.
+/// A read in pages, and a [`Stream`] of its keys. Dropping it ends it, and dropping the future of [`Pages::try_next`]
+/// or [`Pages::next_page`] loses nothing: the page under way comes with the next call.
 ///
 /// A page that fails for want of a server is asked for again, from the same key at the same revision, for
 /// 5 s; after an error the same call may be made again.
 pub struct Pages {
     state: State,
     connection: Connection,
-    /// Of the last page, what [`Pages::next`] has not yet handed out.
+    /// By full names, for messages.
+    range: KeyRange,
+    /// Of the last page, what [`Pages::try_next`] has not yet handed out.
     rest: Rest,
 }
 
@@ -175,16 +201,10 @@ enum State {
 }
 
 impl Pages {
-    /// A read of a range, as it is when the first page is read.
-    #[must_use]
-    pub fn new(connection: &Connection, range: KeyRange) -> Self {
-        let reader = Reader::new(connection.clone(), range);
-        Self { state: State::Idle(Box::new(reader)), connection: connection.clone(), rest: Rest::default() }
-    }
-
-    /// A read of a range of a namespace's: keys are told without its prefix.
-    pub(crate) fn within(connection: &Connection, namespace: &Namespace, range: &KeyRange) -> Self {
-        Self::new(connection, namespace.to_full(range)).set(|reader| reader.prefix = namespace.prefix().len())
+    /// A read of a range by full names, as it is when the first page is read.
+    pub(crate) fn new(connection: &Connection, range: KeyRange) -> Self {
+        let reader = Box::new(Reader::new(connection.clone(), range.clone()));
+        Self { state: State::Idle(reader), connection: connection.clone(), range, rest: Rest::default() }
     }
 
     /// Reads as of a revision; 0 is the newest.
@@ -223,29 +243,20 @@ impl Pages {
         self
     }
 
-    /// The next key, in order; `None`: there is none. Of [`Keys::pages`](crate::Keys::pages), keys and pages are
-    /// without the namespace's prefix.
+    /// The next key, in order; `None`: there is none. The same as `try_next` of the stream.
     ///
     /// # Errors
     /// As [`Pages::next_page`].
-    pub async fn next(&mut self) -> Result<Option<KeyValue>, Error> {
-        loop {
-            if let Some(kv) = self.rest.next() {
-                return Ok(Some(kv));
-            }
-            match self.next_page().await? {
-                Some(page) => self.rest = page.into_rest(),
-                None => return Ok(None),
-            }
-        }
+    pub async fn try_next(&mut self) -> Result<Option<KeyValue>, Error> {
+        poll_fn(|cx| self.poll_key(cx)).await
     }
 
-    /// The next page, without a copy of each key; `None`: there is none. To be used instead of [`Pages::next`],
+    /// The next page, without a copy of each key; `None`: there is none. To be used instead of [`Pages::try_next`],
     /// not beside it.
     ///
     /// # Errors
-    /// [`Kind::Compacted`] if the revision was compacted away, before or while it was
-    /// read, [`Kind::FutureRevision`] if it has not happened, and whatever a
+    /// [`ErrorKind::Compacted`] if the revision was compacted away, before or while it was
+    /// read, [`ErrorKind::FutureRevision`] if it has not happened, and whatever a
     /// read says. No error is ever reported as the end.
     pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
         poll_fn(|cx| self.poll_page(cx)).await
@@ -261,6 +272,18 @@ impl Pages {
         }
     }
 
+    fn poll_key(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<KeyValue>, Error>> {
+        loop {
+            if let Some(kv) = self.rest.next() {
+                return Poll::Ready(Ok(Some(kv)));
+            }
+            match ready!(self.poll_page(cx))? {
+                Some(page) => self.rest = page.into_rest(),
+                None => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+
     fn poll_page(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Page>, Error>> {
         let mut busy = match std::mem::replace(&mut self.state, State::Moving) {
             State::Idle(reader) => Box::pin(fetch(reader)),
@@ -268,8 +291,8 @@ impl Pages {
             // Only after a panic of the future.
             State::Moving => {
                 let (code, message) = ("client".to_owned(), "the read panicked before".to_owned());
-                let kind = Kind::Etcd { code, message };
-                return Poll::Ready(Err(self.connection.error(Operation::Other("read the next page"), kind)));
+                let kind = ErrorKind::Etcd { code, message };
+                return Poll::Ready(Err(self.connection.error(Operation::Read(self.range.clone()), kind)));
             }
         };
         match busy.as_mut().poll(cx) {
@@ -285,11 +308,17 @@ impl Pages {
     }
 }
 
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pages({} at {})", self.range, self.connection.endpoint())
+    }
+}
+
 impl Stream for Pages {
-    type Item = Result<Page, Error>;
+    type Item = Result<KeyValue, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_page(cx).map(Result::transpose)
+        self.get_mut().poll_key(cx).map(Result::transpose)
     }
 }
 
@@ -308,6 +337,6 @@ mod tests {
         // As a panic leaves it.
         pages.state = State::Moving;
         assert!(pages.next_page().await.unwrap_err().to_string().contains("panicked"));
-        assert!(pages.next().await.is_err());
+        assert!(pages.try_next().await.is_err());
     }
 }

@@ -20,7 +20,7 @@ pub use self::restore::{Conflict, Restore, Restored};
 use crate::bulk::delete::{self, Preview};
 use crate::bulk::pages::{Page, Pages};
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 
 /// Why keys were not written down or not put back.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +49,10 @@ pub enum UndoError {
         /// What is wrong with it.
         reason: String,
     },
-    /// It is a pipe or a directory, say, and what is checked before it is put back is read more than once.
-    #[error("the undo file `{}` is no regular file", path.display())]
-    NoFile {
-        /// What is none.
+    /// It is a pipe or a directory, say. An undo file is read more than once: it is checked before keys are put back.
+    #[error("the undo file `{}` is not a regular file", path.display())]
+    NotRegular {
+        /// The file.
         path: PathBuf,
     },
     /// The file was whole when it was checked, but not any more while its keys were put back.
@@ -83,7 +83,7 @@ impl UndoError {
     /// The same of a file that was whole, after so many of its keys were put back.
     fn midway(self, restored: u64) -> Self {
         match &self {
-            Self::File { path, .. } | Self::Damaged { path, .. } | Self::NoFile { path } => {
+            Self::File { path, .. } | Self::Damaged { path, .. } | Self::NotRegular { path } => {
                 Self::Changed { path: path.clone(), restored, source: Box::new(self) }
             }
             _ => self,
@@ -99,6 +99,7 @@ impl From<Error> for UndoError {
 
 /// An undo file that is complete and on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// The file.
     pub path: PathBuf,
@@ -116,15 +117,11 @@ pub struct Written {
 /// # Errors
 /// If the file exists, cannot be written, or the keys cannot be read; what there is of the file stays, and
 /// lacks its footer.
-pub async fn write(
-    connection: &Connection,
-    preview: &Preview,
-    path: &Path,
-    mut heard: impl FnMut(u64),
-) -> Result<Written, UndoError> {
+pub async fn write(preview: &Preview, path: &Path, mut heard: impl FnMut(u64)) -> Result<Written, UndoError> {
     let failed = |what| move |source| UndoError::File { what, path: path.to_owned(), source };
     let mut draft = Draft { file: create(path).map_err(failed("create"))?, keys: 0, with_lease: 0, bytes: 0 };
     draft.append(&Header::of(preview).to_line()).map_err(failed("write"))?;
+    let connection = preview.connection();
     let mut pages = Pages::new(connection, preview.range().clone()).at_revision(preview.revision());
     // One page is written while the next one is read.
     let mut writing: Option<JoinHandle<io::Result<Draft>>> = None;
@@ -153,7 +150,7 @@ async fn check_against(preview: &Preview, keys: u64, pages: &Pages, connection: 
     if now == preview.cluster_id() && keys == preview.count() {
         return Ok(());
     }
-    let kind = Kind::AnotherCluster { before: preview.cluster_id(), now };
+    let kind = ErrorKind::AnotherCluster { before: preview.cluster_id(), now };
     Err(connection.error(Operation::Read(preview.range().clone()), kind).into())
 }
 
@@ -187,7 +184,7 @@ impl Draft {
         let mut text = String::new();
         for entry in page.entries() {
             self.keys += 1;
-            self.with_lease += u64::from(entry.lease() != 0);
+            self.with_lease += u64::from(entry.lease().is_some());
             format::push_entry(&mut text, &entry);
         }
         self.append(&text)?;

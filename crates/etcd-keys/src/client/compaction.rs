@@ -3,12 +3,14 @@
 use etcd_client::WatchOptions;
 
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind};
+use crate::client::error::{Error, ErrorKind, Operation};
+use crate::client::range::KeyRange;
 
 /// The oldest revision that can be read, known that `compacted` cannot. `Range` does not tell; a watch from
 /// there is cancelled with it, whatever the key.
 pub(crate) async fn oldest_revision(connection: &Connection, compacted: i64) -> Option<i64> {
-    let answer = connection.call(|| crate::client::error::Operation::Other("ask for the oldest revision"), async {
+    let operation = || Operation::Watch(KeyRange::key("\0"));
+    let answer = connection.call(operation, async {
         let options = WatchOptions::new().with_start_revision(compacted.max(1));
         let mut stream = connection.watches().watch("\0", Some(options)).await?;
         while let Some(response) = stream.message().await? {
@@ -24,11 +26,11 @@ pub(crate) async fn oldest_revision(connection: &Connection, compacted: i64) -> 
 /// Puts the revisions into an error that etcd gave without them.
 pub(crate) async fn with_revisions(connection: &Connection, asked: i64, mut error: Error) -> Error {
     match &mut error.kind {
-        Kind::Compacted { asked: unknown, oldest } => {
+        ErrorKind::Compacted { asked: unknown, oldest } => {
             *unknown = asked;
             *oldest = oldest_revision(connection, asked).await;
         }
-        Kind::FutureRevision(unknown) => *unknown = asked,
+        ErrorKind::FutureRevision(unknown) => *unknown = asked,
         _ => {}
     }
     error

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use self::failover::Failover;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 
 /// The largest answer that is accepted, in bytes. tonic refuses more than 4 MiB by default, which a page of
 /// large values or a burst of events exceeds.
@@ -26,17 +26,17 @@ const SILENCE: Duration = Duration::from_millis(5_200);
 /// How long that sign may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
-/// What is no endpoint, and why.
+/// Why a text is not a valid endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NoEndpoint(String);
+pub struct InvalidEndpoint(String);
 
 /// Whether [`Connect::new`] can take this as one endpoint: for settings, which are to be refused where they stand.
 ///
 /// # Errors
 /// Why not.
-pub fn check_endpoint(endpoint: &str) -> Result<(), NoEndpoint> {
-    address::check(endpoint).map_err(NoEndpoint)
+pub fn check_endpoint(endpoint: &str) -> Result<(), InvalidEndpoint> {
+    address::check(endpoint).map_err(InvalidEndpoint)
 }
 
 /// How to reach a cluster.
@@ -120,12 +120,12 @@ impl Connect {
     /// Of several endpoints the one that answers first is used.
     ///
     /// # Errors
-    /// [`Kind::Unreachable`] or [`Kind::TimedOut`] within the connect timeout, [`Kind::Denied`] for a wrong
-    /// password, [`Kind::Invalid`] for what is no endpoint.
+    /// [`ErrorKind::Unreachable`] or [`ErrorKind::TimedOut`] within the connect timeout, [`ErrorKind::Denied`] for a wrong
+    /// password, [`ErrorKind::Invalid`] for what is not a valid endpoint.
     pub async fn connect(self) -> Result<Connection, Error> {
         let given: Arc<str> = address::shown(&self.endpoints).into();
         let failed = |kind, source| Error { operation: Operation::Connect, endpoint: given.clone(), kind, source };
-        let urls = address::parse(&self.endpoints).map_err(|why| failed(Kind::Invalid(why), None))?;
+        let urls = address::parse(&self.endpoints).map_err(|why| failed(ErrorKind::Invalid(why), None))?;
         let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
         let share = u32::try_from(urls.len()).map_or(self.connect_timeout, |count| self.connect_timeout / count.max(1));
         let mut options = self
@@ -154,8 +154,8 @@ impl Connect {
                     runtime,
                 }),
             }),
-            Ok(Err(error)) => Err(failed(Kind::of(&error), Some(Box::new(error)))),
-            Err(_) => Err(failed(Kind::TimedOut, None)),
+            Ok(Err(error)) => Err(failed(ErrorKind::of(&error), Some(Box::new(error)))),
+            Err(_) => Err(failed(ErrorKind::TimedOut, None)),
         }
     }
 }
@@ -187,7 +187,7 @@ async fn candidate(
     // One key that is hardly there: any member with a leader answers it, and a denial is an answer too.
     match client.get("\0", None).await {
         Ok(answer) => Ok((client, answer.header().map(|header| header.cluster_id()))),
-        Err(error) if matches!(Kind::of(&error), Kind::Denied(_)) => Ok((client, None)),
+        Err(error) if matches!(ErrorKind::of(&error), ErrorKind::Denied(_)) => Ok((client, None)),
         Err(error) => Err(error),
     }
 }
@@ -200,7 +200,7 @@ async fn first_success(
     while let Some(ended) = candidates.join_next().await {
         match ended {
             Ok(Ok(answered)) => return Ok(answered),
-            Ok(Err(error)) if failure.as_ref().is_none_or(|known| Kind::of(known).is_transient()) => {
+            Ok(Err(error)) if failure.as_ref().is_none_or(|known| ErrorKind::of(known).is_transient()) => {
                 failure = Some(error);
             }
             _ => {}
@@ -249,7 +249,7 @@ impl Connection {
         self.shared.request_timeout
     }
 
-    /// The runtime that the connection lives on.
+    /// The runtime that the connection lives on: for tasks that must outlive the runtime of one test.
     #[must_use]
     pub fn runtime(&self) -> &Handle {
         &self.shared.runtime
@@ -262,23 +262,21 @@ impl Connection {
     }
 
     /// A client for keys that accepts large answers.
-    #[must_use]
-    pub fn kv(&self) -> KvClient {
+    pub(crate) fn kv(&self) -> KvClient {
         let client = self.shared.client.kv_client();
         client.max_decoding_message_size(LARGEST_ANSWER).max_encoding_message_size(LARGEST_ANSWER)
     }
 
     /// A client for watches that accepts large answers.
-    #[must_use]
-    pub fn watches(&self) -> WatchClient {
+    pub(crate) fn watches(&self) -> WatchClient {
         self.shared.client.watch_client().max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// Makes one call, within the request timeout, and puts its error into context.
     ///
     /// # Errors
-    /// Whatever the call says, or [`Kind::TimedOut`].
-    pub async fn call<T>(
+    /// Whatever the call says, or [`ErrorKind::TimedOut`].
+    pub(crate) async fn call<T>(
         &self,
         operation: impl Fn() -> Operation,
         call: impl Future<Output = Result<T, etcd_client::Error>>,
@@ -300,7 +298,7 @@ impl Connection {
         let mut kv = self.kv();
         let twice = async {
             match kv.get(key.clone(), Some(options.clone())).await {
-                Err(error) if Kind::of(&error) == Kind::Unreachable => kv.get(key, Some(options)).await,
+                Err(error) if ErrorKind::of(&error) == ErrorKind::Unreachable => kv.get(key, Some(options)).await,
                 answer => answer,
             }
         };
@@ -310,8 +308,8 @@ impl Connection {
     /// Makes one call, within a time of its own, and puts its error into context.
     ///
     /// # Errors
-    /// Whatever the call says, or [`Kind::TimedOut`].
-    pub async fn call_within<T>(
+    /// Whatever the call says, or [`ErrorKind::TimedOut`].
+    pub(crate) async fn call_within<T>(
         &self,
         within: Duration,
         operation: impl Fn() -> Operation,
@@ -320,10 +318,10 @@ impl Connection {
         match tokio::time::timeout(within, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                let (kind, source) = (Kind::of(&error), Some(Box::new(error)));
+                let (kind, source) = (ErrorKind::of(&error), Some(Box::new(error)));
                 Err(Error { operation: operation(), endpoint: self.shared.endpoint.clone(), kind, source })
             }
-            Err(_) => Err(self.error(operation(), Kind::TimedOut)),
+            Err(_) => Err(self.error(operation(), ErrorKind::TimedOut)),
         }
     }
 
@@ -341,7 +339,7 @@ impl Connection {
 
     /// An error of this connection.
     #[must_use]
-    pub fn error(&self, operation: Operation, kind: Kind) -> Error {
+    pub fn error(&self, operation: Operation, kind: ErrorKind) -> Error {
         Error { operation, endpoint: self.shared.endpoint.clone(), kind, source: None }
     }
 }

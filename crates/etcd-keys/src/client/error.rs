@@ -6,19 +6,21 @@ use std::sync::Arc;
 
 use tonic::Code;
 
+use crate::client::lease_id::LeaseId;
 use crate::client::range::KeyRange;
 use crate::client::text::Escaped;
 
 /// An operation on the keyspace that failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[error("cannot {operation} at {endpoint}: {kind}")]
 pub struct Error {
-    /// What was to be done, with its keys: ``read `/a` --prefix``.
+    /// What was to be done, with its keys: ``read prefix `/a` ``.
     pub operation: Operation,
     /// The endpoints that were used, separated by commas.
     pub endpoint: Arc<str>,
     /// What happened.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// What etcd-client said, where it said something.
     pub source: Option<Box<etcd_client::Error>>,
 }
@@ -40,6 +42,8 @@ impl Error {
 pub enum Operation {
     /// Open a connection.
     Connect,
+    /// Open the keys below a prefix.
+    OpenNamespace,
     /// Read keys.
     Read(KeyRange),
     /// Write keys.
@@ -52,34 +56,38 @@ pub enum Operation {
     CommitOf(KeyRange),
     /// Follow keys.
     Watch(KeyRange),
-    /// Something with a lease, by its id: `revoke`, `renew`, `look up`.
-    Lease(&'static str, i64),
+    /// Something with a lease: `revoke`, `renew`, `look up`.
+    Lease(&'static str, LeaseId),
     /// Grant a lease, in the namespace with this prefix.
     Grant(Vec<u8>),
     /// Acquire the lock of this name.
     Lock(Vec<u8>),
     /// Something with the election of this name: `win`, `follow`, `ask for the winner of`.
     Election(&'static str, Vec<u8>),
-    /// Something else, in words that follow `cannot`.
-    Other(&'static str),
+    /// List the members of the cluster.
+    ListMembers,
+    /// Go to other endpoints of the cluster.
+    ChangeEndpoints,
 }
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect => f.write_str("connect"),
+            Self::OpenNamespace => f.write_str("open a namespace"),
             Self::Read(range) => write!(f, "read {range}"),
             Self::Write(range) => write!(f, "write {range}"),
             Self::Delete(range) => write!(f, "delete {range}"),
             Self::Commit => f.write_str("commit a transaction"),
             Self::CommitOf(range) => write!(f, "commit a transaction of {range} and others"),
             Self::Watch(range) => write!(f, "watch {range}"),
-            Self::Lease(what, id) => write!(f, "{what} lease {id:016x}"),
+            Self::Lease(what, id) => write!(f, "{what} lease {id}"),
             Self::Grant(prefix) if prefix.is_empty() => f.write_str("grant a lease"),
             Self::Grant(prefix) => write!(f, "grant a lease for `{}`", Escaped(prefix)),
             Self::Lock(name) => write!(f, "lock `{}`", Escaped(name)),
             Self::Election(what, name) => write!(f, "{what} election `{}`", Escaped(name)),
-            Self::Other(what) => f.write_str(what),
+            Self::ListMembers => f.write_str("list the members"),
+            Self::ChangeEndpoints => f.write_str("change the endpoints"),
         }
     }
 }
@@ -87,7 +95,7 @@ impl fmt::Display for Operation {
 /// Why it failed. `Display` is a lowercase fragment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ErrorKind {
     /// Nobody answers, or what answers is no etcd.
     #[error("no etcd answers")]
     Unreachable,
@@ -109,11 +117,8 @@ pub enum Kind {
     /// `--max-txn-ops`), by default.
     #[error("over a limit: {0}")]
     TooLarge(String),
-    /// The database is over its quota: writes fail, deletes work.
-    #[error(
-        "the database is over its quota (alarm NOSPACE): `cargo xtask etcd-compact` frees space in a local instance; \
-         elsewhere compact, defragment, then disarm the alarm"
-    )]
+    /// The database is over its quota: writes fail, deletes work. Compact, defragment, then disarm the alarm.
+    #[error("the database is over its quota (alarm NOSPACE)")]
     NoSpace,
     /// User, password or rights are wrong.
     #[error("refused by etcd: {}", denial(.0))]
@@ -177,7 +182,7 @@ fn at_least(oldest: Option<i64>) -> String {
     oldest.map_or_else(|| "unknown".to_owned(), |revision| revision.to_string())
 }
 
-impl Kind {
+impl ErrorKind {
     /// What an error of etcd-client's means.
     #[must_use]
     pub fn of(error: &etcd_client::Error) -> Self {

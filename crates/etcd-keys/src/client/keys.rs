@@ -4,18 +4,16 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::bulk::delete::{Deletion, Preview, Progress};
-use crate::bulk::pages::Pages;
 use crate::client::compaction;
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::granted::Granted;
 use crate::client::kv::{
-    Delete, DeleteResponse, Get, GetResponse, KeyValue, Put, PutResponse, Txn, TxnResponse, empty_key,
+    Compare, Delete, DeleteResponse, Get, GetResponse, KeyValue, OpResponse, Put, PutResponse, Swap, Txn, TxnResponse,
+    empty_key,
 };
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
-use crate::watch::Watch;
 
 /// The keys of a namespace. Opening one, cloning it, and dropping it take no round trip.
 ///
@@ -32,11 +30,11 @@ impl Connection {
     /// The keys below a prefix; see [`Namespace`] for what a prefix means.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for the empty prefix: all keys are [`Connection::all_keys`].
-    pub fn namespace(&self, prefix: impl AsRef<[u8]>) -> Result<Keys, Error> {
+    /// [`ErrorKind::Invalid`] for the empty prefix: all keys are [`Connection::all_keys`].
+    pub fn keys(&self, prefix: impl AsRef<[u8]>) -> Result<Keys, Error> {
         if prefix.as_ref().is_empty() {
             let why = "the prefix is empty, which would mean all keys".to_owned();
-            return Err(self.error(Operation::Other("open a namespace"), Kind::Invalid(why)));
+            return Err(self.error(Operation::OpenNamespace, ErrorKind::Invalid(why)));
         }
         Ok(self.keys_of(Namespace::new(prefix)))
     }
@@ -68,11 +66,11 @@ impl Keys {
     /// A namespace in this one. Leases granted through it are its own, not this one's.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for the empty prefix.
+    /// [`ErrorKind::Invalid`] for the empty prefix.
     pub fn child(&self, prefix: impl AsRef<[u8]>) -> Result<Self, Error> {
         if prefix.as_ref().is_empty() {
             let why = format!("the prefix in `{}` is empty", self.namespace);
-            return Err(self.connection.error(Operation::Other("open a namespace"), Kind::Invalid(why)));
+            return Err(self.connection.error(Operation::OpenNamespace, ErrorKind::Invalid(why)));
         }
         Ok(self.connection.keys_of(self.namespace.child(prefix)))
     }
@@ -82,23 +80,16 @@ impl Keys {
     /// # Errors
     /// As [`Keys::send`].
     pub async fn get(&self, key: impl Into<Vec<u8>>) -> Result<Option<KeyValue>, Error> {
-        let found = self.send(Get::new(key.into())).await?;
+        let found = self.send(Get::key(key)).await?;
         Ok(found.kvs.into_iter().next())
-    }
-
-    /// Follows a range of the namespace; keys are told without the prefix. Nothing is missed in
-    /// silence; see [`watch`](crate::watch).
-    #[must_use]
-    pub fn watch(&self, range: impl Into<KeyRange>) -> Watch {
-        Watch::within(&self.connection, &self.namespace, &range.into())
     }
 
     /// Reads a range, in one answer; what may be large is better read in [`Keys::pages`].
     ///
     /// # Errors
     /// As [`Keys::send`].
-    pub async fn range(&self, range: impl Into<KeyRange>) -> Result<GetResponse, Error> {
-        self.send(Get::new(range)).await
+    pub async fn range(&self, range: KeyRange) -> Result<GetResponse, Error> {
+        self.send(Get::range(range)).await
     }
 
     /// Reads all keys that begin with a prefix, in one answer; the empty prefix means all of the namespace.
@@ -109,18 +100,12 @@ impl Keys {
         self.send(Get::prefix(prefix)).await
     }
 
-    /// Reads a range of any size, in pages, at one revision; keys are told without the prefix.
-    #[must_use]
-    pub fn pages(&self, range: impl Into<KeyRange>) -> Pages {
-        Pages::within(&self.connection, &self.namespace, &range.into())
-    }
-
     /// How many keys a range has.
     ///
     /// # Errors
     /// As [`Keys::send`].
-    pub async fn count(&self, range: impl Into<KeyRange>) -> Result<i64, Error> {
-        Ok(self.send(Get::new(range).count_only()).await?.count)
+    pub async fn count(&self, range: KeyRange) -> Result<i64, Error> {
+        Ok(self.send(Get::range(range).count_only()).await?.count)
     }
 
     /// Writes a key.
@@ -131,39 +116,70 @@ impl Keys {
         self.send(Put::new(key, value)).await
     }
 
+    /// Writes a key only if it is absent.
+    ///
+    /// # Errors
+    /// As [`Keys::send`].
+    pub async fn put_if_absent(&self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Result<Swap, Error> {
+        let key = key.into();
+        self.swap(Compare::absent(key.as_slice()), Put::new(key, value)).await
+    }
+
+    /// Writes a new value to a key only if nobody has written or deleted the key since it was read. Its lease stays.
+    ///
+    /// ```no_run
+    /// # async fn example(keys: etcd_keys::Keys) -> Result<(), etcd_keys::Error> {
+    /// use etcd_keys::kv::Swap;
+    ///
+    /// let mut found = keys.get("visits").await?;
+    /// while let Some(visits) = found {
+    ///     let next = visits.json::<u64>().unwrap_or(0) + 1;
+    ///     match keys.compare_and_swap(&visits, next.to_string()).await? {
+    ///         Swap::Written { .. } => break,
+    ///         Swap::Conflict(now) => found = now,
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Keys::send`].
+    pub async fn compare_and_swap(&self, read: &KeyValue, value: impl Into<Vec<u8>>) -> Result<Swap, Error> {
+        self.swap(Compare::unchanged(read), Put::new(read.key.as_slice(), value).keep_lease()).await
+    }
+
+    async fn swap(&self, compare: Compare, put: Put) -> Result<Swap, Error> {
+        let read = Get::key(put.key.as_slice());
+        let answer = self.send(Txn::new().when(compare).then(put).or_else(read)).await?;
+        Ok(match answer.responses.into_iter().next() {
+            Some(OpResponse::Get(found)) => Swap::Conflict(found.kvs.into_iter().next()),
+            _ => Swap::Written { revision: answer.revision },
+        })
+    }
+
     /// Deletes a key.
     ///
     /// # Errors
     /// As [`Keys::send`].
     pub async fn delete(&self, key: impl Into<Vec<u8>>) -> Result<DeleteResponse, Error> {
-        self.send(Delete::new(key.into())).await
+        self.send(Delete::key(key)).await
     }
 
     /// Deletes a range, in one request: see [`Delete`].
     ///
     /// # Errors
     /// As [`Keys::send`].
-    pub async fn delete_range(&self, range: impl Into<KeyRange>) -> Result<DeleteResponse, Error> {
-        self.send(Delete::new(range)).await
-    }
-
-    /// Deletes a range of any size, in chunks that other clients hardly notice. What is written meanwhile stays.
-    /// To look at it first, to be kept from mistakes, or to undo it: see [`delete`](crate::delete),
-    /// [`guard`](crate::guard) and [`undo`](crate::undo).
-    ///
-    /// # Errors
-    /// As [`Deletion::run`]. Calling it again deletes the rest.
-    pub async fn delete_in_chunks(&self, range: impl Into<KeyRange>) -> Result<Progress, Error> {
-        let preview = Preview::of(&self.connection, self.namespace.to_full(&range.into())).await?;
-        Deletion::new(&self.connection, preview).run(|_| ()).await
+    pub async fn delete_range(&self, range: KeyRange) -> Result<DeleteResponse, Error> {
+        self.send(Delete::range(range)).await
     }
 
     /// Sends a request. A [`Get`], [`Put`], [`Delete`] or [`Txn`] takes one round trip.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for the empty key; [`Kind::Compacted`] and [`Kind::FutureRevision`] for reads at a
-    /// revision; [`Kind::NoLease`], [`Kind::NoKey`], [`Kind::TooLarge`] and [`Kind::NoSpace`] for writes;
-    /// [`Kind::Denied`], [`Kind::Unreachable`] and [`Kind::TimedOut`] for all. A write that ends in one of the
+    /// [`ErrorKind::Invalid`] for the empty key; [`ErrorKind::Compacted`] and [`ErrorKind::FutureRevision`] for reads at a
+    /// revision; [`ErrorKind::NoLease`], [`ErrorKind::NoKey`], [`ErrorKind::TooLarge`] and [`ErrorKind::NoSpace`] for writes;
+    /// [`ErrorKind::Denied`], [`ErrorKind::Unreachable`] and [`ErrorKind::TimedOut`] for all. A write that ends in one of the
     /// last two may have been done.
     pub async fn send<R: Request>(&self, request: R) -> Result<R::Response, Error> {
         request.send(self).await
@@ -180,7 +196,7 @@ impl Keys {
     }
 
     /// An error of an operation that was not even tried.
-    pub(crate) fn refuse(&self, operation: Operation, kind: Kind) -> Error {
+    pub(crate) fn refuse(&self, operation: Operation, kind: ErrorKind) -> Error {
         self.connection.error(operation, kind)
     }
 
@@ -276,7 +292,7 @@ impl sealed::Call for Txn {
         match keys.connection.call(operation, kv.txn(txn)).await {
             Ok(response) => Ok(TxnResponse::from_etcd(&response, &keys.namespace)),
             Err(error) => {
-                let asked = if matches!(error.kind, Kind::FutureRevision(_)) { newest } else { oldest };
+                let asked = if matches!(error.kind, ErrorKind::FutureRevision(_)) { newest } else { oldest };
                 Err(compaction::with_revisions(&keys.connection, asked, error).await)
             }
         }

@@ -6,18 +6,23 @@ mod get;
 mod put;
 mod txn;
 
+use std::str::Utf8Error;
+
 pub use etcd_client::{CompareOp, SortOrder, SortTarget};
+use serde::de::DeserializeOwned;
 
 pub use self::delete::{Delete, DeleteResponse};
 pub use self::get::{Get, GetResponse};
 pub use self::put::{Put, PutResponse};
-pub use self::txn::{Compare, Op, OpResponse, Txn, TxnResponse};
-use crate::client::error::Kind;
+pub use self::txn::{Compare, Op, OpResponse, Swap, Txn, TxnResponse};
+use crate::client::error::ErrorKind;
+use crate::client::lease_id::LeaseId;
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
 /// A key with its value, and etcd's account of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyValue {
     /// The key, without the namespace's prefix.
     pub key: Vec<u8>,
@@ -29,11 +34,35 @@ pub struct KeyValue {
     pub mod_revision: i64,
     /// How many times it was written since it was created; 1 at first.
     pub version: i64,
-    /// The lease that it goes with; 0: none.
-    pub lease: i64,
+    /// The lease that it goes with.
+    pub lease: Option<LeaseId>,
 }
 
 impl KeyValue {
+    /// The key as text.
+    ///
+    /// # Errors
+    /// If it is not UTF-8.
+    pub fn key_str(&self) -> Result<&str, Utf8Error> {
+        str::from_utf8(&self.key)
+    }
+
+    /// The value as text.
+    ///
+    /// # Errors
+    /// If it is not UTF-8.
+    pub fn value_str(&self) -> Result<&str, Utf8Error> {
+        str::from_utf8(&self.value)
+    }
+
+    /// The value, read as JSON.
+    ///
+    /// # Errors
+    /// If it is not the JSON of a `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_slice(&self.value)
+    }
+
     /// `None`: the key is none of the namespace's.
     pub(crate) fn from_etcd(kv: etcd_client::KeyValue, namespace: &Namespace) -> Option<Self> {
         namespace.to_relative(kv.key())?;
@@ -43,7 +72,7 @@ impl KeyValue {
     /// A key that is known to begin with a prefix of so many bytes; it goes in place.
     pub(crate) fn below(prefix: usize, kv: etcd_client::KeyValue) -> Self {
         let (create_revision, mod_revision) = (kv.create_revision(), kv.mod_revision());
-        let (version, lease) = (kv.version(), kv.lease());
+        let (version, lease) = (kv.version(), LeaseId::new(kv.lease()));
         let (mut key, value) = kv.into_key_value();
         key.drain(..prefix.min(key.len()));
         Self { key, value, create_revision, mod_revision, version, lease }
@@ -58,8 +87,8 @@ pub(crate) fn revision(header: Option<&etcd_client::ResponseHeader>) -> i64 {
 /// The range of a request on the wire.
 ///
 /// # Errors
-/// [`Kind::Invalid`] for the empty key.
-fn to_wire(range: &KeyRange, namespace: &Namespace) -> Result<(Vec<u8>, Vec<u8>), Kind> {
+/// [`ErrorKind::Invalid`] for the empty key.
+fn to_wire(range: &KeyRange, namespace: &Namespace) -> Result<(Vec<u8>, Vec<u8>), ErrorKind> {
     if range.is_single() && range.start().is_empty() {
         return Err(empty_key());
     }
@@ -67,6 +96,6 @@ fn to_wire(range: &KeyRange, namespace: &Namespace) -> Result<(Vec<u8>, Vec<u8>)
 }
 
 /// In etcd's words.
-pub(crate) fn empty_key() -> Kind {
-    Kind::Invalid("key is not provided".to_owned())
+pub(crate) fn empty_key() -> ErrorKind {
+    ErrorKind::Invalid("key is not provided".to_owned())
 }

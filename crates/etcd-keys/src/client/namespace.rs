@@ -19,9 +19,9 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The keys below a prefix. The empty prefix means all keys: [`Connection::namespace`] refuses it.
+    /// The keys below a prefix. The empty prefix means all keys: [`Connection::keys`] refuses it.
     ///
-    /// [`Connection::namespace`]: crate::Connection::namespace
+    /// [`Connection::keys`]: crate::Connection::keys
     #[must_use]
     pub fn new(prefix: impl AsRef<[u8]>) -> Self {
         Self { prefix: prefix.as_ref().into() }
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(namespace.to_full(&KeyRange::prefix(*b"\xff")), KeyRange::between(*b"/a/\xff", "/a0"));
         assert_eq!(namespace.to_full(&KeyRange::prefix(*b"k\xff")), KeyRange::between(*b"/a/k\xff", "/a/l"));
         assert_eq!(namespace.to_full(&KeyRange::key("k")), KeyRange::key("/a/k"));
-        assert_eq!(namespace.range().to_string(), "all below `/a/`");
+        assert_eq!(namespace.range().to_string(), "keys below `/a/`");
         assert_eq!(Namespace::new("").range(), KeyRange::all());
         assert_eq!(Namespace::new(b"\xff\xff").range(), KeyRange::from_key(*b"\xff\xff\0"));
     }

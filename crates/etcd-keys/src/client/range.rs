@@ -138,31 +138,6 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-/// What keys are given as: alone, they are one key.
-macro_rules! one_key_from {
-    ($($bytes:ty),*) => {$(
-        impl From<$bytes> for KeyRange {
-            fn from(key: $bytes) -> Self {
-                Self::key(key)
-            }
-        }
-    )*};
-}
-
-one_key_from!(&str, String, &[u8], Vec<u8>);
-
-impl<const N: usize> From<&[u8; N]> for KeyRange {
-    fn from(key: &[u8; N]) -> Self {
-        Self::key(*key)
-    }
-}
-
-impl From<&Self> for KeyRange {
-    fn from(range: &Self) -> Self {
-        range.clone()
-    }
-}
-
 impl fmt::Debug for KeyRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -175,14 +150,16 @@ impl fmt::Display for KeyRange {
         match &self.end {
             End::Itself => write!(f, "`{key}`"),
             End::Never if self.key.is_empty() => f.write_str("all keys"),
-            End::Before(end) if after_prefix(&self.key).as_ref() == Some(end) => write!(f, "`{key}` --prefix"),
+            End::Before(end) if after_prefix(&self.key).as_ref() == Some(end) => {
+                write!(f, "prefix `{key}`")
+            }
             End::Before(end)
                 if self
                     .key
                     .split_last()
                     .is_some_and(|(last, prefix)| *last == 0 && after_prefix(prefix).as_ref() == Some(end)) =>
             {
-                write!(f, "all below `{}`", Escaped(self.key.strip_suffix(FIRST_KEY).unwrap_or(&self.key)))
+                write!(f, "keys below `{}`", Escaped(self.key.strip_suffix(FIRST_KEY).unwrap_or(&self.key)))
             }
             End::Before(end) => write!(f, "`{key}` to `{}`", Escaped(end)),
             End::Never => write!(f, "`{key}` to the end"),
@@ -226,8 +203,8 @@ mod tests {
         for (range, shown) in [
             (KeyRange::from_key("a"), "`a` to the end"),
             (KeyRange::key("a"), "`a`"),
-            (KeyRange::prefix("a/"), "`a/` --prefix"),
-            (KeyRange::between("a/\0", "a0"), "all below `a/`"),
+            (KeyRange::prefix("a/"), "prefix `a/`"),
+            (KeyRange::between("a/\0", "a0"), "keys below `a/`"),
             (KeyRange::between("a", "a\0"), "`a` to `a\\0`"),
             (KeyRange::all(), "all keys"),
         ] {

@@ -104,9 +104,9 @@ impl Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::error::{Kind, Operation};
+    use crate::client::error::{ErrorKind, Operation};
 
-    fn failure(kind: Kind) -> Error {
+    fn failure(kind: ErrorKind) -> Error {
         Error { operation: Operation::Connect, endpoint: "e".into(), kind, source: None }
     }
 
@@ -123,23 +123,23 @@ mod tests {
     #[tokio::test]
     async fn attempts_that_hang_end_at_the_deadline_too() {
         let mut retry = Retry::new(Duration::from_millis(100));
-        assert_eq!(retry.attempt(async { Err::<(), _>(failure(Kind::TimedOut)) }).await.unwrap(), None);
+        assert_eq!(retry.attempt(async { Err::<(), _>(failure(ErrorKind::TimedOut)) }).await.unwrap(), None);
         let error = loop {
             match retry.attempt(std::future::pending::<Result<(), Error>>()).await {
                 Ok(done) => assert_eq!(done, None),
                 Err(error) => break error,
             }
         };
-        assert_eq!(error.kind, Kind::TimedOut);
+        assert_eq!(error.kind, ErrorKind::TimedOut);
     }
 
     #[tokio::test]
     async fn what_succeeds_or_fails_for_good_is_not_waited_for() {
         let mut retry = Retry::new(PATIENCE);
         assert_eq!(retry.attempt(async { Ok(1) }).await.unwrap(), Some(1));
-        assert!(retry.attempt(async { Err::<(), _>(failure(Kind::NoSpace)) }).await.is_err());
+        assert!(retry.attempt(async { Err::<(), _>(failure(ErrorKind::NoSpace)) }).await.is_err());
         assert!(!retry.has_failed());
-        assert_eq!(retry.attempt(async { Err::<(), _>(failure(Kind::Unreachable)) }).await.unwrap(), None);
+        assert_eq!(retry.attempt(async { Err::<(), _>(failure(ErrorKind::Unreachable)) }).await.unwrap(), None);
         assert!(retry.has_failed());
         assert_eq!(retry.attempt(async { Ok(2) }).await.unwrap(), Some(2));
     }

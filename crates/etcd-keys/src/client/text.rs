@@ -38,18 +38,18 @@ fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{10ffff}')
 }
 
-/// A text with an escape that is none.
+/// A text with a backslash that does not begin an escape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{escape}` is no escape: there are \\n, \\t, \\r, \\0, \\\\ and \\xNN")]
-pub struct NotEscaped {
+#[error("`{escape}` is not a valid escape: use \\n, \\t, \\r, \\0, \\\\ or \\xNN")]
+pub struct InvalidEscape {
     escape: String,
 }
 
 /// The bytes that an escaped text stands for.
 ///
 /// # Errors
-/// If a backslash begins no escape.
-pub fn parse(text: &str) -> Result<Vec<u8>, NotEscaped> {
+/// If a backslash does not begin an escape.
+pub fn parse(text: &str) -> Result<Vec<u8>, InvalidEscape> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((plain, escape)) = rest.split_once('\\') {
@@ -68,7 +68,7 @@ pub fn parse(text: &str) -> Result<Vec<u8>, NotEscaped> {
         };
         match byte {
             Some(byte) => bytes.push(byte),
-            None => return Err(NotEscaped { escape: "\\".chars().chain(escape.chars().take(3)).collect() }),
+            None => return Err(InvalidEscape { escape: "\\".chars().chain(escape.chars().take(3)).collect() }),
         }
         rest = chars.as_str();
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_escape_is_refused() {
+    fn invalid_escapes_are_refused() {
         for text in [r"\", r"a\q", r"\x1", r"\xzz", r"\x"] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use etcd_client::CompareOp;
 use tokio::task::JoinHandle;
 
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::keys::Keys;
 use crate::client::kv::{Compare, Delete, Txn};
+use crate::client::lease_id::LeaseId;
 use crate::client::range::KeyRange;
 use crate::coordination::clock;
 use crate::coordination::lease::{Keeper, Lease};
@@ -34,7 +35,7 @@ pub(crate) struct Claim {
 /// What makes a claim.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
-    pub(crate) lease: Option<i64>,
+    pub(crate) lease: Option<LeaseId>,
     pub(crate) ttl: Duration,
     pub(crate) within: Option<Duration>,
 }
@@ -55,8 +56,8 @@ impl Claim {
             }
         };
         // As etcd's `client/v3/concurrency` names it: name, slash, the lease in hexadecimal.
-        let sign = if lease.id() < 0 { "-" } else { "" };
-        let place = format!("/{sign}{:x}", lease.id().unsigned_abs());
+        let id = lease.id().get();
+        let place = format!("/{}{:x}", if id < 0 { "-" } else { "" }, id.unsigned_abs());
         let key = [full_name, place.as_bytes()].concat();
         Ok(Self { keys: keys.clone(), lease, keeper, key, created: 0, open: true })
     }
@@ -72,7 +73,7 @@ impl Claim {
         let connection = self.keys.connection().clone();
         let within = terms.within.unwrap_or(connection.request_timeout());
         match connection.call_within(within, &operation, call).await {
-            Ok((0, _)) => Err(connection.error(operation(), Kind::NoLease)),
+            Ok((0, _)) => Err(connection.error(operation(), ErrorKind::NoLease)),
             Ok((created, answer)) => {
                 self.created = created;
                 Ok((self, answer))
@@ -80,8 +81,8 @@ impl Claim {
             Err(error) => {
                 let given_up = self.release().await;
                 // Our own deadline has no source. A server that takes our claim back is one that answers.
-                let held = error.kind == Kind::TimedOut && error.source.is_none() && given_up.is_ok();
-                Err(if held { connection.error(operation(), Kind::Held) } else { error })
+                let held = error.kind == ErrorKind::TimedOut && error.source.is_none() && given_up.is_ok();
+                Err(if held { connection.error(operation(), ErrorKind::Held) } else { error })
             }
         }
     }
@@ -133,8 +134,8 @@ impl Claim {
         // The task has a deadline itself; but its runtime may be one that nobody drives now.
         match tokio::time::timeout(connection.request_timeout() * 2, self.give_up()).await {
             Ok(Ok(given_up)) => given_up,
-            Ok(Err(_)) => Err(failed(Kind::Unreachable)),
-            Err(_) => Err(failed(Kind::TimedOut)),
+            Ok(Err(_)) => Err(failed(ErrorKind::Unreachable)),
+            Err(_) => Err(failed(ErrorKind::TimedOut)),
         }
     }
 
@@ -159,11 +160,11 @@ async fn give_up(keys: &Keys, lease: &Lease, keeper: Option<Keeper>, key: &[u8],
         if created == 0 {
             return keys.delete(key).await.map(drop);
         }
-        return keys.send(Txn::new().when(stands(key, created)).then(Delete::new(KeyRange::key(key)))).await.map(drop);
+        return keys.send(Txn::new().when(stands(key, created)).then(Delete::key(key))).await.map(drop);
     }
     drop(keeper);
     match lease.revoke().await {
-        Err(error) if error.kind != Kind::NoLease => Err(error),
+        Err(error) if error.kind != ErrorKind::NoLease => Err(error),
         _ => Ok(()),
     }
 }

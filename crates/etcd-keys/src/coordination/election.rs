@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use etcd_client::{LeaderKey, LeaderResponse, ObserveStream, ProclaimOptions};
 
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::keys::{Keys, Request, sealed};
 use crate::client::kv::{Compare, KeyValue};
+use crate::client::lease_id::LeaseId;
 use crate::coordination::claim::{Claim, Terms};
 use crate::coordination::lease::Lease;
 
@@ -27,14 +28,14 @@ impl Keys {
     /// The leader's key and value; `None`: nobody leads.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for the empty name, and what every call may end in.
+    /// [`ErrorKind::Invalid`] for the empty name, and what every call may end in.
     pub async fn leader(&self, name: impl AsRef<[u8]>) -> Result<Option<KeyValue>, Error> {
         let name = self.full_name(name.as_ref(), ASK)?;
         let mut client = self.connection().raw().election_client();
         match self.connection().call(|| ASK(name.clone()), client.leader(name.clone())).await {
             Ok(mut response) => Ok(response.take_kv().and_then(|kv| KeyValue::from_etcd(kv, self.namespace()))),
             // In the words of etcd's `client/v3/concurrency`.
-            Err(Error { kind: Kind::Etcd { message, .. }, .. }) if message == "election: no leader" => Ok(None),
+            Err(Error { kind: ErrorKind::Etcd { message, .. }, .. }) if message == "election: no leader" => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -42,7 +43,7 @@ impl Keys {
     /// Follows an election: the leader's key and value now, and whenever one of them changes.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for the empty name.
+    /// [`ErrorKind::Invalid`] for the empty name.
     pub fn observe(&self, name: impl AsRef<[u8]>) -> Result<Observer, Error> {
         let name = self.full_name(name.as_ref(), FOLLOW)?;
         Ok(Observer { keys: self.clone(), name, stream: None })
@@ -51,8 +52,8 @@ impl Keys {
 
 /// Winning an election: `keys.send(Campaign::new("scheduler", "host 7").within(Duration::from_secs(60)))`.
 ///
-/// It fails with [`Kind::Held`] when others led all the time, with [`Kind::NoLease`] when the lease given is not
-/// there, and with [`Kind::Invalid`] for the empty name. When it fails, or its future is dropped, we do not stand
+/// It fails with [`ErrorKind::Held`] when others led all the time, with [`ErrorKind::NoLease`] when the lease given is not
+/// there, and with [`ErrorKind::Invalid`] for the empty name. When it fails, or its future is dropped, we do not stand
 /// for election any more.
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is sent"]
@@ -77,7 +78,7 @@ impl Campaign {
 
     /// The leader's own lease, which the leader keeps alive, instead of one that is granted for the election
     /// and kept alive as long as we lead.
-    pub fn lease(mut self, lease: i64) -> Self {
+    pub fn lease(mut self, lease: LeaseId) -> Self {
         self.terms.lease = Some(lease);
         self
     }
@@ -98,7 +99,7 @@ impl sealed::Call for Campaign {
         let name = keys.full_name(&self.name, WIN)?;
         let claim = Claim::prepare(keys, &name, &self.terms).await?;
         let mut client = keys.connection().raw().election_client();
-        let lease = claim.lease().id();
+        let lease = claim.lease().id().get();
         let won = async {
             let leader = client.campaign(name.clone(), self.value, lease).await?.take_leader();
             Ok((leader.map_or(0, |leader| leader.rev()), ()))
@@ -183,7 +184,7 @@ impl Observer {
     ///
     /// # Errors
     /// What every call may end in. The next call begins anew, with the leader of then.
-    pub async fn next(&mut self) -> Result<Option<KeyValue>, Error> {
+    pub async fn try_next(&mut self) -> Result<Option<KeyValue>, Error> {
         match self.message().await {
             Ok(answer) => {
                 let kv = answer.and_then(|mut answer| answer.take_kv());
@@ -191,7 +192,7 @@ impl Observer {
             }
             Err(error) => {
                 self.stream = None;
-                let (kind, source) = (Kind::of(&error), Some(Box::new(error)));
+                let (kind, source) = (ErrorKind::of(&error), Some(Box::new(error)));
                 let endpoint = self.keys.connection().endpoint().into();
                 Err(Error { operation: FOLLOW(self.name.clone()), endpoint, kind, source })
             }

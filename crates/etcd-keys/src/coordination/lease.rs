@@ -7,8 +7,9 @@ use etcd_client::LeaseTimeToLiveOptions;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::keys::Keys;
+use crate::client::lease_id::LeaseId;
 use crate::client::range::KeyRange;
 use crate::coordination::clock;
 
@@ -22,7 +23,7 @@ impl Keys {
     /// default, 1 s where the election timeout is at most 666 ms.
     ///
     /// # Errors
-    /// [`Kind::NoSpace`] and what every call may end in.
+    /// [`ErrorKind::NoSpace`] and what every call may end in.
     pub async fn grant(&self, ttl: Duration) -> Result<Lease, Error> {
         self.grant_with_ttl(ttl).await.map(|(lease, _)| lease)
     }
@@ -34,9 +35,12 @@ impl Keys {
         let operation = || Operation::Grant(self.namespace().prefix().to_vec());
         let mut client = self.connection().raw().lease_client();
         let response = self.connection().call(operation, client.grant(seconds.max(1), None)).await?;
-        self.granted(|granted| granted.ids.insert(response.id()));
+        let Some(id) = LeaseId::new(response.id()) else {
+            return Err(self.refuse(operation(), ErrorKind::NoLease));
+        };
+        self.granted(|granted| granted.ids.insert(id));
         self.forget_ended().await;
-        Ok((self.lease(response.id()), seconds_of(response.ttl())))
+        Ok((self.lease(id), seconds_of(response.ttl())))
     }
 
     /// Forgets leases that ran out, if many are known. If etcd does not say which live, none is forgotten.
@@ -46,14 +50,15 @@ impl Keys {
             return;
         };
         let mut client = self.connection().raw().lease_client();
-        let listed = self.connection().call(|| Operation::Other("list the leases"), client.leases()).await;
-        let living = listed.map_or_else(|_| known.clone(), |all| all.leases().iter().map(|lease| lease.id()).collect());
+        let operation = || Operation::Grant(self.namespace().prefix().to_vec());
+        let Ok(living) = self.connection().call(operation, client.leases()).await else { return };
+        let living = living.leases().iter().filter_map(|lease| LeaseId::new(lease.id())).collect();
         self.granted(|granted| granted.keep(&known, &living));
     }
 
     /// A lease by its id. No round trip: whether there is one shows when it is used.
     #[must_use]
-    pub fn lease(&self, id: i64) -> Lease {
+    pub fn lease(&self, id: LeaseId) -> Lease {
         Lease { keys: self.clone(), id }
     }
 
@@ -64,18 +69,18 @@ impl Keys {
     ///
     /// # Errors
     /// As [`Pages::next_page`](crate::pages::Pages::next_page).
-    pub async fn leases(&self) -> Result<Vec<i64>, Error> {
+    pub async fn leases(&self) -> Result<Vec<LeaseId>, Error> {
         let mut leases = BTreeSet::new();
         // With the values: etcd 3.7 tells no lease where only keys are asked for.
         let mut pages = self.pages(KeyRange::all());
         while let Some(page) = pages.next_page().await? {
-            leases.extend(page.entries().map(|entry| entry.lease()).filter(|lease| *lease != 0));
+            leases.extend(page.entries().filter_map(|entry| entry.lease()));
         }
-        let others: Vec<i64> = self.granted(|granted| granted.ids.difference(&leases).copied().collect());
+        let others: Vec<LeaseId> = self.granted(|granted| granted.ids.difference(&leases).copied().collect());
         for id in others {
             match self.lease(id).remaining().await {
                 Ok(_) => drop(leases.insert(id)),
-                Err(error) if error.kind == Kind::NoLease => {}
+                Err(error) if error.kind == ErrorKind::NoLease => {}
                 Err(error) => return Err(error),
             }
         }
@@ -88,11 +93,12 @@ impl Keys {
 #[derive(Clone, Debug)]
 pub struct Lease {
     keys: Keys,
-    id: i64,
+    id: LeaseId,
 }
 
 /// How a lease stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Remaining {
     /// How long it will live if nobody renews it, in whole seconds.
     pub ttl: Duration,
@@ -103,21 +109,21 @@ pub struct Remaining {
 }
 
 impl Lease {
-    /// Its id, for [`Put::lease`](crate::kv::Put::lease). etcdctl shows it in hexadecimal.
+    /// Its id, for [`Put::lease`](crate::kv::Put::lease).
     #[must_use]
-    pub fn id(&self) -> i64 {
+    pub fn id(&self) -> LeaseId {
         self.id
     }
 
     /// Renews it once; tells how long it lives now.
     ///
     /// # Errors
-    /// [`Kind::NoLease`] and what every call may end in.
+    /// [`ErrorKind::NoLease`] and what every call may end in.
     pub async fn renew(&self) -> Result<Duration, Error> {
         let mut client = self.keys.connection().raw().lease_client();
         let renewal = async {
             // The first answer is a renewal already, but etcd-client does not pass its time on.
-            let (mut keeper, mut answers) = client.keep_alive(self.id).await?;
+            let (mut keeper, mut answers) = client.keep_alive(self.id.get()).await?;
             keeper.keep_alive().await?;
             Ok(answers.message().await?.map_or(0, |answer| answer.ttl()))
         };
@@ -129,7 +135,7 @@ impl Lease {
     /// none is left to look after.
     async fn beat(&self) -> Result<(), Error> {
         let mut client = self.keys.connection().raw().lease_client();
-        self.call("renew", client.keep_alive(self.id)).await.map(drop)
+        self.call("renew", client.keep_alive(self.id.get())).await.map(drop)
     }
 
     /// Renews it at a third of its time, in the background, until the keeper is dropped.
@@ -145,7 +151,7 @@ impl Lease {
     /// How it stands, with the namespace's keys on it.
     ///
     /// # Errors
-    /// [`Kind::NoLease`] and what every call may end in.
+    /// [`ErrorKind::NoLease`] and what every call may end in.
     pub async fn remaining(&self) -> Result<Remaining, Error> {
         let (mut remaining, full) = self.look_up().await?;
         let keys = full.iter().filter_map(|key| self.keys.namespace().to_relative(key));
@@ -156,18 +162,18 @@ impl Lease {
     /// Ends it, with the keys on it.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if it was not granted here and keys outside the namespace are on it;
-    /// [`Kind::NoLease`] and what every call may end in.
+    /// [`ErrorKind::Invalid`] if it was not granted here and keys outside the namespace are on it;
+    /// [`ErrorKind::NoLease`] and what every call may end in.
     pub async fn revoke(&self) -> Result<(), Error> {
         if !self.keys.granted(|granted| granted.ids.contains(&self.id)) {
             let (_, full) = self.look_up().await?;
             if full.iter().any(|key| self.keys.namespace().to_relative(key).is_none()) {
                 let why = format!("keys outside of `{}` are on it", self.keys.namespace());
-                return Err(self.keys.refuse(Operation::Lease("revoke", self.id), Kind::Invalid(why)));
+                return Err(self.keys.refuse(Operation::Lease("revoke", self.id), ErrorKind::Invalid(why)));
             }
         }
         let mut client = self.keys.connection().raw().lease_client();
-        self.call("revoke", client.revoke(self.id)).await?;
+        self.call("revoke", client.revoke(self.id.get())).await?;
         self.keys.granted(|granted| granted.ids.remove(&self.id));
         Ok(())
     }
@@ -176,7 +182,7 @@ impl Lease {
     async fn look_up(&self) -> Result<(Remaining, Vec<Vec<u8>>), Error> {
         let mut client = self.keys.connection().raw().lease_client();
         let options = LeaseTimeToLiveOptions::new().with_keys();
-        let response = self.call("look up", client.time_to_live(self.id, Some(options))).await?;
+        let response = self.call("look up", client.time_to_live(self.id.get(), Some(options))).await?;
         if response.ttl() < 0 {
             return Err(self.gone("look up"));
         }
@@ -190,7 +196,7 @@ impl Lease {
         call: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, Error> {
         let result = self.keys.connection().call(|| Operation::Lease(what, self.id), call).await;
-        if result.as_ref().is_err_and(|error| error.kind == Kind::NoLease) {
+        if result.as_ref().is_err_and(|error| error.kind == ErrorKind::NoLease) {
             self.keys.granted(|granted| granted.ids.remove(&self.id));
         }
         result
@@ -198,7 +204,7 @@ impl Lease {
 
     fn gone(&self, what: &'static str) -> Error {
         self.keys.granted(|granted| granted.ids.remove(&self.id));
-        self.keys.refuse(Operation::Lease(what, self.id), Kind::NoLease)
+        self.keys.refuse(Operation::Lease(what, self.id), ErrorKind::NoLease)
     }
 }
 
@@ -267,7 +273,7 @@ async fn keep(lease: Lease, ttl: Duration, certain: watch::Sender<Option<Duratio
                 certain.send_replace(Some(asked + ttl));
                 pause = ttl / 3;
             }
-            Err(error) if error.kind == Kind::NoLease => {
+            Err(error) if error.kind == ErrorKind::NoLease => {
                 certain.send_replace(None);
                 return;
             }

@@ -7,6 +7,7 @@ use etcd_client::LockOptions;
 use crate::client::error::{Error, Operation};
 use crate::client::keys::{Keys, Request, sealed};
 use crate::client::kv::{Compare, revision};
+use crate::client::lease_id::LeaseId;
 use crate::coordination::claim::{Claim, Terms};
 use crate::coordination::lease::Lease;
 
@@ -22,9 +23,9 @@ impl Keys {
 
 /// Acquiring a lock: `keys.send(Lock::new("inventory").within(Duration::from_secs(60)))`.
 ///
-/// It fails with [`Kind::Held`](crate::Kind::Held) when others had it all the time, with
-/// [`Kind::NoLease`](crate::Kind::NoLease) when the lease given is not there, and with
-/// [`Kind::Invalid`](crate::Kind::Invalid) for the empty name. When it fails, or its future is dropped, we do not
+/// It fails with [`ErrorKind::Held`](crate::ErrorKind::Held) when others had it all the time, with
+/// [`ErrorKind::NoLease`](crate::ErrorKind::NoLease) when the lease given is not there, and with
+/// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for the empty name. When it fails, or its future is dropped, we do not
 /// stand in line any more.
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is sent"]
@@ -48,7 +49,7 @@ impl Lock {
     /// The holder's own lease, which the holder keeps alive, instead of one that is granted for the lock and
     /// kept alive by its guard. The same lease acquires the same lock only once: releasing it once is enough, and
     /// guards from before do not hold what it acquires afterwards.
-    pub fn lease(mut self, lease: i64) -> Self {
+    pub fn lease(mut self, lease: LeaseId) -> Self {
         self.terms.lease = Some(lease);
         self
     }
@@ -68,7 +69,7 @@ impl sealed::Call for Lock {
     async fn send(self, keys: &Keys) -> Result<LockGuard, Error> {
         let name = keys.full_name(&self.name, Operation::Lock)?;
         let claim = Claim::prepare(keys, &name, &self.terms).await?;
-        let options = LockOptions::new().with_lease(claim.lease().id());
+        let options = LockOptions::new().with_lease(claim.lease().id().get());
         let mut client = keys.connection().raw().lock_client();
         let operation = || Operation::Lock(name.clone());
         let mut kv = keys.connection().kv();

@@ -14,7 +14,7 @@ use super::position::Position;
 use super::server::{self, Identity, Standing};
 use crate::bulk::pages::{Page, Pages};
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
 use crate::client::retry::Backoff;
 
@@ -29,7 +29,7 @@ pub(super) struct Options {
     pub(super) from: Option<i64>,
     pub(super) track: bool,
     pub(super) previous: bool,
-    pub(super) patience: Option<Duration>,
+    pub(super) outage_timeout: Option<Duration>,
     pub(super) largest: usize,
     /// How many bytes of each key are the namespace's prefix, and not told.
     pub(super) prefix: usize,
@@ -38,7 +38,7 @@ pub(super) struct Options {
 impl Default for Options {
     fn default() -> Self {
         let (snapshot, track, previous) = (false, false, false);
-        Self { snapshot, from: None, track, previous, patience: None, largest: 128 << 20, prefix: 0 }
+        Self { snapshot, from: None, track, previous, outage_timeout: None, largest: 128 << 20, prefix: 0 }
     }
 }
 
@@ -133,16 +133,16 @@ impl Engine {
             };
             match stepped {
                 Ok(()) => {}
-                Err(error) if matches!(error.kind, Kind::TooLarge(_)) && !self.fragments => self.fragments = true,
+                Err(error) if matches!(error.kind, ErrorKind::TooLarge(_)) && !self.fragments => self.fragments = true,
                 Err(error) if error.kind.is_transient() => self.wait(error).await?,
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Waits for a server that went away; an error once patience is at an end.
+    /// Waits for a server that went away; an error once the outage timeout is over.
     async fn wait(&mut self, error: Error) -> Result<(), Error> {
-        let backoff = self.backoff.get_or_insert_with(|| Backoff::new(self.options.patience));
+        let backoff = self.backoff.get_or_insert_with(|| Backoff::new(self.options.outage_timeout));
         if backoff.pause().await {
             return Ok(());
         }
@@ -155,7 +155,7 @@ impl Engine {
         self.phase = Phase::Start;
         if self.range.is_empty() {
             let why = format!("no key can be in {}, so that nothing would ever happen", self.range);
-            return Err(self.error(Kind::Invalid(why)));
+            return Err(self.error(ErrorKind::Invalid(why)));
         }
         let before = self.options.from.map(|from| from - 1);
         if let Some(revision) = before {
@@ -165,7 +165,7 @@ impl Engine {
                     self.gap(revision + 1);
                     return Ok(());
                 }
-                Standing::Ahead(_) => return Err(self.error(Kind::FutureRevision(revision + 1))),
+                Standing::Ahead(_) => return Err(self.error(ErrorKind::FutureRevision(revision + 1))),
             }
         }
         match (self.options.snapshot, self.options.track, before) {
@@ -249,7 +249,7 @@ impl Engine {
     /// something was told already, or events were to follow from a certain revision on.
     fn relist(&mut self, listing: Box<Listing>, error: Error) -> Result<(), Error> {
         match &error.kind {
-            Kind::Compacted { .. } => {
+            ErrorKind::Compacted { .. } => {
                 let lost = match listing.why {
                     Why::Said(Telling::Keys | Telling::Difference(_)) => {
                         listing.pages.seen().map(|(revision, _)| revision + 1)
@@ -269,7 +269,7 @@ impl Engine {
                 }
                 Ok(())
             }
-            Kind::FutureRevision(_) | Kind::AnotherCluster { .. } if self.cluster_id.is_some() => {
+            ErrorKind::FutureRevision(_) | ErrorKind::AnotherCluster { .. } if self.cluster_id.is_some() => {
                 self.reset();
                 Ok(())
             }
@@ -329,7 +329,7 @@ impl Engine {
 
     fn tell(&mut self, mut events: Vec<Event>) {
         for event in &mut events {
-            event.key.drain(..self.options.prefix.min(event.key.len()));
+            event.kv.key.drain(..self.options.prefix.min(event.kv.key.len()));
         }
         if !events.is_empty() {
             self.ready.push_back(Batch::Difference(events));
@@ -382,7 +382,7 @@ impl Engine {
         match live.message().await {
             Ok(response) => self.receive(live, response),
             Err(failure) => {
-                if matches!(failure, Failure::Gone(Kind::TimedOut)) {
+                if matches!(failure, Failure::Gone(ErrorKind::TimedOut)) {
                     self.answer = (self.answer * 2).min(LONGEST_ANSWER);
                 }
                 Err(failure.into_error(&self.connection, &self.range))
@@ -437,10 +437,10 @@ impl Engine {
         }
         let denied = reason.contains("permission denied") || reason.contains("auth");
         // Otherwise: no leader, or the server is going down. Another attempt tells.
-        Err(self.error(if denied { Kind::Denied(reason.to_owned()) } else { Kind::Unreachable }))
+        Err(self.error(if denied { ErrorKind::Denied(reason.to_owned()) } else { ErrorKind::Unreachable }))
     }
 
-    fn error(&self, kind: Kind) -> Error {
+    fn error(&self, kind: ErrorKind) -> Error {
         self.connection.error(Operation::Watch(self.range.clone()), kind)
     }
 }
@@ -451,10 +451,12 @@ mod tests {
 
     #[tokio::test]
     async fn only_another_cluster_is_a_reset() {
-        let odd = Kind::Etcd { code: "DataLoss".to_owned(), message: "corrupt cluster".to_owned() };
-        for (kind, resets) in
-            [(Kind::AnotherCluster { before: 1, now: 2 }, true), (Kind::FutureRevision(7), true), (odd, false)]
-        {
+        let odd = ErrorKind::Etcd { code: "DataLoss".to_owned(), message: "corrupt cluster".to_owned() };
+        for (kind, resets) in [
+            (ErrorKind::AnotherCluster { before: 1, now: 2 }, true),
+            (ErrorKind::FutureRevision(7), true),
+            (odd, false),
+        ] {
             let mut engine = Engine::new(Connection::to_nobody().await, KeyRange::all());
             engine.cluster_id = Some(1);
             engine.list_from(Why::Quiet, None);

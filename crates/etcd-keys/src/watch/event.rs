@@ -1,133 +1,88 @@
 //! Events: borrowed from the message that brought them, or owned.
 
-use etcd_client::{EventType, KeyValue, WatchResponse};
+use etcd_client::{EventType, WatchResponse};
 
 use crate::bulk::pages::Entry;
+use crate::client::kv::KeyValue;
 
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum EventKind {
     /// It was created or changed.
     Put,
     /// It was deleted, or its lease ran out.
     Delete,
 }
 
-/// An event to keep.
+/// An event to keep, in etcd's own form.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// What happened.
-    pub kind: Kind,
-    /// The key, without the namespace's prefix.
-    pub key: Vec<u8>,
-    /// The new value; empty for a deletion.
-    pub value: Vec<u8>,
-    /// The value before, where it was asked for, there was one, and it is not compacted.
-    pub previous: Option<Vec<u8>>,
-    /// The revision at which it happened; of a deletion that was only found out, the one at which it was.
-    pub revision: i64,
-    /// The revision at which the key was created; 0 for a deletion.
-    pub created: i64,
-    /// The key's lease; 0 for none.
-    pub lease: i64,
-    /// Whether it was not seen but found out after a gap: there may have been more.
+    pub kind: EventKind,
+    /// The key as it is now. After a deletion only `key` and `mod_revision` are set: the revision of the deletion, or,
+    /// of a deletion that was only found out, the revision at which it was.
+    pub kv: KeyValue,
+    /// The key as it was before, where that was asked for, the key was there, and that revision is not compacted.
+    pub prev_kv: Option<KeyValue>,
+    /// Whether the event was not seen but found out after a gap: there may have been more.
     pub is_difference: bool,
 }
 
 impl Event {
     pub(super) fn found(entry: Entry<'_>) -> Self {
-        Self {
-            kind: Kind::Put,
-            key: entry.key().to_vec(),
-            value: entry.value().to_vec(),
-            previous: None,
-            revision: entry.mod_revision(),
-            created: entry.create_revision(),
-            lease: entry.lease(),
-            is_difference: true,
-        }
+        Self { kind: EventKind::Put, kv: entry.to_owned(), prev_kv: None, is_difference: true }
     }
 
     pub(super) fn missing(key: Vec<u8>, revision: i64) -> Self {
-        Self {
-            kind: Kind::Delete,
-            key,
-            value: Vec::new(),
-            previous: None,
-            revision,
-            created: 0,
-            lease: 0,
-            is_difference: true,
-        }
+        let kv = KeyValue { key, mod_revision: revision, ..KeyValue::default() };
+        Self { kind: EventKind::Delete, kv, prev_kv: None, is_difference: true }
     }
 }
 
 /// An event within its message.
 #[derive(Clone, Copy, Debug)]
 pub struct EventRef<'a> {
-    event: &'a etcd_client::Event,
-    entry: Entry<'a>,
+    kind: EventKind,
+    kv: Entry<'a>,
+    prev_kv: Option<Entry<'a>>,
 }
 
 impl<'a> EventRef<'a> {
-    /// Without a key it is no event; etcd sends none of that kind.
+    /// Without a key it is not an event; etcd sends none of that kind.
     fn new(event: &'a etcd_client::Event, prefix: usize) -> Option<Self> {
-        event.kv().map(|entry| Self { event, entry: Entry::new(entry, prefix) })
+        Some(Self {
+            kind: if event.event_type() == EventType::Delete { EventKind::Delete } else { EventKind::Put },
+            kv: Entry::new(event.kv()?, prefix),
+            prev_kv: event.prev_kv().map(|kv| Entry::new(kv, prefix)),
+        })
     }
 
     /// What happened.
     #[must_use]
-    pub fn kind(&self) -> Kind {
-        if self.event.event_type() == EventType::Delete { Kind::Delete } else { Kind::Put }
+    pub fn kind(&self) -> EventKind {
+        self.kind
     }
 
-    /// The key, without the namespace's prefix.
+    /// The key as it is now; see [`Event::kv`].
     #[must_use]
-    pub fn key(&self) -> &'a [u8] {
-        self.entry.key()
+    pub fn kv(&self) -> Entry<'a> {
+        self.kv
     }
 
-    /// The new value; empty for a deletion.
+    /// The key as it was before; see [`Event::prev_kv`].
     #[must_use]
-    pub fn value(&self) -> &'a [u8] {
-        self.entry.value()
-    }
-
-    /// The value before, where it was asked for, there was one, and it is not compacted.
-    #[must_use]
-    pub fn previous(&self) -> Option<&'a [u8]> {
-        self.event.prev_kv().map(KeyValue::value)
-    }
-
-    /// The revision at which it happened.
-    #[must_use]
-    pub fn revision(&self) -> i64 {
-        self.entry.mod_revision()
-    }
-
-    /// The revision at which the key was created; 0 for a deletion.
-    #[must_use]
-    pub fn created(&self) -> i64 {
-        self.entry.create_revision()
-    }
-
-    /// The key's lease; 0 for none.
-    #[must_use]
-    pub fn lease(&self) -> i64 {
-        self.entry.lease()
+    pub fn prev_kv(&self) -> Option<Entry<'a>> {
+        self.prev_kv
     }
 
     /// The same, to keep.
     #[must_use]
     pub fn to_owned(&self) -> Event {
         Event {
-            kind: self.kind(),
-            key: self.key().to_vec(),
-            value: self.value().to_vec(),
-            previous: self.previous().map(<[u8]>::to_vec),
-            revision: self.revision(),
-            created: self.created(),
-            lease: self.lease(),
+            kind: self.kind,
+            kv: self.kv.to_owned(),
+            prev_kv: self.prev_kv.map(|kv| kv.to_owned()),
             is_difference: false,
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::event::{Event, EventRef, Kind};
+use super::event::{Event, EventKind, EventRef};
 use crate::client::range::successor;
 
 /// Most bytes that all keys may take: a million keys of 64 bytes each.
@@ -69,10 +69,10 @@ impl Known {
 
     pub(super) fn apply(&mut self, event: EventRef<'_>) {
         match event.kind() {
-            Kind::Put => {
-                self.insert(event.key(), event.revision());
+            EventKind::Put => {
+                self.insert(event.kv().key(), event.kv().mod_revision());
             }
-            Kind::Delete => self.forget(event.key()),
+            EventKind::Delete => self.forget(event.kv().key()),
         }
     }
 
@@ -137,16 +137,16 @@ mod tests {
             for (key, revision) in &now {
                 known.pass(&mut from, key, 999, &mut events);
                 if known.insert(key, (*revision).into()) {
-                    events.push(Event { kind: Kind::Put, ..Event::missing(key.clone(), (*revision).into()) });
+                    events.push(Event { kind: EventKind::Put, ..Event::missing(key.clone(), (*revision).into()) });
                 }
             }
             known.pass_rest(&from, 999, &mut events);
-            prop_assert!(events.is_sorted_by(|a, b| a.key < b.key), "each key once, in order");
+            prop_assert!(events.is_sorted_by(|a, b| a.kv.key < b.kv.key), "each key once, in order");
             let mut state = before;
             for event in events {
                 match event.kind {
-                    Kind::Put => prop_assert_ne!(state.insert(event.key, event.revision as u8), Some(event.revision as u8)),
-                    Kind::Delete => prop_assert!(state.remove(&event.key).is_some()),
+                    EventKind::Put => prop_assert_ne!(state.insert(event.kv.key, event.kv.mod_revision as u8), Some(event.kv.mod_revision as u8)),
+                    EventKind::Delete => prop_assert!(state.remove(&event.kv.key).is_some()),
                 }
             }
             prop_assert_eq!(&state, &now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_client::{WatchOptions, WatchResponse, WatchStream};
 
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
 
 /// How long a watch may be silent before it is asked for its progress.
@@ -68,7 +68,7 @@ impl Live {
                 let (answer, ordered_progress) = (terms.answer, terms.ordered_progress);
                 Ok((Self { stream, answer, asked: false, ordered_progress }, first))
             }
-            None => Err(connection.error(operation(), Kind::Unreachable)),
+            None => Err(connection.error(operation(), ErrorKind::Unreachable)),
         }
     }
 
@@ -81,14 +81,14 @@ impl Live {
                     self.asked = false;
                     return Ok(response);
                 }
-                Ok(Ok(None)) => return Err(Failure::Gone(Kind::Unreachable)),
+                Ok(Ok(None)) => return Err(Failure::Gone(ErrorKind::Unreachable)),
                 Ok(Err(error)) => return Err(Failure::Broken(error)),
-                Err(_) if self.asked => return Err(Failure::Gone(Kind::TimedOut)),
+                Err(_) if self.asked => return Err(Failure::Gone(ErrorKind::TimedOut)),
                 Err(_) => {
                     self.asked = true;
                     let asking = tokio::time::timeout(ASKING, self.stream.request_progress());
                     if !matches!(asking.await, Ok(Ok(()))) {
-                        return Err(Failure::Gone(Kind::Unreachable));
+                        return Err(Failure::Gone(ErrorKind::Unreachable));
                     }
                 }
             }
@@ -98,7 +98,7 @@ impl Live {
 
 /// How a watch ended.
 pub(super) enum Failure {
-    Gone(Kind),
+    Gone(ErrorKind),
     Broken(etcd_client::Error),
 }
 
@@ -108,7 +108,7 @@ impl Failure {
         match self {
             Self::Gone(kind) => connection.error(operation, kind),
             Self::Broken(error) => {
-                let kind = Kind::of(&error);
+                let kind = ErrorKind::of(&error);
                 Error { source: Some(Box::new(error)), ..connection.error(operation, kind) }
             }
         }

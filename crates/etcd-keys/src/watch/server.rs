@@ -5,7 +5,7 @@ use etcd_client::GetOptions;
 use semver::Version;
 
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
 
 /// What a server says of itself.
@@ -33,8 +33,8 @@ pub(super) async fn standing(connection: &Connection, range: &KeyRange, revision
         Ok(identity) if identity.revision < revision => Ok(Standing::Ahead(identity)),
         Ok(identity) => Ok(Standing::Ready(identity)),
         Err(error) => match error.kind {
-            Kind::Compacted { .. } => Ok(Standing::Compacted),
-            Kind::FutureRevision(_) => ask(connection, range, 0).await.map(Standing::Ahead),
+            ErrorKind::Compacted { .. } => Ok(Standing::Compacted),
+            ErrorKind::FutureRevision(_) => ask(connection, range, 0).await.map(Standing::Ahead),
             _ => Err(error),
         },
     }
@@ -66,8 +66,7 @@ pub(super) struct Repairs {
 
 pub(super) async fn repairs(connection: &Connection) -> Repairs {
     let mut maintenance = connection.raw().maintenance_client();
-    let operation = || Operation::Other("ask for the server's version");
-    let status = connection.call(operation, maintenance.status()).await;
+    let status = connection.call(|| Operation::Connect, maintenance.status()).await;
     status.map(|status| Repairs::of(status.version())).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use etcd_keys::delete::{Deletion, Preview, Progress};
+use etcd_keys::delete::{Preview, Progress};
 use etcd_keys::{Connection, KeyRange};
 use testkit::Proxy;
 use tokio::sync::Notify;
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::server::{Etcd, Persistent, connect, contents, fill, on_every, put, soon};
 
 async fn preview(connection: &Connection, prefix: &str) -> Preview {
-    Preview::of(connection, KeyRange::prefix(prefix)).await.unwrap()
+    connection.all_keys().preview_delete(KeyRange::prefix(prefix)).await.unwrap()
 }
 
 #[tokio::test]
@@ -26,12 +26,12 @@ async fn what_the_preview_shows_goes_and_nothing_else() {
                 put(&connection, neighbour, "stays").await;
             }
             let range = KeyRange::between("/gone/", "/gone/\u{10ffff}");
-            let seen = Preview::of(&connection, range.clone()).await.unwrap();
+            let seen = connection.all_keys().preview_delete(range.clone()).await.unwrap();
             assert_eq!((seen.count(), seen.first().len()), (count as u64, count.min(5)), "{etcd:?}");
             let last = count.checked_sub(1).map(|last| format!("/gone/{last:06}").into_bytes());
             assert_eq!(seen.last().last(), last.as_ref());
             let mut heard = Vec::new();
-            let done = Deletion::new(&connection, seen).run(|progress| heard.push(progress)).await.unwrap();
+            let done = seen.into_deletion().run(|progress| heard.push(progress)).await.unwrap();
             assert_eq!(done, Progress { deleted: count as u64, kept: 0, total: count as u64 }, "{etcd:?}");
             assert!(heard.is_sorted_by_key(|progress| progress.deleted));
             assert_eq!(contents(&connection, "/gone").await.len(), 4, "{etcd:?}");
@@ -52,7 +52,7 @@ async fn write(connection: Connection, writer: usize, stop: Arc<AtomicBool>) -> 
             _ => format!("/race/{:06}", 4_998 - n % 500 * 2 + writer),
         };
         if n.is_multiple_of(5) {
-            connection.kv().delete(key.clone(), None).await.unwrap();
+            connection.raw().delete(key.clone(), None).await.unwrap();
         }
         written.insert(key.clone().into_bytes(), put(&connection, key, "written").await);
     }
@@ -68,7 +68,7 @@ async fn what_is_written_after_the_preview_survives() {
         let revision = seen.revision();
         let stop = Arc::new(AtomicBool::new(false));
         let writers = [0, 1].map(|writer| tokio::spawn(write(connection.clone(), writer, Arc::clone(&stop))));
-        let done = soon(Deletion::new(&connection, seen).run(|_| ())).await.unwrap();
+        let done = soon(seen.into_deletion().run(|_| ())).await.unwrap();
         stop.store(true, Ordering::SeqCst);
         let mut written = BTreeMap::new();
         for writer in writers {
@@ -88,7 +88,7 @@ async fn an_interrupted_deletion_finishes_when_it_runs_again() {
     for etcd in Etcd::every() {
         let connection = connect(&etcd.shared_endpoint()).await;
         fill(&connection, "/twice/", 10_000, 20).await;
-        let mut deletion = Deletion::new(&connection, preview(&connection, "/twice/").await);
+        let mut deletion = preview(&connection, "/twice/").await.into_deletion();
         let enough = tokio::sync::Notify::new();
         tokio::select! {
             biased;
@@ -102,7 +102,7 @@ async fn an_interrupted_deletion_finishes_when_it_runs_again() {
         let again = preview(&connection, "/twice/").await;
         assert!(again.count() <= left && left - again.count() <= 1_000, "{} of {left}", again.count());
         // By the deletion that was interrupted, or by a new one: both are the same.
-        let mut one = if etcd == Etcd::V3_5 { deletion } else { Deletion::new(&connection, again) };
+        let mut one = if etcd == Etcd::V3_5 { deletion } else { again.into_deletion() };
         one.run(|_| ()).await.unwrap();
         assert!(contents(&connection, "/twice/").await.is_empty(), "{etcd:?}");
     }
@@ -113,7 +113,7 @@ async fn a_server_that_is_killed_and_comes_back_is_deleted_from() {
     let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
     fill(&connection, "/a/", 20_000, 20).await;
-    let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
+    let mut deletion = preview(&connection, "/a/").await.into_deletion();
     let (killed, mut up) = (AtomicBool::new(false), None);
     let mut server = Some(server);
     let done = soon(deletion.run(|progress| {
@@ -146,7 +146,7 @@ async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
         }
         let proxy = Proxy::start(first).unwrap();
         let connection = connect(&proxy.endpoint()).await;
-        let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
+        let mut deletion = preview(&connection, "/a/").await.into_deletion();
         let held = Notify::new();
         let run = deletion.run(|progress| {
             if progress.deleted > 1_000 {
@@ -178,7 +178,7 @@ async fn a_server_that_is_reset_between_two_chunks_keeps_its_new_keys() {
     let endpoint = server.endpoint();
     let connection = connect(&endpoint).await;
     fill(&connection, "/a/", 5_000, 20).await;
-    let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
+    let mut deletion = preview(&connection, "/a/").await.into_deletion();
     let anew = || {
         server.reset();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -204,7 +204,7 @@ async fn a_preview_of_another_cluster_deletes_nothing() {
     let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
     fill(&connection, "/a/", 1_000, 20).await;
-    let mut deletion = Deletion::new(&connection, preview(&connection, "/a/").await);
+    let mut deletion = preview(&connection, "/a/").await.into_deletion();
     server.reset();
     let connection = connect(&server.endpoint()).await;
     fill(&connection, "/a/", 500, 20).await;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_keys::watch::{Event, Kind, Notice, Watch};
+use etcd_keys::watch::{Event, EventKind, Notice, Watch};
 
 use crate::server::{Contents, soon};
 
@@ -42,11 +42,11 @@ impl Follower {
                 if event.is_difference {
                     self.differences.push(event.clone());
                 } else {
-                    self.events.push((event.revision, event.key.clone()));
+                    self.events.push((event.kv.mod_revision, event.kv.key.clone()));
                 }
                 match event.kind {
-                    Kind::Put => drop(self.state.insert(event.key, (event.value, event.revision))),
-                    Kind::Delete => assert!(self.state.remove(&event.key).is_some(), "{:?}", event.key),
+                    EventKind::Put => drop(self.state.insert(event.kv.key, (event.kv.value, event.kv.mod_revision))),
+                    EventKind::Delete => assert!(self.state.remove(&event.kv.key).is_some(), "{:?}", event.kv),
                 }
             }
             Notice::Gap { from, to, all_keys } => {
@@ -70,10 +70,10 @@ impl Follower {
         let is_end = |key: &[u8]| key.ends_with(END.as_bytes());
         let mut has_ended = self.state.keys().any(|key| is_end(key));
         while !has_ended {
-            let notice = soon(watch.next()).await.unwrap();
+            let notice = soon(watch.recv()).await.unwrap();
             has_ended = match &notice {
                 Notice::Key(entry) => is_end(&entry.key),
-                Notice::Event(event) => event.kind == Kind::Put && is_end(&event.key),
+                Notice::Event(event) => event.kind == EventKind::Put && is_end(&event.kv.key),
                 _ => false,
             };
             self.hear(notice);
@@ -83,7 +83,7 @@ impl Follower {
     pub(crate) async fn until_listed(&mut self, watch: &mut Watch) {
         let before = self.listed;
         while self.listed == before {
-            self.hear(soon(watch.next()).await.unwrap());
+            self.hear(soon(watch.recv()).await.unwrap());
         }
     }
 

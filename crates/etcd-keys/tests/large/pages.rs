@@ -1,8 +1,8 @@
 //! Paged reads: every key once, at one revision, whatever happens meanwhile.
 
 use etcd_keys::kv::Get;
-use etcd_keys::pages::{PageSize, Pages};
-use etcd_keys::{KeyRange, Kind};
+use etcd_keys::pages::PageSize;
+use etcd_keys::{ErrorKind, KeyRange};
 
 use crate::server::{Etcd, Persistent, compact, connect, contents, fill, put, soon};
 
@@ -14,11 +14,11 @@ async fn every_key_comes_once_at_one_revision() {
         let connection = connect(&etcd.shared_endpoint()).await;
         fill(&connection, "/pages/", 12_000, 64).await;
         let before = contents(&connection, "/pages/").await;
-        let mut pages = Pages::new(&connection, KeyRange::prefix("/pages/")).page_size(SMALL);
+        let mut pages = connection.all_keys().pages(KeyRange::prefix("/pages/")).page_size(SMALL);
         let (mut keys, mut left) = (Vec::new(), 0);
         while let Some(page) = soon(pages.next_page()).await.unwrap() {
             // What is deleted, added and changed now does not show.
-            connection.kv().delete(format!("/pages/{:06}", 11_999 - keys.len() / 2), None).await.unwrap();
+            connection.raw().delete(format!("/pages/{:06}", 11_999 - keys.len() / 2), None).await.unwrap();
             put(&connection, format!("/pages/{:06}x", keys.len()), "").await;
             put(&connection, "/pages/011000", "new").await;
             left = page.left();
@@ -40,7 +40,7 @@ async fn limits_and_keys_alone() {
         let range = || KeyRange::prefix("/limits/");
         for limit in [0, 1, 100, 101, 3_333, 5_000, 9_999] {
             // Whatever is said first.
-            let pages = Pages::new(&connection, range()).limit(limit);
+            let pages = connection.all_keys().pages(range()).limit(limit);
             let mut pages = match limit % 2 {
                 0 => pages.keys_only().page_size(SMALL),
                 _ => pages.page_size(SMALL).keys_only(),
@@ -54,15 +54,16 @@ async fn limits_and_keys_alone() {
             assert_eq!(read, limit.min(5_000), "{etcd:?}");
         }
         let count = async |revision| {
-            let counted = connection.all_keys().send(Get::new(range()).count_only().revision(revision)).await.unwrap();
+            let counted =
+                connection.all_keys().send(Get::range(range()).count_only().revision(revision)).await.unwrap();
             (counted.count, counted.revision)
         };
         let (keys, revision) = count(0).await;
         put(&connection, "/limits/x", "").await;
         assert_eq!((keys, count(revision).await.0, count(0).await.0), (5_000, 5_000, 5_001));
-        let mut none = Pages::new(&connection, KeyRange::prefix("/nothing/"));
+        let mut none = connection.all_keys().pages(KeyRange::prefix("/nothing/"));
         assert!(none.next_page().await.unwrap().is_none() && none.seen().unwrap().0 > revision);
-        assert!(Pages::new(&connection, KeyRange::between("b", "a")).next_page().await.unwrap().is_none());
+        assert!(connection.all_keys().pages(KeyRange::between("b", "a")).next_page().await.unwrap().is_none());
     }
 }
 
@@ -71,7 +72,7 @@ async fn pages_that_are_too_large_are_asked_for_in_pieces() {
     let etcd = Etcd::V3_5.alone(&[]);
     let connection = connect(&etcd.endpoints()[0]).await;
     fill(&connection, "/big/", 60, 1_000_000).await;
-    let mut pages = Pages::new(&connection, KeyRange::prefix("/big/"));
+    let mut pages = connection.all_keys().pages(KeyRange::prefix("/big/"));
     let (mut read, mut most) = (0, 0);
     while let Some(page) = soon(pages.next_page()).await.unwrap() {
         most = most.max(page.entries().len());
@@ -88,7 +89,7 @@ async fn revisions_that_cannot_be_read_are_errors() {
         let connection = connect(&etcd.endpoints()[0]).await;
         fill(&connection, "/a/", 5_000, 10).await;
         let range = || KeyRange::prefix("/a/");
-        let mut reading = Pages::new(&connection, range()).page_size(SMALL);
+        let mut reading = connection.all_keys().pages(range()).page_size(SMALL);
         let asked = reading.next_page().await.unwrap().unwrap().revision();
         put(&connection, "/b", "").await;
         let oldest = Some(compact(&connection).await);
@@ -99,11 +100,11 @@ async fn revisions_that_cannot_be_read_are_errors() {
                 Err(error) => break error,
             }
         };
-        assert_eq!(error.kind, Kind::Compacted { asked, oldest }, "{error}");
-        let mut before = Pages::new(&connection, range()).at_revision(2);
-        assert_eq!(before.next_page().await.unwrap_err().kind, Kind::Compacted { asked: 2, oldest });
-        let mut future = Pages::new(&connection, range()).at_revision(999_999);
-        assert_eq!(future.next_page().await.unwrap_err().kind, Kind::FutureRevision(999_999));
+        assert_eq!(error.kind, ErrorKind::Compacted { asked, oldest }, "{error}");
+        let mut before = connection.all_keys().pages(range()).at_revision(2);
+        assert_eq!(before.next_page().await.unwrap_err().kind, ErrorKind::Compacted { asked: 2, oldest });
+        let mut future = connection.all_keys().pages(range()).at_revision(999_999);
+        assert_eq!(future.next_page().await.unwrap_err().kind, ErrorKind::FutureRevision(999_999));
     }
 }
 
@@ -113,7 +114,7 @@ async fn a_server_that_comes_back_is_read_on() {
         let server = Persistent::start(etcd);
         let connection = connect(&server.endpoint()).await;
         fill(&connection, "/a/", 30_000, 64).await;
-        let mut pages = Pages::new(&connection, KeyRange::prefix("/a/")).page_size(SMALL);
+        let mut pages = connection.all_keys().pages(KeyRange::prefix("/a/")).page_size(SMALL);
         let first = pages.next_page().await.unwrap().unwrap();
         let (mut read, revision) = (first.entries().len(), first.revision());
         server.signal("-KILL");
@@ -135,7 +136,7 @@ async fn a_server_that_is_gone_is_an_error() {
     let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
     fill(&connection, "/a/", 30_000, 64).await;
-    let mut pages = Pages::new(&connection, KeyRange::prefix("/a/")).page_size(SMALL);
+    let mut pages = connection.all_keys().pages(KeyRange::prefix("/a/")).page_size(SMALL);
     pages.next_page().await.unwrap().unwrap();
     server.signal("-KILL");
     let error = loop {
@@ -144,6 +145,6 @@ async fn a_server_that_is_gone_is_an_error() {
             Err(error) => break error,
         }
     };
-    assert_eq!(error.kind, Kind::Unreachable, "{error}");
-    assert!(error.to_string().starts_with("cannot read `/a/` --prefix at http://127.0.0.1:"), "{error}");
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+    assert!(error.to_string().starts_with("cannot read prefix `/a/` at http://127.0.0.1:"), "{error}");
 }

@@ -5,7 +5,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use etcd_client::{Txn, TxnOp};
-use etcd_keys::pages::Pages;
 use etcd_keys::{Connect, Connection, KeyRange};
 pub(crate) use testkit::{Etcd, Persistent};
 
@@ -31,7 +30,7 @@ pub(crate) async fn fill(connection: &Connection, prefix: &str, count: usize, si
     let at_once = (1_000_000 / (size + 100)).clamp(1, 100);
     for some in all.chunks(at_once) {
         let put = |n: &usize| TxnOp::put(format!("{prefix}{n:06}"), vec![b'v'; size], None);
-        connection.kv().txn(Txn::new().and_then(some.iter().map(put).collect::<Vec<_>>())).await.unwrap();
+        connection.raw().txn(Txn::new().and_then(some.iter().map(put).collect::<Vec<_>>())).await.unwrap();
     }
 }
 
@@ -39,7 +38,7 @@ pub(crate) type Contents = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
 
 /// Keys with values and revisions.
 pub(crate) async fn contents(connection: &Connection, prefix: &str) -> Contents {
-    let mut pages = Pages::new(connection, KeyRange::prefix(prefix));
+    let mut pages = connection.all_keys().pages(KeyRange::prefix(prefix));
     let mut contents = Contents::new();
     while let Some(page) = pages.next_page().await.unwrap() {
         for entry in page.entries() {
@@ -50,12 +49,12 @@ pub(crate) async fn contents(connection: &Connection, prefix: &str) -> Contents 
 }
 
 pub(crate) async fn put(connection: &Connection, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> i64 {
-    connection.kv().put(key, value, None).await.unwrap().header().unwrap().revision()
+    connection.raw().put(key, value, None).await.unwrap().header().unwrap().revision()
 }
 
 pub(crate) async fn compact(connection: &Connection) -> i64 {
-    let revision = connection.kv().get("\0", None).await.unwrap().header().unwrap().revision();
-    connection.kv().compact(revision, None).await.unwrap();
+    let revision = connection.raw().get("\0", None).await.unwrap().header().unwrap().revision();
+    connection.raw().compact(revision, None).await.unwrap();
     revision
 }
 

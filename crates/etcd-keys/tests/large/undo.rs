@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use etcd_client::{DeleteOptions, LeaseGrantOptions, PutOptions};
-use etcd_keys::delete::{Deletion, Preview};
-use etcd_keys::undo::{self, Conflict, Restore, Restored, UndoError};
-use etcd_keys::{Connection, KeyRange, Kind};
+use etcd_keys::undo::{self, Conflict, Restored, UndoError};
+use etcd_keys::{Connection, ErrorKind, KeyRange};
 use testkit::Proxy;
 
 use crate::server::{Contents, Etcd, connect, contents, fill, on_every, put, soon};
@@ -17,11 +16,11 @@ use crate::server::{Contents, Etcd, connect, contents, fill, on_every, put, soon
 const LARGEST: usize = (3 << 19) - 64;
 
 async fn delete(connection: &Connection, prefix: &str, file: &Path) -> (undo::Written, u64) {
-    let preview = Preview::of(connection, KeyRange::prefix(prefix)).await.unwrap();
+    let preview = connection.all_keys().preview_delete(KeyRange::prefix(prefix)).await.unwrap();
     let mut heard = 0;
-    let written = undo::write(connection, &preview, file, |keys| heard = keys).await.unwrap();
+    let written = undo::write(&preview, file, |keys| heard = keys).await.unwrap();
     assert_eq!((written.keys, heard), (preview.count(), preview.count()));
-    let done = Deletion::new(connection, preview).run(|_| ()).await.unwrap();
+    let done = preview.into_deletion().run(|_| ()).await.unwrap();
     (written, done.deleted)
 }
 
@@ -43,7 +42,7 @@ async fn what_was_deleted_comes_back() {
         put(&connection, "/odd/empty", "").await;
         put(&connection, "/odd/largest", vec![b'x'; LARGEST]).await;
         let lease = connection.raw().lease_grant(600, None::<LeaseGrantOptions>).await.unwrap().id();
-        connection.kv().put("/odd/leased", "l", Some(PutOptions::new().with_lease(lease))).await.unwrap();
+        connection.raw().put("/odd/leased", "l", Some(PutOptions::new().with_lease(lease))).await.unwrap();
         let before = contents(&connection, "/odd/").await;
 
         let (written, deleted) = delete(&connection, "/odd/", &file).await;
@@ -51,7 +50,7 @@ async fn what_was_deleted_comes_back() {
         assert_eq!(written.bytes, std::fs::metadata(&file).unwrap().len());
         assert!(contents(&connection, "/odd/").await.is_empty());
 
-        let restore = Restore::new(&connection, &file);
+        let restore = connection.restore(&file);
         let done = restore.run(|_| ()).await.unwrap();
         let all = Restored { total: 3_009, restored: 3_009, without_lease: 1, ..Restored::default() };
         assert_eq!(done, all, "{etcd:?}");
@@ -74,13 +73,13 @@ async fn what_was_changed_since_is_left_alone() {
     delete(&connection, "/conflict/", &file).await;
     let mod_revision = put(&connection, "/conflict/000123", "mine").await;
     put(&connection, "/conflict/000124", "vvvvvvvv").await;
-    let done = Restore::new(&connection, &file).run(|_| ()).await.unwrap();
+    let done = connection.restore(&file).run(|_| ()).await.unwrap();
     let conflicts = vec![Conflict { key: b"/conflict/000123".to_vec(), mod_revision }];
     let expected =
         Restored { total: 500, restored: 498, unchanged: 1, conflicting: 1, conflicts, ..Restored::default() };
     assert_eq!(done, expected);
     assert_eq!(contents(&connection, "/conflict/").await[&b"/conflict/000123"[..]].0, b"mine");
-    let done = Restore::new(&connection, &file).overwrite().run(|_| ()).await.unwrap();
+    let done = connection.restore(&file).overwrite().run(|_| ()).await.unwrap();
     assert_eq!((done.unchanged, done.overwritten), (499, 1));
     assert!(contents(&connection, "/conflict/").await.values().all(|(value, _)| value == b"vvvvvvvv"));
 }
@@ -96,9 +95,9 @@ async fn a_killed_deletion_is_undone_with_the_chunk_that_was_on_its_way() {
         let connection = connect(&proxy.endpoint()).await;
         fill(&direct, "/half/", 5_000, 8).await;
         let before = contents(&direct, "/half/").await;
-        let preview = Preview::of(&connection, KeyRange::prefix("/half/")).await.unwrap();
-        undo::write(&connection, &preview, &file, |_| ()).await.unwrap();
-        let mut deletion = Deletion::new(&connection, preview);
+        let preview = connection.all_keys().preview_delete(KeyRange::prefix("/half/")).await.unwrap();
+        undo::write(&preview, &file, |_| ()).await.unwrap();
+        let mut deletion = preview.into_deletion();
         let enough = tokio::sync::Notify::new();
         let mut run = Box::pin(deletion.run(|progress| {
             if progress.deleted > 1_000 {
@@ -117,7 +116,7 @@ async fn a_killed_deletion_is_undone_with_the_chunk_that_was_on_its_way() {
         assert!((1..4_000).contains(&left), "{etcd:?}: {left}");
 
         let looked_at_all = |done: &Restored| done.restored + done.unchanged == done.total;
-        let restore = Restore::new(&direct, &file);
+        let restore = direct.restore(&file);
         let release = |so_far: &Restored| {
             if looked_at_all(so_far) {
                 proxy.release()
@@ -127,7 +126,7 @@ async fn a_killed_deletion_is_undone_with_the_chunk_that_was_on_its_way() {
         assert_eq!((done.restored + done.unchanged, done.conflicting), (5_000, 0), "{etcd:?}: {done:?}");
         assert_eq!(values(&contents(&direct, "/half/").await), values(&before), "{etcd:?}");
         drop(run);
-        direct.kv().delete("/half/", Some(DeleteOptions::new().with_prefix())).await.unwrap();
+        direct.raw().delete("/half/", Some(DeleteOptions::new().with_prefix())).await.unwrap();
     })
     .await;
 }
@@ -139,21 +138,21 @@ async fn what_others_delete_meanwhile_stays_deleted() {
     let file = dir.path().join("undo");
     let connection = connect(&Etcd::V3_7.shared_endpoint()).await;
     fill(&connection, "/others/", 2, 8).await;
-    let preview = Preview::of(&connection, KeyRange::prefix("/others/")).await.unwrap();
-    undo::write(&connection, &preview, &file, |_| ()).await.unwrap();
-    connection.kv().delete("/others/000000", None).await.unwrap();
+    let preview = connection.all_keys().preview_delete(KeyRange::prefix("/others/")).await.unwrap();
+    undo::write(&preview, &file, |_| ()).await.unwrap();
+    connection.raw().delete("/others/000000", None).await.unwrap();
     let others = async {
         loop {
-            connection.kv().delete("/others/000000", None).await.unwrap();
+            connection.raw().delete("/others/000000", None).await.unwrap();
         }
     };
-    let restore = Restore::new(&connection, &file);
+    let restore = connection.restore(&file);
     let done = tokio::select! {
         done = soon(restore.run(|_| ())) => done.unwrap(),
         () = others => panic!(),
     };
     assert_eq!(done, Restored { total: 2, restored: 1, unchanged: 1, ..Restored::default() });
-    connection.kv().delete("/others/000000", None).await.unwrap();
+    connection.raw().delete("/others/000000", None).await.unwrap();
     assert_eq!(contents(&connection, "/others/").await.len(), 1);
 }
 
@@ -169,7 +168,7 @@ async fn a_server_with_small_transactions_is_no_reason_to_overwrite() {
     }
     delete(&connection, "/small/", &file).await;
     let before = put(&connection, "/small/0123", "mine").await;
-    let done = Restore::new(&connection, &file).run(|_| ()).await.unwrap();
+    let done = connection.restore(&file).run(|_| ()).await.unwrap();
     assert_eq!((done.restored, done.conflicting), (999, 1));
     let revisions = put(&connection, "/small/0123", "").await - before;
     assert!(revisions < 40, "{revisions} for 999 keys: they went one by one, without looking");
@@ -211,14 +210,14 @@ async fn a_damaged_file_changes_nothing() {
     ];
     for (n, bytes) in damaged.into_iter().enumerate() {
         std::fs::write(&file, bytes).unwrap();
-        let error = Restore::new(&connection, &file).run(|_| ()).await.unwrap_err();
+        let error = connection.restore(&file).run(|_| ()).await.unwrap_err();
         assert!(matches!(error, UndoError::Damaged { .. }), "{n}: {error}");
         assert!(contents(&connection, "/damaged/").await.is_empty(), "{n}: {error}");
     }
     // Files of the past do not say their range.
     std::fs::write(&file, text.replacen(&format!(",{range}"), "", 1)).unwrap();
-    assert_eq!(Restore::new(&connection, &file).run(|_| ()).await.unwrap().restored, 50);
-    let missing = Restore::new(&connection, dir.path().join("none")).run(|_| ()).await.unwrap_err();
+    assert_eq!(connection.restore(&file).run(|_| ()).await.unwrap().restored, 50);
+    let missing = connection.restore(dir.path().join("none")).run(|_| ()).await.unwrap_err();
     assert!(missing.to_string().starts_with("cannot read the undo file `"), "{missing}");
 }
 
@@ -235,12 +234,12 @@ async fn a_file_that_is_cut_off_while_it_is_put_back_is_no_success() {
     let cut = |_: &Restored| {
         std::fs::File::options().write(true).open(&file).unwrap().set_len(left as u64).unwrap();
     };
-    let error = Restore::new(&connection, &file).run(cut).await.unwrap_err();
+    let error = connection.restore(&file).run(cut).await.unwrap_err();
     let there = contents(&connection, "/cut/").await.len() as u64;
     assert!(matches!(&error, UndoError::Changed { restored, .. } if *restored == there), "{there}: {error}");
     assert!((1..=2_500).contains(&there), "{there}");
     std::fs::write(&file, &whole).unwrap();
-    let rest = Restore::new(&connection, &file).run(|_| ()).await.unwrap();
+    let rest = connection.restore(&file).run(|_| ()).await.unwrap();
     assert_eq!((rest.restored, rest.unchanged), (3_000 - there, there));
 }
 
@@ -257,21 +256,21 @@ async fn files_are_private_never_overwritten_and_of_one_cluster() {
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
     let text = std::fs::read_to_string(&file).unwrap();
-    let preview = Preview::of(&connection, KeyRange::prefix("/file/")).await.unwrap();
-    let error = undo::write(&connection, &preview, &file, |_| ()).await.unwrap_err();
+    let preview = connection.all_keys().preview_delete(KeyRange::prefix("/file/")).await.unwrap();
+    let error = undo::write(&preview, &file, |_| ()).await.unwrap_err();
     assert!(matches!(error, UndoError::File { what: "create", .. }), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 
     let other = Etcd::V3_6.alone(&[]);
     let other = connect(&other.endpoints()[0]).await;
-    let error = Restore::new(&other, &file).run(|_| ()).await.unwrap_err();
+    let error = other.restore(&file).run(|_| ()).await.unwrap_err();
     let was = connection.endpoint();
     assert!(
         matches!(&error, UndoError::AnotherCluster { endpoint, .. } if endpoint.as_deref() == Some(was)),
         "{error:?}"
     );
     assert!(contents(&other, "/file/").await.is_empty());
-    assert_eq!(Restore::new(&other, &file).any_cluster().run(|_| ()).await.unwrap().restored, 10);
+    assert_eq!(other.restore(&file).any_cluster().run(|_| ()).await.unwrap().restored, 10);
 }
 
 /// Revisions say nothing of another cluster's keys: both count from 1.
@@ -282,11 +281,11 @@ async fn a_key_of_the_same_revision_in_another_cluster_is_not_the_same_key() {
     let [one, other] = [connect(&servers[0].endpoints()[0]).await, connect(&servers[1].endpoints()[0]).await];
     let revisions = [put(&one, "/k", "v1").await, put(&other, "/k", "v2").await];
     assert_eq!(revisions[0], revisions[1]);
-    let preview = Preview::of(&one, KeyRange::key("/k")).await.unwrap();
-    undo::write(&one, &preview, &file, |_| ()).await.unwrap();
-    let restored = Restore::new(&other, &file).any_cluster().run(|_| ()).await.unwrap();
+    let preview = one.all_keys().preview_delete(KeyRange::key("/k")).await.unwrap();
+    undo::write(&preview, &file, |_| ()).await.unwrap();
+    let restored = other.restore(&file).any_cluster().run(|_| ()).await.unwrap();
     assert_eq!((restored.conflicting, restored.unchanged), (1, 0));
-    let restored = Restore::new(&other, &file).any_cluster().overwrite().run(|_| ()).await.unwrap();
+    let restored = other.restore(&file).any_cluster().overwrite().run(|_| ()).await.unwrap();
     assert_eq!((restored.overwritten, contents(&other, "/k").await[&b"/k"[..]].0.as_slice()), (1, &b"v1"[..]));
 }
 
@@ -294,19 +293,23 @@ async fn a_key_of_the_same_revision_in_another_cluster_is_not_the_same_key() {
 /// etcd derives it from its settings.
 #[tokio::test]
 async fn what_is_written_down_is_what_was_previewed() {
-    let (before, after) = (Etcd::V3_6.alone(&[]), Etcd::V3_6.alone(&[]));
+    let servers = [Etcd::V3_6.alone(&[]), Etcd::V3_6.alone(&[])];
     let dir = tempfile::tempdir().unwrap();
-    let (before, after) = (connect(&before.endpoints()[0]).await, connect(&after.endpoints()[0]).await);
+    let [before, after] = [connect(&servers[0].endpoints()[0]).await, connect(&servers[1].endpoints()[0]).await];
     for (connection, keys) in [(&before, 3), (&after, 2)] {
         fill(connection, "/u/", keys, 8).await;
         // The revision of the preview is there, too.
         fill(connection, "/other/", 9, 8).await;
     }
-    let preview = Preview::of(&before, KeyRange::prefix("/u/")).await.unwrap();
-    let error = undo::write(&after, &preview, &dir.path().join("undo"), |_| ()).await.unwrap_err();
+    let proxy = Proxy::start(&servers[0].endpoints()[0]).unwrap();
+    let keys = connect(&proxy.endpoint()).await.all_keys();
+    let preview = keys.preview_delete(KeyRange::prefix("/u/")).await.unwrap();
+    proxy.lead_to(&servers[1].endpoints()[0]);
+    proxy.cut();
+    let error = undo::write(&preview, &dir.path().join("undo"), |_| ()).await.unwrap_err();
     let UndoError::Etcd(error) = error else { panic!("{error}") };
     let ids = (preview.cluster_id(), after.cluster_id().unwrap());
-    assert_eq!(error.kind, Kind::AnotherCluster { before: ids.0, now: ids.1 });
+    assert_eq!(error.kind, ErrorKind::AnotherCluster { before: ids.0, now: ids.1 });
 }
 
 /// A disk may be slow: what else runs on the runtime's thread is not to wait for it. With the one thread that may block
@@ -330,7 +333,7 @@ fn files_are_read_where_waiting_stops_nobody() {
             };
             busy.get_or_insert_with(|| tokio::task::spawn_blocking(seen));
         };
-        assert_eq!(Restore::new(&connection, &file).run(heard).await.unwrap().restored, 300);
+        assert_eq!(connection.restore(&file).run(heard).await.unwrap().restored, 300);
         let (before, then) = busy.unwrap().await.unwrap();
         assert!(before == then && before < 300, "{before} keys, then {then}");
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_client::DeleteOptions;
 use etcd_keys::KeyRange;
-use etcd_keys::watch::{Kind, Notice, Watch};
+use etcd_keys::watch::{EventKind, Notice};
 use testkit::Proxy;
 
 use crate::follower::{END, Follower};
@@ -18,17 +18,17 @@ async fn after_a_compaction_the_gap_is_told_and_the_difference() {
         let proxy = Proxy::start(&server.endpoints()[0]).unwrap();
         let connection = connect(&proxy.endpoint()).await;
         fill(&direct, "/a/", 3_000, 10).await;
-        let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
+        let watch = connection.all_keys().watch(KeyRange::prefix("/a/")).snapshot();
         let mut watch = if track { watch.track() } else { watch };
         let mut follower = Follower::default();
         follower.until_listed(&mut watch).await;
         let seen = put(&direct, "/a/seen", "").await;
         while follower.events.is_empty() {
-            follower.hear(soon(watch.next()).await.unwrap());
+            follower.hear(soon(watch.recv()).await.unwrap());
         }
 
         proxy.close();
-        direct.kv().delete("/a/0010", Some(DeleteOptions::new().with_prefix())).await.unwrap();
+        direct.raw().delete("/a/0010", Some(DeleteOptions::new().with_prefix())).await.unwrap();
         put(&direct, "/a/000001", "changed").await;
         put(&direct, "/a/new", "").await;
         put(&direct, "/b", "").await;
@@ -40,7 +40,7 @@ async fn after_a_compaction_the_gap_is_told_and_the_difference() {
         follower.agrees_with(&contents(&direct, "/a/").await);
         assert_eq!(follower.all_keys, !track);
         if track {
-            let deleted = follower.differences.iter().filter(|event| event.kind == Kind::Delete).count();
+            let deleted = follower.differences.iter().filter(|event| event.kind == EventKind::Delete).count();
             assert_eq!((deleted, follower.differences.len()), (100, 102), "{etcd:?}: only what differs");
         }
         put(&direct, format!("/a/{END}"), "").await;
@@ -56,14 +56,14 @@ async fn a_compaction_under_the_first_listing_is_a_gap_and_deletions_are_told() 
         let server = etcd.alone(&[]);
         let connection = connect(&server.endpoints()[0]).await;
         fill(&connection, "/a/", 3_000, 10).await;
-        let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
+        let watch = connection.all_keys().watch(KeyRange::prefix("/a/")).snapshot();
         let mut watch = if track { watch.track() } else { watch };
         let mut follower = Follower::default();
         while follower.state.len() < 200 {
-            follower.hear(soon(watch.next()).await.unwrap());
+            follower.hear(soon(watch.recv()).await.unwrap());
         }
         let gone = Some(DeleteOptions::new().with_prefix());
-        let from = connection.kv().delete("/a/0000", gone).await.unwrap().header().unwrap().revision();
+        let from = connection.raw().delete("/a/0000", gone).await.unwrap().header().unwrap().revision();
         let to = compact(&connection).await;
         follower.until_listed(&mut watch).await;
         assert_eq!((follower.gaps.as_slice(), follower.resets), (&[(from, to)][..], 0), "{etcd:?}");
@@ -83,7 +83,7 @@ async fn events_asked_for_that_are_compacted_under_a_quiet_listing_are_a_gap() {
         let from = put(&direct, "/a/000001", "the first event").await;
         let proxy = Proxy::start(&server.endpoints()[0]).unwrap();
         let connection = connect(&proxy.endpoint()).await;
-        let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).from_revision(from).track();
+        let mut watch = connection.all_keys().watch(KeyRange::prefix("/a/")).from_revision(from).track();
         let mut follower = Follower::default();
         // In the middle of the first page.
         proxy.hold_after(50_000);
@@ -117,19 +117,19 @@ async fn keys_that_become_too_many_to_remember_under_a_difference_are_all_told()
         put(&direct, large('l', n), "").await;
     }
     fill(&direct, "/a/z", 100, 10).await;
-    let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot().track();
+    let watch = connection.all_keys().watch(KeyRange::prefix("/a/")).snapshot().track();
     let mut watch = watch.remember_at_most(700 * 8_000);
     let mut follower = Follower::default();
     follower.until_listed(&mut watch).await;
     let last = put(&direct, "/a/z", "").await;
     while follower.events.is_empty() {
-        follower.hear(soon(watch.next()).await.unwrap());
+        follower.hear(soon(watch.recv()).await.unwrap());
     }
     proxy.close();
     for n in 0..450 {
         put(&direct, large('m', n), "").await;
     }
-    direct.kv().delete("/a/z0000", Some(DeleteOptions::new().with_prefix())).await.unwrap();
+    direct.raw().delete("/a/z0000", Some(DeleteOptions::new().with_prefix())).await.unwrap();
     let to = compact(&direct).await;
     proxy.open();
     follower.until_listed(&mut watch).await;
@@ -145,14 +145,14 @@ async fn a_watch_that_nobody_asked_for_a_while_misses_nothing_silently() {
         let server = etcd.alone(&[]);
         let connection = connect(&server.endpoints()[0]).await;
         let writer = connect(&server.endpoints()[0]).await;
-        let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot().track();
+        let mut watch = connection.all_keys().watch(KeyRange::prefix("/a/")).snapshot().track();
         let mut follower = Follower::default();
         follower.until_listed(&mut watch).await;
         put(&writer, "/a/x", "").await;
-        follower.hear(soon(watch.next()).await.unwrap());
+        follower.hear(soon(watch.recv()).await.unwrap());
         for round in 0..4 {
             fill(&writer, "/a/", 1_500, 10_000).await;
-            writer.kv().delete(format!("/a/000{round}"), Some(DeleteOptions::new().with_prefix())).await.unwrap();
+            writer.raw().delete(format!("/a/000{round}"), Some(DeleteOptions::new().with_prefix())).await.unwrap();
             compact(&writer).await;
         }
         put(&writer, format!("/a/{END}"), "").await;
@@ -169,14 +169,14 @@ async fn a_server_that_is_killed_and_comes_back_is_watched_on() {
         let server = Persistent::start(etcd);
         let connection = connect(&server.endpoint()).await;
         let writer = connect(&server.endpoint()).await;
-        let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
+        let mut watch = connection.all_keys().watch(KeyRange::prefix("/a/")).snapshot();
         let mut follower = Follower::default();
         follower.until_listed(&mut watch).await;
         for round in 0..3 {
             fill(&writer, "/a/", 1_000, 10).await;
             if round == 1 {
                 // Some of it was heard, some was not.
-                follower.hear(soon(watch.next()).await.unwrap());
+                follower.hear(soon(watch.recv()).await.unwrap());
             }
             server.signal("-KILL");
             server.up();
@@ -195,7 +195,7 @@ async fn a_server_that_is_wiped_is_told_and_watched_anew() {
         let server = Persistent::start(Etcd::V3_7);
         let connection = connect(&server.endpoint()).await;
         fill(&connection, "/a/", 500, 10).await;
-        let watch = Watch::new(&connection, KeyRange::prefix("/a/")).snapshot();
+        let watch = connection.all_keys().watch(KeyRange::prefix("/a/")).snapshot();
         let mut watch = if track { watch.track() } else { watch };
         let mut follower = Follower::default();
         follower.until_listed(&mut watch).await;
@@ -205,7 +205,7 @@ async fn a_server_that_is_wiped_is_told_and_watched_anew() {
         fill(&writer, "/a/", 700, 10).await;
         fill(&writer, "/b/", 2_000, 10).await;
         while follower.resets == 0 {
-            follower.hear(soon(watch.next()).await.unwrap());
+            follower.hear(soon(watch.recv()).await.unwrap());
         }
         follower.until_listed(&mut watch).await;
         put(&writer, format!("/a/{END}"), "").await;
@@ -219,18 +219,18 @@ async fn a_server_that_is_wiped_is_told_and_watched_anew() {
 async fn a_server_that_is_paused_is_noticed_and_watched_on() {
     let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
-    let mut watch = Watch::new(&connection, KeyRange::prefix("/a/")).patience(Duration::from_millis(100));
-    assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Listed { .. }));
+    let mut watch = connection.all_keys().watch(KeyRange::prefix("/a/")).outage_timeout(Duration::from_millis(100));
+    assert!(matches!(soon(watch.recv()).await.unwrap(), Notice::Listed { .. }));
     put(&connection, "/a/1", "").await;
-    assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Event(event) if event.key == b"/a/1"));
+    assert!(matches!(soon(watch.recv()).await.unwrap(), Notice::Event(event) if event.kv.key == b"/a/1"));
     server.signal("-STOP");
-    let error = soon(watch.next()).await.unwrap_err();
+    let error = soon(watch.recv()).await.unwrap_err();
     assert!(error.kind.is_transient(), "{error}");
     server.signal("-CONT");
     put(&connect(&server.endpoint()).await, "/a/2", "").await;
     loop {
-        match soon(watch.next()).await {
-            Ok(Notice::Event(event)) => break assert_eq!(event.key, b"/a/2"),
+        match soon(watch.recv()).await {
+            Ok(Notice::Event(event)) => break assert_eq!(event.kv.key, b"/a/2"),
             Ok(other) => panic!("{other:?}"),
             Err(error) => assert!(error.kind.is_transient(), "{error}"),
         }
@@ -243,15 +243,15 @@ async fn a_quiet_watch_has_no_gap() {
     let server = Etcd::V3_6.alone(&[]);
     let direct = connect(&server.endpoints()[0]).await;
     let proxy = Proxy::start(&server.endpoints()[0]).unwrap();
-    let mut watch = Watch::new(&connect(&proxy.endpoint()).await, KeyRange::prefix("/quiet/")).track();
-    assert!(matches!(soon(watch.next()).await.unwrap(), Notice::Listed { .. }));
+    let mut watch = connect(&proxy.endpoint()).await.all_keys().watch(KeyRange::prefix("/quiet/")).track();
+    assert!(matches!(soon(watch.recv()).await.unwrap(), Notice::Listed { .. }));
     fill(&direct, "/busy/", 500, 10).await;
     // Longer than the silence after which it asks.
-    assert!(tokio::time::timeout(Duration::from_secs(7), watch.next()).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_secs(7), watch.recv()).await.is_err());
     proxy.close();
     compact(&direct).await;
     proxy.open();
     put(&direct, "/quiet/a", "").await;
-    let notice = soon(watch.next()).await.unwrap();
+    let notice = soon(watch.recv()).await.unwrap();
     assert!(matches!(&notice, Notice::Event(event) if !event.is_difference), "{notice:?}");
 }

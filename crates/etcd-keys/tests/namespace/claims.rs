@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcd_client::GetOptions;
 use etcd_keys::kv::{Put, Txn};
-use etcd_keys::{Connection, Kind};
+use etcd_keys::{Connection, ErrorKind};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -13,7 +13,7 @@ use crate::fixture;
 use crate::model::{bytes, canaries};
 
 async fn everything(connection: &Connection) -> Vec<(Vec<u8>, i64)> {
-    let answer = connection.kv().get("", Some(GetOptions::new().with_all_keys())).await.unwrap();
+    let answer = connection.raw().get("", Some(GetOptions::new().with_all_keys())).await.unwrap();
     answer.kvs().iter().map(|kv| (kv.key().to_vec(), kv.mod_revision())).collect()
 }
 
@@ -26,7 +26,7 @@ async fn check(connection: &Connection, prefix: &[u8], name: &[u8]) -> Result<()
     }
     let before = everything(connection).await;
 
-    let keys = connection.namespace(prefix).unwrap();
+    let keys = connection.keys(prefix).unwrap();
     let lease = keys.grant(Duration::from_secs(600)).await.unwrap();
     keys.send(Put::new([name, b"k"].concat(), "").lease(lease.id())).await.unwrap();
     let guard = keys.lock([name, b"l"].concat()).await.unwrap();
@@ -35,7 +35,7 @@ async fn check(connection: &Connection, prefix: &[u8], name: &[u8]) -> Result<()
     prop_assert!(leads.key().starts_with(&[name, b"e/"].concat()));
     let leader = keys.leader([name, b"e"].concat()).await.unwrap().unwrap();
     prop_assert_eq!((leader.key.as_slice(), leader.value.as_slice()), (leads.key(), b"value".as_slice()));
-    let heard = keys.observe([name, b"e"].concat()).unwrap().next().await.unwrap().unwrap();
+    let heard = keys.observe([name, b"e"].concat()).unwrap().try_next().await.unwrap().unwrap();
     prop_assert_eq!(heard.key, leader.key);
     let held = Txn::new().when(guard.is_held()).when(leads.is_leading());
     prop_assert!(keys.send(held).await.unwrap().succeeded);
@@ -46,7 +46,7 @@ async fn check(connection: &Connection, prefix: &[u8], name: &[u8]) -> Result<()
     prop_assert_eq!(lease.remaining().await.unwrap().keys, vec![[name, b"k"].concat()]);
     prop_assert_eq!(keys.lease(theirs.id()).remaining().await.unwrap().keys, Vec::<Vec<u8>>::new());
     let refused = keys.lease(theirs.id()).revoke().await.unwrap_err();
-    prop_assert!(matches!(refused.kind, Kind::Invalid(_)), "{}", refused);
+    prop_assert!(matches!(refused.kind, ErrorKind::Invalid(_)), "{}", refused);
     let now = everything(connection).await;
     let new = now.iter().filter(|known| !before.contains(known));
     prop_assert!(new.clone().all(|(key, _)| key.starts_with(prefix) && key != prefix));

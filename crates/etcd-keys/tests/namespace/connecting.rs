@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_keys::{Connect, Kind};
+use etcd_keys::{Connect, ErrorKind};
 use etcd_local::Ephemeral;
 use tokio::time::timeout;
 
@@ -28,7 +28,7 @@ fn closed() -> String {
     bound().1
 }
 
-async fn failure(connect: Connect) -> (Kind, String) {
+async fn failure(connect: Connect) -> (ErrorKind, String) {
     let error = timeout(HANGS, connect.connect()).await.unwrap().map(drop).unwrap_err();
     (error.kind.clone(), error.to_string())
 }
@@ -37,14 +37,14 @@ async fn failure(connect: Connect) -> (Kind, String) {
 async fn nobody_there_is_said_at_once() {
     let url = closed();
     let (kind, text) = failure(Connect::new([url.as_str()]).connect_timeout(NEVER).request_timeout(NEVER)).await;
-    assert_eq!((kind, text), (Kind::Unreachable, format!("cannot connect at {url}: no etcd answers")));
+    assert_eq!((kind, text), (ErrorKind::Unreachable, format!("cannot connect at {url}: no etcd answers")));
 }
 
 #[tokio::test]
 async fn somebody_silent_is_left_in_time() {
     let (_listener, url) = bound();
     let connect = Connect::new([url]).connect_timeout(Duration::from_millis(300)).request_timeout(NEVER);
-    assert_eq!(failure(connect).await.0, Kind::TimedOut);
+    assert_eq!(failure(connect).await.0, ErrorKind::TimedOut);
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_web_server_is_no_etcd() {
         listener.incoming().flatten().for_each(answer);
     });
     let connect = Connect::new([url]).connect_timeout(NEVER).request_timeout(NEVER);
-    assert_eq!(failure(connect).await.0, Kind::Unreachable);
+    assert_eq!(failure(connect).await.0, ErrorKind::Unreachable);
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn what_is_no_endpoint_is_refused() {
     for (endpoint, why) in [("", "no endpoint is given"), ("ftp://a:1", "it must begin with http"), ("a:b", "its port")]
     {
         let (kind, text) = failure(Connect::new([endpoint])).await;
-        assert!(matches!(&kind, Kind::Invalid(message) if message.contains(why)), "{text}");
+        assert!(matches!(&kind, ErrorKind::Invalid(message) if message.contains(why)), "{text}");
     }
     let (_, text) = failure(Connect::new(["http://root:secret@127.0.0.1:1"])).await;
     assert!(!text.contains("secret"), "{text}");
@@ -112,7 +112,7 @@ fn two_servers() -> (etcd_keys::Connection, Ephemeral, Ephemeral) {
 }
 
 fn cluster_id(connection: &etcd_keys::Connection) -> String {
-    let answer = once(connection.kv().get("a", None)).unwrap();
+    let answer = once(connection.raw().get("a", None)).unwrap();
     format!("{:016x}", answer.header().unwrap().cluster_id())
 }
 
@@ -133,7 +133,7 @@ fn the_next_endpoint_takes_over_and_the_first_read_succeeds() {
 fn a_write_that_was_not_sent_goes_to_the_next_endpoint() {
     let (connection, used, _other) = two_servers();
     let keys = connection.all_keys();
-    let mut watch = once(connection.watches().watch("a", None)).unwrap();
+    let mut watch = once(connection.raw().watch("a", None)).unwrap();
     assert!(once(watch.message()).unwrap().unwrap().created());
     drop(used);
     // The connection is known to be dead: nothing of what follows can have been sent over it.
@@ -210,9 +210,9 @@ fn what_was_sent_is_sent_again_only_if_it_is_a_read() {
     let seen = Arc::new(AtomicUsize::new(0));
     let endpoints = [0, 1].map(|_| hanging_up(&etcd.endpoints()[0], &seen));
     let keys = once(Connect::new(endpoints).runtime(runtime().clone()).connect()).unwrap().all_keys();
-    assert_eq!(once(keys.put("marker", "x")).unwrap_err().kind, Kind::Unreachable);
+    assert_eq!(once(keys.put("marker", "x")).unwrap_err().kind, ErrorKind::Unreachable);
     assert_eq!(seen.swap(0, Ordering::SeqCst), 1, "it may have been done: who called decides");
-    assert_eq!(once(keys.get("marker")).unwrap_err().kind, Kind::Unreachable);
+    assert_eq!(once(keys.get("marker")).unwrap_err().kind, ErrorKind::Unreachable);
     assert_eq!(seen.swap(0, Ordering::SeqCst), 2, "once more, and no more");
     once(keys.put("a", "x")).unwrap();
 }
@@ -220,14 +220,14 @@ fn what_was_sent_is_sent_again_only_if_it_is_a_read() {
 #[test]
 fn a_connection_outlives_the_runtimes_of_its_users() {
     let etcd = builder().start_ephemeral().unwrap();
-    let keys = once(connect(&etcd).connect()).unwrap().namespace("/n/").unwrap();
+    let keys = once(connect(&etcd).connect()).unwrap().keys("/n/").unwrap();
     for _ in 0..3 {
         once(async { keys.put("a", "x").await }).unwrap();
     }
     // The same without a runtime of its own: a clear error, at once.
     let bound = once(Connect::new(etcd.endpoints()).connect()).unwrap();
     let error = once(bound.all_keys().get("a")).unwrap_err();
-    assert_eq!(error.kind, Kind::Unreachable, "{error:?}");
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error:?}");
 }
 
 #[cfg(target_os = "linux")]
@@ -260,19 +260,19 @@ async fn a_stopped_server_is_noticed() {
         .connect()
         .await
         .unwrap();
-    let keys: etcd_keys::Keys = connection.namespace("/n/").unwrap();
-    let mut watch = connection.watches().watch("/n/a", None).await.unwrap();
+    let keys: etcd_keys::Keys = connection.keys("/n/").unwrap();
+    let mut watch = connection.raw().watch("/n/a", None).await.unwrap();
     assert!(watch.message().await.unwrap().unwrap().created());
     let lease = keys.grant(Duration::from_secs(60)).await.unwrap();
     let (call, watched) = stopped(&etcd, async {
         (timeout(HANGS, keys.put("a", "x")).await.unwrap(), timeout(HANGS, watch.message()).await.unwrap())
     })
     .await;
-    assert_eq!(call.unwrap_err().kind, Kind::TimedOut);
-    assert_eq!(Kind::of(&watched.unwrap_err()), Kind::Unreachable);
+    assert_eq!(call.unwrap_err().kind, ErrorKind::TimedOut);
+    assert_eq!(ErrorKind::of(&watched.unwrap_err()), ErrorKind::Unreachable);
     // And is used again once it goes on.
     let began = std::time::Instant::now();
-    while keys.send(etcd_keys::kv::Get::new("a")).await.is_err() {
+    while keys.send(etcd_keys::kv::Get::key("a")).await.is_err() {
         assert!(began.elapsed() < HANGS);
     }
     lease.renew().await.unwrap();
@@ -288,7 +288,7 @@ async fn an_idle_watch_is_not_cut_off() {
     let pressing =
         connect(&etcd).keep_alive(Duration::from_millis(40), Duration::from_secs(5)).connect().await.unwrap();
     let idle = async |connection: etcd_keys::Connection| {
-        let mut watch = connection.watches().watch("a", None).await.unwrap();
+        let mut watch = connection.raw().watch("a", None).await.unwrap();
         assert!(watch.message().await.unwrap().unwrap().created());
         watch.message().await
     };

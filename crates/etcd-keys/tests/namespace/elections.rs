@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcd_keys::kv::Txn;
-use etcd_keys::{Campaign, KeyRange, Kind, Leadership};
+use etcd_keys::{Campaign, ErrorKind, KeyRange, Leadership};
 
 on_every_etcd! {
     async fn the_first_leads_and_the_next_follows(keys) {
@@ -15,7 +15,7 @@ on_every_etcd! {
         assert!(keys.send(Txn::new().when(first.is_leading())).await.unwrap().succeeded);
 
         let rival = Campaign::new("e", "two").within(Duration::from_millis(300));
-        assert_eq!(keys.send(rival).await.unwrap_err().kind, Kind::Held);
+        assert_eq!(keys.send(rival).await.unwrap_err().kind, ErrorKind::Held);
         assert_eq!(keys.count(KeyRange::prefix("e/")).await.unwrap(), 1);
 
         let next = tokio::spawn({
@@ -26,13 +26,13 @@ on_every_etcd! {
         let next = next.await.unwrap().unwrap();
         assert_eq!(keys.leader("e").await.unwrap().unwrap().value, b"three");
         drop(next);
-        assert!(matches!(keys.campaign("", "x").await.unwrap_err().kind, Kind::Invalid(_)));
+        assert!(matches!(keys.campaign("", "x").await.unwrap_err().kind, ErrorKind::Invalid(_)));
     }
 
     async fn what_leaders_say_is_heard(keys) {
         let mut observer = keys.observe("e").unwrap();
         let mut hear = async || {
-            let kv = tokio::time::timeout(Duration::from_secs(60), observer.next()).await.unwrap().unwrap().unwrap();
+            let kv = tokio::time::timeout(Duration::from_secs(60), observer.try_next()).await.unwrap().unwrap().unwrap();
             assert!(kv.key.starts_with(b"e/"));
             kv.value
         };

@@ -49,7 +49,7 @@ pub(crate) fn own(etcd: Etcd, arg: Option<&str>) -> Option<Ephemeral> {
 
 /// A test's own keys on the shared server.
 pub(crate) fn keys(etcd: Etcd, test: &str) -> Option<Keys> {
-    connection(etcd).map(|connection| connection.namespace(format!("/{test}/")).unwrap())
+    connection(etcd).map(|connection| connection.keys(format!("/{test}/")).unwrap())
 }
 
 /// Tests that run against 3.5 and 3.7, and against the system's etcd if there is one. 3.6 is left out: in these tests it

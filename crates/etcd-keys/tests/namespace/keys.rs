@@ -3,7 +3,7 @@
 use etcd_keys::kv::{Delete, Get, Put, SortOrder, SortTarget};
 use etcd_keys::pages::PageSize;
 use etcd_keys::watch::{Batch, Notice};
-use etcd_keys::{KeyRange, KeyValue, Kind};
+use etcd_keys::{ErrorKind, KeyRange, KeyValue};
 
 fn names(kvs: &[KeyValue]) -> Vec<String> {
     kvs.iter().map(|kv| String::from_utf8(kv.key.clone()).unwrap()).collect()
@@ -17,16 +17,10 @@ on_every_etcd! {
         assert_eq!(first.previous, None);
         assert_eq!(second.previous.unwrap().value, b"1");
         let found = keys.get("a").await.unwrap().unwrap();
-        let expected = KeyValue {
-            key: b"a".to_vec(),
-            value: b"2".to_vec(),
-            create_revision: first.revision,
-            mod_revision: second.revision,
-            version: 2,
-            lease: 0,
-        };
-        assert_eq!(found, expected);
-        let then = keys.send(Get::new("a").revision(first.revision)).await.unwrap();
+        assert_eq!((found.key_str().unwrap(), found.value_str().unwrap(), found.json::<u8>().unwrap()), ("a", "2", 2));
+        let expected = (first.revision, second.revision, 2, None);
+        assert_eq!((found.create_revision, found.mod_revision, found.version, found.lease), expected);
+        let then = keys.send(Get::key("a").revision(first.revision)).await.unwrap();
         assert_eq!(then.kvs[0].value, b"1");
         assert!(then.revision >= second.revision);
         let full = keys.connection().all_keys().get("/what_is_written_is_read/a").await.unwrap().unwrap();
@@ -35,14 +29,14 @@ on_every_etcd! {
 
     async fn a_touch_keeps_the_value_and_the_lease(keys) {
         let lease = keys.grant(std::time::Duration::from_secs(60)).await.unwrap();
-        assert_eq!(keys.send(Put::touch("a")).await.unwrap_err().kind, Kind::NoKey);
-        assert_eq!(keys.send(Put::new("a", "").keep_lease()).await.unwrap_err().kind, Kind::NoKey);
+        assert_eq!(keys.send(Put::touch("a")).await.unwrap_err().kind, ErrorKind::NoKey);
+        assert_eq!(keys.send(Put::new("a", "").keep_lease()).await.unwrap_err().kind, ErrorKind::NoKey);
         keys.send(Put::new("a", "1").lease(lease.id())).await.unwrap();
         keys.send(Put::touch("a").keep_lease()).await.unwrap();
         let found = keys.get("a").await.unwrap().unwrap();
-        assert_eq!((found.value.as_slice(), found.lease, found.version), (b"1".as_slice(), lease.id(), 2));
+        assert_eq!((found.value.as_slice(), found.lease, found.version), (b"1".as_slice(), Some(lease.id()), 2));
         keys.send(Put::new("a", "2")).await.unwrap();
-        assert_eq!(keys.get("a").await.unwrap().unwrap().lease, 0);
+        assert_eq!(keys.get("a").await.unwrap().unwrap().lease, None);
     }
 
     async fn ranges_have_what_they_should(keys) {
@@ -83,7 +77,7 @@ on_every_etcd! {
         let small = PageSize { first: 7, most: 50, bytes: 1 << 20 };
         let mut pages = keys.pages(KeyRange::all()).page_size(small);
         let mut read = Vec::new();
-        while let Some(kv) = pages.next().await.unwrap() {
+        while let Some(kv) = pages.try_next().await.unwrap() {
             assert_eq!(kv.value, b"v");
             read.push(String::from_utf8(kv.key).unwrap());
             keys.delete(names.last().unwrap().as_str()).await.unwrap(); // It is there at the read's revision.
@@ -94,9 +88,9 @@ on_every_etcd! {
         assert!(page.entries().map(|entry| entry.key()).eq(names[..299].iter().map(String::as_bytes)), "{page:?}");
         assert!(page.into_entries().map(|kv| kv.key).eq(names[..299].iter().map(|name| name.as_bytes().to_vec())));
         let mut few = keys.pages(KeyRange::prefix("k1")).keys_only().limit(2);
-        assert_eq!(few.next().await.unwrap().unwrap().key, b"k100");
-        assert_eq!(few.next().await.unwrap().unwrap().key, b"k101");
-        assert_eq!(few.next().await.unwrap(), None);
+        assert_eq!(few.try_next().await.unwrap().unwrap().key, b"k100");
+        assert_eq!(few.try_next().await.unwrap().unwrap().key, b"k101");
+        assert_eq!(few.try_next().await.unwrap(), None);
     }
 
     async fn chunks_delete_the_namespaces_keys_and_no_others(keys) {
@@ -138,14 +132,14 @@ on_every_etcd! {
         assert_eq!(names(&a.prefix("").await.unwrap().kvs), ["b", "b/k"]);
         assert_eq!(ab.delete_range(KeyRange::all()).await.unwrap().deleted, 1);
         assert_eq!(names(&keys.prefix("").await.unwrap().kvs), ["a/b"]);
-        assert!(matches!(keys.child("").unwrap_err().kind, Kind::Invalid(_)));
-        assert!(matches!(keys.connection().namespace("").unwrap_err().kind, Kind::Invalid(_)));
+        assert!(matches!(keys.child("").unwrap_err().kind, ErrorKind::Invalid(_)));
+        assert!(matches!(keys.connection().keys("").unwrap_err().kind, ErrorKind::Invalid(_)));
     }
 
     async fn the_empty_key_is_none(keys) {
         keys.connection().all_keys().put("/the_empty_key_is_none/", "canary").await.unwrap();
         for error in [keys.get("").await.unwrap_err(), keys.put("", "x").await.unwrap_err(), keys.delete("").await.unwrap_err()] {
-            assert_eq!(error.kind, Kind::Invalid("key is not provided".to_owned()));
+            assert_eq!(error.kind, ErrorKind::Invalid("key is not provided".to_owned()));
             assert!(error.to_string().contains("`/the_empty_key_is_none/` at http://127"), "{error}");
         }
         assert_eq!(keys.delete_range(KeyRange::all()).await.unwrap().deleted, 0);
@@ -157,22 +151,22 @@ on_every_etcd! {
     async fn a_watch_tells_keys_without_the_prefix_and_none_of_others(keys) {
         keys.put("a", "1").await.unwrap();
         let mut watch = keys.watch(KeyRange::all()).snapshot();
-        let Notice::Key(entry) = watch.next().await.unwrap() else { panic!("no key") };
+        let Notice::Key(entry) = watch.recv().await.unwrap() else { panic!("no key") };
         assert_eq!((entry.key.as_slice(), entry.value.as_slice()), (b"a".as_slice(), b"1".as_slice()));
-        assert!(matches!(watch.next().await.unwrap(), Notice::Listed { keys: 1, .. }));
+        assert!(matches!(watch.recv().await.unwrap(), Notice::Listed { keys: 1, .. }));
         let prefix = keys.namespace().prefix();
         let outside = [&prefix[..prefix.len() - 1], b"~"].concat();
-        let mut kv = keys.connection().kv();
+        let mut kv = keys.connection().raw();
         kv.put(outside, "x", None).await.unwrap();
         kv.put([prefix, b"\xff"].concat(), "y", None).await.unwrap();
-        let Notice::Event(event) = watch.next().await.unwrap() else { panic!("no event") };
-        assert_eq!((event.key.as_slice(), event.value.as_slice()), (b"\xff".as_slice(), b"y".as_slice()));
+        let Notice::Event(event) = watch.recv().await.unwrap() else { panic!("no event") };
+        assert_eq!((event.kv.key.as_slice(), event.kv.value.as_slice()), (b"\xff".as_slice(), b"y".as_slice()));
         let mut watch = keys.watch(KeyRange::all()).snapshot().track();
-        let Batch::Keys(page) = watch.next_batch().await.unwrap() else { panic!("no keys") };
+        let Batch::Keys(page) = watch.recv_batch().await.unwrap() else { panic!("no keys") };
         assert!(page.entries().map(|entry| entry.key()).eq([b"a".as_slice(), b"\xff"]));
-        assert!(matches!(watch.next_batch().await.unwrap(), Batch::Listed { .. }));
+        assert!(matches!(watch.recv_batch().await.unwrap(), Batch::Listed { .. }));
         keys.delete("a").await.unwrap();
-        let Batch::Events(events) = watch.next_batch().await.unwrap() else { panic!("no events") };
-        assert_eq!(events.iter().next().unwrap().key(), b"a");
+        let Batch::Events(events) = watch.recv_batch().await.unwrap() else { panic!("no events") };
+        assert_eq!(events.iter().next().unwrap().kv().key(), b"a");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use etcd_keys::kv::{Put, Txn};
 use etcd_keys::lock::{Lock, LockGuard};
-use etcd_keys::{KeyRange, Kind};
+use etcd_keys::{ErrorKind, KeyRange};
 
 const LONG: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(150);
@@ -38,14 +38,14 @@ on_every_etcd! {
         }
         assert_eq!(most.load(Ordering::SeqCst), 1);
         assert_eq!(keys.count(KeyRange::all()).await.unwrap(), 0);
-        assert_eq!(keys.leases().await.unwrap(), Vec::<i64>::new());
+        assert_eq!(keys.leases().await.unwrap(), []);
     }
 
     async fn its_key_is_relative_and_proves_it(keys) {
         let guard = keys.send(Lock::new("l").ttl(Duration::from_secs(1))).await.unwrap();
-        assert_eq!(guard.key(), format!("l/{:x}", guard.lease().id()).as_bytes());
+        assert_eq!(guard.key(), format!("l/{:x}", guard.lease().id().get()).as_bytes());
         let kv = keys.get(guard.key()).await.unwrap().unwrap();
-        assert!(kv.lease == guard.lease().id() && kv.mod_revision <= guard.revision() && guard.is_certain());
+        assert!(kv.lease == Some(guard.lease().id()) && kv.mod_revision <= guard.revision() && guard.is_certain());
         let write = || Txn::new().when(guard.is_held()).then(Put::new("a", "by the holder"));
         assert!(keys.send(write()).await.unwrap().succeeded);
         guard.lease().revoke().await.unwrap();
@@ -57,10 +57,10 @@ on_every_etcd! {
     async fn who_waits_too_long_stands_in_line_no_more(keys) {
         let guard = keys.lock("l").await.unwrap();
         let error = keys.send(Lock::new("l").within(SOON)).await.unwrap_err();
-        assert_eq!(error.kind, Kind::Held);
+        assert_eq!(error.kind, ErrorKind::Held);
         assert!(error.to_string().starts_with("cannot lock `/who_waits_too_long_stands_in_line_no_more/l` at"), "{error}");
         let lease = keys.grant(LONG).await.unwrap();
-        assert_eq!(keys.send(Lock::new("l").lease(lease.id()).within(SOON)).await.unwrap_err().kind, Kind::Held);
+        assert_eq!(keys.send(Lock::new("l").lease(lease.id()).within(SOON)).await.unwrap_err().kind, ErrorKind::Held);
         // Nor who does not even wait for the answer.
         assert!(tokio::time::timeout(SOON, keys.lock("l")).await.is_err());
         guard.release().await.unwrap();
@@ -97,8 +97,8 @@ on_every_etcd! {
         guard.release().await.unwrap();
         assert_eq!(lease.remaining().await.unwrap().keys, [b"a"]);
         lease.revoke().await.unwrap();
-        assert_eq!(keys.send(Lock::new("l").lease(lease.id())).await.unwrap_err().kind, Kind::NoLease);
-        assert!(matches!(keys.lock("").await.unwrap_err().kind, Kind::Invalid(_)));
+        assert_eq!(keys.send(Lock::new("l").lease(lease.id())).await.unwrap_err().kind, ErrorKind::NoLease);
+        assert!(matches!(keys.lock("").await.unwrap_err().kind, ErrorKind::Invalid(_)));
     }
 
     async fn guards_of_one_lease_that_follow_each_other_do_not_both_hold_it(keys) {

@@ -11,6 +11,7 @@
 
 #[macro_use]
 mod fixture;
+mod api;
 mod claims;
 mod connecting;
 mod elections;

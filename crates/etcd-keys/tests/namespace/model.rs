@@ -7,7 +7,7 @@ mod reading;
 mod request;
 
 use etcd_client::{Client, DeleteOptions, GetOptions};
-use etcd_keys::{Connection, KeyRange, Kind};
+use etcd_keys::{Connection, ErrorKind, KeyRange};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -65,14 +65,14 @@ async fn check(a: &Connection, b: &Connection, (prefix, requests, ranges): Case)
     let before = their_got(&around.get("", Some(GetOptions::new().with_all_keys())).await.unwrap()).kvs;
     prop_assert_eq!(before.len(), canaries.len());
 
-    let keys = a.namespace(prefix).unwrap();
+    let keys = a.keys(prefix).unwrap();
     for mut request in requests {
         if prefix.iter().all(|byte| *byte == 0xff) {
             request = request.without_deletions();
         }
         let ours = ask_us(&keys, request.clone(), by_ours).await;
         let mut theirs = ask_them(&mut alone, request.clone(), by_theirs).await;
-        if let (Answer::Error(Kind::FutureRevision(asked)), Answer::Error(Kind::FutureRevision(ours))) =
+        if let (Answer::Error(ErrorKind::FutureRevision(asked)), Answer::Error(ErrorKind::FutureRevision(ours))) =
             (&mut theirs, &ours)
         {
             *asked = ours - by_ours.start + by_theirs.start; // etcd does not repeat what it was asked

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use etcd_keys::kv::{Put, Txn};
-use etcd_keys::pages::Pages;
 use etcd_keys::text::Escaped;
 use etcd_keys::{Connect, Connection, KeyRange};
 
@@ -19,7 +18,7 @@ pub(super) async fn connect(endpoint: &str) -> Result<Connection> {
 }
 
 pub(super) async fn contents(connection: &Connection, range: KeyRange) -> Result<Contents> {
-    let mut pages = Pages::new(connection, range);
+    let mut pages = connection.all_keys().pages(range);
     let mut contents = Contents::new();
     while let Some(page) = pages.next_page().await? {
         contents.extend(page.into_entries().map(|kv| (kv.key, (kv.value, kv.mod_revision))));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_client::CompareOp;
 use etcd_keys::kv::{Compare, Put, Txn};
 use etcd_keys::range::successor;
-use etcd_keys::watch::{Notice, Watch};
+use etcd_keys::watch::{EventKind, Notice, Watch};
 use etcd_keys::{Keeper, KeyRange, Keys};
 use tokio::sync::watch;
 
@@ -59,9 +59,13 @@ impl Heartbeat {
     /// Returns when somebody did something to the record or took the heartbeat away, or may have.
     async fn disturbed(&self, watch: &mut Watch) {
         loop {
-            match watch.next().await {
-                Ok(Notice::Event(event)) if event.key == self.record.as_bytes() => return,
-                Ok(Notice::Event(event)) if event.key == self.alive.as_bytes() && event.created == 0 => return,
+            match watch.recv().await {
+                Ok(Notice::Event(event)) if event.kv.key == self.record.as_bytes() => return,
+                Ok(Notice::Event(event))
+                    if event.kind == EventKind::Delete && event.kv.key == self.alive.as_bytes() =>
+                {
+                    return;
+                }
                 Ok(Notice::Gap { .. } | Notice::Reset { .. }) => return,
                 Ok(_) => {}
                 Err(_) => tokio::time::sleep(RETRY).await,
@@ -73,7 +77,7 @@ impl Heartbeat {
     async fn renew(&self) -> Result<Option<Keeper>, etcd_keys::Error> {
         let lease = self.keys.grant(self.ttl).await?;
         let txn = Txn::new()
-            .when(Compare::mod_revision(self.record.as_str(), CompareOp::Equal, self.revision))
+            .when(Compare::mod_revision(KeyRange::key(self.record.as_str()), CompareOp::Equal, self.revision))
             .then(Put::new(self.alive.as_str(), "").lease(lease.id()));
         if !self.keys.send(txn).await?.succeeded {
             drop(lease.revoke().await);

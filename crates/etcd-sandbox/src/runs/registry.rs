@@ -164,8 +164,8 @@ impl Registry {
         let mut entries = Vec::new();
         for ids in ids.chunks(BATCH / READS) {
             let ask = |txn: Txn, id: &RunId| {
-                txn.then(Get::new(self.record_key(id)))
-                    .then(Get::new(self.alive_key(id)).keys_only())
+                txn.then(Get::key(self.record_key(id)))
+                    .then(Get::key(self.alive_key(id)).keys_only())
                     .then(Get::prefix(self.roots.run(id)).count_only())
             };
             let answer = self.connection.all_keys().send(ids.iter().fold(Txn::new(), ask)).await?;
@@ -180,7 +180,7 @@ impl Registry {
     async fn beside(&self, index: &str, ids: &[RunId]) -> Result<Vec<Unregistered>, Error> {
         let mut found = BTreeMap::new();
         for gaps in self.gaps(index, ids).chunks(BATCH) {
-            let ask = |txn: Txn, gap: &KeyRange| txn.then(Get::new(gap.clone()).limit(1).keys_only());
+            let ask = |txn: Txn, gap: &KeyRange| txn.then(Get::range(gap.clone()).limit(1).keys_only());
             let answer = self.connection.all_keys().send(gaps.iter().fold(Txn::new(), ask)).await?;
             let answers = answer.responses.iter().filter_map(as_read);
             for (gap, _) in gaps.iter().zip(answers).filter(|(_, read)| !read.kvs.is_empty()) {
@@ -212,7 +212,7 @@ impl Registry {
         let (mut from, to) = (gap.start().to_vec(), gap.end().unwrap_or_default());
         for page in std::iter::once(FIRST_PAGE).chain(std::iter::repeat(PAGE)) {
             let left = KeyRange::between(from, to.as_slice());
-            let answer = keys.send(Get::new(left).limit(page).keys_only()).await?;
+            let answer = keys.send(Get::range(left).limit(page).keys_only()).await?;
             for kv in &answer.kvs {
                 add(found, segment_of(&kv.key, root), 1);
             }

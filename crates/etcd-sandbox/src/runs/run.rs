@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::CompareOp;
+use etcd_keys::KeyRange;
 use etcd_keys::kv::{Compare, Put, Txn};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -106,7 +107,7 @@ impl Run {
         let key = registry.record_key(&id);
         let value = record.to_bytes().map_err(|error| Error::system("record the run")(error.into()))?;
         let txn = Txn::new()
-            .when(Compare::mod_revision(key.as_str(), CompareOp::Equal, before.unwrap_or(0)))
+            .when(Compare::mod_revision(KeyRange::key(key.as_str()), CompareOp::Equal, before.unwrap_or(0)))
             .then(Put::new(key, value))
             .then(Put::new(registry.alive_key(&id), "").lease(lease.id()))
             .then(Put::new(registry.index_key(&id), ""));
@@ -210,7 +211,7 @@ impl Run {
                 Ok(RunSummary { keys, stragglers, lost: false })
             }
             // Between our letting go of the lock and our having it alone, another cleaner had it, and found us dead.
-            Err(error) if error.kind == etcd_keys::Kind::NotMet => {
+            Err(error) if error.kind == etcd_keys::ErrorKind::NotMet => {
                 drop(lock);
                 let ended = Self::sweep_again(&self.registry, &self.id).await?;
                 Ok(RunSummary { keys: keys + ended.keys, ..ended })

@@ -1,9 +1,8 @@
 //! Deleting a run: claim it by compare-and-swap, delete its keys in bounded chunks, each of which compares the
 //! claim anew, and the record last. Never a key outside of the run's own prefix.
 
-use etcd_keys::delete::{Deletion, Preview};
 use etcd_keys::kv::{Compare, Delete, OpResponse, Put, Txn};
-use etcd_keys::{Error, KeyRange, Kind, Operation};
+use etcd_keys::{Error, ErrorKind, KeyRange, Operation};
 
 use crate::run_id::RunId;
 use crate::runs::liveness::DeathProof;
@@ -89,15 +88,15 @@ impl Registry {
     /// Deletes keys that belong to no run; how many there were. Keys that are written meanwhile stay.
     ///
     /// # Errors
-    /// Whatever reads and writes may end in, and [`Kind::Invalid`] for anything that is not test data.
+    /// Whatever reads and writes may end in, and [`ErrorKind::Invalid`] for anything that is not test data.
     pub async fn delete_unregistered(&self, found: &Unregistered) -> Result<u64, Error> {
         self.check(&found.range)?;
-        let preview = Preview::of(self.connection(), found.range.clone()).await?;
+        let preview = self.connection().all_keys().preview_delete(found.range.clone()).await?;
         // Should a run of that name be registered just now, it is one.
         let no_run = found.run(self.roots()).map(|id| Compare::absent(self.record_key(&id)));
-        let mut deletion = Deletion::new(self.connection(), preview).only_while(no_run)?;
+        let mut deletion = preview.into_deletion().only_while(no_run)?;
         match deletion.run(|_| ()).await {
-            Err(error) if error.kind != Kind::NotMet => Err(error),
+            Err(error) if error.kind != ErrorKind::NotMet => Err(error),
             _ => Ok(deletion.progress().deleted),
         }
     }
@@ -115,12 +114,12 @@ impl Registry {
         let alive = self.alive_key(&run.id);
         let value = record
             .to_bytes()
-            .map_err(|error| self.connection().error(Operation::Commit, Kind::Invalid(error.to_string())))?;
-        let unchanged = Compare::mod_revision(key.as_str(), etcd_client::CompareOp::Equal, run.revision);
+            .map_err(|error| self.connection().error(Operation::Commit, ErrorKind::Invalid(error.to_string())))?;
+        let unchanged = Compare::mod_revision(KeyRange::key(key.as_str()), etcd_client::CompareOp::Equal, run.revision);
         let mut txn = Txn::new().when(unchanged).then(Put::new(key, value));
         txn = match unless {
             Unless::Alive => txn.when(Compare::absent(alive)),
-            Unless::Never => txn.then(Delete::new(alive)),
+            Unless::Never => txn.then(Delete::key(alive)),
         };
         let answer = self.connection().all_keys().send(txn).await?;
         let claim = Claim { registry: self.clone(), id: run.id.clone(), revision: answer.revision };
@@ -129,7 +128,7 @@ impl Registry {
 
     fn check(&self, range: &KeyRange) -> Result<(), Error> {
         let refuse = |refusal: etcd_keys::guard::Refusal| {
-            self.connection().error(Operation::Delete(range.clone()), Kind::Invalid(refusal.to_string()))
+            self.connection().error(Operation::Delete(range.clone()), ErrorKind::Invalid(refusal.to_string()))
         };
         self.roots().check(range).map_err(refuse)
     }
@@ -145,7 +144,7 @@ impl Claim {
         };
         match done {
             Ok(()) => Ok(Swept::Gone(gone)),
-            Err(error) if error.kind == Kind::NotMet => Ok(Swept::NotOurs(gone)),
+            Err(error) if error.kind == ErrorKind::NotMet => Ok(Swept::NotOurs(gone)),
             Err(error) => Err(error),
         }
     }
@@ -158,13 +157,14 @@ impl Claim {
             etcd_keys::range::successor(record.as_bytes()),
             KeyRange::prefix(prefix.as_str()).end().unwrap_or_default(),
         );
+        let keys = self.registry.connection().all_keys();
         for part in [KeyRange::between(prefix, record), after] {
             for _ in 0..ROUNDS {
-                let preview = Preview::of(self.registry.connection(), part.clone()).await?;
+                let preview = keys.preview_delete(part.clone()).await?;
                 if preview.count() <= FEW {
                     break;
                 }
-                let mut deletion = Deletion::new(self.registry.connection(), preview).only_while(self.holds())?;
+                let mut deletion = preview.into_deletion().only_while(self.holds())?;
                 let outcome = deletion.run(|_| ()).await;
                 *gone += deletion.progress().deleted;
                 outcome?;
@@ -178,7 +178,7 @@ impl Claim {
         let range = KeyRange::prefix(self.registry.roots().run(&self.id));
         self.registry.check(&range)?;
         let txn = self.holds().into_iter().fold(Txn::new(), Txn::when);
-        let txn = txn.then(Delete::new(range.clone())).then(Delete::new(self.registry.index_key(&self.id)));
+        let txn = txn.then(Delete::range(range.clone())).then(Delete::key(self.registry.index_key(&self.id)));
         let answer = self.registry.connection().all_keys().send(txn).await?;
         match answer.responses.first() {
             Some(OpResponse::Delete(deleted)) if answer.succeeded => {
@@ -186,13 +186,16 @@ impl Claim {
                 *gone += u64::try_from(deleted.deleted - 1).unwrap_or(0);
                 Ok(())
             }
-            _ => Err(self.registry.connection().error(Operation::Delete(range), Kind::NotMet)),
+            _ => Err(self.registry.connection().error(Operation::Delete(range), ErrorKind::NotMet)),
         }
     }
 
     /// That the run is still ours, and nobody has brought it to life.
     fn holds(&self) -> [Compare; 2] {
         let (record, alive) = (self.registry.record_key(&self.id), self.registry.alive_key(&self.id));
-        [Compare::mod_revision(record, etcd_client::CompareOp::Equal, self.revision), Compare::absent(alive)]
+        [
+            Compare::mod_revision(KeyRange::key(record), etcd_client::CompareOp::Equal, self.revision),
+            Compare::absent(alive),
+        ]
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_keys::watch::{Event, Notice, Watch};
+use etcd_keys::watch::{Event, Notice};
 use etcd_keys::{KeyRange, Keys};
 
 use crate::error::Error;
@@ -19,12 +19,12 @@ pub(crate) async fn since(keys: &Keys, revision: i64) -> Result<Vec<Event>, Erro
     let mark = [prefix.strip_suffix(b"/").unwrap_or(prefix), b"~history"].concat();
     let end = keys.connection().all_keys().put(mark.as_slice(), "").await?.revision;
     let reach = KeyRange::between(prefix, etcd_keys::range::successor(&mark));
-    let mut watch = Watch::new(keys.connection(), reach).from_revision(revision).previous_values();
+    let mut watch = keys.connection().all_keys().watch(reach).from_revision(revision).previous_values();
     let told = async {
         let mut events = Vec::new();
         loop {
-            match watch.next().await? {
-                Notice::Event(event) if event.key == mark && event.revision >= end => return Ok(events),
+            match watch.recv().await? {
+                Notice::Event(event) if event.kv.key == mark && event.kv.mod_revision >= end => return Ok(events),
                 Notice::Event(event) => events.extend(relative(event, keys)),
                 Notice::Gap { to, .. } => return Err(Error::Compacted(to)),
                 Notice::Reset { .. } => return Err(Error::Compacted(revision)),
@@ -36,12 +36,14 @@ pub(crate) async fn since(keys: &Keys, revision: i64) -> Result<Vec<Event>, Erro
         Ok(told) => told,
         Err(_) => {
             let operation = etcd_keys::Operation::Watch(KeyRange::prefix(prefix));
-            Err(keys.connection().error(operation, etcd_keys::Kind::TimedOut).into())
+            Err(keys.connection().error(operation, etcd_keys::ErrorKind::TimedOut).into())
         }
     }
 }
 
-fn relative(event: Event, keys: &Keys) -> Option<Event> {
-    let key = keys.namespace().to_relative(&event.key)?.to_vec();
-    Some(Event { key, ..event })
+fn relative(mut event: Event, keys: &Keys) -> Option<Event> {
+    for kv in std::iter::once(&mut event.kv).chain(&mut event.prev_kv) {
+        kv.key = keys.namespace().to_relative(&kv.key)?.to_vec();
+    }
+    Some(event)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use etcd_keys::watch::Notice;
+use etcd_keys::watch::{EventKind, Notice};
 use etcd_keys::{Connection, KeyRange};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -122,9 +122,11 @@ async fn end_with(connection: Connection, key: String, id: RunId) {
     let mut watch = connection.all_keys().watch(KeyRange::key(key)).snapshot().track();
     let mut is_there = false;
     loop {
-        match watch.next().await {
+        match watch.recv().await {
             Ok(Notice::Key(kv)) => is_there = !has_ended(&Found::read(&kv.value)),
-            Ok(Notice::Event(event)) if event.created == 0 || has_ended(&Found::read(&event.value)) => return end(&id),
+            Ok(Notice::Event(event)) if event.kind == EventKind::Delete || has_ended(&Found::read(&event.kv.value)) => {
+                return end(&id);
+            }
             Ok(Notice::Listed { .. }) if !is_there => return end(&id),
             // Another etcd, or one that lost its data: what is there follows.
             Ok(Notice::Reset { .. }) => is_there = false,

@@ -2,27 +2,14 @@
 
 use std::time::Duration;
 
-use etcd_keys::kv::Get;
-use etcd_keys::watch::Notice;
-use etcd_keys::{KeyRange, KeyValue, Keys, Kind};
+use etcd_keys::watch::{EventKind, Notice};
+use etcd_keys::{KeyRange, KeyValue, Keys};
 
 use crate::error::Error;
 use crate::wait_timeout::WaitTimeout;
 
 /// How long is waited, unless said otherwise.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A key as an event left it. Not from the event: leases, versions and what else a key has are the server's to tell. What
-/// is compacted since, or was lost with its server, is not there: then as it is now.
-async fn as_of(keys: &Keys, key: &[u8], revision: i64) -> Result<Option<KeyValue>, Error> {
-    match keys.send(Get::new(key).revision(revision)).await {
-        Ok(mut then) => Ok(then.kvs.pop()),
-        Err(error) if matches!(error.kind, Kind::Compacted { .. } | Kind::FutureRevision { .. }) => {
-            Ok(keys.get(key).await?)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// Waits until a key is absent.
 pub(crate) async fn absent(keys: &Keys, key: &[u8], timeout: Duration) -> Result<(), Error> {
@@ -43,10 +30,9 @@ pub(crate) async fn until(
         let mut watch = keys.watch(KeyRange::key(key)).snapshot();
         let mut listed = false;
         loop {
-            match watch.next().await? {
+            match watch.recv().await? {
                 Notice::Key(kv) => last = Some(kv),
-                Notice::Event(event) if event.created == 0 => last = None,
-                Notice::Event(event) => last = as_of(keys, key, event.revision).await?,
+                Notice::Event(event) => last = Some(event.kv).filter(|_| event.kind == EventKind::Put),
                 Notice::Listed { .. } => listed = true,
                 _ => {
                     last = None;

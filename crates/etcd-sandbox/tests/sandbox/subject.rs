@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use etcd_sandbox::etcd_keys::kv::Put;
-use etcd_sandbox::etcd_keys::watch::Kind;
+use etcd_sandbox::etcd_keys::watch::EventKind;
 use etcd_sandbox::{Error, Sandbox};
 
 use crate::fixture::kill;
@@ -161,9 +161,9 @@ mod helpers {
         let other = Sandbox::open("other").await?;
         other.put("a", "not here").await?;
         let told: Vec<_> =
-            sandbox.history().await?.into_iter().map(|event| (event.kind, event.key, event.value)).collect();
-        let (put, a) = (Kind::Put, || b"a".to_vec());
-        assert_eq!(told, [(put, a(), b"1".to_vec()), (put, a(), b"2".to_vec()), (Kind::Delete, a(), vec![])]);
+            sandbox.history().await?.into_iter().map(|event| (event.kind, event.kv.key, event.kv.value)).collect();
+        let (put, a) = (EventKind::Put, || b"a".to_vec());
+        assert_eq!(told, [(put, a(), b"1".to_vec()), (put, a(), b"2".to_vec()), (EventKind::Delete, a(), vec![])]);
         assert_eq!(sandbox.history().await?.len(), 3, "asking changes nothing");
         // Nor does it leave anything where the code under test looks.
         let all = etcd_sandbox::etcd_client::GetOptions::new().with_prefix();
@@ -269,7 +269,7 @@ async fn private(sandbox: Sandbox) -> Result<(), Error> {
     raw.user_grant_role("root", "root").await.unwrap();
     raw.auth_enable().await.unwrap();
     assert!(
-        matches!(sandbox.put("a", "3").await, Err(error) if matches!(error.kind, etcd_sandbox::etcd_keys::Kind::Denied(_)))
+        matches!(sandbox.put("a", "3").await, Err(error) if matches!(error.kind, etcd_sandbox::etcd_keys::ErrorKind::Denied(_)))
     );
     assert_ne!(sandbox.server().unwrap().pid().to_string(), std::env::var("SUBJECT_ETCD_PID").unwrap_or_default());
     println!("private pid {} log {}", sandbox.server().unwrap().pid(), sandbox.server().unwrap().log().display());

@@ -1,7 +1,7 @@
 //! Sweeps that are watched, interrupted, stopped, and done by two at once.
 
 use etcd_sandbox::etcd_keys::KeyRange;
-use etcd_sandbox::etcd_keys::watch::{Kind, Notice, Watch};
+use etcd_sandbox::etcd_keys::watch::{EventKind, Notice};
 use etcd_sandbox::runs::{Entry, Liveness, Registry, State, Swept};
 use testkit::Proxy;
 
@@ -44,17 +44,18 @@ async fn the_record_goes_last_and_nothing_outside_goes() {
     let run = dead(&server, &registry, 3_000).await;
     let beside = server.run(&registry, |plan| plan, 10).await;
     let prefix = format!("{TEST_ROOT}{}/", run.id);
-    let mut watch = Watch::new(registry.connection(), KeyRange::prefix(prefix.as_str())).from_revision(run.revision);
+    let mut watch =
+        registry.connection().all_keys().watch(KeyRange::prefix(prefix.as_str())).from_revision(run.revision);
     assert_eq!(sweep(&registry, &run).await, Swept::Gone(3_000));
     let (mut gone, mut record, mut last) = (0, 0, 0);
     while gone < 3_001 {
-        if let Notice::Event(event) = watch.next().await.unwrap()
-            && event.kind == Kind::Delete
-            && !event.key.ends_with(b".alive")
+        if let Notice::Event(event) = watch.recv().await.unwrap()
+            && event.kind == EventKind::Delete
+            && !event.kv.key.ends_with(b".alive")
         {
             gone += 1;
-            last = event.revision;
-            record = if event.key.ends_with(b"/.run") { event.revision } else { record };
+            last = event.kv.mod_revision;
+            record = if event.kv.key.ends_with(b"/.run") { event.kv.mod_revision } else { record };
         }
     }
     assert_eq!(record, last, "nothing is deleted after the record");

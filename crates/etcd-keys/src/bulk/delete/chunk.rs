@@ -6,7 +6,7 @@ use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse};
 use super::preview::{Part, Preview};
 use crate::bulk::pages::Pages;
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::{KeyRange, successor};
 
 /// Ranges in one transaction. etcd allows 128 operations.
@@ -64,7 +64,7 @@ impl Chunk<'_> {
             if answer.succeeded() {
                 outcome.deleted += answers.iter().map(deleted).sum::<u64>();
             } else if answers.iter().any(says_not_met) {
-                return Err(connection.error(operation(), Kind::NotMet));
+                return Err(connection.error(operation(), ErrorKind::NotMet));
             } else if let Some(span) = hull(&spans) {
                 // Something in it is newer, or its first key is gone. In halves, so that whoever keeps writing among these keys cannot
                 // hold us up for ever: at one key there is no doubt left.
@@ -102,7 +102,7 @@ impl Chunk<'_> {
         if let Some((_, now)) = pages.seen()
             && now != self.preview.cluster_id()
         {
-            let kind = Kind::AnotherCluster { before: self.preview.cluster_id(), now };
+            let kind = ErrorKind::AnotherCluster { before: self.preview.cluster_id(), now };
             return Err(connection.error(Operation::Delete(self.preview.range().clone()), kind));
         }
         let is_old = |mod_revision: i64| mod_revision <= self.preview.revision();

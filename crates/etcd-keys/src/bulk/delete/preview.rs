@@ -6,16 +6,17 @@ use super::pace::STEP;
 use crate::bulk::pages::{Page, Pages};
 use crate::client::connect::Connection;
 use crate::client::error::{Error, Operation};
+use crate::client::keys::Keys;
 use crate::client::range::{KeyRange, successor};
 
 /// How many of the first and of the last keys a preview shows.
 const SHOWN: usize = 5;
 
-/// A range's keys as they were at one revision.
+/// A range's keys as they were at one revision. For people to look at, so keys and range are named in full.
 #[derive(Clone, Debug)]
 pub struct Preview {
+    keys: Keys,
     range: KeyRange,
-    endpoint: String,
     cluster_id: u64,
     revision: i64,
     count: u64,
@@ -41,17 +42,18 @@ pub(super) struct Part {
     pub(super) steps: usize,
 }
 
-impl Preview {
-    /// Looks at a range: one pass over its keys in pages, at one revision. A million keys take a few seconds
-    /// and 1/250 of their size in memory.
+impl Keys {
+    /// Looks at a range before it is deleted: one pass over its keys in pages, at one revision. A million keys take a
+    /// few seconds and 1/250 of their size in memory.
     ///
     /// # Errors
     /// As [`Pages::next_page`].
-    pub async fn of(connection: &Connection, range: KeyRange) -> Result<Self, Error> {
+    pub async fn preview_delete(&self, range: KeyRange) -> Result<Preview, Error> {
+        let (connection, range) = (self.connection(), self.namespace().to_full(&range));
         let mut pages = Pages::new(connection, range.clone()).keys_only();
-        let mut preview = Self {
+        let mut preview = Preview {
+            keys: self.clone(),
             range,
-            endpoint: connection.endpoint().to_owned(),
             cluster_id: 0,
             revision: 0,
             count: 0,
@@ -71,7 +73,9 @@ impl Preview {
         preview.boundaries.extend(after);
         Ok(preview)
     }
+}
 
+impl Preview {
     fn add(&mut self, page: &Page) {
         let keys = || page.entries().map(|entry| entry.key());
         self.first.extend(keys().take(SHOWN.saturating_sub(self.first.len())).map(<[u8]>::to_vec));
@@ -85,6 +89,15 @@ impl Preview {
         self.last.drain(..self.last.len().saturating_sub(SHOWN));
     }
 
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The connection by which it was looked at.
+    pub(crate) fn connection(&self) -> &Connection {
+        self.keys.connection()
+    }
+
     /// The range that was looked at.
     #[must_use]
     pub fn range(&self) -> &KeyRange {
@@ -94,7 +107,7 @@ impl Preview {
     /// The endpoints, separated by commas.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        self.keys.connection().endpoint()
     }
 
     /// The cluster.

@@ -10,7 +10,7 @@ use tonic::Code;
 use super::{Page, PageSize};
 use crate::client::compaction::with_revisions;
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::{KeyRange, successor};
 use crate::client::retry::{PATIENCE, Retry};
 
@@ -115,7 +115,7 @@ impl Reader {
         }
         let keys = keys.min(u32::try_from(self.wanted).unwrap_or(u32::MAX));
         match self.fetch(keys).await {
-            Err(error) if matches!(error.kind, Kind::TooLarge(_)) && keys > 1 => {
+            Err(error) if matches!(error.kind, ErrorKind::TooLarge(_)) && keys > 1 => {
                 self.keys = PageSize::after_too_large(keys).unwrap_or(1);
                 Ok(None)
             }
@@ -146,7 +146,7 @@ impl Reader {
                 Ok(Some(answer))
             }
             // Its last message has a header and ends the read: this one broke off.
-            Ok(None) => Err(self.error(Kind::Unreachable)),
+            Ok(None) => Err(self.error(ErrorKind::Unreachable)),
             // Some servers say so only here.
             Err(error) if is_unimplemented(&error) => {
                 self.streaming = Streaming::Unknown;
@@ -172,7 +172,7 @@ impl Reader {
         options
     }
 
-    fn error(&self, kind: Kind) -> Error {
+    fn error(&self, kind: ErrorKind) -> Error {
         self.connection.error(Operation::Read(self.range.clone()), kind)
     }
 
@@ -183,13 +183,13 @@ impl Reader {
     }
 
     /// Takes an answer in; `None`: it had no keys.
-    fn accept(&mut self, mut answer: GetResponse) -> Result<Option<Page>, Kind> {
+    fn accept(&mut self, mut answer: GetResponse) -> Result<Option<Page>, ErrorKind> {
         let streamed = matches!(self.streaming, Streaming::Open(_));
         let header = answer.header().map(|header| (header.revision(), header.cluster_id()));
         if let Some((revision, now)) = header {
             let before = *self.cluster_id.get_or_insert(now);
             if before != now {
-                return Err(Kind::AnotherCluster { before, now });
+                return Err(ErrorKind::AnotherCluster { before, now });
             }
             if self.revision == 0 {
                 self.revision = revision;

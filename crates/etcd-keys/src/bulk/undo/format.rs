@@ -56,7 +56,7 @@ impl Header {
     }
 
     pub(super) fn parse(line: &str) -> Result<Self, String> {
-        let header: Self = serde_json::from_str(line).map_err(|error| format!("it is no header: {error}"))?;
+        let header: Self = serde_json::from_str(line).map_err(|error| format!("not a valid header: {error}"))?;
         match header.schema {
             SCHEMA => Ok(header),
             newer => Err(format!("schema {newer} is unknown; this is schema {SCHEMA}")),
@@ -74,7 +74,8 @@ impl Header {
     }
 
     pub(super) fn cluster(&self) -> Result<u64, String> {
-        u64::from_str_radix(&self.cluster_id, 16).map_err(|_| format!("`{}` is no cluster id", self.cluster_id))
+        u64::from_str_radix(&self.cluster_id, 16)
+            .map_err(|_| format!("`{}` is not a valid cluster id", self.cluster_id))
     }
 }
 
@@ -119,9 +120,9 @@ pub(super) fn push_entry(text: &mut String, entry: &pages::Entry<'_>) {
     STANDARD.encode_string(entry.value(), text);
     text.push_str("\",\"m\":");
     text.push_str(&entry.mod_revision().to_string());
-    if entry.lease() != 0 {
+    if let Some(lease) = entry.lease() {
         text.push_str(",\"l\":");
-        text.push_str(&entry.lease().to_string());
+        text.push_str(&lease.get().to_string());
     }
     text.push_str("}\n");
 }

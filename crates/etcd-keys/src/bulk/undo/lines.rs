@@ -53,7 +53,7 @@ impl Lines {
         let failed = |source| UndoError::File { what: "read", path: path.to_owned(), source };
         // Before it is opened: a pipe would wait for somebody to write.
         if !fs::metadata(path).map_err(failed)?.is_file() {
-            return Err(UndoError::NoFile { path: path.to_owned() });
+            return Err(UndoError::NotRegular { path: path.to_owned() });
         }
         let file = File::open(path).map_err(failed)?;
         Ok(Self {
@@ -70,7 +70,7 @@ impl Lines {
         match self.file.read_line(&mut self.line) {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(self.line.trim_end())),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(self.damaged("it is no text".to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(self.damaged("not valid UTF-8".to_owned())),
             Err(source) => Err(UndoError::File { what: "read", path: self.path.clone(), source }),
         }
     }

@@ -13,7 +13,7 @@ use super::UndoError;
 use super::format::{Entry, Header};
 use super::lines::{Lines, check};
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Kind, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
 use crate::client::retry::{PATIENCE, Retry};
 
@@ -29,7 +29,8 @@ const STRAGGLER: Duration = Duration::from_millis(500);
 const LOOKS: usize = 2;
 
 /// Puts back what an undo file holds.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
+#[must_use = "nothing is put back before it is run"]
 pub struct Restore {
     connection: Connection,
     path: PathBuf,
@@ -65,22 +66,21 @@ pub struct Conflict {
     pub mod_revision: i64,
 }
 
-impl Restore {
-    /// Of a file; nothing happens yet.
-    #[must_use]
-    pub fn new(connection: &Connection, path: impl Into<PathBuf>) -> Self {
-        Self { connection: connection.clone(), path: path.into(), overwrite: false, any_cluster: false }
+impl Connection {
+    /// Puts back what an undo file holds, by full names; nothing happens yet.
+    pub fn restore(&self, path: impl Into<PathBuf>) -> Restore {
+        Restore { connection: self.clone(), path: path.into(), overwrite: false, any_cluster: false }
     }
+}
 
+impl Restore {
     /// Overwrites keys that were changed since.
-    #[must_use]
     pub fn overwrite(mut self) -> Self {
         self.overwrite = true;
         self
     }
 
     /// Puts keys into another cluster than the one that they were in.
-    #[must_use]
     pub fn any_cluster(mut self) -> Self {
         self.any_cluster = true;
         self
@@ -176,7 +176,7 @@ impl Restore {
                 continue;
             }
             let answers = match self.transact(absent(&batch)).await {
-                Err(error) if matches!(error.kind, Kind::TooLarge(_)) => {
+                Err(error) if matches!(error.kind, ErrorKind::TooLarge(_)) => {
                     if batch.len() > 1 {
                         todo.push(batch.split_off(batch.len() / 2));
                         todo.push(batch);
@@ -236,7 +236,7 @@ impl Restore {
                 Ok(None) => break,
                 Ok(Some(_)) => true,
                 // Not even for its name once more: then a look before the plain put has to do.
-                Err(error) if matches!(error.kind, Kind::TooLarge(_)) => false,
+                Err(error) if matches!(error.kind, ErrorKind::TooLarge(_)) => false,
                 Err(error) => return Err(error.into()),
             };
             let read = || Operation::Read(KeyRange::key(entry.key.clone()));

@@ -6,7 +6,7 @@ use tonic::transport::Uri;
 /// as it is: whether it means TLS is decided by the TLS options.
 ///
 /// # Errors
-/// What is wrong with the first one that is no endpoint, or that there is none.
+/// What is wrong with the first invalid endpoint, or that there are none.
 pub(super) fn parse(endpoints: &[String]) -> Result<Vec<String>, String> {
     let items = endpoints.iter().flat_map(|item| item.split(',')).map(str::trim).filter(|item| !item.is_empty());
     let urls = items.map(|item| check(item).map(|()| item.to_owned())).collect::<Result<Vec<_>, _>>()?;
@@ -27,7 +27,7 @@ pub(super) fn check(endpoint: &str) -> Result<(), String> {
     if endpoint.contains('@') {
         return Err("an endpoint has a user in its URL: those have a setting of their own".to_owned());
     }
-    let refuse = |why: &str| Err(format!("`{}` is no endpoint: {why}", endpoint.escape_debug()));
+    let refuse = |why: &str| Err(format!("`{}` is not a valid endpoint: {why}", endpoint.escape_debug()));
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("http", endpoint));
     if !matches!(scheme, "http" | "https") {
         return refuse("it must begin with http:// or https://, or be host:port");
@@ -44,7 +44,7 @@ pub(super) fn check(endpoint: &str) -> Result<(), String> {
     }
     // The parser takes any port; hyper would then use port 80.
     if uri.port_u16().is_none() && uri.authority().is_some_and(|authority| authority.as_str() != authority.host()) {
-        return refuse("its port is no number from 0 to 65535");
+        return refuse("its port is not a number from 0 to 65535");
     }
     if uri.port_u16().is_none() && !endpoint.contains("://") {
         return refuse("it names no port");
@@ -67,16 +67,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused_with_the_reason() {
+    fn invalid_endpoints_are_refused_with_the_reason() {
         for (endpoint, why) in [
             ("", "no endpoint is given"),
             (" , ", "no endpoint is given"),
             ("ftp://a:1", "must begin with http"),
-            ("http://", "no endpoint: "),
+            ("http://", "not a valid endpoint: "),
             ("http://:2379", "names no host"),
-            ("http://a:99999", "port is no number"),
-            ("a:", "port is no number"),
-            ("a b:1", "no endpoint: "),
+            ("http://a:99999", "port is not a number"),
+            ("a:", "port is not a number"),
+            ("a b:1", "not a valid endpoint: "),
             ("localhost", "names no port"),
             ("[::1]", "names no port"),
             ("http://a:1/v3", "nothing may follow the port"),
@@ -89,7 +89,7 @@ mod tests {
         }
         // What fuzzing found: a message moves no terminal.
         let error = parse(&["http://a\u{1a}:1".to_owned()]).unwrap_err();
-        assert!(error.starts_with("`http://a\\u{1a}:1` is no endpoint: "), "{error}");
+        assert!(error.starts_with("`http://a\\u{1a}:1` is not a valid endpoint: "), "{error}");
         let error = parse(&["http://root:secret@a:1".to_owned()]).unwrap_err();
         assert!(error.contains("setting of their own") && !error.contains("secret"), "{error}");
     }

@@ -3,7 +3,7 @@
 use etcd_client::DeleteOptions;
 
 use super::{KeyValue, revision, to_wire};
-use crate::client::error::Kind;
+use crate::client::error::ErrorKind;
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
@@ -17,14 +17,19 @@ pub struct Delete {
 }
 
 impl Delete {
-    /// Deletes a key, or a [`KeyRange`].
-    pub fn new(range: impl Into<KeyRange>) -> Self {
-        Self { range: range.into(), options: DeleteOptions::new() }
+    /// Deletes one key.
+    pub fn key(key: impl Into<Vec<u8>>) -> Self {
+        Self::range(KeyRange::key(key))
+    }
+
+    /// Deletes a range.
+    pub fn range(range: KeyRange) -> Self {
+        Self { range, options: DeleteOptions::new() }
     }
 
     /// Deletes every key that begins with a prefix; of the empty one: all of the namespace.
     pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
-        Self::new(KeyRange::prefix(prefix))
+        Self::range(KeyRange::prefix(prefix))
     }
 
     /// Asks for what was there before.
@@ -34,14 +39,15 @@ impl Delete {
     }
 
     /// Key and options for etcd-client.
-    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<(Vec<u8>, DeleteOptions), Kind> {
+    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<(Vec<u8>, DeleteOptions), ErrorKind> {
         let (key, end) = to_wire(&self.range, namespace)?;
         Ok((key, self.options.with_range(end)))
     }
 }
 
 /// What was deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeleteResponse {
     /// How many keys.
     pub deleted: i64,

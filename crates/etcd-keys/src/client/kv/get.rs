@@ -3,7 +3,7 @@
 use etcd_client::{GetOptions, SortOrder, SortTarget};
 
 use super::{KeyValue, revision, to_wire};
-use crate::client::error::Kind;
+use crate::client::error::ErrorKind;
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
@@ -17,14 +17,19 @@ pub struct Get {
 }
 
 impl Get {
-    /// Reads a key, or a [`KeyRange`], at the current revision.
-    pub fn new(range: impl Into<KeyRange>) -> Self {
-        Self { range: range.into(), revision: 0, options: GetOptions::new() }
+    /// Reads one key, at the current revision.
+    pub fn key(key: impl Into<Vec<u8>>) -> Self {
+        Self::range(KeyRange::key(key))
+    }
+
+    /// Reads a range, at the current revision.
+    pub fn range(range: KeyRange) -> Self {
+        Self { range, revision: 0, options: GetOptions::new() }
     }
 
     /// Reads every key that begins with a prefix; of the empty one: all of the namespace.
     pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
-        Self::new(KeyRange::prefix(prefix))
+        Self::range(KeyRange::prefix(prefix))
     }
 
     /// At most so many keys; 0: no limit. Etcd walks all that remain all the same, to count them.
@@ -90,14 +95,15 @@ impl Get {
     }
 
     /// Key and options for etcd-client.
-    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<(Vec<u8>, GetOptions), Kind> {
+    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<(Vec<u8>, GetOptions), ErrorKind> {
         let (key, end) = to_wire(&self.range, namespace)?;
         Ok((key, self.options.with_range(end)))
     }
 }
 
 /// What was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GetResponse {
     /// What was found, in order.
     pub kvs: Vec<KeyValue>,

@@ -3,7 +3,8 @@
 use etcd_client::PutOptions;
 
 use super::{KeyValue, empty_key, revision};
-use crate::client::error::Kind;
+use crate::client::error::ErrorKind;
+use crate::client::lease_id::LeaseId;
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
@@ -27,9 +28,9 @@ impl Put {
         Self { key: key.into(), value: Vec::new(), options: PutOptions::new().with_ignore_value() }
     }
 
-    /// The key goes when this lease ends; 0: no lease.
-    pub fn lease(mut self, lease: i64) -> Self {
-        self.options = self.options.with_lease(lease);
+    /// The key goes when this lease ends.
+    pub fn lease(mut self, lease: impl Into<Option<LeaseId>>) -> Self {
+        self.options = self.options.with_lease(lease.into().map_or(0, LeaseId::get));
         self
     }
 
@@ -50,14 +51,15 @@ impl Put {
     }
 
     /// Key, value and options for etcd-client.
-    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<(Vec<u8>, Vec<u8>, PutOptions), Kind> {
+    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<(Vec<u8>, Vec<u8>, PutOptions), ErrorKind> {
         let key = namespace.to_full_key(&self.key).ok_or_else(empty_key)?;
         Ok((key, self.value, self.options))
     }
 }
 
 /// What was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PutResponse {
     /// What was there before, where it was asked for and there was something.
     pub previous: Option<KeyValue>,

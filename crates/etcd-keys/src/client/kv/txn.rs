@@ -3,7 +3,8 @@
 use etcd_client::{CompareOp, TxnOp, TxnOpResponse};
 
 use super::{Delete, DeleteResponse, Get, GetResponse, KeyValue, Put, PutResponse, revision, to_wire};
-use crate::client::error::Kind;
+use crate::client::error::ErrorKind;
+use crate::client::lease_id::LeaseId;
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
@@ -16,7 +17,7 @@ use crate::client::range::KeyRange;
 /// let claim = Txn::new()
 ///     .when(Compare::absent("racks/1"))
 ///     .then(Put::new("racks/1", "mine"))
-///     .or_else(Get::new("racks/1"));
+///     .or_else(Get::key("racks/1"));
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "a transaction does nothing until it is committed"]
@@ -79,7 +80,7 @@ impl Txn {
         self.then.iter().chain(&self.or_else)
     }
 
-    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<etcd_client::Txn, Kind> {
+    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<etcd_client::Txn, ErrorKind> {
         let compares = self.compares.into_iter().map(|compare| compare.into_etcd(namespace));
         let then = self.then.into_iter().map(|op| op.into_etcd(namespace));
         let or_else = self.or_else.into_iter().map(|op| op.into_etcd(namespace));
@@ -105,52 +106,52 @@ enum With {
     CreateRevision(i64),
     ModRevision(i64),
     Value(Vec<u8>),
-    Lease(i64),
+    Lease(Option<LeaseId>),
 }
 
 impl Compare {
     /// The number of writes since it was created; 0: it is absent.
-    pub fn version(range: impl Into<KeyRange>, op: CompareOp, version: i64) -> Self {
-        Self { range: range.into(), op, with: With::Version(version) }
+    pub fn version(range: KeyRange, op: CompareOp, version: i64) -> Self {
+        Self { range, op, with: With::Version(version) }
     }
 
     /// The revision that created it; 0: it is absent.
-    pub fn create_revision(range: impl Into<KeyRange>, op: CompareOp, revision: i64) -> Self {
-        Self { range: range.into(), op, with: With::CreateRevision(revision) }
+    pub fn create_revision(range: KeyRange, op: CompareOp, revision: i64) -> Self {
+        Self { range, op, with: With::CreateRevision(revision) }
     }
 
     /// The revision that wrote it last; 0: it is absent.
-    pub fn mod_revision(range: impl Into<KeyRange>, op: CompareOp, revision: i64) -> Self {
-        Self { range: range.into(), op, with: With::ModRevision(revision) }
+    pub fn mod_revision(range: KeyRange, op: CompareOp, revision: i64) -> Self {
+        Self { range, op, with: With::ModRevision(revision) }
     }
 
     /// Its value; fails where it is absent.
-    pub fn value(range: impl Into<KeyRange>, op: CompareOp, value: impl Into<Vec<u8>>) -> Self {
-        Self { range: range.into(), op, with: With::Value(value.into()) }
+    pub fn value(range: KeyRange, op: CompareOp, value: impl Into<Vec<u8>>) -> Self {
+        Self { range, op, with: With::Value(value.into()) }
     }
 
-    /// The lease that it goes with; 0: none, or it is absent.
-    pub fn lease(range: impl Into<KeyRange>, op: CompareOp, lease: i64) -> Self {
-        Self { range: range.into(), op, with: With::Lease(lease) }
+    /// The lease that it goes with; `None`: it goes with none, or is absent.
+    pub fn lease(range: KeyRange, op: CompareOp, lease: impl Into<Option<LeaseId>>) -> Self {
+        Self { range, op, with: With::Lease(lease.into()) }
     }
 
     /// It is absent.
-    pub fn absent(key: impl Into<KeyRange>) -> Self {
-        Self::version(key, CompareOp::Equal, 0)
+    pub fn absent(key: impl Into<Vec<u8>>) -> Self {
+        Self::version(KeyRange::key(key), CompareOp::Equal, 0)
     }
 
     /// It is there.
-    pub fn present(key: impl Into<KeyRange>) -> Self {
-        Self::version(key, CompareOp::Greater, 0)
+    pub fn present(key: impl Into<Vec<u8>>) -> Self {
+        Self::version(KeyRange::key(key), CompareOp::Greater, 0)
     }
 
     /// Nobody wrote it since it was read.
     #[must_use]
     pub fn unchanged(kv: &KeyValue) -> Self {
-        Self::mod_revision(kv.key.as_slice(), CompareOp::Equal, kv.mod_revision)
+        Self::mod_revision(KeyRange::key(kv.key.as_slice()), CompareOp::Equal, kv.mod_revision)
     }
 
-    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<etcd_client::Compare, Kind> {
+    pub(crate) fn into_etcd(self, namespace: &Namespace) -> Result<etcd_client::Compare, ErrorKind> {
         let (key, end) = to_wire(&self.range, namespace)?;
         let op = self.op;
         let compare = match self.with {
@@ -158,7 +159,7 @@ impl Compare {
             With::CreateRevision(revision) => etcd_client::Compare::create_revision(key, op, revision),
             With::ModRevision(revision) => etcd_client::Compare::mod_revision(key, op, revision),
             With::Value(value) => etcd_client::Compare::value(key, op, value),
-            With::Lease(lease) => etcd_client::Compare::lease(key, op, lease),
+            With::Lease(lease) => etcd_client::Compare::lease(key, op, lease.map_or(0, LeaseId::get)),
         };
         Ok(compare.with_range(end))
     }
@@ -178,7 +179,7 @@ pub enum Op {
 }
 
 impl Op {
-    fn into_etcd(self, namespace: &Namespace) -> Result<TxnOp, Kind> {
+    fn into_etcd(self, namespace: &Namespace) -> Result<TxnOp, ErrorKind> {
         Ok(match self {
             Self::Get(get) => {
                 let (key, options) = get.into_etcd(namespace)?;
@@ -210,7 +211,8 @@ macro_rules! op_from {
 op_from!(Get, Put, Delete, Txn);
 
 /// How a transaction went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TxnResponse {
     /// Whether all comparisons held.
     pub succeeded: bool,
@@ -229,6 +231,19 @@ impl TxnResponse {
         answer.responses.iter_mut().for_each(|response| response.set_revision(answer.revision));
         answer
     }
+}
+
+/// How a write that depends on a key's state ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the key may not have been written"]
+pub enum Swap {
+    /// It was written.
+    Written {
+        /// The revision of the write.
+        revision: i64,
+    },
+    /// Nothing was written. This is the key as it is instead; `None`: it is absent.
+    Conflict(Option<KeyValue>),
 }
 
 /// The answer of one operation of a transaction. Its revision is the transaction's.

@@ -2,7 +2,7 @@
 
 use etcd_client::{Client, TxnOpResponse};
 use etcd_keys::kv::{DeleteResponse, GetResponse, Op, OpResponse, PutResponse, TxnResponse};
-use etcd_keys::{KeyValue, Keys, Kind};
+use etcd_keys::{ErrorKind, KeyValue, Keys, LeaseId};
 
 use super::request::{Clock, Request, their_delete, their_put};
 
@@ -12,7 +12,7 @@ pub(super) enum Answer {
     Put(PutResponse),
     Delete(DeleteResponse),
     Txn(TxnResponse),
-    Error(Kind),
+    Error(ErrorKind),
 }
 
 pub(super) async fn ask_us(keys: &Keys, request: Request, clock: Clock) -> Answer {
@@ -46,35 +46,39 @@ pub(super) async fn ask_them(client: &mut Client, request: Request, clock: Clock
             client.txn(request.their_txn(clock)).await.map(|answer| Answer::Txn(their_committed(&answer)))
         }
     };
-    answer.unwrap_or_else(|error| Answer::Error(Kind::of(&error)))
+    answer.unwrap_or_else(|error| Answer::Error(ErrorKind::of(&error)))
 }
 
-fn their_kvs(kvs: &[etcd_client::KeyValue]) -> Vec<KeyValue> {
-    let kvs = kvs.iter().map(|kv| KeyValue {
-        key: kv.key().to_vec(),
-        value: kv.value().to_vec(),
-        create_revision: kv.create_revision(),
-        mod_revision: kv.mod_revision(),
-        version: kv.version(),
-        lease: kv.lease(),
-    });
-    kvs.collect()
+fn their_kv(kv: &etcd_client::KeyValue) -> KeyValue {
+    let mut ours = KeyValue::default();
+    (ours.key, ours.value) = (kv.key().to_vec(), kv.value().to_vec());
+    (ours.create_revision, ours.mod_revision) = (kv.create_revision(), kv.mod_revision());
+    (ours.version, ours.lease) = (kv.version(), LeaseId::new(kv.lease()));
+    ours
+}
+
+fn revision(header: Option<&etcd_client::ResponseHeader>) -> i64 {
+    header.map_or(0, etcd_client::ResponseHeader::revision)
 }
 
 pub(super) fn their_got(answer: &etcd_client::GetResponse) -> GetResponse {
-    let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-    GetResponse { kvs: their_kvs(answer.kvs()), more: answer.more(), count: answer.count(), revision }
+    let mut ours = GetResponse::default();
+    ours.kvs = answer.kvs().iter().map(their_kv).collect();
+    (ours.more, ours.count, ours.revision) = (answer.more(), answer.count(), revision(answer.header()));
+    ours
 }
 
 fn their_written(answer: &etcd_client::PutResponse) -> PutResponse {
-    let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-    let previous = answer.prev_key().and_then(|kv| their_kvs(std::slice::from_ref(kv)).pop());
-    PutResponse { previous, revision }
+    let mut ours = PutResponse::default();
+    (ours.previous, ours.revision) = (answer.prev_key().map(their_kv), revision(answer.header()));
+    ours
 }
 
 fn their_deleted(answer: &etcd_client::DeleteResponse) -> DeleteResponse {
-    let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-    DeleteResponse { deleted: answer.deleted(), previous: their_kvs(answer.prev_kvs()), revision }
+    let mut ours = DeleteResponse::default();
+    ours.previous = answer.prev_kvs().iter().map(their_kv).collect();
+    (ours.deleted, ours.revision) = (answer.deleted(), revision(answer.header()));
+    ours
 }
 
 fn their_committed(answer: &etcd_client::TxnResponse) -> TxnResponse {
@@ -84,8 +88,10 @@ fn their_committed(answer: &etcd_client::TxnResponse) -> TxnResponse {
         TxnOpResponse::Delete(answer) => OpResponse::Delete(their_deleted(&answer)),
         TxnOpResponse::Txn(answer) => OpResponse::Txn(their_committed(&answer)),
     });
-    let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-    TxnResponse { succeeded: answer.succeeded(), responses: responses.collect(), revision }
+    let mut ours = TxnResponse::default();
+    (ours.responses, ours.succeeded) = (responses.collect(), answer.succeeded());
+    ours.revision = revision(answer.header());
+    ours
 }
 
 /// Without what the two servers cannot have in common: how many writes they have seen before.
@@ -96,11 +102,11 @@ impl Answer {
             Self::Put(answer) => shift_written(answer, start),
             Self::Delete(answer) => shift_deleted(answer, start),
             Self::Txn(answer) => shift_committed(answer, start, None),
-            Self::Error(Kind::Compacted { asked, oldest }) => {
+            Self::Error(ErrorKind::Compacted { asked, oldest }) => {
                 *asked -= start;
                 *oldest = None;
             }
-            Self::Error(Kind::FutureRevision(asked)) => *asked -= start,
+            Self::Error(ErrorKind::FutureRevision(asked)) => *asked -= start,
             Self::Error(_) => {}
         }
         self

@@ -1,7 +1,7 @@
 //! Watches and paged reads of both clients, made comparable.
 
 use etcd_client::{Client, EventType, WatchOptions};
-use etcd_keys::watch::{Kind, Notice};
+use etcd_keys::watch::{EventKind, Notice};
 use etcd_keys::{KeyRange, KeyValue, Keys};
 
 use super::request::Which;
@@ -14,10 +14,11 @@ pub(super) async fn we_watch(keys: &Keys, range: KeyRange, start: i64, end: i64)
     let mut watch = keys.watch(range).from_revision(start + 1).previous_values();
     let mut told: Vec<Told> = Vec::new();
     while told.last().is_none_or(|(.., revision)| *revision < end - start) {
-        match super::soon(watch.next()).await.unwrap() {
+        match super::soon(watch.recv()).await.unwrap() {
             Notice::Event(event) => {
-                let put = event.kind == Kind::Put;
-                told.push((put, event.key, event.value, event.previous, event.revision - start));
+                let put = event.kind == EventKind::Put;
+                let before = event.prev_kv.map(|kv| kv.value);
+                told.push((put, event.kv.key, event.kv.value, before, event.kv.mod_revision - start));
             }
             Notice::Listed { .. } => {}
             other => panic!("{other:?}"),
@@ -46,7 +47,7 @@ pub(super) async fn they_watch(client: &mut Client, which: Which, start: i64, en
 pub(super) async fn we_read(keys: &Keys, range: KeyRange) -> Vec<KeyValue> {
     let mut pages = keys.pages(range);
     let mut kvs = Vec::new();
-    while let Some(kv) = pages.next().await.unwrap() {
+    while let Some(kv) = pages.try_next().await.unwrap() {
         kvs.push(kv);
     }
     kvs

@@ -1,8 +1,8 @@
 //! Random requests, and how each client is asked them.
 
 use etcd_client::{DeleteOptions, GetOptions, PutOptions, TxnOp, WatchOptions};
-use etcd_keys::KeyRange;
 use etcd_keys::kv::{Compare, CompareOp, Delete, Get, Op, Put, SortOrder, SortTarget, Txn};
+use etcd_keys::{KeyRange, LeaseId};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -102,7 +102,7 @@ impl Request {
     pub(super) fn ours(self, clock: Clock) -> Op {
         match self {
             Self::Get { which, limit, ago, keys_only, count_only, sort } => {
-                let mut get = Get::new(which.ours()).limit(limit).sort(sort.0, sort.1);
+                let mut get = Get::range(which.ours()).limit(limit).sort(sort.0, sort.1);
                 if ago > 0 {
                     get = get.revision(clock.ago(ago));
                 }
@@ -114,7 +114,7 @@ impl Request {
                 Op::Put(if previous { put.previous() } else { put })
             }
             Self::Delete { which, previous } => {
-                let delete = Delete::new(which.ours());
+                let delete = Delete::range(which.ours());
                 Op::Delete(if previous { delete.previous() } else { delete })
             }
             Self::Txn { compares, then, or_else } => {
@@ -126,7 +126,7 @@ impl Request {
                         Target::CreatedAgo(ago) => Compare::create_revision(range, op, clock.now - ago),
                         Target::WrittenAgo(ago) => Compare::mod_revision(range, op, clock.now - ago),
                         Target::Value(value) => Compare::value(range, op, value),
-                        Target::Lease(lease) => Compare::lease(range, op, lease),
+                        Target::Lease(lease) => Compare::lease(range, op, LeaseId::new(lease)),
                     });
                 }
                 txn = then.into_iter().fold(txn, |txn, request| txn.then(request.ours(clock)));

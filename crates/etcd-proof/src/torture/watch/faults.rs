@@ -172,7 +172,7 @@ fn inject(
 /// Gives the revision of the compaction.
 async fn compact(connection: &Connection) -> Result<i64> {
     let revision = connection.all_keys().put("/compacted", "").await?.revision;
-    connection.kv().compact(revision, None).await.context("cannot compact")?;
+    connection.raw().compact(revision, None).await.context("cannot compact")?;
     Ok(revision)
 }
 
