@@ -1,6 +1,6 @@
 //! This workspace's own arguments, beside those of the commands that it mounts. Declares; does nothing.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use etcd_xtask::Forwarded;
 use xtask::{Bench, Torture};
 
@@ -18,6 +18,21 @@ pub(crate) enum Command {
     /// On Linux also the tests that a machine could disturb, in other environments. Ends at the first step that fails.
     #[command(after_help = "Example:\n  cargo xtask ci")]
     Ci,
+    Init(Init),
+}
+
+/// Add these commands to another Rust workspace: the one of the current directory
+///
+/// Writes an `xtask` package, the alias for it, the settings in Cargo.toml and a CI job. Adds lines to files that exist, and
+/// changes none of their lines. What it cannot add safely, it prints.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  cargo run --manifest-path ../cloud-chamber/xtask/Cargo.toml -- init --root /my-product/v1"
+)]
+pub(crate) struct Init {
+    /// The prefix of all keys of your product, like /my-product/v1
+    #[arg(long, value_name = "KEY")]
+    pub(crate) root: String,
 }
 
 #[cfg(test)]
@@ -33,7 +48,7 @@ mod tests {
     fn every_command_shows_an_example() {
         for command in super::Cli::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("cargo xtask "), "`{}` has no example", command.get_name());
+            assert!(help.contains("  cargo "), "`{}` has no example", command.get_name());
             assert!(command.get_about().is_some(), "`{}` has no description", command.get_name());
         }
     }

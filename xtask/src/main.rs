@@ -1,8 +1,10 @@
 //! The command line of this workspace: `cargo xtask COMMAND`. The commands are `etcd-xtask`'s, as in any workspace
-//! that mounts them; its own are the proof of what its README promises, and what CI runs.
+//! that mounts them. Its own commands are the proof of what its README promises, what CI runs, and `init`, which adds the
+//! commands to another workspace.
 
 mod ci;
 mod cli;
+mod init;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => proof("bench", &args.args, cx),
         Command::Torture(args) => proof("torture", &args.args, cx),
         Command::Ci => ci::run(cx),
+        Command::Init(args) => init::run(args, cx),
     })
 }
 

@@ -1,5 +1,5 @@
-//! `examples/adopter`, a workspace as a team would write it from the README: it is built and run as that team would,
-//! outside of ours, with no protoc, no etcd and no configuration but its own.
+//! A team's workspace, as `init` makes it of one that has no etcd yet: it is built and run as that team would, outside of
+//! ours, with no protoc, no etcd and no configuration but its own. `examples/adopter` has the files that `init` writes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::machine::plain_path;
-use crate::playground::{remove_if_killed, shared_cache};
+use crate::playground::{Run, finish, remove_if_killed, shared_cache};
 
 /// The most lines of its own that a team should need.
 const LINES: usize = 40;
@@ -38,26 +38,38 @@ impl Copy {
     }
 }
 
-/// Writes the example to `dir`, with the way to our crates.
+/// Writes the team's own crate to `dir`, and has `init` add the rest.
 fn write(dir: &Path) {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").canonicalize().unwrap();
-    for file in [
-        ".cargo/config.toml",
-        "Cargo.lock",
-        "Cargo.toml",
-        "inventory/Cargo.toml",
-        "inventory/src/lib.rs",
-        "xtask/Cargo.toml",
-        "xtask/src/main.rs",
-    ] {
-        let (from, to) = (example().join(file), dir.join(file));
-        let text = fs::read_to_string(&from).unwrap().replace("../../../crates", crates.to_str().unwrap());
+    for file in ["Cargo.lock", "inventory/Cargo.toml", "inventory/src/lib.rs"] {
+        let text = fs::read_to_string(example().join(file)).unwrap();
+        let to = dir.join(file);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::write(&to, text).unwrap();
-        // What did not change is not built anew.
-        let modified = fs::metadata(from).unwrap().modified().unwrap();
-        fs::File::options().write(true).open(to).unwrap().set_modified(modified).unwrap();
+        fs::write(to, text.replace("../../../crates", crates.to_str().unwrap())).unwrap();
     }
+    let manifest = dir.join("Cargo.toml");
+    fs::write(&manifest, "[workspace]\nresolver = \"3\"\nmembers = [\"inventory\"]\n").unwrap();
+    init(dir).ok();
+    // Tests leave the usual ports to others.
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("\nroot = ", "\nport = \"auto\"\nroot = ")).unwrap();
+    // What did not change is not built anew.
+    for file in INITS.iter().chain(&["Cargo.lock", "inventory/Cargo.toml", "inventory/src/lib.rs"]) {
+        let modified = fs::metadata(example().join(file)).unwrap().modified().unwrap();
+        fs::File::options().write(true).open(dir.join(file)).unwrap().set_modified(modified).unwrap();
+    }
+}
+
+/// The files that `init` writes or extends.
+const INITS: [&str; 5] =
+    ["Cargo.toml", ".cargo/config.toml", "xtask/Cargo.toml", "xtask/src/main.rs", ".github/workflows/etcd.yml"];
+
+/// Runs `init` in a directory, as `cargo run --manifest-path` does from there.
+fn init(dir: &Path) -> Run {
+    let mut init = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    init.args(["init", "--root", "/Inventory/v1"]).current_dir(dir);
+    init.env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
+    finish(init)
 }
 
 impl Drop for Copy {
@@ -111,6 +123,44 @@ fn a_team_has_the_whole_workflow() {
     ran(&["test-clean"]);
     ran(&["etcd-down"]);
     assert_eq!(cargo(&copy.dir, &["xtask", "etcd-status"]).0, Some(3));
+}
+
+#[test]
+fn init_changes_no_line_that_exists_and_prints_what_it_cannot_add() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let files = || INITS.map(|file| fs::read_to_string(dir.path().join(file)).unwrap());
+    let written = files();
+    let again = init(dir.path()).ok().stdout;
+    assert_eq!(again.matches("  unchanged  ").count(), INITS.len(), "{again}");
+    assert_eq!(files(), written);
+
+    // Also from a folder below, and where the files have other lines.
+    let config = dir.path().join(".cargo/config.toml");
+    fs::write(&config, "[build]\njobs = 1\n\n[alias]\nb = \"build\"").unwrap();
+    let extended = init(&dir.path().join("inventory")).ok().stdout;
+    assert!(extended.contains("  extended   .cargo/config.toml"), "{extended}");
+    let text = fs::read_to_string(&config).unwrap();
+    let kept: Vec<_> = text.lines().filter(|line| !line.starts_with("xtask = ")).take(5).collect();
+    assert_eq!(kept, ["[build]", "jobs = 1", "", "[alias]", "b = \"build\""], "{text}");
+
+    let inline = "alias = { b = \"build\" }\n";
+    fs::write(&config, inline).unwrap();
+    let by_hand = init(dir.path());
+    assert_eq!(by_hand.code, Some(1), "{}", by_hand.stdout);
+    assert!(by_hand.stdout.contains("cannot extend this file safely; add by hand:\n      [alias]\n      xtask = "));
+    assert_eq!(fs::read_to_string(&config).unwrap(), inline);
+}
+
+#[test]
+fn init_refuses_what_it_cannot_use_and_writes_nothing() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let refused = init(nowhere.path());
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("could not find `Cargo.toml` in"), "{}", refused.stderr);
+    let here = init(Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(here.stderr.contains("is the workspace that these commands come from"), "{}", here.stderr);
+    assert_eq!(fs::read_dir(nowhere.path()).unwrap().count(), 0);
 }
 
 /// What cargo would compile, of crates that come from the registry: each in each of its forms. `None` where this cargo

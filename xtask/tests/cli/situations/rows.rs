@@ -73,6 +73,7 @@ pub(super) const ROWS: &[Row] = &[
     row("bench", Concern::Nothing, &["--help"]),
     row("torture", Concern::Nothing, &["--help"]),
     row("ci", Concern::Nothing, &["--help"]),
+    row("init", Concern::Nothing, &["--help"]),
     row("help", Concern::Nothing, &[]),
     row("etcd-up", Concern::Starts, &[]),
     row("etcd-down", Concern::Stops, &[]),
