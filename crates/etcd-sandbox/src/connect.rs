@@ -1,4 +1,4 @@
-//! Connecting to the etcd that a process is to use. Knows no run.
+//! Connects to the etcd that a process uses. Knows no runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use crate::error::Error;
 use crate::hint;
 use crate::workspace::{Target, Workspace};
 
-/// How long etcd may take for an answer: hundreds of tests ask at the same time, on a machine that they share. A server
-/// that is gone is noticed before.
+/// The timeout of requests: hundreds of tests ask at the same time, on one machine. A server that is gone is noticed
+/// earlier.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Connects to the etcd that this process is to use: what `ETCD_ENDPOINTS` names, else the workspace's running
-/// instance `default`. No sandbox is needed for that, nor a run.
+/// Connects to the etcd that this process uses: the one that `ETCD_ENDPOINTS` names, else the workspace's running
+/// instance `default`. Opens no sandbox and starts no run.
 ///
 /// # Errors
-/// [`Error::NotRunning`], [`Error::NoEtcd`], and what may be wrong with the environment.
+/// [`Error::NotRunning`], [`Error::NoEtcd`], and errors of the environment.
 pub async fn connect() -> Result<Connection, Error> {
     Ok(connect_to_target(&Workspace::of_process()).await?.0)
 }
@@ -35,7 +35,7 @@ pub(crate) async fn connect_to_target(workspace: &Workspace) -> Result<(Connecti
     Ok((connection, target))
 }
 
-/// A record may be older than the server that holds the lock, and its port another server's by now.
+/// The record may be older than the server that holds the lock. Then another server may have the recorded port.
 fn check_cluster(connection: &Connection, target: &Target) -> Result<(), Error> {
     let Target::Instance { workspace, record } = target else { return Ok(()) };
     let is_its_cluster = |answers| record.cluster_id == Some(ClusterId(answers));
@@ -46,7 +46,7 @@ fn check_cluster(connection: &Connection, target: &Target) -> Result<(), Error> 
     Err(Error::Instance { workspace: workspace.clone(), why, hint: hint::CORRECT })
 }
 
-/// An etcd that listens where the workspace's own would. The error message names it.
+/// An etcd that listens where the workspace's own would, for the error message.
 async fn other_etcd(workspace: &Workspace) -> Result<Option<String>, Error> {
     const LOOK: Duration = Duration::from_secs(1);
     let Some(endpoint) = workspace.usual_endpoint()? else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! A sandbox: keys of one test's own, and what tests of etcd code always need. Opening one takes no round trip
-//! once the process has its connection, and closing one none at all: the run is swept as a whole.
+//! A sandbox: keys of one test's own, and what tests of etcd code need. Once the process has its connection, opening a
+//! sandbox takes no round trip. Closing takes none either: the run is swept as a whole.
 
 mod exit;
 mod history;
@@ -24,11 +24,11 @@ use crate::error::Error;
 use crate::expect::{Contents, Difference};
 use crate::workspace::Target;
 
-/// How long a sandbox's lease lives when nobody keeps it alive any more.
+/// The time to live of a sandbox's lease.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// Keys of one test's own, below the run's prefix: whatever the test does with them, no other test sees it. Cheap
-/// to clone. It is a [`Keys`], with keys relative to its prefix:
+/// Keys of one test's own, below the run's prefix: no other test sees them. Cheap to clone. A sandbox is a [`Keys`], with
+/// keys relative to its prefix:
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), etcd_sandbox::Error> {
@@ -55,17 +55,17 @@ struct Inner {
 }
 
 impl Sandbox {
-    /// Opens a sandbox that is named after a test. No two are the same, also of the same name.
+    /// Opens a sandbox that is named after a test. Two sandboxes of the same name have different keys.
     ///
     /// # Errors
-    /// [`Error::NoEtcd`] within seconds; and what may be wrong with the environment. An error of a process's first
-    /// sandbox is the error of all.
+    /// [`Error::NoEtcd`] within seconds, and errors of the environment. If a process's first sandbox cannot be opened, all
+    /// others of the process get the same error.
     pub async fn open(name: &str) -> Result<Self, Error> {
         let home = process::home().await?;
         Self::below(&home.connection, &home.prefix, name, Arc::clone(&home.target), home.since)
     }
 
-    /// Opens a sandbox for a test that is no async function; [`Sandbox::block_on`] then runs what is.
+    /// Opens a sandbox for a test that is not an async function; [`Sandbox::block_on`] then runs futures.
     ///
     /// # Errors
     /// As [`Sandbox::open`].
@@ -74,7 +74,7 @@ impl Sandbox {
         if Handle::try_current().is_err() {
             return runtime.block_on(Self::open(name));
         }
-        // In an async test, fixtures may be plain functions all the same. What is waited for runs on a thread of its own.
+        // An async test may have fixtures that are plain functions. Another thread waits for them.
         std::thread::scope(|scope| {
             let opening = scope.spawn(|| runtime.block_on(Self::open(name)));
             opening
@@ -98,13 +98,13 @@ impl Sandbox {
         })))
     }
 
-    /// The keys of the sandbox; it derefs to them, too.
+    /// The keys of the sandbox; a sandbox derefs to them, too.
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.0.keys
     }
 
-    /// The prefix in etcd, with a slash at its end: for code under test that wants one.
+    /// The prefix in etcd, with a slash at its end, for code under test.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.0.prefix
@@ -116,17 +116,17 @@ impl Sandbox {
         self.0.target.endpoints()
     }
 
-    /// etcd-client's own client. It sees all keys: prepend [`Sandbox::prefix`] to yours.
+    /// etcd-client's own client. It sees all keys: prepend [`Sandbox::prefix`] to your keys.
     #[must_use]
     pub fn raw(&self) -> etcd_client::Client {
         self.0.keys.connection().raw()
     }
 
-    /// A lease that lives as long as the sandbox, and ends with it: granted when it is first asked for, renewed in
-    /// the background, revoked when the last clone of the sandbox is dropped.
+    /// A lease that lives as long as the sandbox: granted at the first call, renewed in the background, revoked when the
+    /// last clone of the sandbox is dropped.
     ///
     /// # Errors
-    /// Whatever granting a lease may end in.
+    /// Those of granting a lease.
     pub async fn lease(&self) -> Result<&Lease, Error> {
         let granted = self.0.lease.get_or_try_init(|| async { self.0.keys.grant(LEASE).await?.keep().await });
         Ok(granted.await?.lease())
@@ -135,78 +135,67 @@ impl Sandbox {
     /// Waits until a key has a value, at most 10 s.
     ///
     /// # Errors
-    /// [`Error::WaitTimeout`] tells what the value was instead.
+    /// [`Error::WaitTimeout`] shows the value instead.
     pub async fn wait_for(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<KeyValue, Error> {
         let value = value.as_ref();
         let wanted = format!("`{}`", etcd_keys::text::Escaped(value));
-        let key = key.as_ref();
-        let found =
-            wait::until(self, key, wait::DEFAULT_TIMEOUT, &wanted, |kv| kv.is_some_and(|kv| kv.value == value)).await?;
-        found.ok_or_else(|| {
-            Error::Etcd(Arc::new(
-                self.keys()
-                    .connection()
-                    .error(etcd_keys::Operation::Read(etcd_keys::KeyRange::key(key)), etcd_keys::ErrorKind::NoKey),
-            ))
-        })
+        let accept = |kv: Option<&KeyValue>| kv.filter(|kv| kv.value == value).cloned();
+        wait::until(self, key.as_ref(), wait::DEFAULT_TIMEOUT, &wanted, accept).await
     }
 
     /// Waits until a key is absent, at most 10 s.
     ///
     /// # Errors
-    /// [`Error::WaitTimeout`] tells what the value is.
+    /// [`Error::WaitTimeout`] shows the value.
     pub async fn wait_absent(&self, key: impl AsRef<[u8]>) -> Result<(), Error> {
         wait::absent(self, key.as_ref(), wait::DEFAULT_TIMEOUT).await
     }
 
-    /// Waits until a key, or its absence, is as it should be; `wanted` completes "the key was not … in time".
+    /// Waits until a key satisfies a condition; `None` is its absence. `wanted` completes the message "the key was not …
+    /// within 3 s".
     ///
     /// # Errors
-    /// [`Error::WaitTimeout`] tells what the value was instead.
+    /// [`Error::WaitTimeout`] shows the value.
     pub async fn wait_until(
         &self,
         key: impl AsRef<[u8]>,
-        within: Duration,
+        timeout: Duration,
         wanted: &str,
         satisfies: impl Fn(Option<&KeyValue>) -> bool,
     ) -> Result<Option<KeyValue>, Error> {
-        wait::until(self, key.as_ref(), within, wanted, satisfies).await
+        wait::until(self, key.as_ref(), timeout, wanted, |kv| satisfies(kv).then(|| kv.cloned())).await
     }
 
-    /// That the sandbox has exactly these keys and values.
+    /// Checks that the sandbox has exactly these keys and values.
     ///
     /// # Errors
-    /// [`Error::Keys`] tells what is missing, unexpected, or different.
+    /// [`Error::Keys`] lists the missing, unexpected and different keys.
     pub async fn expect_keys<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
         expected: impl IntoIterator<Item = (K, V)>,
     ) -> Result<(), Error> {
         let pair = |(key, value): (K, V)| (key.as_ref().to_vec(), value.as_ref().to_vec());
         let expected: Contents = expected.into_iter().map(pair).collect();
-        let found: Contents = self.prefix_contents().await?;
+        let all = self.keys().prefix("").await?;
+        let found: Contents = all.kvs.into_iter().map(|kv| (kv.key, kv.value)).collect();
         match Difference::between(self.prefix(), &expected, &found) {
             Some(difference) => Err(difference.into()),
             None => Ok(()),
         }
     }
 
-    async fn prefix_contents(&self) -> Result<Contents, Error> {
-        let all = self.keys().prefix("").await?;
-        Ok(all.kvs.into_iter().map(|kv| (kv.key, kv.value)).collect())
-    }
-
     /// What happened in the sandbox so far, in order, with previous values.
     ///
     /// # Errors
-    /// [`Error::Compacted`] if that cannot be told any more.
+    /// [`Error::Compacted`] if etcd no longer has the history.
     pub async fn history(&self) -> Result<Vec<Event>, Error> {
         history::since(self.keys(), self.0.since).await
     }
 
-    /// Runs a future to its end, for tests that are no async functions.
+    /// Runs a future to its end, for tests that are not async functions.
     ///
     /// # Panics
-    /// In an async function, where `.await` is the way.
+    /// In an async function: use `.await` there.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.0.keys.connection().runtime().block_on(future)
     }
@@ -214,11 +203,11 @@ impl Sandbox {
 
 #[cfg(feature = "private")]
 impl Sandbox {
-    /// Opens a sandbox on an etcd of its own, for a test that changes what is everybody's: users, alarms,
-    /// compaction, members. The etcd is gone with the sandbox.
+    /// Opens a sandbox on an etcd of its own, for a test that changes the whole server: users, alarms, compaction,
+    /// members. The etcd ends with the sandbox.
     ///
     /// # Errors
-    /// [`Error::Private`] if no etcd can be had.
+    /// [`Error::Private`] if no etcd can be found or started.
     pub async fn open_private(name: &str) -> Result<Self, Error> {
         let (server, endpoints) = private::start().await?;
         let target = Arc::new(Target::Private(endpoints));
@@ -257,7 +246,7 @@ impl fmt::Debug for Sandbox {
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(keeper) = self.lease.take() {
-            // If it fails, the lease runs out.
+            // If this fails, the lease expires.
             self.keys.connection().runtime().spawn(async move { keeper.lease().revoke().await });
         }
     }

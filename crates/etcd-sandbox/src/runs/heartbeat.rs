@@ -1,4 +1,4 @@
-//! A run's heartbeat: `.alive` on a lease, put back whenever it is gone, until the run is somebody else's.
+//! A run's heartbeat: `.alive` on a lease, put again whenever it is gone, until another process takes the run.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 /// How long a keeper waits before it tries again.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// `.alive`, and what it takes to keep it there, whoever else writes below the run's prefix.
+/// `.alive`, and what is needed to keep it there, whatever others write below the run's prefix.
 pub(crate) struct Heartbeat {
     pub(crate) keys: Keys,
     /// The record's key, and the revision that wrote it.
@@ -23,7 +23,7 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Keeps it there, on a new lease whenever the old one may have run out, until the run is somebody else's.
+    /// Keeps `.alive` there, on a new lease whenever the old one may have expired, until another process takes the run.
     pub(crate) async fn keep(self, mut keeper: Keeper, lost: watch::Sender<bool>) {
         let both = KeyRange::between(self.alive.as_str(), successor(self.record.as_bytes()));
         let mut watch = self.keys.watch(both).from_revision(self.revision + 1);
@@ -35,7 +35,7 @@ impl Heartbeat {
             match self.renewed().await {
                 Some(new) => {
                     let old = std::mem::replace(&mut keeper, new);
-                    // It may live after all; nothing is on it any more.
+                    // The old lease may not have expired; no key is on it any more.
                     drop(old.lease().revoke().await);
                 }
                 None => {
@@ -46,7 +46,7 @@ impl Heartbeat {
         }
     }
 
-    /// Tries until it is decided, however long etcd is away: nobody tells of the same disturbance again.
+    /// Retries until etcd answers, however long it is away: the watch does not report the same change twice.
     async fn renewed(&self) -> Option<Keeper> {
         loop {
             match self.renew().await {
@@ -56,7 +56,7 @@ impl Heartbeat {
         }
     }
 
-    /// Returns when somebody did something to the record or took the heartbeat away, or may have.
+    /// Returns when the record was changed or the heartbeat deleted, or when that may have happened.
     async fn disturbed(&self, watch: &mut Watch) {
         loop {
             match watch.recv().await {
@@ -73,7 +73,7 @@ impl Heartbeat {
         }
     }
 
-    /// Puts it there anew; `None`: the run is somebody else's.
+    /// Puts `.alive` on a new lease; `None`: another process has taken the run.
     async fn renew(&self) -> Result<Option<Keeper>, etcd_keys::Error> {
         let lease = self.keys.grant(self.ttl).await?;
         let txn = Txn::new()

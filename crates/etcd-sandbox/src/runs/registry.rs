@@ -1,5 +1,5 @@
-//! Which runs there are, as etcd knows them: records, signs of life, keys, and what belongs to no run. Reads;
-//! whether a run is dead is judged elsewhere, and nothing is deleted here.
+//! The runs in etcd: records, heartbeats, keys, and keys that belong to no run. Only reads. `liveness` decides whether a
+//! run is dead, and `sweep` deletes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use crate::roots::Roots;
 use crate::run_id::RunId;
 use crate::runs::record::Found;
 
-/// Operations that one transaction may have: etcd takes 128.
+/// How many operations one transaction has: etcd takes 128.
 const BATCH: usize = 120;
 /// Reads about one run: record, heartbeat, count.
 const READS: usize = 3;
-/// Keys that are read at first of what belongs to no run, in the hope that these are all.
+/// How many keys that belong to no run are read first. Often these are all.
 const FIRST_PAGE: i64 = 1_000;
-/// Keys that are read at a time after that.
+/// How many are read at a time after that.
 const PAGE: i64 = 20_000;
 
 /// The runs below a test root of a cluster.
@@ -27,7 +27,7 @@ pub struct Registry {
     roots: Roots,
 }
 
-/// A run, as it was found.
+/// A run, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
@@ -39,7 +39,7 @@ pub struct Entry {
     pub revision: i64,
     /// Whether `.alive` is there.
     pub alive: bool,
-    /// How many keys its tests have.
+    /// The number of its tests' keys.
     pub keys: u64,
 }
 
@@ -47,14 +47,14 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unregistered {
-    /// The prefix, in full; or one key that is directly below the test root.
+    /// The whole prefix, or one key directly below the test root.
     pub range: KeyRange,
-    /// How many keys.
+    /// The number of keys.
     pub keys: u64,
 }
 
 impl Unregistered {
-    /// The run that it would be of, were one registered under this name.
+    /// The run that the keys would belong to, if a run of that id were registered.
     pub(crate) fn run(&self, roots: &Roots) -> Option<RunId> {
         let name = std::str::from_utf8(self.range.start()).ok()?;
         if self.range.is_single() { name.strip_prefix(&roots.index())?.parse().ok() } else { roots.run_of(name) }
@@ -67,7 +67,7 @@ impl Unregistered {
 pub struct Listing {
     /// The runs, the oldest first.
     pub runs: Vec<Entry>,
-    /// What belongs to none.
+    /// Keys that belong to no run.
     pub unregistered: Vec<Unregistered>,
 }
 
@@ -110,19 +110,19 @@ impl Registry {
         format!("{}{id}", self.roots.index())
     }
 
-    /// One run; `None`: there is none of this id.
+    /// One run; `None`: there is no run of this id.
     ///
     /// # Errors
-    /// Whatever a read may end in.
+    /// Those of a read.
     pub async fn entry(&self, id: &RunId) -> Result<Option<Entry>, Error> {
         let mut entries = self.entries(std::slice::from_ref(id)).await?;
         Ok(entries.pop())
     }
 
-    /// All that is below the test root. Costs a few round trips for forty runs, however many keys they have.
+    /// All that is below the test root. Takes a few round trips for forty runs, however many keys they have.
     ///
     /// # Errors
-    /// Whatever a read may end in.
+    /// Those of a read.
     pub async fn list(&self) -> Result<Listing, Error> {
         let index = self.roots.index();
         let answer = self.connection.all_keys().send(Get::prefix(index.as_str()).keys_only()).await?;
@@ -130,7 +130,7 @@ impl Registry {
         let mut runs = self.entries(&ids).await?;
         let mut unregistered = Vec::new();
         for found in self.beside(&index, &ids).await? {
-            // A run that lost its line in the index is a run all the same.
+            // A run that is missing in the index is a run all the same.
             let run = match found.run(&self.roots) {
                 Some(id) => self.entry(&id).await?,
                 None => None,
@@ -175,8 +175,8 @@ impl Registry {
         Ok(entries)
     }
 
-    /// What is below the test root beside the index and these runs, segment by segment. Asks about what is between
-    /// them only: what costs is what is found, never what is passed over.
+    /// What is below the test root beside the index and these runs, segment by segment. Only the gaps between them are
+    /// read: the cost depends on what is found, not on the keys of the runs.
     async fn beside(&self, index: &str, ids: &[RunId]) -> Result<Vec<Unregistered>, Error> {
         let mut found = BTreeMap::new();
         for gaps in self.gaps(index, ids).chunks(BATCH) {
@@ -205,8 +205,8 @@ impl Registry {
         gaps
     }
 
-    /// Counts the keys of a range by segments. Each read makes etcd walk all that is left of the range, so reads are
-    /// few: large pages where segments are small, and what is left of a segment is counted, not read.
+    /// Counts the keys of a range by segments. For each read etcd walks over the rest of the range, so reads are few: large
+    /// pages for small segments, and the rest of a large segment is counted, not read.
     async fn walk(&self, gap: &KeyRange, found: &mut Segments) -> Result<(), Error> {
         let (keys, root) = (self.connection.all_keys(), self.roots.test_root().len());
         let (mut from, to) = (gap.start().to_vec(), gap.end().unwrap_or_default());
@@ -246,7 +246,7 @@ fn id_in(key: &[u8], index: &str) -> Option<RunId> {
     std::str::from_utf8(key.strip_prefix(index.as_bytes())?).ok()?.parse().ok()
 }
 
-/// The keys of the segment after a prefix that has so many bytes: all below it, or a key without a slash alone.
+/// The segment after a prefix of `prefix` bytes: all keys below that segment, or one key without a slash.
 fn segment_of(key: &[u8], prefix: usize) -> KeyRange {
     let rest = key.get(prefix..).unwrap_or_default();
     match rest.iter().position(|byte| *byte == b'/') {

@@ -1,5 +1,5 @@
-//! A run of ours: registered, kept alive, and at its end swept or kept. Dropped without either it is dead, as if
-//! this process had been killed: others sweep it.
+//! A run of this process: registered, kept alive, and at its end swept or kept. A run that is dropped without either is
+//! dead, as if this process had been killed: others sweep it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,14 +21,14 @@ use crate::runs::sweep::{Claim, Swept, Unless};
 
 /// How long the last processes of a run that has ended may take to notice.
 const STRAGGLERS: Duration = Duration::from_secs(2);
-/// How often they are looked for.
+/// How often their lock is tried.
 const PACE: Duration = Duration::from_millis(20);
 
 /// How often an owner claims its run from other cleaners.
 const CLAIMS: u32 = 3;
 
-/// Why a place for locks is refused: the record names it, and others look for it.
-const NO_TEXT: &str = "its path is not UTF-8";
+/// Why a directory of locks is refused: the record, which is text, names it.
+const NOT_UTF8: &str = "its path is not UTF-8";
 
 /// A run that this process has registered and keeps alive.
 #[derive(Debug)]
@@ -43,15 +43,15 @@ pub struct Run {
     keeper: Keeping,
 }
 
-/// What became of a run that has ended.
+/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunSummary {
-    /// Keys that were deleted.
+    /// The number of deleted keys.
     pub keys: u64,
-    /// Whether processes of the run go on: what they write is deleted by the next one who cleans.
+    /// Whether processes of the run still live. The next sweep deletes what they write.
     pub stragglers: bool,
-    /// Whether somebody else had taken the run away.
+    /// Whether another process had taken the run.
     pub lost: bool,
 }
 
@@ -63,22 +63,22 @@ impl Run {
     pub async fn start(registry: &Registry, plan: Plan) -> Result<Self, Error> {
         let id = RunId::fresh().map_err(Error::system("make a run id"))?;
         let (endpoints, test_root) = (registry.connection().endpoint(), registry.roots().test_root());
-        // Others look for it from elsewhere.
+        // Other processes have other current directories.
         let lock = std::path::absolute(&plan.lock_dir)
-            .and_then(|dir| if dir.to_str().is_some() { Ok(dir) } else { Err(std::io::Error::other(NO_TEXT)) })
+            .and_then(|dir| if dir.to_str().is_some() { Ok(dir) } else { Err(std::io::Error::other(NOT_UTF8)) })
             .and_then(|dir| Shared::create(&dir, &id, endpoints, test_root))
             .map_err(Error::system(format!("make the run's lock in `{}`", plan.lock_dir.display())))?;
         let record = plan.into_record(lock.path().to_owned());
         match Self::register(registry, id, record, lock, None).await {
             Ok(Some(run)) => Ok(run),
-            // A fresh id that is taken would be a miracle, or a forger's work.
+            // A new id has 128 random bits: if it is taken, somebody forged a record.
             Ok(None) => Err(Error::system("register a run")(std::io::ErrorKind::AlreadyExists.into())),
             Err(error) => Err(error),
         }
     }
 
-    /// Goes on with a run whose keeper died, for the sake of a runner that lives and holds its lock; `None`: it is
-    /// swept, or about to be.
+    /// Takes over a run whose keeper died, for a runner that is alive and holds the run's lock; `None`: the run is swept, or
+    /// about to be.
     ///
     /// # Errors
     /// As [`Run::start`].
@@ -117,22 +117,22 @@ impl Run {
         }
         let revision = answer.revision;
         let first = lease.keep().await?;
-        let (tell, lost) = watch::channel(false);
+        let (sender, lost) = watch::channel(false);
         let (record_key, alive) = (registry.record_key(&id), registry.alive_key(&id));
-        let sign = Heartbeat { keys, record: record_key, alive, revision, ttl };
-        let keeper = registry.connection().runtime().spawn(sign.keep(first, tell));
+        let heartbeat = Heartbeat { keys, record: record_key, alive, revision, ttl };
+        let keeper = registry.connection().runtime().spawn(heartbeat.keep(first, sender));
         let keeper = Keeping(keeper.abort_handle());
         let registry = registry.clone();
         Ok(Some(Self { registry, id, record, revision, lock, lost, keeper }))
     }
 
-    /// Where it is registered.
+    /// Where the run is registered.
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Its id.
+    /// The run's id.
     #[must_use]
     pub fn id(&self) -> &RunId {
         &self.id
@@ -150,12 +150,13 @@ impl Run {
         self.lock.path()
     }
 
-    /// The revision at which it was registered.
+    /// The revision at which the run was registered.
     pub(crate) fn revision(&self) -> i64 {
         self.revision
     }
 
-    /// What a child finds the run by: `ETCD_ENDPOINTS`, `ETCD_TEST_RUN`, `ETCD_TEST_PREFIX`, and etcdctl's own.
+    /// The variables by which a child finds the run: `ETCD_ENDPOINTS`, `ETCD_TEST_RUN`, `ETCD_TEST_PREFIX`, and those of
+    /// etcdctl.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let endpoints = self.registry.connection().endpoint().to_owned();
@@ -168,7 +169,7 @@ impl Run {
         ]
     }
 
-    /// Returns when somebody else has taken the run away; never, if the run ends otherwise.
+    /// Returns when another process has taken the run. If the run ends otherwise, this never returns.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut lost = self.lost.clone();
         async move {
@@ -178,16 +179,16 @@ impl Run {
         }
     }
 
-    /// The same run, by another connection to its cluster.
+    /// The same run, on another connection to its cluster.
     pub(crate) fn by(self, registry: Registry) -> Self {
         Self { registry, ..self }
     }
 
-    /// Ends the run and deletes all its keys. Processes of the run that still live are given a moment to end; if they
-    /// do not, the record stays, so that whoever cleans next deletes what they go on to write.
+    /// Ends the run and deletes all its keys. Processes of the run that still live have 2 s to end. If they do not, the
+    /// record stays, and the next sweep deletes what they write.
     ///
     /// # Errors
-    /// Whatever etcd says. The run is then dead, and the next one who cleans sweeps it.
+    /// Those of etcd. The run is then dead, and the next sweep deletes it.
     pub async fn sweep(self) -> Result<RunSummary, Error> {
         let Some(claim) = self.claim(State::Sweeping).await? else {
             return Ok(RunSummary { keys: 0, stragglers: false, lost: true });
@@ -197,7 +198,7 @@ impl Run {
         let lock = match alone_within(STRAGGLERS, &path, &self.id).await {
             Tried::Free(lock) => Some(lock),
             Tried::Held => None,
-            // Another cleaner had it, found us dead, and is through already; or this file system has no such locks.
+            // Another cleaner had the lock, found the run dead, and has swept it; or this file system has no such locks.
             Tried::Unknown => return Self::sweep_again(&self.registry, &self.id).await,
         };
         let done = match claim.delete_keys(&mut keys).await {
@@ -210,7 +211,7 @@ impl Run {
                 lock.into_iter().for_each(Alone::remove);
                 Ok(RunSummary { keys, stragglers, lost: false })
             }
-            // Between our letting go of the lock and our having it alone, another cleaner had it, and found us dead.
+            // After we let go of the lock and before we had it alone, another cleaner had it, and found the run dead.
             Err(error) if error.kind == etcd_keys::ErrorKind::NotMet => {
                 drop(lock);
                 let ended = Self::sweep_again(&self.registry, &self.id).await?;
@@ -220,13 +221,13 @@ impl Run {
         }
     }
 
-    /// Sweeps a run of ours that [`Run::sweep`] could not, or not alone.
+    /// Sweeps a run of this process that [`Run::sweep`] did not sweep, or not alone.
     ///
     /// # Errors
     /// As [`Run::sweep`].
     pub async fn sweep_again(registry: &Registry, id: &RunId) -> Result<RunSummary, Error> {
         let mut keys = 0;
-        // Others give way to who claims the run after them. Who keeps claiming it sweeps it as well as we.
+        // Other cleaners give way to the last claim. A cleaner that keeps claiming the run sweeps it as well as we do.
         for _ in 0..CLAIMS {
             let Some(run) = registry.entry(id).await? else { break };
             match registry.sweep_by_force(&run).await? {
@@ -243,13 +244,13 @@ impl Run {
     /// Ends the run and leaves its keys, until somebody cleans by hand.
     ///
     /// # Errors
-    /// Whatever etcd says. The run is then dead, and the next one who cleans sweeps it.
+    /// Those of etcd. The run is then dead, and the next sweep deletes it.
     pub async fn keep(self) -> Result<RunSummary, Error> {
         let kept = self.claim(State::Kept).await?;
         Ok(RunSummary { keys: 0, stragglers: false, lost: kept.is_none() })
     }
 
-    /// Ends it in the registry.
+    /// Ends the run in the registry.
     async fn claim(&self, state: State) -> Result<Option<Claim>, Error> {
         self.keeper.0.abort();
         let entry = Entry {
@@ -273,7 +274,7 @@ impl Drop for Keeping {
     }
 }
 
-/// The lock of a run whose processes are ending: held, if one of them does not.
+/// Tries to get the lock of a run whose processes are ending, until the timeout.
 async fn alone_within(timeout: Duration, path: &Path, id: &RunId) -> Tried {
     let deadline = tokio::time::Instant::now() + timeout;
     loop {

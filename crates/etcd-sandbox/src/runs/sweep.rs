@@ -1,5 +1,5 @@
-//! Deleting a run: claim it by compare-and-swap, delete its keys in bounded chunks, each of which compares the
-//! claim anew, and the record last. Never a key outside of the run's own prefix.
+//! Deletes a run: claims it by compare-and-swap, deletes its keys in bounded chunks, and the record last. Each chunk
+//! compares the claim again. No key outside the run's own prefix is deleted.
 
 use etcd_keys::kv::{Compare, Delete, OpResponse, Put, Txn};
 use etcd_keys::{Error, ErrorKind, KeyRange, Operation};
@@ -10,24 +10,24 @@ use crate::runs::lock::{Alone, Tried};
 use crate::runs::record::{Found, Record, State, TTL};
 use crate::runs::registry::{Entry, Registry, Unregistered};
 
-/// So many keys go in one transaction with the record: no other client waits long for that.
+/// How many keys are deleted in one transaction with the record: no other client waits long for it.
 const FEW: u64 = 500;
 
-/// How often keys that were written while others were deleted are gone for. Somebody may write faster than we delete;
-/// the last transaction takes whatever is left.
+/// How often the keys are deleted that were written meanwhile. A test may write faster than its keys are deleted: the
+/// last transaction deletes the rest.
 const ROUNDS: u32 = 5;
 
-/// What became of an attempt to sweep a run.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Swept {
-    /// It is gone, with so many keys.
+    /// The run is gone; this many keys were deleted.
     Gone(u64),
-    /// It came to life, or somebody else sweeps it; at least so many keys were deleted before that showed.
+    /// The run came to life, or another process sweeps it. At least this many keys were deleted before.
     NotOurs(u64),
 }
 
-/// A run that is ours to delete.
+/// A run that this process may delete.
 #[derive(Debug)]
 pub(crate) struct Claim {
     registry: Registry,
@@ -36,12 +36,12 @@ pub(crate) struct Claim {
     revision: i64,
 }
 
-/// What must hold for a claim to be made.
+/// When a run cannot be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unless {
-    /// That the run had no heartbeat.
+    /// If it has a heartbeat.
     Alive,
-    /// Nothing: it is our own, or its owner said so. It is told by its heartbeat going.
+    /// It always can: the run is our own, or the user insists. Its keeper notices that the heartbeat is deleted.
     Never,
 }
 
@@ -49,50 +49,44 @@ impl Registry {
     /// Sweeps a run that is proven dead.
     ///
     /// # Errors
-    /// Whatever reads and writes may end in; the rest of the run is there, and the next sweep goes on.
+    /// Those of reads and writes. The rest of the run stays, and the next sweep goes on.
     pub async fn sweep(&self, run: &Entry, proof: DeathProof) -> Result<Swept, Error> {
-        let swept = match self.claim(run, State::Sweeping, Unless::Alive).await? {
-            Some(claim) => claim.sweep().await?,
-            None => return Ok(Swept::NotOurs(0)),
-        };
+        let swept = self.claim_and_sweep(run, Unless::Alive).await?;
         if let (Swept::Gone(_), Some(lock)) = (swept, proof.0) {
             lock.remove();
         }
         Ok(swept)
     }
 
-    /// Removes the lock of a run that is gone, if it is here and nobody holds it.
-    pub(crate) fn remove_lock(&self, run: &Entry) {
-        if let Some(record) = run.found.record()
-            && let Tried::Free(lock) = Alone::attempt(&record.lock, &run.id)
-        {
-            lock.remove();
-        }
-    }
-
-    /// Sweeps a run though it may live. Its keeper finds out, and its tests fail.
+    /// Sweeps a run that may be alive. Its keeper notices, and its tests fail.
     ///
     /// # Errors
     /// As [`Registry::sweep`].
     pub async fn sweep_by_force(&self, run: &Entry) -> Result<Swept, Error> {
-        let swept = match self.claim(run, State::Sweeping, Unless::Never).await? {
-            Some(claim) => claim.sweep().await?,
-            None => return Ok(Swept::NotOurs(0)),
-        };
-        if let Swept::Gone(_) = swept {
-            self.remove_lock(run);
+        let swept = self.claim_and_sweep(run, Unless::Never).await?;
+        if let (Swept::Gone(_), Some(record)) = (swept, run.found.record())
+            && let Tried::Free(lock) = Alone::attempt(&record.lock, &run.id)
+        {
+            lock.remove();
         }
         Ok(swept)
     }
 
-    /// Deletes keys that belong to no run; how many there were. Keys that are written meanwhile stay.
+    async fn claim_and_sweep(&self, run: &Entry, unless: Unless) -> Result<Swept, Error> {
+        match self.claim(run, State::Sweeping, unless).await? {
+            Some(claim) => claim.sweep().await,
+            None => Ok(Swept::NotOurs(0)),
+        }
+    }
+
+    /// Deletes keys that belong to no run, and returns their number. Keys that are written meanwhile stay.
     ///
     /// # Errors
-    /// Whatever reads and writes may end in, and [`ErrorKind::Invalid`] for anything that is not test data.
+    /// Those of reads and writes, and [`ErrorKind::Invalid`] for anything that is not test data.
     pub async fn delete_unregistered(&self, found: &Unregistered) -> Result<u64, Error> {
         self.check(&found.range)?;
         let preview = self.connection().all_keys().preview_delete(found.range.clone()).await?;
-        // Should a run of that name be registered just now, it is one.
+        // If a run of that id is registered just now, the keys are that run's.
         let no_run = found.run(self.roots()).map(|id| Compare::absent(self.record_key(&id)));
         let mut deletion = preview.into_deletion().only_while(no_run)?;
         match deletion.run(|_| ()).await {
@@ -101,7 +95,7 @@ impl Registry {
         }
     }
 
-    /// Makes a run ours; `None`: it changed since it was looked at.
+    /// Claims a run; `None`: the run has changed since it was read.
     pub(crate) async fn claim(&self, run: &Entry, state: State, unless: Unless) -> Result<Option<Claim>, Error> {
         let record = match &run.found {
             Found::Record(record) => record.with(state),
@@ -135,7 +129,7 @@ impl Registry {
 }
 
 impl Claim {
-    /// Deletes all of the run, the record last.
+    /// Deletes the whole run, the record last.
     pub(crate) async fn sweep(&self) -> Result<Swept, Error> {
         let mut gone = 0;
         let done = match self.delete_keys(&mut gone).await {
@@ -149,7 +143,7 @@ impl Claim {
         }
     }
 
-    /// Deletes the run's keys, all but the record and the last few, which go with it.
+    /// Deletes the run's keys, all but the record and the last few, which are deleted with the record.
     pub(crate) async fn delete_keys(&self, gone: &mut u64) -> Result<(), Error> {
         let (prefix, record) = (self.registry.roots().run(&self.id), self.registry.record_key(&self.id));
         self.registry.check(&KeyRange::prefix(prefix.as_str()))?;
@@ -173,7 +167,7 @@ impl Claim {
         Ok(())
     }
 
-    /// Deletes what is left, the record and its line in the index, at one revision.
+    /// Deletes the remaining keys, the record and its line in the index, at one revision.
     pub(crate) async fn finish(&self, gone: &mut u64) -> Result<(), Error> {
         let range = KeyRange::prefix(self.registry.roots().run(&self.id));
         self.registry.check(&range)?;
@@ -182,7 +176,7 @@ impl Claim {
         let answer = self.registry.connection().all_keys().send(txn).await?;
         match answer.responses.first() {
             Some(OpResponse::Delete(deleted)) if answer.succeeded => {
-                // The record is none of the tests' keys.
+                // The record is not one of the tests' keys.
                 *gone += u64::try_from(deleted.deleted - 1).unwrap_or(0);
                 Ok(())
             }
@@ -190,7 +184,7 @@ impl Claim {
         }
     }
 
-    /// That the run is still ours, and nobody has brought it to life.
+    /// The conditions of a claim: the record is unchanged, and there is no heartbeat.
     fn holds(&self) -> [Compare; 2] {
         let (record, alive) = (self.registry.record_key(&self.id), self.registry.alive_key(&self.id));
         [

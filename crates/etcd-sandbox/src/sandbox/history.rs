@@ -1,4 +1,4 @@
-//! What happened under a prefix so far, as a list.
+//! The history of a prefix so far, as a list.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use etcd_keys::{KeyRange, Keys};
 
 use crate::error::Error;
 
-/// How long the list may take.
+/// How long reading the history may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The events under a namespace from a revision until now, in order; keys without its prefix.
 ///
-/// The end is found by a key of our own, written beside the namespace: whoever reads that never meets it, though our
-/// watch, which reaches a little further, does.
+/// A key of our own marks the end. It is written beside the namespace, so that readers of the namespace do not see it;
+/// the watch here reaches a little further and does.
 pub(crate) async fn since(keys: &Keys, revision: i64) -> Result<Vec<Event>, Error> {
     let prefix = keys.namespace().prefix();
     let mark = [prefix.strip_suffix(b"/").unwrap_or(prefix), b"~history"].concat();
     let end = keys.connection().all_keys().put(mark.as_slice(), "").await?.revision;
     let reach = KeyRange::between(prefix, etcd_keys::range::successor(&mark));
     let mut watch = keys.connection().all_keys().watch(reach).from_revision(revision).previous_values();
-    let told = async {
+    let history = async {
         let mut events = Vec::new();
         loop {
             match watch.recv().await? {
@@ -32,8 +32,8 @@ pub(crate) async fn since(keys: &Keys, revision: i64) -> Result<Vec<Event>, Erro
             }
         }
     };
-    match tokio::time::timeout(TIMEOUT, told).await {
-        Ok(told) => told,
+    match tokio::time::timeout(TIMEOUT, history).await {
+        Ok(history) => history,
         Err(_) => {
             let operation = etcd_keys::Operation::Watch(KeyRange::prefix(prefix));
             Err(keys.connection().error(operation, etcd_keys::ErrorKind::TimedOut).into())

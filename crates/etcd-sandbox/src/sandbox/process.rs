@@ -1,5 +1,5 @@
-//! What all sandboxes of this process share: one connection, one runtime for it, and the run: the one that the
-//! environment names, or else one of the process's own, swept when the process ends.
+//! What all sandboxes of this process share: one connection, one runtime for it, and one run. The environment names the
+//! run; otherwise the process starts its own, and sweeps it when the process ends.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -30,35 +30,35 @@ pub(crate) struct Home {
     pub(crate) target: Arc<Target>,
     /// The run's prefix.
     pub(crate) prefix: String,
-    /// Nothing of the run happened before this revision.
+    /// The run has no history before this revision.
     pub(crate) since: i64,
-    /// Held along with the runner, where the run is another process's and of this machine.
+    /// Shared with the runner, if the run is another process's and of this machine.
     _lock: Option<Shared>,
 }
 
 type Opened = Result<&'static Home, Error>;
 
-/// The one connection and the one run of this process; opened when somebody first asks, whether he waits for it or
-/// not. An error is final, so that a thousand tests without an etcd fail at once.
+/// The connection and the run of this process, opened at the first call, whether the caller waits or not. An error is
+/// final, so that a thousand tests without an etcd fail at once.
 pub(crate) async fn home() -> Opened {
     static OPENING: OnceLock<Result<watch::Receiver<Option<Opened>>, Error>> = OnceLock::new();
     let mut opened = OPENING.get_or_init(begin_to_open).clone()?;
-    // Nobody tells if opening panicked.
-    let told = opened.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
-    told.unwrap_or_else(|| Err(Error::system("open a run")(std::io::Error::other("it panicked"))))
+    // The sender is dropped if opening panicked.
+    let home = opened.wait_for(Option::is_some).await.ok().and_then(|home| home.clone());
+    home.unwrap_or_else(|| Err(Error::system("open a run")(std::io::Error::other("it panicked"))))
 }
 
 fn begin_to_open() -> Result<watch::Receiver<Option<Opened>>, Error> {
-    let (tell, opened) = watch::channel(None);
+    let (sender, opened) = watch::channel(None);
     runtime()?.spawn(async move {
         // For as long as the process lives.
         let home = open().await.map(|home| &*Box::leak(Box::new(home)));
-        tell.send_replace(Some(home));
+        sender.send_replace(Some(home));
     });
     Ok(opened)
 }
 
-/// The runtime that the connection lives on. Tests come with runtimes of their own, which end with them.
+/// The runtime of the connection. Tests have runtimes of their own, which end with them.
 pub(crate) fn runtime() -> Result<&'static Handle, Error> {
     static RUNTIME: OnceLock<Result<Handle, Error>> = OnceLock::new();
     let started = RUNTIME.get_or_init(|| shutdown::start_runtime().map_err(Error::system("start a runtime")));
@@ -80,7 +80,7 @@ fn missing(name: &'static str, value: String, why: &str) -> Error {
     Error::Variable { name, value, why: why.to_owned() }
 }
 
-/// Joins the run that the environment names. Only to write where it says: who joins deletes nothing.
+/// Joins the run that the environment names. A process that joins deletes nothing.
 async fn join(connection: Connection, target: Arc<Target>, run: &str, prefix: String) -> Result<Home, Error> {
     let id: RunId = run.parse().map_err(|error: crate::run_id::RunIdError| Error::Variable {
         name: "ETCD_TEST_RUN",
@@ -94,7 +94,7 @@ async fn join(connection: Connection, target: Arc<Target>, run: &str, prefix: St
     let key = format!("{prefix}.run");
     let mut lock = None;
     let mut since = 0;
-    // Read again once the lock is held: from then on nobody on this machine takes the run for dead.
+    // The record is read again once the lock is held: from then on no process on this machine finds the run dead.
     for _ in ["before", "after"] {
         let Some(kv) = connection.all_keys().get(key.as_str()).await? else {
             return Err(Error::NoRun { run: id, endpoints: target.endpoints().join(",") });
@@ -116,8 +116,8 @@ async fn join(connection: Connection, target: Arc<Target>, run: &str, prefix: St
     Ok(Home { connection, target, prefix, since, _lock: lock })
 }
 
-/// Ends this process when its run has ended: a test whose runner was killed must not go on writing, and what it
-/// tests is being deleted under its hands.
+/// Ends this process when its run has ended: a test whose runner was killed must not go on writing, and its keys are being
+/// deleted.
 async fn end_with(connection: Connection, key: String, id: RunId) {
     let mut watch = connection.all_keys().watch(KeyRange::key(key)).snapshot().track();
     let mut is_there = false;
@@ -128,7 +128,7 @@ async fn end_with(connection: Connection, key: String, id: RunId) {
                 return end(&id);
             }
             Ok(Notice::Listed { .. }) if !is_there => return end(&id),
-            // Another etcd, or one that lost its data: what is there follows.
+            // Another etcd, or an etcd that lost its data: its keys follow.
             Ok(Notice::Reset { .. }) => is_there = false,
             Ok(_) => {}
             Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
@@ -136,23 +136,23 @@ async fn end_with(connection: Connection, key: String, id: RunId) {
     }
 }
 
-/// On a thread of its own, for what is done at the end of a process may wait for the runtime that this is called on.
+/// Exits on a thread of its own: at the exit the run is swept, which may wait for the runtime that calls this.
 fn end(id: &RunId) {
-    // Not `eprintln!`, which panics where nobody can hear it.
+    // Not `eprintln!`, which panics if stderr is closed.
     let _ = writeln!(
         std::io::stderr(),
-        "error: the test run {id} has ended: its runner did, or somebody removed it\n  this process is of that run \
+        "error: the test run {id} has ended: its runner ended, or somebody removed the run\n  this process is of that run \
          and ends, too, so that it leaves nothing behind"
     );
     std::thread::spawn(|| std::process::exit(1));
 }
 
-/// By its own word. A record of a form to come, or a damaged one, says no such thing.
+/// Whether the record says so. Newer and damaged records do not.
 fn has_ended(found: &Found) -> bool {
     found.record().is_some_and(|record| record.state != State::Running)
 }
 
-/// Begins a run of the process's own.
+/// Starts a run of the process's own.
 async fn begin(connection: Connection, target: Arc<Target>, workspace: &Workspace) -> Result<Home, Error> {
     let registry = Registry::new(&connection, workspace.roots()?);
     let lock_dir = workspace.lock_dir();
@@ -167,7 +167,7 @@ async fn begin(connection: Connection, target: Arc<Target>, workspace: &Workspac
     Ok(Home { connection, target, prefix, since, _lock: None })
 }
 
-/// The command line, for whoever asks what a run is.
+/// The command line, for the run's record.
 fn command() -> String {
     let mut args = std::env::args_os();
     let program = args.next().map(PathBuf::from);

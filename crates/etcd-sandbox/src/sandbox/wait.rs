@@ -1,4 +1,4 @@
-//! Waiting for a key to be as it should, with a deadline.
+//! Waiting for a key to be as a test wants it, with a timeout.
 
 use std::time::Duration;
 
@@ -8,55 +8,46 @@ use etcd_keys::{KeyRange, KeyValue, Keys};
 use crate::error::Error;
 use crate::wait_timeout::WaitTimeout;
 
-/// How long is waited, unless said otherwise.
+/// The timeout of functions that take none.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Waits until a key is absent.
 pub(crate) async fn absent(keys: &Keys, key: &[u8], timeout: Duration) -> Result<(), Error> {
-    until(keys, key, timeout, "absent", |kv| kv.is_none()).await?;
-    Ok(())
+    until(keys, key, timeout, "absent", |kv| kv.is_none().then_some(())).await
 }
 
-/// Waits until a key, or its absence, satisfies; tells what was waited for, in words, if it does not.
-pub(crate) async fn until(
+/// Waits until `accept` returns something for the key, or for its absence. `wanted` says in words what is waited for.
+pub(crate) async fn until<T>(
     keys: &Keys,
     key: &[u8],
     timeout: Duration,
     wanted: &str,
-    satisfies: impl Fn(Option<&KeyValue>) -> bool,
-) -> Result<Option<KeyValue>, Error> {
-    let mut last = None;
-    let satisfied = async {
+    accept: impl Fn(Option<&KeyValue>) -> Option<T>,
+) -> Result<T, Error> {
+    let accepted = async {
+        let (mut last, mut listed) = (None, false);
         let mut watch = keys.watch(KeyRange::key(key)).snapshot();
-        let mut listed = false;
         loop {
             match watch.recv().await? {
                 Notice::Key(kv) => last = Some(kv),
                 Notice::Event(event) => last = Some(event.kv).filter(|_| event.kind == EventKind::Put),
                 Notice::Listed { .. } => listed = true,
-                _ => {
-                    last = None;
-                    listed = false;
-                }
+                _ => (last, listed) = (None, false),
             }
-            if listed && satisfies(last.as_ref()) {
-                return Ok::<_, Error>(());
+            if listed && let Some(accepted) = accept(last.as_ref()) {
+                return Ok(accepted);
             }
         }
     };
-    match tokio::time::timeout(timeout, satisfied).await {
-        Ok(Ok(())) => Ok(last),
-        Ok(Err(error)) => Err(error),
-        // Is etcd away, that is what to say. And it may have come to be just now, before we heard of it.
-        Err(_) => {
-            last = keys.get(key).await?;
-            if satisfies(last.as_ref()) {
-                return Ok(last);
-            }
-            let last = last.map(|kv| kv.value);
-            Err(WaitTimeout { key: key.to_vec(), wanted: wanted.to_owned(), last, timeout }.into())
-        }
+    if let Ok(accepted) = tokio::time::timeout(timeout, accepted).await {
+        return accepted;
     }
+    // If etcd is away, this fails and says so. And the key may be as wanted just now.
+    let last = keys.get(key).await?;
+    accept(last.as_ref()).ok_or_else(|| {
+        let last = last.map(|kv| kv.value);
+        WaitTimeout { key: key.to_vec(), wanted: wanted.to_owned(), last, timeout }.into()
+    })
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ async fn a_run_that_is_taken_away_is_told_and_its_processes_end() {
     assert!(run.sweep().await.unwrap().lost);
     let own = tokio::task::spawn_blocking(|| finish(own)).await.unwrap();
     assert_eq!(own.code, Some(1));
-    own.says(&["has ended", "somebody removed it"]);
+    own.says(&["has ended", "somebody removed the run"]);
 }
 
 /// A run whose whole prefix was deleted, heartbeat included, does not look dead.
