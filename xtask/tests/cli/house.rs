@@ -124,7 +124,15 @@ fn crates_for_everybody_do_not_name_our_product() {
 #[test]
 fn libraries_name_no_commands() {
     let names_one = |line: &str| line.contains("cargo xtask") && !line.trim_start().starts_with("//");
-    let libraries = ["etcd-binary", "etcd-local", "etcd-sandbox", "etcd-system", "etcd-workspace"];
+    let libraries = ["etcd-binary", "etcd-keys", "etcd-local", "etcd-sandbox", "etcd-system", "etcd-workspace"];
     let found = libraries.map(|library| files_with(&crates().join(library).join("src"), &names_one)).concat();
     assert_eq!(found, [crates().join("etcd-sandbox/src/hint.rs")]);
+}
+
+/// A test that only another test runs does nothing by itself; it is not shown as ignored.
+#[test]
+fn no_test_is_ignored() {
+    let ignores = |line: &str| line.trim_start().starts_with("#[ignore");
+    let found = [crates(), crates().join("../xtask")].map(|dir| files_with(&dir, &ignores)).concat();
+    assert!(found.is_empty(), "{found:#?}");
 }
