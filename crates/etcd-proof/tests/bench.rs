@@ -58,6 +58,7 @@ impl TestWorkspace {
         command.arg("--xtask").arg(xtask).arg("--console").arg(console).arg("bench").args(args);
         command.current_dir(self.0.path()).env("CARGO_MANIFEST_DIR", self.0.path()).env("TMPDIR", self.path("tmp"));
         command.env("ETCD_LOCAL_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/etcd-local-cache"));
+        command.envs(testkit::GO);
         for name in ["ETCDBINPATH", "ETCD_ENDPOINTS", "ETCD_TEST_PREFIX", "ETCD_TEST_RUN"] {
             command.env_remove(name);
         }
@@ -98,12 +99,14 @@ fn eventually<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
     /// Longer than anything here takes, on a machine that does ten other things.
     const TIMEOUT: Duration = Duration::from_secs(120);
     let began = Instant::now();
+    let mut pause = Duration::from_millis(2);
     loop {
         match look() {
             Ok(seen) => return seen,
             Err(error) => assert!(began.elapsed() < TIMEOUT, "{error}"),
         }
-        std::thread::park_timeout(Duration::from_millis(5));
+        std::thread::park_timeout(pause);
+        pause = (pause * 5 / 4).min(Duration::from_millis(50));
     }
 }
 

@@ -26,7 +26,12 @@ impl Torture {
         let tmp = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-proof"));
         command.arg("--xtask").arg(xtask).arg("--console").arg(program("etcd-console"));
-        command.args(["torture", "--seed", "7"]).args(args).env("TMPDIR", tmp.path()).stdin(Stdio::null());
+        command
+            .args(["torture", "--seed", "7"])
+            .args(args)
+            .env("TMPDIR", tmp.path())
+            .envs(testkit::GO)
+            .stdin(Stdio::null());
         Self { tmp, command }
     }
 

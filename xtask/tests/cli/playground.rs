@@ -38,6 +38,11 @@ impl Playground {
         this
     }
 
+    /// For a project whose tests cargo builds: quickly, as nobody debugs them.
+    pub(crate) fn that_builds(self) -> Self {
+        self.with("CARGO_PROFILE_DEV_DEBUG", "0").with("CARGO_INCREMENTAL", "0")
+    }
+
     /// With a small file system of its own as `small`; `None` where this user may not mount one.
     pub(crate) fn on_tmpfs(size: &str) -> Option<Self> {
         let mut this = Self::new();
@@ -107,14 +112,14 @@ impl Playground {
     /// Every process, zombies aside, that this workspace's directory is an argument of; none where there is no /proc.
     pub(crate) fn processes(&self) -> Vec<String> {
         let mark = self.dir.path().to_str().unwrap();
-        let alive = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        let is_alive = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).is_ok();
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        pids.filter(|pid| pid.parse::<u32>().is_ok() && alive(pid))
+        pids.filter(|pid| pid.parse::<u32>().is_ok())
             .filter_map(|pid| {
                 let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
                 let line = String::from_utf8_lossy(&line).replace('\0', " ");
-                line.contains(mark).then(|| format!("{pid} {line}"))
+                (line.contains(mark) && is_alive(&pid)).then(|| format!("{pid} {line}"))
             })
             .collect()
     }

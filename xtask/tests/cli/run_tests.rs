@@ -7,7 +7,7 @@ use crate::playground::{Playground, Run, build_console, skipped};
 /// A project whose one test passes or fails as PLAY says, and shows what it was given.
 fn project() -> Playground {
     build_console();
-    let play = Playground::new();
+    let play = Playground::new().that_builds();
     let manifest = "[package]\nname = \"play\"\nedition = \"2021\"\n\n[workspace]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n";
     fs::write(play.path("Cargo.toml"), manifest).unwrap();
     fs::create_dir(play.path("src")).unwrap();

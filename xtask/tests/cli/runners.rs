@@ -8,18 +8,19 @@ use std::process::Command;
 use crate::playground::{Playground, Run, build_console, finish, skipped};
 
 /// Two packages, `top` at the root and `low` in `low`; each has a test that leaves its package's name in `seen`, a test
-/// that fails if FAIL names it, and a documentation test.
+/// that fails if FAIL names it; `low` has a documentation test.
 fn project() -> Playground {
     build_console();
-    let play = Playground::new();
+    let play = Playground::new().that_builds();
     let package = |name: &str| format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n\n");
     let root =
         "[workspace]\nmembers = [\"low\"]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n";
-    let lib = r#"
+    let doc = r#"
 //! ```
 //! std::fs::write(format!("{}/doc", std::env::var("SEEN").unwrap()), "").unwrap();
 //! ```
-
+"#;
+    let lib = r#"
 #[test]
 fn leaves_a_name() {
     let seen = std::env::var("SEEN").unwrap();
@@ -31,10 +32,11 @@ fn fails_if_asked_to() {
     assert!(std::env::var("FAIL").is_err(), "as asked");
 }
 "#;
-    for (dir, manifest) in [("", package("top") + root), ("low", package("low"))] {
+    // All calls that run documentation tests are to run those of `low`.
+    for (dir, manifest, doc) in [("", package("top") + root, ""), ("low", package("low"), doc)] {
         fs::create_dir_all(play.path(dir).join("src")).unwrap();
         fs::write(play.path(dir).join("Cargo.toml"), manifest).unwrap();
-        fs::write(play.path(dir).join("src/lib.rs"), lib).unwrap();
+        fs::write(play.path(dir).join("src/lib.rs"), format!("{doc}{lib}")).unwrap();
     }
     let seen = play.path("seen");
     play.with("SEEN", seen)

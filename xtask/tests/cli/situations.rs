@@ -57,7 +57,7 @@ impl Situation {
         self.check_in(1);
     }
 
-    /// The same with so many worlds for the commands that change nothing: where each command waits for an answer.
+    /// The same with so many worlds for the commands that share them: where each command waits for an answer.
     fn check_in(&self, worlds: usize) {
         let Some(mut cells) = self.commands(worlds) else { return };
         cells.extend(self.hints(&cells));
@@ -72,11 +72,11 @@ impl Situation {
         println!("{table}");
     }
 
-    /// Commands that change nothing share some worlds, each other has its own; `None` where this machine has none.
+    /// Some commands have a world of their own, the others share so many worlds; `None` where this machine has none.
     fn commands(&self, worlds: usize) -> Option<Vec<Cell>> {
-        let (changing, looking): (Vec<&Row>, Vec<&Row>) = ROWS.iter().partition(|row| row.changes_the_situation());
-        let looking = looking.chunks(looking.len().div_ceil(worlds)).map(<[&Row]>::to_vec);
-        let cells = at_once(looking.chain(changing.into_iter().map(|row| vec![row])), |rows| {
+        let (alone, together): (Vec<&Row>, Vec<&Row>) = ROWS.iter().partition(|row| row.needs_its_own_world());
+        let together = together.chunks(together.len().div_ceil(worlds)).map(<[&Row]>::to_vec);
+        let cells = at_once(together.chain(alone.into_iter().map(|row| vec![row])), |rows| {
             let world = (self.build)()?;
             Some(rows.into_iter().map(|row| self.cell(&world, row)).collect::<Vec<_>>())
         });

@@ -159,9 +159,11 @@ pub(crate) async fn entry(registry: &Registry, id: &RunId) -> Entry {
 /// Looks again until it is true.
 pub(crate) async fn eventually(what: &str, mut look: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
+    let mut pause = Duration::from_millis(2);
     while !look().await {
         assert!(began.elapsed() < testkit::TIMEOUT, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 5 / 4).min(Duration::from_millis(50));
     }
 }
 

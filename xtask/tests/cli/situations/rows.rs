@@ -35,9 +35,10 @@ impl Row {
         [self.name].iter().chain(self.args).copied().collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether the next command finds another situation: each of these has one of its own.
-    pub(super) fn changes_the_situation(&self) -> bool {
-        matches!(self.concern, Concern::Starts | Concern::Stops | Concern::Wipes)
+    /// Whether no other command is to come before or after it. What stops a server may come after what changes nothing, as
+    /// the last row of those.
+    pub(super) fn needs_its_own_world(&self) -> bool {
+        matches!(self.concern, Concern::Starts | Concern::Wipes)
     }
 }
 
