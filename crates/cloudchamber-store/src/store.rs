@@ -41,6 +41,15 @@ pub(crate) struct Session {
     pub(crate) connect_timeout: Duration,
 }
 
+impl Session {
+    async fn open(config: &Config) -> Result<Self, Failure> {
+        let (namespace, endpoints, connect_timeout) = (config.namespace()?, config.endpoints(), config.connect_timeout);
+        let connect = Connect::new(&endpoints).connect_timeout(connect_timeout).request_timeout(config.request_timeout);
+        let keys = connect.connect().await?.keys(namespace)?;
+        Ok(Self { keys, endpoints, connect_timeout })
+    }
+}
+
 impl Store {
     /// Connects, and checks that an etcd answers. With `PreCleanStore`, all keys under `Test/Standard/` are deleted.
     ///
@@ -62,23 +71,17 @@ impl Store {
     /// [`ErrorKind::InvalidConfig`] before anything is sent. If no etcd answers, within the connect timeout; then within
     /// the request timeout for each request.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
-        let store = Self::try_connect(config).await.map_err(|failure| Error::new("connect", failure))?;
-        store.trace().done("connect", Ok(store.connected_at()));
-        Ok(store)
-    }
-
-    async fn try_connect(config: &Config) -> Result<Self, Failure> {
-        let (namespace, to_clean) = (config.namespace()?, config.to_clean()?);
-        let endpoints = config.endpoints();
-        let connect_timeout = config.connect_timeout;
-        let connect = Connect::new(&endpoints).connect_timeout(connect_timeout).request_timeout(config.request_timeout);
-        let keys = connect.connect().await?.keys(namespace)?;
+        let failed = |failure| Error::new("connect", failure);
+        let to_clean = config.to_clean().map_err(|kind| failed(kind.into()))?;
+        let session = Session::open(config).await.map_err(failed)?;
         if let Some(range) = to_clean {
-            clean(&keys, range).await?;
+            let cleaned = clean(&session.keys, range).await;
+            cleaned.map_err(|error| Error::new("clean the test namespace", error))?;
         }
-        let connected_at = current_revision(&keys).await?;
+        let connected_at = current_revision(&session.keys).await.map_err(failed)?;
         let trace = Trace::new(config.trace_level);
-        let session = RwLock::new(Some(Session { keys, endpoints, connect_timeout }));
+        trace.done("connect", Ok(connected_at));
+        let session = RwLock::new(Some(session));
         let (disconnected, refreshing) = (watch::Sender::new(false), Mutex::default());
         Ok(Self(Arc::new(Inner { session, disconnected, refreshing, connected_at, trace })))
     }
