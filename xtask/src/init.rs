@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use etcd_workspace::ManifestSettings;
 use etcd_xtask::{Context, Exit, Failure, output};
+use serde_json::Value;
 
 use self::additions::{has, with_line, with_member, with_tables};
 use crate::cli::Init;
@@ -21,9 +22,16 @@ const PACKAGE: &str = include_str!("../../examples/adopter/xtask/Cargo.toml");
 const MAIN: &str = include_str!("../../examples/adopter/xtask/src/main.rs");
 const CI: &str = include_str!("../../examples/adopter/.github/workflows/etcd.yml");
 
+/// The workspace that is to have the commands.
+struct Workspace {
+    root: PathBuf,
+    /// The directory of its package `xtask`, below the root, if there is such a package.
+    xtask: Option<String>,
+}
+
 /// A file of the workspace.
 struct File {
-    path: &'static str,
+    path: String,
     /// What the file is for.
     purpose: &'static str,
     /// The text before; `None`: there is no file.
@@ -42,51 +50,113 @@ enum New {
 
 pub(crate) fn run(args: &Init, cx: &Context) -> Result<Exit> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("this program was built in no checkout")?;
-    let workspace = find_workspace(cx)?;
-    if workspace == checkout {
-        let what = format!("`{}` is the workspace that these commands come from", workspace.display());
-        return Err(Failure::with_exit(Exit::USAGE, what, "run `init` in the workspace that is to have the commands"));
+    let workspace = Workspace::find(cx)?;
+    if workspace.root == checkout {
+        return Err(elsewhere(format!("`{}` is the workspace that these commands come from", checkout.display())));
     }
-    check_root(&args.root)?;
-    let crates = shown_path(&checkout.join("crates"));
-    let files = plan(&workspace, &args.root, &crates)?;
+    workspace.check_root(&args.root)?;
+    let files = workspace.plan(&args.root, &shown_path(&checkout.join("crates")))?;
     for File { path, new, .. } in &files {
         if let New::Text(text) = new {
-            let path = workspace.join(path);
+            let path = workspace.root.join(path);
             let dir = path.parent().context("a file is in a directory")?;
             fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
             fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
         }
     }
-    output::answer_text(&summary(&workspace, &files, checkout)?)?;
+    output::answer_text(&summary(&workspace.root, &files, checkout)?)?;
     let by_hand = files.iter().any(|file| matches!(file.new, New::ByHand(_)));
     Ok(if by_hand { Exit::FAILURE } else { Exit::SUCCESS })
 }
 
-/// The workspace of the current directory, which is not the one that this program belongs to.
-fn find_workspace(cx: &Context) -> Result<PathBuf> {
-    let mut cargo = cx.command("cargo");
-    cargo.args(["locate-project", "--workspace", "--message-format", "plain"]);
-    let located = cargo.output().context("cannot run `cargo locate-project`")?;
-    if !located.status.success() {
-        let what = String::from_utf8_lossy(&located.stderr).trim().trim_start_matches("error: ").to_owned();
-        return Err(Failure::with_exit(Exit::USAGE, what, "run `init` in the workspace that is to have the commands"));
-    }
-    let manifest = PathBuf::from(String::from_utf8_lossy(&located.stdout).trim());
-    manifest.parent().map(Path::to_owned).context("cargo found no manifest")
+fn elsewhere(what: String) -> anyhow::Error {
+    Failure::with_exit(Exit::USAGE, what, "run `init` in the workspace that is to have the commands")
 }
 
-fn check_root(root: &str) -> Result<()> {
-    let parsed = ManifestSettings::parse(&format!("[workspace.metadata.etcd]\n{}\n", root_line(root)));
-    match parsed {
-        Ok(_) => Ok(()),
-        Err(why) => {
-            // The line is not the user's.
-            let why = why.split(" at line ").next().unwrap_or_default();
-            let what = format!("`--root {root}` cannot be used: {why}");
-            Err(Failure::with_exit(Exit::USAGE, what, "give the prefix of your product's keys, like `/my-product/v1`"))
+impl Workspace {
+    /// The workspace of the current directory, which is not the one that this program belongs to.
+    fn find(cx: &Context) -> Result<Self> {
+        let mut cargo = cx.command("cargo");
+        cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
+        let output = cargo.output().context("cannot run `cargo metadata`")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(elsewhere(said.trim().trim_start_matches("error: ").to_owned()));
+        }
+        let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata` printed no JSON")?;
+        let root = PathBuf::from(text(&metadata, "workspace_root").context("`cargo metadata` names no root")?);
+        let packages = metadata.get("packages").and_then(Value::as_array);
+        let xtask = packages.into_iter().flatten().find(|package| text(package, "name") == Some("xtask"));
+        let manifest = xtask.and_then(|package| text(package, "manifest_path"));
+        let dir = manifest.and_then(|manifest| Path::new(manifest).parent()?.strip_prefix(&root).ok());
+        let xtask = dir.map(shown_path);
+        Ok(Self { root, xtask })
+    }
+
+    fn check_root(&self, root: &str) -> Result<()> {
+        let usage = |what: String, next: &str| Err(Failure::with_exit(Exit::USAGE, what, next));
+        let wanted = match ManifestSettings::parse(&format!("[workspace.metadata.etcd]\n{}\n", root_line(root))) {
+            Ok(settings) => settings.root,
+            Err(why) => {
+                // The line is not the user's.
+                let why = why.split(" at line ").next().unwrap_or_default();
+                let what = format!("`--root {root}` cannot be used: {why}");
+                return usage(what, "give the prefix of your product's keys, like `/my-product/v1`");
+            }
+        };
+        let manifest = self.root.join("Cargo.toml");
+        match ManifestSettings::parse(&read(&manifest)?.unwrap_or_default()) {
+            Err(why) => usage(format!("`{}`: {why}", manifest.display()), "correct it, and run `init` again"),
+            Ok(settings) => match settings.root {
+                Some(other) if Some(&other) != wanted.as_ref() => {
+                    let what = format!("`{}` has the root `{other}` already", manifest.display());
+                    usage(what, &format!("give `--root {other}`, or change `root` in [workspace.metadata.etcd]"))
+                }
+                _ => Ok(()),
+            },
         }
     }
+
+    fn plan(&self, root: &str, crates: &str) -> Result<Vec<File>> {
+        let dependency = format!("etcd-xtask = {{ path = \"{crates}/etcd-xtask\" }}");
+        let mut files = Vec::new();
+        let mut add = |path: &str, purpose, to_new: &dyn Fn(Option<&str>) -> New| -> Result<()> {
+            let old = read(&self.root.join(path))?;
+            let new = match to_new(old.as_deref()) {
+                New::Text(text) if old.as_ref() == Some(&text) => New::Same,
+                new => new,
+            };
+            files.push(File { path: path.to_owned(), purpose, old, new });
+            Ok(())
+        };
+        let xtask = self.xtask.as_deref();
+        let member = if xtask.is_none() { Some("xtask") } else { None };
+        let purpose = "the member `xtask`, settings, a dev profile";
+        add("Cargo.toml", purpose, &|old| manifest(old.unwrap_or_default(), member, root))?;
+        // Cargo prefers the old name where both files are.
+        let old_name = self.root.join(".cargo/config").is_file();
+        let config_file = if old_name { ".cargo/config" } else { ".cargo/config.toml" };
+        add(config_file, "the alias, a protoc", &|old| old.map_or_else(|| New::Text(CONFIG.to_owned()), config))?;
+        let dir = xtask.unwrap_or("xtask");
+        add(&format!("{dir}/Cargo.toml"), "the package of the commands", &|old| match old {
+            None => New::Text(package(&dependency)),
+            Some(old) if old.contains("etcd-xtask") => New::Same,
+            Some(_) => New::ByHand(format!("[dependencies]\n{dependency}\n")),
+        })?;
+        add(&format!("{dir}/src/main.rs"), "its program", &|old| match old {
+            None if xtask.is_none() => New::Text(MAIN.to_owned()),
+            Some(old) if old.contains("etcd_xtask") => New::Same,
+            _ => New::ByHand(format!("the commands, as {crates}/etcd-xtask/src/lib.rs shows\n")),
+        })?;
+        add(".github/workflows/etcd.yml", "a CI job", &|old| {
+            old.map_or_else(|| New::Text(CI.to_owned()), |_| New::Same)
+        })?;
+        Ok(files)
+    }
+}
+
+fn text<'a>(json: &'a Value, key: &str) -> Option<&'a str> {
+    json.get(key)?.as_str()
 }
 
 fn root_line(root: &str) -> String {
@@ -96,34 +166,6 @@ fn root_line(root: &str) -> String {
 /// A path as TOML has it on any system.
 fn shown_path(path: &Path) -> String {
     path.display().to_string().replace('\\', "/")
-}
-
-fn plan(workspace: &Path, root: &str, crates: &str) -> Result<Vec<File>> {
-    let dependency = format!("etcd-xtask = {{ path = \"{crates}/etcd-xtask\" }}");
-    let mut files = Vec::new();
-    let mut add = |path, purpose, to_new: &dyn Fn(Option<&str>) -> New| -> Result<()> {
-        let old = read(&workspace.join(path))?;
-        let new = match to_new(old.as_deref()) {
-            New::Text(text) if old.as_ref() == Some(&text) => New::Same,
-            new => new,
-        };
-        files.push(File { path, purpose, old, new });
-        Ok(())
-    };
-    add("Cargo.toml", "the member `xtask`, settings, a dev profile", &|old| manifest(old.unwrap_or_default(), root))?;
-    add(".cargo/config.toml", "the alias, a protoc", &|old| old.map_or_else(|| New::Text(CONFIG.to_owned()), config))?;
-    add("xtask/Cargo.toml", "the package of the commands", &|old| match old {
-        None => New::Text(package(&dependency)),
-        Some(old) if old.contains("etcd-xtask") => New::Same,
-        Some(_) => New::ByHand(format!("[dependencies]\n{dependency}\n")),
-    })?;
-    add("xtask/src/main.rs", "its program", &|old| match old {
-        None => New::Text(MAIN.to_owned()),
-        Some(old) if old.contains("etcd_xtask") => New::Same,
-        Some(_) => New::ByHand("the commands, as the documentation of etcd-xtask shows\n".to_owned()),
-    })?;
-    add(".github/workflows/etcd.yml", "a CI job", &|old| old.map_or_else(|| New::Text(CI.to_owned()), |_| New::Same))?;
-    Ok(files)
 }
 
 fn read(path: &Path) -> Result<Option<String>> {
@@ -140,13 +182,11 @@ fn package(dependency: &str) -> String {
     lines.fold(String::new(), |text, line| text + line + "\n")
 }
 
-fn manifest(old: &str, root: &str) -> New {
+fn manifest(old: &str, member: Option<&str>, root: &str) -> New {
     let root = root_line(root);
-    let new = with_member(old, "xtask").and_then(|text| with_line(&text, "workspace.metadata.etcd", "root", &root));
-    match new {
-        None => {
-            New::ByHand(format!("`\"xtask\"` in the members of [workspace], and\n[workspace.metadata.etcd]\n{root}\n"))
-        }
+    let text = member.map_or_else(|| Some(old.to_owned()), |member| with_member(old, member));
+    match text.and_then(|text| with_line(&text, "workspace.metadata.etcd", "root", &root)) {
+        None => New::ByHand(format!("[workspace]\nmembers = [\"xtask\"]\n\n[workspace.metadata.etcd]\n{root}\n")),
         Some(text) if has(&text, &["profile", "dev"]) => New::Text(text),
         Some(text) => New::Text(with_tables(&text, profile()).unwrap_or(text)),
     }

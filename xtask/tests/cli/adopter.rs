@@ -153,6 +153,27 @@ fn init_changes_no_line_that_exists_and_prints_what_it_cannot_add() {
 }
 
 #[test]
+fn init_knows_an_xtask_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = "[workspace]\nmembers = [\"tools/xtask\"]\n";
+    let package = "[package]\nname = \"xtask\"\nversion = \"0.1.0\"\n";
+    let main = dir.path().join("tools/xtask/src/main.rs");
+    fs::create_dir_all(main.parent().unwrap()).unwrap();
+    fs::write(dir.path().join("Cargo.toml"), manifest).unwrap();
+    fs::write(dir.path().join("tools/xtask/Cargo.toml"), package).unwrap();
+    fs::write(&main, "fn main() {}\n").unwrap();
+    fs::create_dir(dir.path().join(".cargo")).unwrap();
+    fs::write(dir.path().join(".cargo/config"), "[alias]\nxtask = \"run --package xtask --\"\n").unwrap();
+    let run = init(dir.path());
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stdout.contains("  unchanged  tools/xtask/Cargo.toml: init cannot extend"), "{}", run.stdout);
+    assert!(run.stdout.contains("  extended   .cargo/config (") && !dir.path().join("xtask").exists());
+    let extended = fs::read_to_string(dir.path().join("Cargo.toml")).unwrap();
+    assert!(extended.starts_with(&format!("{manifest}\n[workspace.metadata.etcd]\nroot = ")), "{extended}");
+    assert_eq!(fs::read_to_string(main).unwrap(), "fn main() {}\n");
+}
+
+#[test]
 fn init_refuses_what_it_cannot_use_and_writes_nothing() {
     let nowhere = tempfile::tempdir().unwrap();
     let refused = init(nowhere.path());
@@ -161,6 +182,14 @@ fn init_refuses_what_it_cannot_use_and_writes_nothing() {
     let here = init(Path::new(env!("CARGO_MANIFEST_DIR")));
     assert!(here.stderr.contains("is the workspace that these commands come from"), "{}", here.stderr);
     assert_eq!(fs::read_dir(nowhere.path()).unwrap().count(), 0);
+    for (metadata, words) in [("root = \"/Other\"", "has the root `/Other` already"), ("rooot = 1", "`rooot`")] {
+        let team = tempfile::tempdir().unwrap();
+        let manifest = format!("[workspace]\nmembers = []\n[workspace.metadata.etcd]\n{metadata}\n");
+        fs::write(team.path().join("Cargo.toml"), &manifest).unwrap();
+        init(team.path()).fails(2, &[words]);
+        assert_eq!(fs::read_dir(team.path()).unwrap().count(), 1, "{metadata}");
+        assert_eq!(fs::read_to_string(team.path().join("Cargo.toml")).unwrap(), manifest);
+    }
 }
 
 /// What cargo would compile, of crates that come from the registry: each in each of its forms. `None` where this cargo
