@@ -112,12 +112,12 @@ async fn an_interrupted_deletion_finishes_when_it_runs_again() {
 async fn a_server_that_is_killed_and_comes_back_is_deleted_from() {
     let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
-    fill(&connection, "/a/", 20_000, 20).await;
+    fill(&connection, "/a/", 5_000, 20).await;
     let mut deletion = preview(&connection, "/a/").await.into_deletion();
     let (killed, mut up) = (AtomicBool::new(false), None);
     let mut server = Some(server);
     let done = soon(deletion.run(|progress| {
-        if progress.deleted > 5_000 && !killed.swap(true, Ordering::SeqCst) {
+        if progress.deleted > 1_000 && !killed.swap(true, Ordering::SeqCst) {
             let server = server.take().unwrap();
             server.signal("-KILL");
             up = Some(std::thread::spawn(move || {
@@ -129,7 +129,7 @@ async fn a_server_that_is_killed_and_comes_back_is_deleted_from() {
     .await;
     let server = up.unwrap().join().unwrap();
     let done = done.unwrap();
-    assert!(done.total == 20_000 && done.deleted + done.kept == 20_000, "{done:?}");
+    assert!(done.total == 5_000 && done.deleted + done.kept == 5_000, "{done:?}");
     assert!(contents(&connection, "/a/").await.is_empty());
     drop(server);
 }
@@ -142,14 +142,14 @@ async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
             [Etcd::V3_7.alone(&[]), Etcd::V3_7.alone(&[])].map(|server| (server.endpoints()[0].clone(), server));
         let [first, second] = [&servers[0].0, &servers[1].0];
         for endpoint in [first, second] {
-            fill(&connect(endpoint).await, "/a/", 5_000, 20).await;
+            fill(&connect(endpoint).await, "/a/", 1_500, 20).await;
         }
         let proxy = Proxy::start(first).unwrap();
         let connection = connect(&proxy.endpoint()).await;
         let mut deletion = preview(&connection, "/a/").await.into_deletion();
         let held = Notify::new();
         let run = deletion.run(|progress| {
-            if progress.deleted > 1_000 {
+            if progress.deleted > 300 {
                 proxy.hold();
                 held.notify_one();
             }
@@ -167,7 +167,7 @@ async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
         let (done, ()) = soon(async { tokio::join!(run, moved) }).await;
         let error = done.unwrap_err();
         assert!(error.to_string().contains("it was reset"), "{error}");
-        assert_eq!(contents(&connect(second).await, "/a/").await.len(), 5_000, "after {refusals} refusals");
+        assert_eq!(contents(&connect(second).await, "/a/").await.len(), 1_500, "after {refusals} refusals");
     }
 }
 

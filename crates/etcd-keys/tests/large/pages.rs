@@ -113,7 +113,7 @@ async fn a_server_that_comes_back_is_read_on() {
     for etcd in [Etcd::V3_5, Etcd::V3_7] {
         let server = Persistent::start(etcd);
         let connection = connect(&server.endpoint()).await;
-        fill(&connection, "/a/", 30_000, 64).await;
+        fill(&connection, "/a/", 10_000, 64).await;
         let mut pages = connection.all_keys().pages(KeyRange::prefix("/a/")).page_size(SMALL);
         let first = pages.next_page().await.unwrap().unwrap();
         let (mut read, revision) = (first.entries().len(), first.revision());
@@ -126,7 +126,7 @@ async fn a_server_that_comes_back_is_read_on() {
             assert_eq!(page.revision(), revision);
             read += page.entries().len();
         }
-        assert_eq!(read, 30_000, "{etcd:?}");
+        assert_eq!(read, 10_000, "{etcd:?}");
         drop(up.join().unwrap());
     }
 }
@@ -135,7 +135,7 @@ async fn a_server_that_comes_back_is_read_on() {
 async fn a_server_that_is_gone_is_an_error() {
     let server = Persistent::start(Etcd::V3_7);
     let connection = connect(&server.endpoint()).await;
-    fill(&connection, "/a/", 30_000, 64).await;
+    fill(&connection, "/a/", 10_000, 64).await;
     let mut pages = connection.all_keys().pages(KeyRange::prefix("/a/")).page_size(SMALL);
     pages.next_page().await.unwrap().unwrap();
     server.signal("-KILL");
