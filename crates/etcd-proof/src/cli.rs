@@ -16,7 +16,7 @@ pub(crate) struct Cli {
     /// The program to measure or torture
     #[arg(long, hide = true)]
     pub(crate) xtask: PathBuf,
-    /// The program behind the commands that speak etcd's API; built, if none is given
+    /// The program for commands that speak etcd's API. Without this option it is built
     #[arg(long, hide = true)]
     pub(crate) console: Option<PathBuf>,
     #[command(subcommand)]

@@ -13,12 +13,12 @@ use etcd_xtask::{Exit, child};
 
 use crate::{processes, wait};
 
-/// What the guard reads if the directory is to stay.
+/// The guard reads this if the directory must stay.
 const KEEP: &[u8] = b"keep\n";
-/// How often no process must be found: a process that is being started is not seen for a moment.
-const LOOKS: u32 = 3;
+/// How many checks in a row must find no process: a process that is just starting can be missed once.
+const CHECKS: u32 = 3;
 
-/// A guarded directory. Dropped, it is gone.
+/// A guarded directory, removed on drop.
 pub(crate) struct ScratchDir {
     dir: PathBuf,
     guard: Child,
@@ -32,7 +32,7 @@ impl ScratchDir {
         let mut guard = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
         guard.args(["--xtask", "-", "guard", "--dir"]).arg(dir.path()).env("CARGO_MANIFEST_DIR", workspace);
         // Ctrl-C in a terminal does not reach the guard: the end of its stdin tells it to clean up.
-        child::out_of_reach(guard.stdin(Stdio::piped()).stdout(Stdio::null()));
+        child::ignore_terminal_signals(guard.stdin(Stdio::piped()).stdout(Stdio::null()));
         let guard = guard.spawn().context("cannot start the guard")?;
         Ok(Self { dir: dir.keep(), guard, next: AtomicU32::new(0) })
     }
@@ -48,7 +48,7 @@ impl ScratchDir {
         Ok(dir)
     }
 
-    /// The directory stays. Its processes are ended all the same.
+    /// Keeps the directory. Its processes are killed all the same.
     #[cfg(target_os = "linux")]
     pub(crate) fn keep(&mut self) -> &Path {
         if let Some(stdin) = &mut self.guard.stdin {
@@ -81,7 +81,7 @@ pub(crate) fn run(dir: &Path) -> Result<Exit> {
         }
         quiet = if left.is_empty() { quiet + 1 } else { 0 };
         wait::pause(Duration::from_millis(10));
-        Ok(quiet >= LOOKS)
+        Ok(quiet >= CHECKS)
     })?;
     for mount in mounts_below(dir) {
         unmount(&mount)?;

@@ -18,23 +18,23 @@ pub(crate) struct Process {
     pub(crate) line: String,
 }
 
-/// All of them but this process. A process that has ended and is not reaped yet does not count.
+/// All processes of a directory except this one. A process that has ended and is not reaped yet does not count.
 pub(crate) fn of(dir: &Path) -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| *pid != std::process::id()).filter_map(|pid| belongs(pid, dir)).collect()
 }
 
-/// The pids of those that run this program.
+/// The pids of the directory's processes that run this program.
 #[cfg(target_os = "linux")]
 pub(crate) fn running(dir: &Path, program: &Path) -> Vec<u32> {
     of(dir).into_iter().filter(|process| process.exe == program).map(|process| process.pid).collect()
 }
 
-/// Sends a signal to those that run this program.
+/// Sends a signal to the directory's processes that run this program.
 ///
 /// # Errors
-/// There is none.
+/// There is no such process.
 #[cfg(target_os = "linux")]
 pub(crate) fn signal_running(dir: &Path, program: &Path, signal: Signal) -> anyhow::Result<()> {
     let pids = running(dir, program);

@@ -30,7 +30,7 @@ struct Part {
     name: &'static str,
     /// The default number of rounds.
     rounds: u32,
-    /// The violations that it looks for, printed with the 0 that were found.
+    /// The violations that it looks for. The report prints them after a 0.
     none: &'static str,
     run: fn(&mut Round<'_>) -> Result<Outcome>,
 }
@@ -122,7 +122,9 @@ fn run_part(
             Err(violation) => {
                 print_violation(&violation, &format!("torture {name}, {only}, round {number}"));
                 eprintln!("  kept: {}", testbed.keep().display());
-                eprintln!("hint: `cargo xtask torture {name} --only {only} --seed {seed} --round {number}` repeats it");
+                eprintln!(
+                    "hint: `cargo xtask torture {name} --only {only} --seed {seed} --round {number}` repeats this round"
+                );
                 return Ok(false);
             }
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Longer than anything here takes, also on a busy machine.
+/// Longer than any wait here takes, also on a busy machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 /// Short, but long enough not to load the machine that is measured.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
@@ -60,6 +60,6 @@ pub(crate) fn poll<T>(timeout: Duration, mut look: impl FnMut() -> Result<Option
 pub(crate) fn until(condition: &str, timeout: Duration, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     match poll(timeout, || Ok(holds()?.then_some(())))? {
         Some(()) => Ok(()),
-        None => bail!("{condition}: not so after {} s", timeout.as_secs()),
+        None => bail!("still not true after {} s: {condition}", timeout.as_secs()),
     }
 }

@@ -92,24 +92,6 @@ fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text_of(output)))
 }
 
-#[cfg(target_os = "linux")] // it reads /proc
-fn eventually<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
-    use std::time::{Duration, Instant};
-
-    /// Longer than anything here takes, on a machine that does ten other things.
-    const TIMEOUT: Duration = Duration::from_secs(120);
-    let began = Instant::now();
-    let mut pause = Duration::from_millis(2);
-    loop {
-        match look() {
-            Ok(seen) => return seen,
-            Err(error) => assert!(began.elapsed() < TIMEOUT, "{error}"),
-        }
-        std::thread::park_timeout(pause);
-        pause = (pause * 5 / 4).min(Duration::from_millis(50));
-    }
-}
-
 /// A row is as the format says.
 fn check_row(row: &Value) {
     assert!(row["what"].is_string() && ["s", "ms", "%", "MB"].contains(&row["unit"].as_str().unwrap()), "{row}");
@@ -190,14 +172,14 @@ fn a_bench_that_is_ended_leaves_nothing() {
             let workspace = TestWorkspace::new();
             let mut bench =
                 workspace.bench(&["start", "--quick", "--rounds", "1"]).stderr(Stdio::null()).spawn().unwrap();
-            let is_up = || match workspace.is_clean() {
-                Err(left) if left.split("--data-dir=").skip(1).any(|line| line.contains(server)) => Ok(()),
-                left => Err(format!("no server yet: {left:?}")),
+            let is_up = || {
+                let left = workspace.is_clean().err().unwrap_or_default();
+                left.split("--data-dir=").skip(1).any(|line| line.contains(server))
             };
-            eventually(is_up);
+            assert!(testkit::eventually(is_up), "no server was started: {:?}", workspace.is_clean());
             kill_process(Pid::from_child(&bench), signal).unwrap();
             assert_eq!(bench.wait().unwrap().code(), code);
-            eventually(|| workspace.is_clean());
+            assert!(testkit::eventually(|| workspace.is_clean().is_ok()), "{:?}", workspace.is_clean());
         }
     }
 }

@@ -171,7 +171,10 @@ fn a_violation_is_reported_with_a_way_to_repeat_it_and_its_directory_stays() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("error: torture up, paused, round 1: `etcd-up` says pids [1], there are []"), "{said}");
-    assert!(said.contains("hint: `cargo xtask torture up --only paused --seed 7 --round 1` repeats it"), "{said}");
+    assert!(
+        said.contains("hint: `cargo xtask torture up --only paused --seed 7 --round 1` repeats this round"),
+        "{said}"
+    );
     let kept = said.lines().find_map(|line| line.trim().strip_prefix("kept: ")).expect(&said);
     assert!(Path::new(kept).join("paused-0000001/output-w/0000.out").is_file(), "{said}");
     assert!(torture.processes().is_empty());

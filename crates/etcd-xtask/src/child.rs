@@ -39,7 +39,7 @@ pub fn become_program(command: &mut Command) -> Result<Exit> {
 
 /// Ctrl-C in a terminal is not for this child.
 #[cfg(unix)]
-pub fn out_of_reach(command: &mut Command) {
+pub fn ignore_terminal_signals(command: &mut Command) {
     use std::os::unix::process::CommandExt as _;
 
     command.process_group(0);
@@ -47,7 +47,7 @@ pub fn out_of_reach(command: &mut Command) {
 
 /// Ctrl-C in a console is not for this child.
 #[cfg(windows)]
-pub fn out_of_reach(command: &mut Command) {
+pub fn ignore_terminal_signals(command: &mut Command) {
     use std::os::windows::process::CommandExt as _;
 
     /// `CREATE_NEW_PROCESS_GROUP` of winbase.h.

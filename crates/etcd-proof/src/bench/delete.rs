@@ -68,7 +68,7 @@ impl Deletions {
     }
 
     fn rows(&self, size: Size, is_last: bool) -> Result<Vec<Row>> {
-        let target = |row: Row, most| if is_last { row.at_most(most).judged_if(size.count == KEYS) } else { row };
+        let target = |row: Row, most| if is_last { row.at_most(most).checked_if(size.count == KEYS) } else { row };
         let seconds = |run: &Measurement| Some(run.seconds);
         let meanwhile = |what: &str, of: fn(&Latency) -> f64, most| -> Result<Row> {
             let ours = self.ours_meanwhile.iter().map(of).collect();

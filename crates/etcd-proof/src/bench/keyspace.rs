@@ -38,7 +38,7 @@ impl<'a> Keyspace<'a> {
         Ok(Self { setup, etcd, workspace: BenchWorkspace::new(setup, None)? })
     }
 
-    /// With so many keys below [`PREFIX`].
+    /// With `keys` keys below [`PREFIX`].
     pub(super) fn with_keys(setup: &'a Setup<'a>, keys: u64) -> Result<Self> {
         let keyspace = Self::new(setup)?;
         keyspace.fill(keys)?;
@@ -74,12 +74,12 @@ impl<'a> Keyspace<'a> {
         Ok(File::create(self.workspace.path("out"))?.into())
     }
 
-    /// What a command printed there.
+    /// What a command printed to that file.
     pub(super) fn printed(&self) -> Result<File> {
         Ok(File::open(self.workspace.path("out"))?)
     }
 
-    /// Writes one key through etcd's JSON gateway, with no process in between.
+    /// Writes one key through etcd's JSON gateway, without starting a process.
     pub(super) fn put(&self, key: &str) -> Result<()> {
         put(&self.url(), key, "x")
     }
@@ -117,7 +117,7 @@ fn console(setup: &Setup<'_>, url: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Writes so many keys below [`PREFIX`].
+/// Writes `keys` keys below [`PREFIX`].
 pub(super) fn fill(setup: &Setup<'_>, url: &str, keys: u64) -> Result<()> {
     let mut fill = console(setup, url, &["fill", "--prefix", PREFIX, "--count", &keys.to_string()]);
     run_ok(fill.stdout(Stdio::null())).context("the keys could not be written")?;
@@ -172,7 +172,7 @@ impl Sides {
         }
     }
 
-    /// A row of one figure of both sides' runs; `None` where the system does not tell the figure.
+    /// A row of one figure of both sides' runs; `None` if the system does not report the figure.
     pub(super) fn row(
         &self,
         what: &str,

@@ -56,7 +56,7 @@ pub(super) fn run_ok(command: &mut Command) -> Result<Measurement> {
     Ok(run)
 }
 
-/// Runs a command, which must succeed; gives what it prints, too.
+/// Runs a command, which must succeed, and returns what it prints.
 pub(super) fn run_for_output(command: &mut Command) -> Result<(Measurement, String)> {
     let mut running = MeasuredProcess::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let mut text = String::new();
@@ -72,8 +72,8 @@ impl MeasuredProcess {
         let began = Instant::now();
         let mut child = command.spawn().with_context(|| format!("cannot run `{name}`"))?;
         let stdout = child.stdout.take();
-        let asked = Arc::clone(&end);
-        let observer = std::thread::spawn(move || observe(child, began, &asked));
+        let must_end = Arc::clone(&end);
+        let observer = std::thread::spawn(move || observe(child, began, &must_end));
         Ok(Self { name, stdout, end, observer: Some(observer) })
     }
 
@@ -82,12 +82,12 @@ impl MeasuredProcess {
         self.stdout.take().with_context(|| format!("`{}` has no stdout", self.name))
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     pub(super) fn finish(mut self) -> Result<Measurement> {
         self.join()
     }
 
-    /// Ends it.
+    /// Kills it.
     pub(super) fn end(mut self) -> Result<Measurement> {
         self.end.store(true, Ordering::Relaxed);
         self.join()

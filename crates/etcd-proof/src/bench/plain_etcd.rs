@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use super::Setup;
 use crate::{wait, workspace};
 
-/// The other side: the same binary.
+/// The name of the other side: the same etcd, started by hand.
 pub(super) const PLAIN: &str = "plain etcd";
 /// Longer than etcd takes to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -80,9 +80,9 @@ impl PlainServer {
 
 impl Drop for PlainServer {
     fn drop(&mut self) {
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        let terminated = Command::new("kill").arg(self.child.id().to_string()).status();
         let ended = || Ok(self.child.try_wait()?.is_some());
-        if !asked.is_ok_and(|status| status.success()) || wait::until("etcd has ended", GRACE, ended).is_err() {
+        if !terminated.is_ok_and(|status| status.success()) || wait::until("etcd has ended", GRACE, ended).is_err() {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();

@@ -17,7 +17,7 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Resu
     let (mut times, mut memory, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     for keys in setup.workload.keys() {
         let is_last = setup.workload.keys().last() == Some(keys);
-        let target = |row: Row, most| if is_last { row.at_most(most).judged_if(*keys == KEYS) } else { row };
+        let target = |row: Row, most| if is_last { row.at_most(most).checked_if(*keys == KEYS) } else { row };
         let size = Size::keys(*keys);
         let keyspace = Keyspace::with_keys(setup, *keys)?;
         let (mut all, mut count) = (Sides::default(), Vec::new());

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::sample::Sample;
 
-/// The number of the format.
+/// The version of the format.
 pub(super) const SCHEMA: u32 = 2;
 
-/// All of one call of `bench`.
+/// The results of one call of `bench`.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// [`SCHEMA`].
@@ -22,7 +22,7 @@ pub(super) struct Report {
     pub(super) benches: Vec<BenchResult>,
 }
 
-/// Where it was measured. What the system does not tell is `null`.
+/// The machine. What the system does not report is `null`.
 #[derive(Debug, Serialize)]
 pub(super) struct Machine {
     /// `linux`, `macos` or `windows`.
@@ -55,9 +55,9 @@ pub(super) struct Versions {
 pub(super) struct BenchResult {
     /// As on the command line.
     pub(super) name: String,
-    /// How often each side ran, in turn, unless a row's `runs` says otherwise.
+    /// How often each side ran, in turn, unless a row's `runs` has another number.
     pub(super) rounds: u32,
-    /// What the whole bench took.
+    /// How long the whole bench took.
     pub(super) seconds: f64,
     /// What a reader of the rows should know: what is not installed, for example.
     pub(super) notes: Vec<String>,
@@ -66,11 +66,11 @@ pub(super) struct BenchResult {
     pub(super) error: Option<String>,
 }
 
-/// One thing that was measured. Rows of one `what` and several sizes show how its cost grows.
+/// One measurement. Rows with the same `what` and several sizes show how the cost grows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Row {
     pub(super) what: String,
-    /// How much of it there was, where that matters.
+    /// The number of keys, events, tests or records, where that matters.
     pub(super) size: Option<Size>,
     /// `s`, `ms`, `%` or `MB` (2^20 bytes), of `ours` and `other`.
     pub(super) unit: String,
@@ -80,11 +80,11 @@ pub(super) struct Row {
     /// Our median divided by the other side's.
     pub(super) ratio: Option<f64>,
     pub(super) target: Option<Target>,
-    /// `null` without a target, and where the target is for another size.
+    /// Whether the target is met; `null` without a target, and where the target is for another size.
     pub(super) met: Option<bool>,
 }
 
-/// How many of what: `keys`, `events`, `tests` or `records`.
+/// A count of `keys`, `events`, `tests` or `records`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Size {
     pub(super) count: u64,
@@ -104,7 +104,7 @@ pub(super) struct Other {
     pub(super) sample: Sample,
 }
 
-/// What was promised.
+/// The promised limit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Target {
     pub(super) of: TargetOf,
@@ -153,8 +153,8 @@ impl Row {
         Self { target: Some(Target { of: TargetOf::Ratio, at_most }), met, ..self }
     }
 
-    /// Says whether the target is met only if the target is for this case.
-    pub(super) fn judged_if(self, applies: bool) -> Self {
+    /// Keeps the answer to "is the target met?" only if the target is for this case.
+    pub(super) fn checked_if(self, applies: bool) -> Self {
         Self { met: self.met.filter(|_| applies), ..self }
     }
 }
@@ -177,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_judged_only_where_it_applies() {
+    fn a_target_is_checked_only_where_it_applies() {
         let row = || Row::new("a", "s", vec![3.0]).unwrap();
         assert_eq!(row().met, None);
         assert_eq!(row().at_most(4.0).met, Some(true));
         assert_eq!(row().at_most(2.0).met, Some(false));
-        assert_eq!(row().at_most(2.0).judged_if(false).met, None);
+        assert_eq!(row().at_most(2.0).checked_if(false).met, None);
         assert_eq!(row().ratio_at_most(0.2).met, None, "there is no other side");
         assert_eq!(row().beside("b", vec![30.0]).unwrap().ratio_at_most(0.2).met, Some(true));
         assert_eq!(row().beside("b", vec![0.0]).unwrap().ratio, None);

@@ -19,7 +19,7 @@ use crate::workspace;
 const PACKAGE: &str = "cloudchamber-store";
 const EXAMPLE: &str = "store_bench";
 const OTHER: &str = "bare etcd-client";
-/// The store may cost so many times what its calls of etcd cost.
+/// The store may take this many times as long as its calls to etcd.
 const RATIO: f64 = 1.2;
 
 /// What the example prints.
@@ -38,7 +38,7 @@ struct Measured {
 
 pub(super) fn measure(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
     let manifest = on_demand::manifest(PACKAGE, setup.cx);
-    let package = manifest.as_deref().and_then(Path::parent).context("the store lies in no checkout here")?;
+    let package = manifest.as_deref().and_then(Path::parent).context("the store's sources are not in this checkout")?;
     let etcd = setup.cx.builder()?.etcd(Wanted::Exactly(NEW)).start_ephemeral()?;
     let records = setup.workload.records();
     let mut cargo = Command::new("cargo");
@@ -52,11 +52,11 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
 }
 
 fn rows(output: &str, records: u64) -> Result<Vec<Row>> {
-    let answer: Answer = serde_json::from_str(output).with_context(|| format!("`{EXAMPLE}` answered no rows"))?;
+    let answer: Answer = serde_json::from_str(output).with_context(|| format!("`{EXAMPLE}` printed no rows"))?;
     ensure!(!answer.rows.is_empty(), "`{EXAMPLE}` measured nothing");
     let row = |Measured { what, unit, ours, other }| -> Result<Row> {
         let row = Row::new(what, &unit, ours)?.size(Size { count: records, of: "records" }).beside(OTHER, other)?;
-        Ok(row.ratio_at_most(RATIO).judged_if(records == RECORDS))
+        Ok(row.ratio_at_most(RATIO).checked_if(records == RECORDS))
     };
     answer.rows.into_iter().map(row).collect()
 }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_example_prints_is_judged() {
+    fn what_the_example_prints_is_compared_with_the_target() {
         let output = r#"{"rows":[{"what":"read","unit":"ms","ours":[1.3,1.1,1.0],"other":[1.0,1.0,1.0]},
                                {"what":"list","unit":"ms","ours":[3.0],"other":[1.0]}]}"#;
         let met = |records| rows(output, records).unwrap().iter().map(|row| row.met).collect::<Vec<_>>();

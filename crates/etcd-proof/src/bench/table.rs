@@ -39,7 +39,7 @@ fn head(report: &Report) -> String {
     );
     text.push_str("figures are medians, with minimum and maximum in brackets\n");
     if *quick {
-        text.push_str("--quick: few rounds; a target for another size is not judged\n");
+        text.push_str("--quick: few rounds; targets for the full size are not checked\n");
     }
     text + "\n"
 }
@@ -65,7 +65,7 @@ fn cells(row: &Row) -> [String; 6] {
     let met = match (target, met) {
         (_, Some(true)) => "met",
         (_, Some(false)) => "MISSED",
-        (Some(_), None) => "not judged",
+        (Some(_), None) => "not checked",
         (None, None) => "",
     };
     let target = target.map(|Target { of, at_most }| match of {
@@ -107,7 +107,7 @@ mod tests {
     fn everything_is_in_one_table() {
         let read = |count, ours: f64, other: f64| {
             let row = Row::new("`get --prefix`", "s", vec![ours * 0.8, ours * 2.0, ours]).unwrap();
-            row.size(Size::keys(count)).beside("etcdctl", vec![other]).unwrap().at_most(4.0).judged_if(count > 100_000)
+            row.size(Size::keys(count)).beside("etcdctl", vec![other]).unwrap().at_most(4.0).checked_if(count > 100_000)
         };
         let restart = Row::new("restart on its data", "ms", vec![36.0]).unwrap();
         let start = vec![
@@ -152,7 +152,7 @@ mod tests {
 linux x86_64, 2 processors (Example 3000), 7.7 GB of memory, load 0.25 before
 ours 0.1.0; etcd 3.7.2 and 3.5.27; etcdctl 3.4.23; nextest not installed; pifpaf not installed
 figures are medians, with minimum and maximum in brackets
---quick: few rounds; a target for another size is not judged
+--quick: few rounds; targets for the full size are not checked
 
 what                         ours                 the other side   ratio  target       met
 start: 3 rounds, 12 s

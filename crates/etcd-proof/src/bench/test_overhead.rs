@@ -62,7 +62,7 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Resu
     let project = Project::new(setup)?;
     let whole = project.through_cargo().is_some();
     if !whole {
-        notes.add("cargo's own share of `cargo xtask test` is missing here, so what it adds is not judged");
+        notes.add("`cargo xtask test` is measured without cargo here, so its target is not checked");
     }
     let (by_hand, xtask) = (|| project.by_hand(), |args: &[&str]| project.xtask(args));
     // The first calls build everything.
@@ -84,9 +84,9 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Resu
         |what: &str, ours| -> Result<Row> { Row::new(what, "ms", ours)?.size(tests).beside("by hand", hand.clone()) };
     Ok(vec![
         beside("`cargo xtask test`", running)?,
-        Row::new("what it adds", "ms", added)?.at_most(300.0).judged_if(whole),
+        Row::new("what it adds", "ms", added)?.at_most(300.0).checked_if(whole),
         beside("`cargo xtask test --ephemeral`", ephemeral)?,
-        Row::new("what --ephemeral adds", "ms", added_ephemeral)?.at_most(500.0).judged_if(whole),
+        Row::new("what --ephemeral adds", "ms", added_ephemeral)?.at_most(500.0).checked_if(whole),
     ])
 }
 

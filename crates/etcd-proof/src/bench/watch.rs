@@ -27,13 +27,13 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Resu
         first.push(first_event(setup)?);
     }
     let size = Size { count: events, of: "events" };
-    let judged = events == EVENTS;
+    let is_full_size = events == EVENTS;
     let mut rows = Vec::new();
     let cpu = sides.row("`watch --prefix`, processor time", "s", size, |run| run.cpu_seconds)?;
     // At most what etcdctl takes. Without etcdctl: what it took when it was measured.
     rows.extend(cpu.map(|row| match row.other {
-        Some(_) => row.ratio_at_most(1.0).judged_if(judged),
-        None => row.at_most(0.72).judged_if(judged),
+        Some(_) => row.ratio_at_most(1.0).checked_if(is_full_size),
+        None => row.at_most(0.72).checked_if(is_full_size),
     }));
     rows.extend(sides.row("its memory", "MB", size, |run| run.peak_mb)?);
     rows.push(Row::new("a change is shown, after its write began", "ms", first)?.at_most(20.0));

@@ -1,5 +1,5 @@
-//! A private workspace of a bench, in which `xtask` is called as a user would call it. It touches nothing of the user's,
-//! and the user's settings do not reach it.
+//! A private workspace of a bench, in which `xtask` is called as a user would call it. It changes no file of the
+//! user's, and ignores the user's settings.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ pub(super) struct BenchWorkspace {
     etcd: Option<PathBuf>,
 }
 
-/// What `etcd-up` took, and its answer.
+/// The cost of an `etcd-up`, and its answer.
 pub(super) struct Up {
     pub(super) measured: Measurement,
     pub(super) ready_ms: f64,
@@ -28,7 +28,7 @@ pub(super) struct Up {
 }
 
 impl BenchWorkspace {
-    /// Its etcd is the program `etcd`, or else the default version.
+    /// With the program `etcd`, or else the default version.
     pub(super) fn new(setup: &Setup<'_>, etcd: Option<&Path>) -> Result<Self> {
         let dir = setup.scratch.subdir("workspace")?;
         workspace::create(&dir)?;
@@ -65,7 +65,7 @@ impl BenchWorkspace {
         let measured = self.xtask(&["etcd-up", "--format", "json"])?;
         let answer = fs::read(self.path("out"))?;
         let Answer { ready_ms, endpoints, pids } =
-            serde_json::from_slice(&answer).context("`etcd-up` answered no JSON")?;
+            serde_json::from_slice(&answer).context("`etcd-up` did not print JSON")?;
         Ok(Up { measured, ready_ms, endpoints, pids })
     }
 

@@ -34,7 +34,7 @@ impl TestBed {
         // As the system names the program of a process.
         let etcd = builder.binaries().find(&builder.settings().wanted)?.path.canonicalize()?;
         let proof = std::env::current_exe().context("cannot find this program's own file")?;
-        // They are called from other directories.
+        // The programs are called from other directories.
         let absolute = |path: &Path| std::path::absolute(path).context("cannot find a program's directory");
         let programs = Programs { xtask: absolute(xtask)?, console: absolute(&console)?, etcd, proof };
         let runtime = Runtime::new().context("cannot start threads")?;
@@ -54,7 +54,7 @@ impl TestBed {
         Ok(outcome)
     }
 
-    /// The directory of the round that failed stays. Its processes are ended all the same.
+    /// Keeps the directory of the round that failed. Its processes are killed all the same.
     pub(super) fn keep(&mut self) -> &Path {
         self.scratch.keep()
     }

@@ -225,7 +225,7 @@ impl Process {
             command.args(["--adopt", run]).stderr(Stdio::null());
         }
         // It has to sweep after it.
-        child::out_of_reach(&mut command);
+        child::ignore_terminal_signals(&mut command);
         etcd_local::hand_over_stdio_only(&mut command).context("cannot start the keeper")?;
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the keeper")?;

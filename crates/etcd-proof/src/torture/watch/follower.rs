@@ -148,8 +148,11 @@ impl Follower {
             let compacted = history.compacted.get(cluster).map(Vec::as_slice).unwrap_or_default();
             for (from, to) in &reported.gaps {
                 // A gap may begin with the last revision that the watch knows.
-                let is_so = compacted.iter().any(|at| *from <= at + 1);
-                ensure!(is_so, "a gap from {from} to {to} of cluster {cluster}, compacted at {compacted:?}");
+                let is_explained = compacted.iter().any(|at| *from <= at + 1);
+                ensure!(
+                    is_explained,
+                    "no compaction explains the gap from {from} to {to} of cluster {cluster}: {compacted:?}"
+                );
             }
         }
         Ok(())
