@@ -21,6 +21,8 @@ pub struct Builder {
     pub(crate) extra_args: Vec<String>,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) offline: bool,
+    /// How many members an ephemeral cluster has.
+    pub(crate) members: usize,
 }
 
 /// What was asked for plainly, not by a default.
@@ -31,6 +33,14 @@ pub(crate) struct Requested {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) version: Option<Wanted>,
 }
+
+/// A number of members that no cluster of ours has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a cluster cannot have {0} members: it has 1, 3, 5 or 7; with an even number it would survive no more failures than \
+     with one member less"
+)]
+pub struct MembersError(usize);
 
 impl Builder {
     /// A builder for the workspace at `workspace`, with the settings of its `Cargo.toml` and of `env`.
@@ -56,6 +66,7 @@ impl Builder {
             extra_args: Vec::new(),
             reporter: Arc::new(Silent),
             offline: false,
+            members: 1,
         }
     }
 
@@ -111,6 +122,18 @@ impl Builder {
     pub fn offline(mut self, offline: bool) -> Self {
         self.offline = offline;
         self
+    }
+
+    /// How many members an [`Ephemeral`](crate::Ephemeral) cluster has: 1, 3, 5 or 7; one, else.
+    ///
+    /// # Errors
+    /// If the number is another one.
+    pub fn members(mut self, members: usize) -> Result<Self, MembersError> {
+        if !matches!(members, 1 | 3 | 5 | 7) {
+            return Err(MembersError(members));
+        }
+        self.members = members;
+        Ok(self)
     }
 
     /// Who hears what happens.

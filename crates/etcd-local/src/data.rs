@@ -1,7 +1,7 @@
 //! Data directories: which are ours, what is in them, and how to wipe one. Deletes nothing that does not
 //! carry our marker.
 
-mod cluster;
+pub(crate) mod cluster;
 
 use std::fs;
 use std::io;
@@ -157,20 +157,16 @@ impl DataDir {
     pub(crate) fn find_or_create(path: &Path, owner: &Path) -> Result<Self, DataError> {
         match Self::find(path)? {
             Some(found) => Ok(found),
-            None => Self::create(path, owner),
+            None => Self::create(path, owner, fresh_token()?),
         }
     }
 
-    fn create(path: &Path, owner: &Path) -> Result<Self, DataError> {
+    /// A new directory, for a member of the cluster of this token.
+    pub(crate) fn create(path: &Path, owner: &Path, cluster_token: String) -> Result<Self, DataError> {
         let path = &plain(path);
         os::create_private_dir(path).map_err(cannot("create", path))?;
-        let marker = Marker {
-            schema: SCHEMA,
-            owner: owner.to_owned(),
-            cluster_token: format!("etcd-local-{}", random::hex().map_err(DataError::Random)?),
-            cluster_id: None,
-            newest_version: None,
-        };
+        let marker =
+            Marker { schema: SCHEMA, owner: owner.to_owned(), cluster_token, cluster_id: None, newest_version: None };
         let created = Self { path: path.to_owned(), marker: Some(marker) };
         created.save()?;
         Ok(created)
@@ -205,9 +201,9 @@ impl DataDir {
         }
     }
 
-    /// Readies the directory for `binary` with this peer URL: checks that `binary` can read or upgrade the data and that
-    /// nobody has it open, and writes down the id of a cluster that is about to be made.
-    pub(crate) fn claim(&mut self, peer_url: &str, binary: &Version) -> Result<(), DataError> {
+    /// Readies the directory for `binary` in a cluster with these peer URLs: checks that `binary` can read or upgrade the
+    /// data and that nobody has it open, and writes down the id of a cluster that is about to be made.
+    pub(crate) fn claim(&mut self, peer_urls: &[String], binary: &Version) -> Result<(), DataError> {
         if self.is_open()? {
             return Err(DataError::InUse(self.path.clone()));
         }
@@ -223,7 +219,7 @@ impl DataDir {
                 return Err(DataError::Older { path, data, binary });
             }
         }
-        let id = cluster::of_single_member(peer_url, &marker.cluster_token);
+        let id = cluster::cluster_id(peer_urls, &marker.cluster_token);
         if !bootstrapped && marker.cluster_id.replace(id) != Some(id) {
             self.save()?;
         }
@@ -305,6 +301,11 @@ impl DataDir {
         fs::rename(&self.path, parent.join(away)).map_err(cannot("rename", &self.path))?;
         Ok(self.path)
     }
+}
+
+/// The `--initial-cluster-token` of a new cluster.
+pub(crate) fn fresh_token() -> Result<String, DataError> {
+    Ok(format!("etcd-local-{}", random::hex().map_err(DataError::Random)?))
 }
 
 /// Without a slash at the end, with which the system would follow a link, and refuse to rename.
@@ -447,15 +448,21 @@ mod tests {
     fn an_older_minor_version_is_kept_from_newer_data() {
         let dir = tempfile::tempdir().unwrap();
         let mut data = DataDir::find_or_create(&dir.path().join("data"), Path::new("/instance")).unwrap();
-        data.claim("http://127.0.0.1:1", &version("3.7.2")).unwrap();
-        data.claim("http://127.0.0.1:1", &version("3.5.27")).unwrap(); // the start before has failed
+        data.claim(&["http://127.0.0.1:1".to_owned()], &version("3.7.2")).unwrap();
+        data.claim(&["http://127.0.0.1:1".to_owned()], &version("3.5.27")).unwrap(); // the start before has failed
         fs::create_dir_all(dir.path().join("data/member/wal")).unwrap();
         data.used_by(&version("3.7.2")).unwrap();
         let mut again = DataDir::find(&data.path).unwrap().unwrap();
-        assert!(matches!(again.claim("http://127.0.0.1:1", &version("3.6.9")), Err(DataError::Newer { .. })));
-        assert!(matches!(again.claim("http://127.0.0.1:1", &version("3.9.0")), Err(DataError::Older { .. })));
-        again.claim("http://127.0.0.1:1", &version("3.8.0")).unwrap();
-        again.claim("http://127.0.0.1:1", &version("3.7.0")).unwrap();
+        assert!(matches!(
+            again.claim(&["http://127.0.0.1:1".to_owned()], &version("3.6.9")),
+            Err(DataError::Newer { .. })
+        ));
+        assert!(matches!(
+            again.claim(&["http://127.0.0.1:1".to_owned()], &version("3.9.0")),
+            Err(DataError::Older { .. })
+        ));
+        again.claim(&["http://127.0.0.1:1".to_owned()], &version("3.8.0")).unwrap();
+        again.claim(&["http://127.0.0.1:1".to_owned()], &version("3.7.0")).unwrap();
         again.used_by(&version("3.7.0")).unwrap();
         assert_eq!(again.marker.unwrap().newest_version, Some(version("3.7.2")));
     }

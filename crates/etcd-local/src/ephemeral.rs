@@ -1,45 +1,52 @@
-//! Ephemeral instances: a server and a temporary directory that go with their owner, whether it drops them,
-//! panics, or is killed. Nothing here is meant to survive anything.
+//! Ephemeral clusters, of one member or several: servers and a temporary directory that go with their owner, whether it
+//! drops them, panics, or is killed. Nothing here is meant to survive anything.
 
 mod directory;
 mod janitor;
+mod member;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use etcd_workspace::ClusterId;
 use semver::Version;
 
-use self::directory::{LEVELS, MEMBER_LOCK, make_dir, sweep};
+use self::directory::{LEVELS, make_dir, sweep};
 use self::janitor::Janitor;
-use crate::binary::FindError;
+pub use self::member::Member;
+use crate::binary::{Binary, FindError};
 use crate::builder::Builder;
-use crate::data::{DataDir, DataError};
+use crate::data::{self, DataError};
 use crate::file::{PathError, cannot};
 use crate::lock::Lock;
-use crate::os::Lifetime;
-use crate::server::launch::{self, Durability, Launch, LaunchError, Launched, Ready};
-use crate::server::log;
-use crate::server::ports::Ports;
+use crate::server::health::HealthError;
+use crate::server::launch::{self, LaunchError};
+use crate::server::leader::{self, View};
+use crate::server::ports::Address;
+use crate::wait::{Deadline, until};
 
-/// A running etcd on free loopback ports, without fsync, whose data goes with it. Dropped, it is gone; if
-/// its owner is killed the system ends the server, and the directory goes at once (Unix) or at the next
-/// start of an ephemeral instance (Windows).
+/// A running etcd on free loopback ports, without fsync, whose data goes with it: one server, or as many as
+/// [`Builder::members`] says. Dropped, all servers are killed at once and the directory is deleted. If its owner is killed
+/// the system ends the servers, and the directory goes at once (Unix) or at the next start of an ephemeral etcd (Windows).
 pub struct Ephemeral {
-    // Dropped in this order: server, lock (Windows deletes no open file), directory, janitor.
-    launched: Launched,
+    // Dropped in this order: servers, lock (Windows deletes no open file), directory, janitor.
+    members: Vec<Member>,
     _owner: Lock,
     dir: tempfile::TempDir,
-    _janitor: Janitor,
-    ports: Ports,
-    binary: PathBuf,
-    ready: Ready,
+    janitor: Mutex<Janitor>,
+    cluster: Vec<Address>,
+    binary: Binary,
+    builder: Builder,
+    cluster_id: ClusterId,
+    version: Version,
+    ready_after: Duration,
 }
 
-/// Why no ephemeral server is ready.
+/// Why an ephemeral etcd is not ready, or does not do as asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EphemeralError {
@@ -51,30 +58,50 @@ pub enum EphemeralError {
     Data(#[from] DataError),
     /// The launch failed.
     #[error(transparent)]
-    Launch(#[from] FailedLaunch),
+    Launch(#[from] Box<FailedLaunch>),
     /// The temporary directory cannot be set up.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// A member does not end.
+    #[error("cannot stop the member `{member}`")]
+    Stop {
+        /// The member.
+        member: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The members do not agree on a leader.
+    #[error("a majority of the members did not agree on a leader within {} s", waited.as_secs_f32())]
+    NoLeader {
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The leader does not hand over the leadership.
+    #[error("cannot move the leadership to the member `{to}`")]
+    Leadership {
+        /// The member that was to lead.
+        to: String,
+        /// What the leader said.
+        source: HealthError,
+    },
 }
 
 /// A launch that failed, with the end of a log that is gone by now.
 #[derive(Debug)]
 pub struct FailedLaunch {
+    /// Which member of a cluster; `None`: the only one.
+    pub member: Option<String>,
     /// Why. A path in it to the log leads nowhere.
     pub error: LaunchError,
     /// The last lines of the server's log, each shortened; empty if it had said nothing.
-    pub log: Box<str>,
-}
-
-impl FailedLaunch {
-    fn reading(log: &Path) -> impl Fn(LaunchError) -> Self + '_ {
-        const LINES: usize = 20;
-        |error| Self { error, log: log::last_lines(log, LINES).into() }
-    }
+    pub log: String,
 }
 
 impl fmt::Display for FailedLaunch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(member) = &self.member {
+            write!(f, "the member `{member}` failed: ")?;
+        }
         self.error.fmt(f)?;
         if !self.log.is_empty() {
             f.write_str("; its log ended with")?;
@@ -93,119 +120,213 @@ impl Builder {
     /// Starts an etcd that goes with its owner: see [`Ephemeral`].
     ///
     /// # Errors
-    /// If no server becomes ready.
+    /// If a server does not become ready.
     pub fn start_ephemeral(&self) -> Result<Ephemeral, EphemeralError> {
-        Ephemeral::start(self)
+        const ATTEMPTS: usize = 5;
+        sweep(self.env.temp_dir());
+        let binary = self.binaries().find(&self.settings.wanted)?;
+        self.report_exposure();
+        let mut attempt = 1;
+        loop {
+            match Ephemeral::start(self, &binary) {
+                // Somebody took the port between our look and etcd's bind.
+                Err(EphemeralError::Launch(failed))
+                    if attempt < ATTEMPTS && matches!(failed.error, LaunchError::PortTaken { .. }) =>
+                {
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
     }
 }
 
 impl Ephemeral {
-    pub(crate) fn start(builder: &Builder) -> Result<Self, EphemeralError> {
-        const ATTEMPTS: usize = 5;
-        let temp = builder.env.temp_dir();
-        sweep(temp);
-        let binary = builder.binaries().find(&builder.settings.wanted)?;
-        builder.report_exposure();
-        let (dir, owner) = make_dir(temp)?;
+    fn start(builder: &Builder, binary: &Binary) -> Result<Self, EphemeralError> {
+        let (dir, owner) = make_dir(builder.env.temp_dir())?;
         // What a start fails with may be that no file can be opened; deleting opens one a level.
-        let _reserve = owner.reserve(LEVELS).map_err(cannot("hold files in reserve for", dir.path()))?;
-        let mut janitor = Janitor::start(dir.path()).map_err(cannot("start the janitor of", dir.path()))?;
-        let mut data = DataDir::find_or_create(&dir.path().join("data"), dir.path())?;
-        let log = dir.path().join("etcd.log");
-        let failed = FailedLaunch::reading(&log);
-        let member_lock = dir.path().join(MEMBER_LOCK);
-        let mut attempt = 1;
-        loop {
-            let (client, peer) = launch::free_ports(builder.settings.host).map_err(&failed)?;
-            let ports = Ports { host: builder.settings.host, client, peer };
-            data.claim(&ports.peer_url(), &binary.version)?;
-            let lock = Lock::try_acquire(&member_lock)
-                .and_then(|lock| lock.ok_or_else(|| io::ErrorKind::ResourceBusy.into()))
-                .map_err(cannot("lock", &member_lock))?;
-            let launch = Launch {
-                binary: &binary,
-                member: "ephemeral",
-                ports,
-                data: &data,
-                durability: Durability::Unsynced,
-                lifetime: Lifetime::Ours,
-                asks_for_election: true,
-                extra_args: &builder.extra_args,
-                log: &log,
-                env: &builder.env,
-            };
-            let mut launched = launch.spawn(lock).map_err(&failed)?;
-            janitor.look_after(launched.child.running.identity.pid);
-            match launched.wait_ready(builder.start_timeout) {
-                Ok(ready) => {
-                    let binary = binary.path;
-                    return Ok(Self { launched, dir, _owner: owner, _janitor: janitor, ports, binary, ready });
-                }
-                // Somebody took the port between our look and etcd's bind.
-                Err(LaunchError::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
-                Err(error) => return Err(failed(error).into()),
-            }
-        }
+        let reserve = owner.reserve(LEVELS).map_err(cannot("hold files in reserve for", dir.path()))?;
+        let janitor = Janitor::start(dir.path()).map_err(cannot("start the janitor of", dir.path()))?;
+        let ports = launch::free_ports_of_members(builder.settings.host, builder.members)
+            .map_err(|error| Box::new(FailedLaunch { member: None, error, log: String::new() }))?;
+        let name = |number| if builder.members == 1 { "ephemeral".to_owned() } else { format!("m{number}") };
+        let cluster = (1..).zip(ports).map(|(number, ports)| Address { name: name(number), ports }).collect();
+        let mut etcd = Self {
+            members: Vec::new(),
+            _owner: owner,
+            dir,
+            janitor: Mutex::new(janitor),
+            cluster,
+            binary: binary.clone(),
+            builder: builder.clone(),
+            cluster_id: ClusterId(0),
+            version: binary.version.clone(),
+            ready_after: Duration::ZERO,
+        };
+        let started = etcd.start_members();
+        drop(reserve);
+        started.map(|()| etcd)
     }
 
-    /// Client URLs.
+    /// One after the other, each as soon as the one before answers its peers: a member that finds another's port open, but
+    /// silent, waits for a whole second.
+    fn start_members(&mut self) -> Result<(), EphemeralError> {
+        let began = Instant::now();
+        let token = data::fresh_token()?;
+        for address in &self.cluster {
+            if let Some(before) = self.members.last() {
+                before.wait_for_peer_port(self.builder.start_timeout)?;
+            }
+            let member = Member::start(self, address, &token)?;
+            self.look_after(&member);
+            self.members.push(member);
+        }
+        let ready = member::wait_ready(&self.members, self.builder.start_timeout)?;
+        self.wait_for_agreement()?;
+        self.ready_after = began.elapsed();
+        if let Some(ready) = ready.into_iter().next() {
+            (self.cluster_id, self.version) = (ready.cluster_id, ready.version);
+        }
+        Ok(())
+    }
+
+    /// Waits until each member is the one that we started, and all know the same leader.
+    fn wait_for_agreement(&self) -> Result<(), EphemeralError> {
+        let timeout = self.builder.start_timeout;
+        if self.members.len() == 1 {
+            return Ok(()); // with nobody to agree with; and its peer port has said that it is ours
+        }
+        let mut leader = None;
+        for member in &self.members {
+            member
+                .wait_for_view(timeout, |view| view.leader != 0 && *leader.get_or_insert(view.leader) == view.leader)?;
+        }
+        Ok(())
+    }
+
+    fn look_after(&self, member: &Member) {
+        self.janitor.lock().unwrap_or_else(PoisonError::into_inner).look_after(member.pid());
+    }
+
+    /// Its members, in the order of their names, `m1` and so on.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The member that leads, as a majority of all members says. While there is none, it is waited for, as long as a start
+    /// may take.
+    ///
+    /// # Errors
+    /// If there is none by then: with most members stopped there cannot be one.
+    pub fn leader(&self) -> Result<&Member, EphemeralError> {
+        self.wait_for_leader(|_| true)
+    }
+
+    fn wait_for_leader(&self, is_wanted: impl Fn(&Member) -> bool) -> Result<&Member, EphemeralError> {
+        let waited = self.builder.start_timeout;
+        let found = until(Deadline::after(waited), || {
+            let running = self.members.iter().filter(|member| member.is_running());
+            let views: Vec<View> = running.filter_map(|member| leader::view(&member.endpoint()).ok()).collect();
+            let leads = |member: &&Member| {
+                let of_it = views.iter().filter(|view| view.leader == member.id());
+                of_it.clone().count() > self.members.len() / 2 && of_it.clone().any(|view| view.member == member.id())
+            };
+            Ok::<_, EphemeralError>(self.members.iter().find(leads).filter(|leader| is_wanted(leader)))
+        })?;
+        found.ok_or(EphemeralError::NoLeader { waited })
+    }
+
+    /// Hands the leadership over to `to`, and waits until a majority of the members knows.
+    ///
+    /// # Errors
+    /// If the leader refuses, as it does where `to` is not running, or nobody leads.
+    pub fn move_leadership(&self, to: &Member) -> Result<(), EphemeralError> {
+        let leader = self.leader()?;
+        if leader.id() != to.id() {
+            let refused = |source| EphemeralError::Leadership { to: to.name().to_owned(), source };
+            leader::transfer(&leader.endpoint(), to.id()).map_err(refused)?;
+        }
+        self.wait_for_leader(|leader| leader.id() == to.id()).map(drop)
+    }
+
+    /// Starts a member again, on its data and its ports, and waits until it is ready. Where most members are stopped, none
+    /// can be ready: then it waits until the member answers its peers. A member that runs is left alone.
+    ///
+    /// # Errors
+    /// If it does not start, or somebody took one of its ports meanwhile.
+    pub fn restart(&self, member: &Member) -> Result<(), EphemeralError> {
+        if member.is_running() {
+            return Ok(());
+        }
+        member.restart(self)?;
+        self.look_after(member);
+        let timeout = self.builder.start_timeout;
+        if self.members.iter().filter(|member| member.is_running()).count() <= self.members.len() / 2 {
+            return Ok(member.wait_for_peer_port(timeout)?);
+        }
+        member::wait_ready(std::slice::from_ref(member), timeout)?;
+        Ok(member.wait_for_view(timeout, |view| view.leader != 0)?)
+    }
+
+    /// Client URLs, of all members.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
-        vec![self.ports.client_url()]
+        self.members.iter().map(Member::endpoint).collect()
     }
 
     /// The cluster's id.
     #[must_use]
     pub fn cluster_id(&self) -> ClusterId {
-        self.ready.cluster_id
+        self.cluster_id
     }
 
-    /// The server's version.
+    /// The servers' version.
     #[must_use]
     pub fn version(&self) -> &Version {
-        &self.ready.version
+        &self.version
     }
 
-    /// The server's program.
+    /// The servers' program.
     #[must_use]
     pub fn binary(&self) -> &Path {
-        &self.binary
+        &self.binary.path
     }
 
-    /// The server's process.
+    /// The first member's process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.launched.child.running.identity.pid
+        self.members.first().map_or(0, Member::pid)
     }
 
-    /// From spawn to proven ready.
+    /// From the first spawn to all members proven ready.
     #[must_use]
     pub fn ready_after(&self) -> Duration {
-        self.ready.took
+        self.ready_after
     }
 
-    /// The temporary directory: `data`, and the server's log as `etcd.log`.
+    /// The temporary directory. Each member has one in it, of its name, with its `data` and its log as `etcd.log`.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The server's log.
+    /// The first member's log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.dir.path().join("etcd.log")
+        self.members.first().map_or_else(PathBuf::new, |member| member.log().to_owned())
     }
 
-    /// Whether the server still lives.
+    /// Whether all servers still live.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        !self.launched.child.running.has_ended()
+        self.members.iter().all(Member::is_running)
     }
 }
 
 impl Drop for Ephemeral {
     fn drop(&mut self) {
         // Nothing is to be saved, so nothing is asked.
-        let _ = self.launched.child.running.kill();
+        self.members.iter().for_each(|member| drop(member.kill()));
     }
 }

@@ -46,12 +46,12 @@ pub use etcd_workspace::{
     ClusterId, Identity, NotYours, Record, SCHEMA, STATE, User, find_foreign, open_exclusive, owner_of,
 };
 
-pub use crate::builder::Builder;
+pub use crate::builder::{Builder, MembersError};
 #[doc(hidden)] // for etcd-xtask
 pub use crate::command::{all_on_path, first_line};
 pub use crate::data::DataError;
 pub use crate::env::Env;
-pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch};
+pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch, Member};
 pub use crate::file::{PathError, check_writable, replace};
 pub use crate::instance::{
     Difference, Down, Foreground, Instance, NameError, ObserveError, Reset, ResetError, StartError, State, Status,

@@ -5,6 +5,7 @@ mod election;
 pub(crate) mod health;
 mod http;
 pub(crate) mod launch;
+pub(crate) mod leader;
 pub(crate) mod log;
 pub(crate) mod ports;
 pub(crate) mod readiness;

@@ -13,6 +13,7 @@ use etcd_local::{Builder, Env, Ephemeral, Settings};
 use testkit::eventually;
 
 const ROLE: &str = "EPHEMERAL_OWNER";
+const MEMBERS: &str = "EPHEMERAL_MEMBERS";
 
 fn start(temp: &Path) -> Ephemeral {
     builder(temp).start_ephemeral().unwrap()
@@ -21,7 +22,8 @@ fn start(temp: &Path) -> Ephemeral {
 fn builder(temp: &Path) -> Builder {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
     let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache).with_temp_dir(temp);
-    Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default())
+    let members = std::env::var(MEMBERS).map_or(1, |members| members.parse().unwrap());
+    Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default()).members(members).unwrap()
 }
 
 /// Not a test: what the owner does when the tests below run this program again.
@@ -70,9 +72,16 @@ struct Owner {
     dir: std::path::PathBuf,
 }
 
-fn owner(role: &str, temp: &Path) -> Owner {
+/// This program, as the owner of so many members.
+fn command(role: &str, members: usize, temp: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["the_owner", "--exact", "--nocapture"]).env(ROLE, role).env("EPHEMERAL_TEMP", temp);
+    command.env(MEMBERS, members.to_string());
+    command
+}
+
+fn owner(role: &str, members: usize, temp: &Path) -> Owner {
+    let mut command = command(role, members, temp);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = command.spawn().unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -92,10 +101,10 @@ fn entries(dir: &Path) -> usize {
 
 /// How many servers have their data below `temp`.
 fn servers(temp: &Path) -> usize {
-    let mark = temp.to_str().unwrap();
+    let mark = format!("--data-dir={}", temp.display());
     let lines =
         fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).contains(mark) && line.starts_with(b"/")).count()
+    lines.filter(|line| String::from_utf8_lossy(line).contains(&mark) && line.starts_with(b"/")).count()
 }
 
 #[test]
@@ -106,51 +115,53 @@ fn it_is_gone_after_drop() {
     assert!(etcd.is_alive() && lives(pid) && dir.exists());
     drop(etcd);
     assert!(!dir.exists() && entries(temp.path()) == 0);
-    assert!(eventually(|| !lives(pid)));
+    assert!(!lives(pid));
 }
 
 #[test]
 fn it_is_gone_however_its_owner_ends() {
     use rustix::process::{Pid, Signal, kill_process};
 
-    for (role, signal) in [
-        ("panics", None),
-        ("exits", None),
-        ("waits", Some(Signal::INT)),
-        ("waits", Some(Signal::TERM)),
-        ("waits", Some(Signal::HUP)),
-        ("waits", Some(Signal::KILL)),
+    for (role, signal, members) in [
+        ("panics", None, 1),
+        ("exits", None, 3),
+        ("waits", Some(Signal::INT), 1),
+        ("waits", Some(Signal::TERM), 1),
+        ("waits", Some(Signal::HUP), 1),
+        ("waits", Some(Signal::KILL), 1),
+        ("waits", Some(Signal::KILL), 3),
     ] {
         let temp = tempfile::tempdir().unwrap();
-        let mut owner = owner(role, temp.path());
+        let mut owner = owner(role, members, temp.path());
         if let Some(signal) = signal {
             assert!(lives(owner.server));
+            assert_eq!(servers(temp.path()), members);
             kill_process(Pid::from_child(&owner.process), signal).unwrap();
         }
         owner.process.wait().unwrap();
-        assert!(eventually(|| !lives(owner.server)), "{role} {signal:?}: the server lives");
+        assert!(eventually(|| servers(temp.path()) == 0), "{role} {signal:?}: a server of {members} lives");
         assert!(eventually(|| !owner.dir.exists()), "{role} {signal:?}: the directory stays");
     }
 }
 
 #[test]
 fn a_start_that_fails_leaves_nothing() {
-    let temp = tempfile::tempdir().unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["the_owner", "--exact", "--nocapture"]).env(ROLE, "starves").env("EPHEMERAL_TEMP", temp.path());
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for members in [1, 3] {
+        let temp = tempfile::tempdir().unwrap();
+        let output = command("starves", members, temp.path()).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]
 fn many_owners_killed_at_random_leave_nothing() {
     let temp = tempfile::tempdir().unwrap();
-    for round in 0..8_u64 {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["the_owner", "--exact"]).env(ROLE, "waits").env("EPHEMERAL_TEMP", temp.path());
+    for round in 0..16_u64 {
+        let (members, pause) = if round % 2 == 0 { (1, round * 6) } else { (3, round * 20) };
+        let mut command = command("waits", members, temp.path());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
-        std::thread::park_timeout(Duration::from_millis(round * 11));
+        std::thread::park_timeout(Duration::from_millis(pause));
         process.kill().unwrap();
         process.wait().unwrap();
     }

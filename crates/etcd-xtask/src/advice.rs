@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use etcd_local::binary::{DownloadError, FindError, InstallError, SourceError};
 use etcd_local::{
-    DataError, EphemeralError, FailedLaunch, Holder, Instance, LaunchError, LockError, NameError, NotYours,
-    ObserveError, PathError, PortKind, ResetError, SettingsError, StartError, State, Status, StopError,
+    DataError, EphemeralError, Holder, Instance, LaunchError, LockError, NameError, NotYours, ObserveError, PathError,
+    PortKind, ResetError, SettingsError, StartError, State, Status, StopError,
 };
 
 use crate::cli::Which;
@@ -289,16 +289,14 @@ pub(crate) fn listening(error: &io::Error) -> &'static str {
 /// Its ports nobody chose, and its log and its directory are gone.
 fn ephemeral(error: &EphemeralError) -> Option<Advice> {
     let hint = match error {
-        EphemeralError::Launch(FailedLaunch { error: LaunchError::PortTaken { .. }, .. }) => {
-            "all free ports that were tried were taken meanwhile; try again"
-        }
-        EphemeralError::Launch(FailedLaunch { error: LaunchError::Listen { .. }, .. }) => {
-            "ETCDNODEADDR must be an address of this machine, with free ports"
-        }
-        EphemeralError::Launch(FailedLaunch { error: LaunchError::NotReady { .. }, .. }) => {
-            "`start-timeout = SECONDS` in `[workspace.metadata.etcd]` of Cargo.toml gives it more time"
-        }
-        EphemeralError::Launch(_) => "`cargo xtask etcd-up` starts one whose log stays",
+        EphemeralError::Launch(failed) => match failed.error {
+            LaunchError::PortTaken { .. } => "all free ports that were tried were taken meanwhile; try again",
+            LaunchError::Listen { .. } => "ETCDNODEADDR must be an address of this machine, with free ports",
+            LaunchError::NotReady { .. } => {
+                "`start-timeout = SECONDS` in `[workspace.metadata.etcd]` of Cargo.toml gives it more time"
+            }
+            _ => "`cargo xtask etcd-up` starts one whose log stays",
+        },
         EphemeralError::Path(_) | EphemeralError::Data(_) => {
             "TMPDIR (Windows: TEMP) must be a directory that can be written to, with file locks and some space left"
         }

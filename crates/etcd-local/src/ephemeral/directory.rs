@@ -19,10 +19,10 @@ const OWNER_LOCK: &str = "owner.lock";
 const DRAFT_LOCK: &str = ".owner.lock";
 /// How long sweepers may come in between, at most: each takes some file system calls.
 const SWEEPERS: Duration = Duration::from_secs(5);
-/// In each of them: held by the server as long as it lives.
+/// In the directory of each member: held by the server as long as it lives.
 pub(super) const MEMBER_LOCK: &str = "member.lock";
-/// How deep they are: the directory, `data`, etcd's `member`, and `snap` or `wal`.
-pub(super) const LEVELS: usize = 4;
+/// How deep they are: the directory, the member's, `data`, etcd's `member`, and `snap` or `wal`.
+pub(super) const LEVELS: usize = 5;
 
 /// A directory that we hold. One that a sweeper took before we held it is replaced by another.
 pub(super) fn make_dir(temp: &Path) -> Result<(tempfile::TempDir, Lock), PathError> {
@@ -92,8 +92,16 @@ fn is_unclaimed(dir: &Path) -> io::Result<bool> {
 fn is_orphan(dir: &Path) -> io::Result<bool> {
     let metadata = std::fs::symlink_metadata(dir)?;
     let owner = dir.join(OWNER_LOCK);
-    let ours = metadata.is_dir() && NotYours::find(dir).is_none() && owner.is_file();
-    Ok(ours && !lock::is_held(&owner)? && !lock::is_held(&dir.join(MEMBER_LOCK))?)
+    if !metadata.is_dir() || NotYours::find(dir).is_some() || !owner.is_file() || lock::is_held(&owner)? {
+        return Ok(false);
+    }
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && lock::is_held(&entry.path().join(MEMBER_LOCK))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

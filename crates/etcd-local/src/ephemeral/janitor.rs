@@ -1,5 +1,5 @@
 //! The janitor of an ephemeral directory: a tiny shell that outlives a killed owner just long enough to
-//! remove the directory, and, where the system has no parent-death signal, the server. It waits on a pipe
+//! remove the directory, and, where the system has no parent-death signal, the servers. It waits on a pipe
 //! that closes when the owner ends, and does nothing before.
 
 use std::io;
@@ -14,22 +14,26 @@ pub(crate) struct Janitor {
 
 #[cfg(unix)]
 impl Janitor {
-    /// `$1` is the directory. It reads a pid, the server's, or `done`. The server is ended only while it is the process
+    /// `$1` is the directory. It reads pids, those of servers, or `done`. A server is ended only while it is the process
     /// that it was when it was named: same pid, same start.
     const SCRIPT: &str = r#"
         trap '' HUP INT TERM
-        started=
+        started() { ps -o lstart= -p "$1" 2>/dev/null | tr -d ' '; }
+        servers=
         while read -r word; do
             [ "$word" = done ] && exit 0
-            server=$word
-            started=$(ps -o lstart= -p "$server" 2>/dev/null)
+            servers="$servers $word@$(started "$word")"
         done
-        if [ -n "$started" ] && [ "$(ps -o lstart= -p "$server" 2>/dev/null)" = "$started" ]; then
-            kill -KILL "$server"
-        fi
+        for server in $servers; do
+            pid=${server%@*}
+            start=${server#*@}
+            if [ -n "$start" ] && [ "$(started "$pid")" = "$start" ]; then
+                kill -KILL "$pid"
+            fi
+        done
         tries=0
         while [ "$tries" -lt 50 ]; do
-            rm -rf -- "$1/data" 2>/dev/null && rm -rf -- "$1" 2>/dev/null && [ ! -e "$1" ] && exit 0
+            rm -rf -- "$1"/*/ 2>/dev/null && rm -rf -- "$1" 2>/dev/null && [ ! -e "$1" ] && exit 0
             tries=$((tries + 1))
             sleep 0.1
         done"#;
@@ -46,7 +50,7 @@ impl Janitor {
         Ok(Self { process: command.spawn()? })
     }
 
-    /// Names the server that it is to end, in the place of one before. Linux ends the server by itself: there, the two
+    /// Names a server that it is to end. Linux ends the server by itself: there, the two
     /// calls of `ps` for each server would take a fifth of the processor time of a start.
     pub(crate) fn look_after(&mut self, server: u32) {
         if !cfg!(target_os = "linux") {

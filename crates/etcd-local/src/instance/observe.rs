@@ -487,7 +487,7 @@ mod tests {
         // Without a record the data says whose it is.
         assert_eq!(pid(None), None);
         let mut data = DataDir::find_or_create(&instance.data_dir(), &instance.dir).unwrap();
-        data.claim(&format!("http://{addr}"), &Version::new(3, 7, 2)).unwrap();
+        data.claim(&[format!("http://{addr}")], &Version::new(3, 7, 2)).unwrap();
         assert_eq!(pid(None), None);
         data.marker.as_mut().unwrap().cluster_id = Some(crate::ClusterId(42));
         data.save().unwrap();

@@ -19,7 +19,7 @@ use crate::process::Running;
 use crate::reporter::Event;
 use crate::server::launch::{self, Durability, Launch, LaunchError, Launched, Ready};
 use crate::server::log;
-use crate::server::ports::{self, PortKind, Ports};
+use crate::server::ports::{self, Address, PortKind, Ports};
 use crate::server::readiness::Probe;
 use crate::settings::Port;
 use crate::wait::{Deadline, until};
@@ -303,7 +303,7 @@ impl Instance {
                 None => Lock::acquire(&self.member_lock(), self.operation_timeout(), || ())?,
             };
             let ports = self.choose_ports(previous.filter(|_| attempt == 1))?;
-            data.claim(&ports.peer_url(), &binary.version)?;
+            data.claim(&[ports.peer_url()], &binary.version)?;
             match self.launch(binary, held, &mut data, ports, lifetime, asks_for_election) {
                 Err(StartError::Launch(LaunchError::PortTaken { .. })) if self.may_move() && attempt < ATTEMPTS => {
                     attempt += 1;
@@ -338,13 +338,13 @@ impl Instance {
         lifetime: Lifetime,
         asks_for_election: bool,
     ) -> Result<Foreground, StartError> {
-        let member = self.builder.member();
+        let member = Address { name: self.builder.member(), ports };
         let mut record = Record {
             schema: SCHEMA,
             instance: self.name.clone(),
             endpoints: vec![ports.client_url()],
             peer_url: ports.peer_url(),
-            member: member.clone(),
+            member: member.name.clone(),
             version: binary.version.clone(),
             binary: binary.path.clone(),
             data_dir: data.path.clone(),
@@ -360,7 +360,7 @@ impl Instance {
         let launch = Launch {
             binary,
             member: &member,
-            ports,
+            cluster: std::slice::from_ref(&member),
             data,
             durability: Durability::Synced,
             lifetime,

@@ -145,8 +145,8 @@ pub fn compact(endpoint: &str) -> Result<Compacted, HealthError> {
     Ok(Compacted { revision, before: before.size(), after, disarmed: !full.is_empty() })
 }
 
-struct Gateway<'a> {
-    endpoint: &'a str,
+pub(super) struct Gateway<'a> {
+    pub(super) endpoint: &'a str,
 }
 
 impl Gateway<'_> {
@@ -159,7 +159,7 @@ impl Gateway<'_> {
         Ok(alarms)
     }
 
-    fn ask(&self, call: &'static str, body: &str, seconds: u64) -> Result<Value, HealthError> {
+    pub(super) fn ask(&self, call: &'static str, body: &str, seconds: u64) -> Result<Value, HealthError> {
         let url = format!("{}/v3/{call}", self.endpoint);
         let answer = http::post(&url, body, seconds).map_err(HealthError::NoAnswer)?;
         let value: Value = serde_json::from_slice(&answer.body)
@@ -174,13 +174,15 @@ impl Gateway<'_> {
         })
     }
 
-    fn parse<T: de::DeserializeOwned>(&self, value: Value) -> Result<T, HealthError> {
+    pub(super) fn parse<T: de::DeserializeOwned>(&self, value: Value) -> Result<T, HealthError> {
         serde_json::from_value(value).map_err(|error| HealthError::NoAnswer(format!("{}: {error}", self.endpoint)))
     }
 }
 
 /// The gateway writes numbers of 64 bits as text.
-fn number<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(from: D) -> Result<T, D::Error> {
+pub(super) fn number<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
+    from: D,
+) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(de::Error::custom)
 }
 

@@ -16,7 +16,7 @@ use semver::Version;
 
 use super::election;
 use super::log::{self, Damage};
-use super::ports::{Holder, PortKind, Ports, is_free};
+use super::ports::{Address, Holder, PortKind, Ports, is_free};
 use super::readiness::{self, Probe};
 use crate::binary::Binary;
 use crate::data::DataDir;
@@ -26,12 +26,18 @@ use crate::os::Lifetime;
 use crate::process::{self, Child, Spawn, Spawned};
 use crate::wait::{Deadline, until};
 
-/// What an idle server takes of a processor depends on it: 2.2 % with 5 ms, 0.33 % with etcd's default, 100 ms. No start
-/// waits for it, see [`election`].
-const HEARTBEAT_MS: u32 = 140;
-/// The least that etcd allows, five heartbeats. A lease lives at least seven heartbeats, in whole seconds: with a few
-/// milliseconds more, none could be as short as a second.
-const ELECTION_MS: u32 = 700;
+/// How often a leader tells its followers that it lives, and after how long without that they elect another.
+struct Timing {
+    heartbeat_ms: u32,
+    election_ms: u32,
+}
+
+/// What an idle server takes of a processor depends on the heartbeat: 2.2 % with 5 ms, 0.33 % with etcd's default, 100 ms.
+/// No start waits for it, see [`election`]. The election timeout is the least that etcd allows, five heartbeats. A lease
+/// lives at least seven heartbeats, in whole seconds: with a few milliseconds more, none could be as short as a second.
+const ALONE: Timing = Timing { heartbeat_ms: 140, election_ms: 700 };
+/// Among several members: when the leader is lost, they wait for one to two election timeouts.
+const AMONG_OTHERS: Timing = Timing { heartbeat_ms: 30, election_ms: 150 };
 
 /// After how many writes the first etcd of a later minor version makes a snapshot. An etcd two minor versions later cannot
 /// read what is in the log before that: 3.7 panics on entries of 3.5, also after 3.6 has served the data, unless 3.6 has
@@ -55,12 +61,13 @@ pub(crate) enum Durability {
 /// Everything that a launch needs.
 pub(crate) struct Launch<'a> {
     pub(crate) binary: &'a Binary,
-    pub(crate) member: &'a str,
-    pub(crate) ports: Ports,
+    pub(crate) member: &'a Address,
+    /// All members of its cluster, this one too.
+    pub(crate) cluster: &'a [Address],
     pub(crate) data: &'a DataDir,
     pub(crate) durability: Durability,
     pub(crate) lifetime: Lifetime,
-    /// Whether the member is asked to elect itself at once. Else it does so when its timeout has passed.
+    /// Whether a cluster's only member is asked to elect itself at once. Else it does so when its timeout has passed.
     pub(crate) asks_for_election: bool,
     pub(crate) extra_args: &'a [String],
     pub(crate) log: &'a Path,
@@ -71,6 +78,7 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Launched {
     pub(crate) child: Child,
     expected: Option<ClusterId>,
+    is_alone: bool,
     asks_for_election: bool,
     data: election::Data,
     spawned: Instant,
@@ -89,8 +97,18 @@ struct LaunchContext {
     log_from: u64,
 }
 
+/// A wait until a launch is ready.
+pub(crate) struct Wait {
+    answers: Receiver<Probe>,
+    deadline: Deadline,
+    timeout: Duration,
+    /// Why it is not ready yet.
+    reason: String,
+    ready: Option<Ready>,
+}
+
 /// A server that is proven ready.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ready {
     pub(crate) cluster_id: ClusterId,
     pub(crate) version: Version,
@@ -118,7 +136,7 @@ impl Launch<'_> {
         .map_err(|source| LaunchError::Spawn { binary: self.binary.path.clone(), source })?;
         let context = LaunchContext {
             version: self.binary.version.clone(),
-            ports: self.ports,
+            ports: self.member.ports,
             data: self.data.path.clone(),
             last_used: self.data.marker.as_ref().and_then(|marker| marker.newest_version.clone()),
             log: self.log.to_owned(),
@@ -127,26 +145,31 @@ impl Launch<'_> {
         match child {
             Spawned::Running(child) => {
                 let expected = self.data.marker.as_ref().and_then(|marker| marker.cluster_id);
-                Ok(Launched { child, expected, asks_for_election: self.asks_for_election, data, spawned, context })
+                let is_alone = self.cluster.len() == 1;
+                let asks_for_election = self.asks_for_election && is_alone;
+                Ok(Launched { child, expected, is_alone, asks_for_election, data, spawned, context })
             }
             Spawned::Ended(status) => Err(context.exited(status)),
         }
     }
 
     fn args(&self) -> Vec<String> {
-        let (client, peer) = (self.ports.client_url(), self.ports.peer_url());
+        let Address { name, ports } = self.member;
+        let (client, peer) = (ports.client_url(), ports.peer_url());
+        let peers = self.cluster.iter().map(|member| format!("{}={}", member.name, member.ports.peer_url()));
+        let timing = if self.cluster.len() == 1 { ALONE } else { AMONG_OTHERS };
         let token = self.data.marker.as_ref().map_or("etcd-cluster", |marker| &marker.cluster_token);
         let mut args = vec![
-            format!("--name={}", self.member),
+            format!("--name={name}"),
             format!("--data-dir={}", self.data.path.display()),
             format!("--listen-client-urls={client}"),
             format!("--advertise-client-urls={client}"),
             format!("--listen-peer-urls={peer}"),
             format!("--initial-advertise-peer-urls={peer}"),
-            format!("--initial-cluster={}={peer}", self.member),
+            format!("--initial-cluster={}", peers.collect::<Vec<_>>().join(",")),
             format!("--initial-cluster-token={token}"),
-            format!("--heartbeat-interval={HEARTBEAT_MS}"),
-            format!("--election-timeout={ELECTION_MS}"),
+            format!("--heartbeat-interval={}", timing.heartbeat_ms),
+            format!("--election-timeout={}", timing.election_ms),
             "--auto-compaction-mode=periodic".to_owned(),
             format!("--auto-compaction-retention={HISTORY}"),
             "--logger=zap".to_owned(), // the only one since 3.5, and not yet the default in 3.4
@@ -173,44 +196,87 @@ impl Launched {
     /// Waits until our member answers. The child's exit ends the wait at once, and a child that did not
     /// become ready is ended.
     pub(crate) fn wait_ready(&mut self, timeout: Duration) -> Result<Ready, LaunchError> {
-        let result = self.watch(Deadline::after(timeout), timeout);
-        if result.is_err() {
-            let _ = self.child.running.kill();
+        let mut wait = self.begin_wait(timeout)?;
+        loop {
+            if let Some(ready) = self.look(&mut wait)? {
+                return Ok(ready);
+            }
         }
-        result
     }
 
-    fn watch(&mut self, deadline: Deadline, timeout: Duration) -> Result<Ready, LaunchError> {
+    /// Begins to wait; [`Launched::look`] goes on. So several members can be waited for at once.
+    pub(crate) fn begin_wait(&self, timeout: Duration) -> Result<Wait, LaunchError> {
+        let deadline = Deadline::after(timeout);
+        let answers = self.ask(deadline).inspect_err(|_| drop(self.child.running.kill()))?;
+        Ok(Wait { answers, deadline, timeout, reason: "it has not answered".to_owned(), ready: None })
+    }
+
+    /// Looks whether our member is ready, and still lives. It takes a few milliseconds unless there is an answer.
+    pub(crate) fn look(&mut self, wait: &mut Wait) -> Result<Option<Ready>, LaunchError> {
+        self.hear(wait).inspect_err(|_| drop(self.child.running.kill()))?;
+        Ok(wait.ready.clone())
+    }
+
+    fn hear(&mut self, wait: &mut Wait) -> Result<(), LaunchError> {
         /// How long the child's exit may go unnoticed. An answer is noticed at once.
         const LOOK: Duration = Duration::from_millis(5);
-        let answers = self.ask(deadline)?;
-        let mut reason = "it has not answered".to_owned();
-        loop {
-            let answer = answers.recv_timeout(LOOK.min(deadline.remaining()));
-            let is_over = answer == Err(RecvTimeoutError::Disconnected);
-            // Looked at after the answer: only a child that lives now can have given it.
+        let answer = match wait.ready {
+            Some(_) => Err(RecvTimeoutError::Timeout),
+            None => wait.answers.recv_timeout(LOOK.min(wait.deadline.remaining())),
+        };
+        let is_over = answer == Err(RecvTimeoutError::Disconnected);
+        // Looked at after the answer: only a child that lives now can have given it.
+        if let Some(status) = self.exit() {
+            return Err(self.context.exited(status));
+        }
+        let LaunchContext { version, ports, log, log_from, .. } = &self.context;
+        match answer {
+            Ok(Probe::Ready { cluster_id, version: answered }) => {
+                let version = Version::parse(&answered).unwrap_or_else(|_| version.clone());
+                wait.ready = Some(Ready { cluster_id, version, took: self.spawned.elapsed() });
+            }
+            // With peers, a member that has committed nothing gets from them what it lacks.
+            Ok(Probe::NotYet(_)) if self.is_alone && log::is_bootstrap_incomplete(log, *log_from) => {
+                return Err(LaunchError::IncompleteBootstrap { log: log.clone() });
+            }
+            Ok(Probe::NotYet(why)) => wait.reason = why,
+            Ok(Probe::Foreign(other)) => {
+                wait.reason = format!("cluster {other}, which is not ours, answers on {}", ports.peer_url());
+            }
+            Err(_) => {}
+        }
+        match wait.ready.is_none() && (is_over || wait.deadline.expired()) {
+            true => Err(self.not_ready(wait.timeout, wait.reason.clone())),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until our member answers its peers, which it may do long before there are enough of them.
+    pub(crate) fn wait_for_peer_port(&mut self, timeout: Duration) -> Result<(), LaunchError> {
+        self.hear_peer_port(timeout).inspect_err(|_| drop(self.child.running.kill()))
+    }
+
+    fn hear_peer_port(&mut self, timeout: Duration) -> Result<(), LaunchError> {
+        let (peer, expected) = (self.context.ports.peer_url(), self.expected);
+        let mut reason = String::new();
+        let is_up = until(Deadline::after(timeout), || {
+            let answer = readiness::cluster_id(&peer);
             if let Some(status) = self.exit() {
                 return Err(self.context.exited(status));
             }
-            let LaunchContext { version, ports, log, log_from, .. } = &self.context;
             match answer {
-                Ok(Probe::Ready { cluster_id, version: answered }) => {
-                    let version = Version::parse(&answered).unwrap_or_else(|_| version.clone());
-                    return Ok(Ready { cluster_id, version, took: self.spawned.elapsed() });
-                }
-                Ok(Probe::NotYet(_)) if log::is_bootstrap_incomplete(log, *log_from) => {
-                    return Err(LaunchError::IncompleteBootstrap { log: log.clone() });
-                }
-                Ok(Probe::NotYet(why)) => reason = why,
-                Ok(Probe::Foreign(other)) => {
-                    reason = format!("cluster {other}, which is not ours, answers on {}", ports.peer_url());
-                }
-                Err(_) => {}
+                Ok(cluster) if expected.is_none_or(|expected| expected == cluster) => return Ok(Some(())),
+                Ok(cluster) => reason = format!("cluster {cluster}, which is not ours, answers on {peer}"),
+                Err(why) => reason = why,
             }
-            if is_over || deadline.expired() {
-                return Err(LaunchError::NotReady { waited: timeout, reason, log: log.clone() });
-            }
-        }
+            Ok(None)
+        })?;
+        is_up.ok_or_else(|| self.not_ready(timeout, reason))
+    }
+
+    /// Why it counts as failed although it lives.
+    pub(crate) fn not_ready(&self, waited: Duration, reason: String) -> LaunchError {
+        LaunchError::NotReady { waited, reason, log: self.context.log.clone() }
     }
 
     /// Asks again and again, on a thread of its own: whoever has the port need not answer at all, and the child may end
@@ -300,13 +366,21 @@ pub fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchE
 /// Two ports that nobody has now. Somebody may take one before etcd does: then the launch says so, and the
 /// caller picks again.
 pub(crate) fn free_ports(host: IpAddr) -> Result<(u16, u16), LaunchError> {
+    let ((one, _held), (other, _)) = (free_port(host)?, free_port(host)?);
+    Ok((one, other))
+}
+
+/// The same for each of so many members.
+pub(crate) fn free_ports_of_members(host: IpAddr, members: usize) -> Result<Vec<Ports>, LaunchError> {
+    // Held until all are found, so that none is found twice.
+    let found = (0..members).map(|_| Ok((free_port(host)?, free_port(host)?))).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.iter().map(|((client, _), (peer, _))| Ports { host, client: *client, peer: *peer }).collect())
+}
+
+fn free_port(host: IpAddr) -> Result<(u16, TcpListener), LaunchError> {
     let addr = SocketAddr::new(host, 0);
-    let bind = || TcpListener::bind(addr).map_err(|source| LaunchError::Listen { addr, source });
-    let port = |socket: &TcpListener| {
-        socket.local_addr().map(|addr| addr.port()).map_err(|source| LaunchError::Listen { addr, source })
-    };
-    let (client, peer) = (bind()?, bind()?);
-    Ok((port(&client)?, port(&peer)?))
+    let bound = TcpListener::bind(addr).and_then(|socket| Ok((socket.local_addr()?.port(), socket)));
+    bound.map_err(|source| LaunchError::Listen { addr, source })
 }
 
 /// Why a launch did not end in a ready server.

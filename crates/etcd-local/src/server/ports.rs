@@ -26,6 +26,13 @@ impl Ports {
     }
 }
 
+/// A member of a cluster, as its peers know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) name: String,
+    pub(crate) ports: Ports,
+}
+
 /// Which of a member's two ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortKind {

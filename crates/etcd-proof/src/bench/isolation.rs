@@ -77,7 +77,7 @@ fn ephemeral(setup: &Setup<'_>) -> Result<Ephemeral> {
 
 /// What one test costs.
 fn opening(rounds: u32, shared: &SharedEtcd<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
-    let data = shared.server.dir().join("data");
+    let data = shared.server.dir().join("ephemeral").join("data");
     let data = data.to_str().context("the directory for temporary files is not UTF-8")?;
     let [mut half, mut most, mut written, mut first, mut disk] = [const { Vec::new() }; 5];
     let [mut ours, mut plain, mut pifpaf, mut plain_disk] = [const { Vec::new() }; 4];

@@ -1,0 +1,191 @@
+//! A member of an ephemeral cluster: its server, which can be stopped, killed and started again. Knows no other members but
+//! their addresses.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::directory::MEMBER_LOCK;
+use super::{Ephemeral, EphemeralError, FailedLaunch};
+use crate::data::{DataDir, cluster};
+use crate::file::cannot;
+use crate::lock::Lock;
+use crate::os::{self, Lifetime};
+use crate::server::launch::{Durability, Launch, LaunchError, Launched, Ready};
+use crate::server::leader::{self, View};
+use crate::server::log;
+use crate::server::ports::Address;
+use crate::wait::{Deadline, until};
+
+/// How long a member may take to end by itself: a leader hands the leadership over first, which may take 5 s.
+const GRACE: Duration = Duration::from_secs(10);
+
+const LOG: &str = "etcd.log";
+
+/// A member of an [`Ephemeral`] cluster.
+pub struct Member {
+    address: Address,
+    id: u64,
+    is_alone: bool,
+    dir: PathBuf,
+    log: PathBuf,
+    data: DataDir,
+    server: Mutex<Launched>,
+}
+
+impl Member {
+    pub(super) fn start(etcd: &Ephemeral, address: &Address, token: &str) -> Result<Self, EphemeralError> {
+        let dir = etcd.dir.path().join(&address.name);
+        os::create_private_dir(&dir).map_err(cannot("create", &dir))?;
+        let mut data = DataDir::create(&dir.join("data"), etcd.dir.path(), token.to_owned())?;
+        let peer_urls: Vec<String> = etcd.cluster.iter().map(|member| member.ports.peer_url()).collect();
+        data.claim(&peer_urls, &etcd.binary.version)?;
+        let id = cluster::member_id(&address.ports.peer_url(), token);
+        let server = Mutex::new(spawn(etcd, address, &dir, &data)?);
+        let is_alone = etcd.cluster.len() == 1;
+        Ok(Self { address: address.clone(), id, is_alone, log: dir.join(LOG), dir, data, server })
+    }
+
+    pub(super) fn restart(&self, etcd: &Ephemeral) -> Result<(), EphemeralError> {
+        let mut server = self.server();
+        *server = spawn(etcd, &self.address, &self.dir, &self.data)?;
+        Ok(())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.address.name
+    }
+
+    /// Its id, which etcd writes in hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its client URL.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.address.ports.client_url()
+    }
+
+    /// Its URL for other members.
+    #[must_use]
+    pub fn peer_url(&self) -> String {
+        self.address.ports.peer_url()
+    }
+
+    /// Its process, or the one that it had last.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.server().child.running.identity.pid
+    }
+
+    /// Its server's log.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Whether its server lives.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.server().child.running.has_ended()
+    }
+
+    /// Asks its server to end, and waits until it has: a second, and some more while it has watches open. A leader hands the
+    /// leadership over first. After ten seconds it is killed.
+    ///
+    /// # Errors
+    /// If it lives on.
+    pub fn stop(&self) -> Result<(), EphemeralError> {
+        self.server().child.running.stop(GRACE).map_err(|source| self.cannot_stop(source))
+    }
+
+    /// Kills its server, and waits until it is gone.
+    ///
+    /// # Errors
+    /// If it lives on.
+    pub fn kill(&self) -> Result<(), EphemeralError> {
+        self.server().child.running.kill().map_err(|source| self.cannot_stop(source))
+    }
+
+    fn cannot_stop(&self, source: io::Error) -> EphemeralError {
+        EphemeralError::Stop { member: self.name().to_owned(), source }
+    }
+
+    pub(super) fn wait_for_peer_port(&self, timeout: Duration) -> Result<(), Box<FailedLaunch>> {
+        self.server().wait_for_peer_port(timeout).map_err(|error| self.failed(error))
+    }
+
+    /// Waits until the member, and no other, answers with what is wanted.
+    pub(super) fn wait_for_view(
+        &self,
+        timeout: Duration,
+        mut is_wanted: impl FnMut(&View) -> bool,
+    ) -> Result<(), Box<FailedLaunch>> {
+        let mut reason = String::new();
+        let seen = until(Deadline::after(timeout), || {
+            match leader::view(&self.endpoint()) {
+                Ok(view) if view.member != self.id => reason = format!("the member {:x} answers there", view.member),
+                Ok(view) if is_wanted(&view) => return Ok(Some(())),
+                Ok(view) => reason = format!("it knows the leader {:x}, and others do not", view.leader),
+                Err(error) => reason = error.to_string(),
+            }
+            Ok::<_, Box<FailedLaunch>>(None)
+        })?;
+        seen.ok_or_else(|| self.failed(self.server().not_ready(timeout, reason)))
+    }
+
+    fn failed(&self, error: LaunchError) -> Box<FailedLaunch> {
+        failed(&self.address, self.is_alone, &self.log, error)
+    }
+
+    fn server(&self) -> MutexGuard<'_, Launched> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until all are proven ready; the first whose server ends instead ends the wait.
+pub(super) fn wait_ready(members: &[Member], timeout: Duration) -> Result<Vec<Ready>, Box<FailedLaunch>> {
+    let begin = |member: &Member| member.server().begin_wait(timeout).map_err(|error| member.failed(error));
+    let mut waits = members.iter().map(begin).collect::<Result<Vec<_>, _>>()?;
+    loop {
+        let mut ready = Vec::new();
+        for (member, wait) in members.iter().zip(&mut waits) {
+            let found = member.server().look(wait);
+            ready.extend(found.map_err(|error| member.failed(error))?);
+        }
+        if ready.len() == members.len() {
+            return Ok(ready);
+        }
+    }
+}
+
+fn spawn(etcd: &Ephemeral, address: &Address, dir: &Path, data: &DataDir) -> Result<Launched, EphemeralError> {
+    let (log, lock) = (dir.join(LOG), dir.join(MEMBER_LOCK));
+    let held = Lock::try_acquire(&lock)
+        .and_then(|held| held.ok_or_else(|| io::ErrorKind::ResourceBusy.into()))
+        .map_err(cannot("lock", &lock))?;
+    let launch = Launch {
+        binary: &etcd.binary,
+        member: address,
+        cluster: &etcd.cluster,
+        data,
+        durability: Durability::Unsynced,
+        lifetime: Lifetime::Ours,
+        asks_for_election: true,
+        extra_args: &etcd.builder.extra_args,
+        log: &log,
+        env: &etcd.builder.env,
+    };
+    Ok(launch.spawn(held).map_err(|error| failed(address, etcd.cluster.len() == 1, &log, error))?)
+}
+
+fn failed(address: &Address, is_alone: bool, log: &Path, error: LaunchError) -> Box<FailedLaunch> {
+    const LINES: usize = 20;
+    let member = (!is_alone).then(|| address.name.clone());
+    Box::new(FailedLaunch { member, error, log: log::last_lines(log, LINES) })
+}

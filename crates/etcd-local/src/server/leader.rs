@@ -1,0 +1,46 @@
+//! Which member leads, as each one knows it, and handing the leadership over. By etcd's JSON gateway; it decides nothing.
+
+use etcd_workspace::ClusterId;
+use serde::Deserialize;
+
+use super::health::{Gateway, HealthError, number};
+
+/// Seconds that an answer may take; a handover ends in half an election timeout or fails.
+const TIMEOUT: u64 = 2;
+
+/// What a member knows of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) cluster: ClusterId,
+    pub(crate) member: u64,
+    /// The member that leads; 0: it knows of none.
+    pub(crate) leader: u64,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    header: Header,
+    #[serde(deserialize_with = "number", default)]
+    leader: u64,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    #[serde(deserialize_with = "number")]
+    cluster_id: u64,
+    #[serde(deserialize_with = "number")]
+    member_id: u64,
+}
+
+/// Asks the member at a client URL.
+pub(crate) fn view(endpoint: &str) -> Result<View, HealthError> {
+    let gateway = Gateway { endpoint };
+    let Status { header, leader } = gateway.parse(gateway.ask("maintenance/status", "{}", TIMEOUT)?)?;
+    Ok(View { cluster: ClusterId(header.cluster_id), member: header.member_id, leader })
+}
+
+/// Has the leader, which is at this client URL, hand the leadership over to another member.
+pub(crate) fn transfer(endpoint: &str, to: u64) -> Result<(), HealthError> {
+    let call = format!(r#"{{"targetID":"{to}"}}"#);
+    Gateway { endpoint }.ask("maintenance/transfer-leadership", &call, TIMEOUT).map(drop)
+}
