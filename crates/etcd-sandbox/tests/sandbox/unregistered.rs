@@ -1,6 +1,7 @@
 //! Keys below the test root that belong to no run: found, counted, removed; and what listing costs.
 
 use etcd_sandbox::etcd_keys::KeyRange;
+use etcd_sandbox::etcd_keys::kv::{Put, Txn};
 use etcd_sandbox::runs::RunId;
 
 use crate::fixture::{Canaries, Server, TEST_ROOT, count, fill};
@@ -95,8 +96,9 @@ async fn segments_of_any_size_are_counted() {
     let registry = server.registry().await;
     let keys = registry.connection().all_keys();
     fill(&keys, &format!("{TEST_ROOT}big/"), 9_000).await;
-    for n in 0..1_200 {
-        keys.put(format!("{TEST_ROOT}small{n:04}/x"), "").await.unwrap();
+    for hundred in 0..12 {
+        let put = |n| Put::new(format!("{TEST_ROOT}small{hundred:02}{n:02}/x"), "");
+        keys.send((0..100).map(put).fold(Txn::new(), Txn::then)).await.unwrap();
     }
     let run = server.run(&registry, |plan| plan, 10).await;
     let listing = registry.list().await.unwrap();
