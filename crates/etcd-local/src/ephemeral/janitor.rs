@@ -50,8 +50,8 @@ impl Janitor {
         Ok(Self { process: command.spawn()? })
     }
 
-    /// Names a server that it is to end. Linux ends the server by itself: there, the two
-    /// calls of `ps` for each server would take a fifth of the processor time of a start.
+    /// Names a server that it is to end. Linux ends the server by itself: there, the call of `ps` would take a tenth of the
+    /// processor time of a start.
     pub(crate) fn look_after(&mut self, server: u32) {
         if !cfg!(target_os = "linux") {
             self.say(&server.to_string());
