@@ -1,4 +1,4 @@
-//! Many keys at once: reads in pages, deletes in chunks, the guard before a delete and the undo after it.
+//! Operations on many keys: reads in pages, deletes in chunks, a guard that refuses dangerous deletes, and undo files.
 
 pub mod delete;
 pub mod guard;

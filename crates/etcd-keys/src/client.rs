@@ -1,5 +1,5 @@
-//! The client: connections, and the keys of a namespace with the requests that one round trip answers. Reads and
-//! deletes of any size are in `bulk`, watches in `watch`, leases and locks in `coordination`.
+//! The client: connections, namespaces, and requests that take one round trip. Reads and deletes of any size are in `bulk`,
+//! watches in `watch`, leases and locks in `coordination`.
 
 pub(crate) mod compaction;
 pub mod connect;

@@ -1,4 +1,4 @@
-//! What clients agree on by leases: locks and elections.
+//! Leases, and what is built on them: locks and elections.
 
 pub(crate) mod claim;
 pub(crate) mod clock;

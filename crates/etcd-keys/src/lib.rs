@@ -1,7 +1,7 @@
-//! etcd's keyspace without fear: namespaces, paged reads, chunked deletes with undo, watches without gaps.
-//! On etcd-client and tokio. Knows nothing of command lines, tests or local servers.
+//! A client for etcd's keys: namespaces, paged reads, chunked deletes with undo files, watches without silent gaps, leases,
+//! locks and elections. Built on etcd-client and tokio. Has no command line, and does not start servers.
 //!
-//! A namespace is all keys below a prefix, as a keyspace of its own:
+//! A namespace is the keys below a prefix, as a keyspace of its own:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), etcd_keys::Error> {
@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! However many keys there are, they are read in [`pages`] at one revision, in constant memory:
+//! Any number of keys can be read in [`pages`], at one revision and in constant memory:
 //!
 //! ```no_run
 //! # async fn example(keys: etcd_keys::Keys) -> Result<(), etcd_keys::Error> {
@@ -34,7 +34,7 @@
 //! # }
 //! ```
 //!
-//! A [`watch`] tells what happens to them, and says so where it cannot:
+//! A [`watch`] reports every change, or says that changes were lost:
 //!
 //! ```no_run
 //! # async fn example(keys: etcd_keys::Keys) -> Result<(), etcd_keys::Error> {
@@ -69,5 +69,5 @@ pub use crate::coordination::election::{Campaign, Leadership};
 pub use crate::coordination::lease::{Keeper, Lease};
 pub use crate::coordination::lock::{Lock, LockGuard};
 pub use crate::coordination::{election, lease, lock};
-/// The client below, for its types that appear here and for what has no name here: see [`Connection::raw`].
+/// etcd-client: some of its types appear in this crate's API, and [`Connection::raw`] gives access to the rest of it.
 pub use etcd_client;

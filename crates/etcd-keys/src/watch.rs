@@ -1,5 +1,5 @@
-//! Watches that never have a silent gap. Every event comes once, in order, across lost connections and
-//! restarts; where events cannot be had any more, a [`Notice`] says so, and what changed meanwhile follows.
+//! Watches without silent gaps. Every event comes once and in order, across lost connections and restarts. If events are
+//! lost, because they were compacted or the server was reset, a [`Notice`] says so, and the changes follow.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), etcd_keys::Error> {
@@ -18,13 +18,14 @@
 //! # }
 //! ```
 //!
-//! Etcd's own defects around watches, and what is done about them:
-//! - etcd#18089, #19179: a watch that starts at the very revision of a compaction may lack its deletions. A
-//!   watch is resumed only where the revision before can still be read; else it is a gap.
-//! - etcd#20221, #19487: a watch may get events older than it asked for. They are dropped.
-//! - etcd#15220: a requested progress notification may overtake events. It moves the position only on servers
-//!   that have the repair (3.4.25, 3.5.8).
-//! - Starting after the newest revision is silence: it is an error, or a reset server.
+//! etcd's bugs in watches, and how this module handles them:
+//! - etcd#18089, #19179: a watch that starts at the revision of a compaction may lack that revision's deletions. On such
+//!   servers a watch resumes only if the revision before can still be read; else there is a gap.
+//! - etcd#20221, #19487: a watch may get events from before its start. They are dropped.
+//! - etcd#15220: a requested progress notification may overtake events. It moves the position only on servers with the fix
+//!   (3.4.25, 3.5.8).
+//! - A watch that starts after the newest revision gets no events at all. Here it is an error, or a reset if the watch was
+//!   already running.
 
 mod engine;
 mod event;
@@ -52,75 +53,75 @@ use crate::client::keys::Keys;
 use crate::client::kv::KeyValue;
 use crate::client::range::KeyRange;
 
-/// Events, or what is to be known about them, many at a time.
+/// Events and notices about them, many at a time.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Batch {
-    /// Keys as they stand; [`Batch::Listed`] follows the last ones, or a [`Batch::Gap`] if their revision is compacted
-    /// away before that.
+    /// Existing keys. [`Batch::Listed`] follows the last of them, or [`Batch::Gap`] if their revision is compacted before
+    /// that.
     Keys(Page),
-    /// The state at `revision` has been told; what follows happened later.
+    /// All keys at `revision` have been reported. Later events follow.
     Listed {
         /// The revision.
         revision: i64,
-        /// How many keys there are; 0 where none were asked for.
+        /// The number of keys; 0 if no snapshot was asked for.
         keys: u64,
     },
-    /// What happened, in order.
+    /// Events, in order.
     Events(Events),
-    /// After a gap, what differs from what was known: what became of the keys that changed, not how.
+    /// After a gap, the difference from the known keys: the final state of each changed key, not the events in between.
     Difference(Vec<Event>),
-    /// Events were compacted away before they could be had. Told next: the difference, up to
-    /// [`Batch::Listed`], if the watch [tracks](Watch::track) and could remember all keys; else all keys.
+    /// Events were compacted away before they were received. Up to [`Batch::Listed`], the difference follows if the watch
+    /// [tracks](Watch::track) keys and could remember all of them; else all keys follow.
     Gap {
-        /// The first revision of which something may be missing.
+        /// The first revision that may have lost events.
         from: i64,
-        /// The last one.
+        /// The last such revision.
         to: i64,
-        /// Whether all keys follow, and no difference: those that do not are gone.
+        /// Whether all keys follow instead of the difference. Keys that are not among them are deleted.
         all_keys: bool,
     },
-    /// The server lost its data, or another one answers; nothing told before is valid. All keys follow, up to
-    /// [`Batch::Listed`].
+    /// The server lost its data, or another cluster answers. Everything reported before is invalid. All keys follow, up
+    /// to [`Batch::Listed`].
     Reset {
-        /// The cluster before.
+        /// The id of the cluster before.
         was: u64,
-        /// The cluster that answers; the same one, if its revision went back.
+        /// The id of the cluster that answers now. It is the same id if the cluster's revision went back.
         now: u64,
         /// Its revision.
         revision: i64,
     },
 }
 
-/// One event, or what is to be known about them; see [`Batch`].
+/// One event or notice; see [`Batch`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
-    /// A key as it stands.
+    /// An existing key.
     Key(KeyValue),
     /// See [`Batch::Listed`].
     Listed {
         /// The revision.
         revision: i64,
-        /// How many keys there are.
+        /// The number of keys.
         keys: u64,
     },
-    /// Something happened; [`Event::is_difference`] tells whether it was seen or only found out.
+    /// An event; [`Event::is_difference`] says whether it was received or computed after a gap.
     Event(Event),
     /// See [`Batch::Gap`].
     Gap {
-        /// The first revision of which something may be missing.
+        /// The first revision that may have lost events.
         from: i64,
-        /// The last one.
+        /// The last such revision.
         to: i64,
-        /// Whether all keys follow, and no difference: those that do not are gone.
+        /// Whether all keys follow instead of the difference. Keys that are not among them are deleted.
         all_keys: bool,
     },
     /// See [`Batch::Reset`].
     Reset {
-        /// The cluster before.
+        /// The id of the cluster before.
         was: u64,
-        /// The cluster that answers.
+        /// The id of the cluster that answers now.
         now: u64,
         /// Its revision.
         revision: i64,
@@ -128,8 +129,8 @@ pub enum Notice {
 }
 
 impl Keys {
-    /// Follows a range of the namespace; keys are told without the prefix. Nothing is missed in
-    /// silence; see [`watch`](crate::watch).
+    /// Watches a range of the namespace. Keys come without the namespace's prefix. No event is lost without a notice: see
+    /// [`watch`](crate::watch).
     #[must_use]
     pub fn watch(&self, range: KeyRange) -> Watch {
         let watch = Watch::new(self.connection(), self.namespace().to_full(&range));
@@ -137,15 +138,15 @@ impl Keys {
     }
 }
 
-/// A watch, and a [`Stream`] of its notices. It begins when it is first asked, holds one message at a time, and
-/// has no task of its own: dropping it ends it at once. Dropping the future of [`Watch::recv`] or
+/// A watch, and a [`Stream`] of its notices. It starts at the first call of [`Watch::recv`], holds one message at a time,
+/// and has no background task: dropping it ends it at once. Dropping the future of [`Watch::recv`] or
 /// [`Watch::recv_batch`] loses nothing.
 pub struct Watch {
     state: State,
     connection: Connection,
-    /// By full names, for messages.
+    /// With full names, for messages.
     range: KeyRange,
-    /// Of the last batch, what [`Watch::recv`] has not yet handed out.
+    /// The notices of the last batch that [`Watch::recv`] has not handed out yet.
     rest: VecDeque<Notice>,
 }
 
@@ -154,60 +155,60 @@ type Stepped = (Box<Engine>, Result<Batch, Error>);
 enum State {
     Idle(Box<Engine>),
     Busy(Pin<Box<dyn Future<Output = Stepped> + Send>>),
-    /// Only while a state is exchanged for another.
+    /// Only during a change of state.
     Moving,
 }
 
 impl Watch {
-    /// A watch of a range by full names, from now on.
+    /// A watch from now on, of a range with full names.
     fn new(connection: &Connection, range: KeyRange) -> Self {
         let engine = Box::new(Engine::new(connection.clone(), range.clone()));
         Self { state: State::Idle(engine), connection: connection.clone(), range, rest: VecDeque::new() }
     }
 
-    /// Tells all keys first.
+    /// Reports all existing keys first.
     #[must_use]
     pub fn snapshot(self) -> Self {
         self.set(|engine| engine.options.snapshot = true)
     }
 
-    /// Begins with the events of a revision instead of now. Is it compacted, a gap comes first.
+    /// Starts with the events of a revision instead of now. If the revision is compacted, a gap comes first.
     #[must_use]
     pub fn from_revision(self, revision: i64) -> Self {
         self.set(|engine| engine.options.from = Some(revision.max(1)))
     }
 
-    /// Remembers which keys there are, so that after a gap the difference can be told, deletions too. That takes
-    /// memory, each key and some 60 bytes, up to 128 MiB: of more keys than that nothing is remembered, and a gap is
-    /// followed by all keys.
+    /// Remembers the existing keys, so that a gap is followed by the difference, with deletions. Each key takes its length
+    /// and about 60 bytes of memory, up to 128 MiB in all. With more keys, nothing is remembered, and a gap is followed by
+    /// all keys.
     #[must_use]
     pub fn track(self) -> Self {
         self.set(|engine| engine.options.track = true)
     }
 
-    /// How many bytes of keys [`Watch::track`] remembers, for tests: 128 MiB of them take a long time to write.
+    /// The memory limit of [`Watch::track`] in bytes, for tests: writing 128 MiB of keys takes long.
     #[doc(hidden)]
     #[must_use]
     pub fn remember_at_most(self, bytes: usize) -> Self {
         self.set(|engine| engine.known = Known::at_most(bytes))
     }
 
-    /// Brings the previous value with every event.
+    /// Adds the previous value to every event.
     #[must_use]
     pub fn previous_values(self) -> Self {
         self.set(|engine| engine.options.previous = true)
     }
 
-    /// How long a server may be gone before that is an error; for ever, unless said otherwise. Asked again
-    /// after the error, the watch goes on where it was.
+    /// How long the server may be unreachable before the watch returns an error. By default the watch waits for ever. After
+    /// the error, the next call continues where the watch was.
     #[must_use]
     pub fn outage_timeout(self, timeout: Duration) -> Self {
         self.set(|engine| engine.options.outage_timeout = Some(timeout))
     }
 
-    /// How large a message may be, in bytes, each with at least one revision's events; 128 MiB unless said otherwise.
-    /// Larger ones are asked for in pieces, which is slow where events are small: etcd takes seconds for each piece.
-    /// Less than 4 MiB is no use: its pieces have some 2 MiB.
+    /// The limit for a message, in bytes. A message has all events of at least one revision. The default is 128 MiB, the
+    /// minimum 4 MiB. Larger messages are requested in fragments of about 2 MiB, which is slow if events are small: etcd
+    /// takes seconds for each fragment.
     #[must_use]
     pub fn largest_message(self, bytes: usize) -> Self {
         self.set(|engine| engine.options.largest = bytes.max(4 << 20))
@@ -220,19 +221,18 @@ impl Watch {
         self
     }
 
-    /// The next notice. It does not end.
+    /// The next notice. A watch has no end.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for a range that no key can be in;
-    /// [`FutureRevision`](crate::ErrorKind::FutureRevision) if it was to begin after the newest revision;
-    /// [`Denied`](crate::ErrorKind::Denied); and whatever is the matter when the server was gone for longer than
-    /// the outage timeout. Asking again tries again, and misses nothing.
+    /// [`FutureRevision`](crate::ErrorKind::FutureRevision) for a start after the newest revision;
+    /// [`Denied`](crate::ErrorKind::Denied); and, after the outage timeout, the reason why the server cannot be reached.
+    /// Calling it again tries again and loses no event.
     pub async fn recv(&mut self) -> Result<Notice, Error> {
         poll_fn(|cx| self.poll_notice(cx)).await
     }
 
-    /// The next batch of what happened, without a copy of each event. To be used instead of
-    /// [`Watch::recv`], not beside it.
+    /// The next batch of notices, without a copy of each event. Use either this or [`Watch::recv`], not both.
     ///
     /// # Errors
     /// As [`Watch::recv`].
@@ -244,7 +244,7 @@ impl Watch {
         let mut busy = match std::mem::replace(&mut self.state, State::Moving) {
             State::Idle(engine) => Box::pin(step(engine)),
             State::Busy(busy) => busy,
-            // Only after a panic of the future. Whoever were told to wait would wait for ever.
+            // Only after a panic of the future. `Pending` would make the caller wait for ever.
             State::Moving => {
                 let kind = crate::ErrorKind::Etcd {
                     code: "client".to_owned(),
@@ -313,11 +313,11 @@ impl Stream for Watch {
 mod tests {
     use super::*;
 
-    /// Its waker is never called: what is not ready at once never would be.
+    /// The waker does nothing, so that the result must be ready at once.
     #[tokio::test]
     async fn after_a_panic_nobody_waits_for_ever() {
         let mut watch = Watch::new(&Connection::to_nobody().await, KeyRange::all());
-        // As a panic leaves it.
+        // The state after a panic.
         watch.state = State::Moving;
         let mut cx = Context::from_waker(std::task::Waker::noop());
         for _ in 0..2 {

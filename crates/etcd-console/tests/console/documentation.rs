@@ -68,7 +68,9 @@ fn delete_one_key_a_range_and_everything_under_a_prefix() {
     assert_eq!(keys(&cluster), [HIGH]);
     // "Very dangerous", the page says of these.
     for dangerous in [["del", "--prefix", "/"], ["del", "", "--prefix"]] {
-        cluster.run(&dangerous).fails(4, &["refused to delete", "it would take everybody's keys", "--dry-run"]);
+        cluster
+            .run(&dangerous)
+            .fails(4, &["refused to delete", "it would delete all keys, also those of other products", "--dry-run"]);
     }
     assert_eq!(keys(&cluster), [HIGH]);
 }

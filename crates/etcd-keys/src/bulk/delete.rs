@@ -1,12 +1,12 @@
-//! Deletes of any size that other clients hardly notice, in two steps: a [`Preview`] says what would go, a
-//! [`Deletion`] takes it away chunk by chunk. What was written after the preview is never deleted.
+//! Deletes of any size that hardly delay other clients, in two steps: a [`Preview`] shows what would be deleted, and a
+//! [`Deletion`] deletes it in chunks. Keys that were written after the preview are never deleted.
 //!
-//! One `DeleteRange` of 1M keys stalls every other client for seconds. Chunks found by limited ranges are
-//! quadratic. So: one pass over the keys in large pages marks boundaries, then each chunk is an explicit
-//! range `[from, to)`, deleted in one transaction if nothing in it has changed since the preview.
+//! One `DeleteRange` of 1M keys blocks every other client for seconds, and finding each chunk with a limited read takes
+//! quadratic time. So one pass over the keys in large pages records boundaries. Then each chunk is an explicit range
+//! `[from, to)`, deleted in one transaction if nothing in it has changed since the preview.
 //!
-//! Between two chunks the server may be reset, and the connection move to the new one without a word. No transaction
-//! can compare a cluster's id, but the revision of a chunk's first key it can: it has to be the preview's.
+//! Between two chunks the server may be reset, and the connection may move to the new server unnoticed. A transaction
+//! cannot compare cluster ids. So it compares the revision of the chunk's first key with the preview's.
 
 mod chunk;
 mod pace;
@@ -23,12 +23,13 @@ use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::keys::Keys;
 use crate::client::kv::Compare;
 use crate::client::range::KeyRange;
-use crate::client::retry::{PATIENCE, Retry};
+use crate::client::retry::{RETRY_TIMEOUT, Retry};
 
 impl Keys {
-    /// Deletes a range of any size, in chunks that other clients hardly notice. What is written meanwhile stays.
-    /// To look at it first, to be kept from mistakes, or to undo it: see [`delete`](crate::delete),
-    /// [`guard`](crate::guard) and [`undo`](crate::undo).
+    /// Deletes a range of any size, in chunks that hardly delay other clients. Keys that are written meanwhile stay.
+    ///
+    /// See [`delete`](crate::delete) for a preview, [`guard`](crate::guard) for protection from mistakes, and
+    /// [`undo`](crate::undo) for undo files.
     ///
     /// # Errors
     /// As [`Deletion::run`]. Calling it again deletes the rest.
@@ -37,29 +38,29 @@ impl Keys {
     }
 }
 
-/// How far a deletion is.
+/// The progress of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Keys deleted so far.
     pub deleted: u64,
-    /// Keys of the preview that were changed or deleted by others since, so far; they stay as they are.
+    /// Keys of the preview that others have changed or deleted since. The deletion leaves them alone.
     pub kept: u64,
-    /// Keys of the preview.
+    /// All keys of the preview.
     pub total: u64,
 }
 
-/// A deletion of what a preview showed, under way or not.
+/// A deletion of the keys of a preview.
 ///
-/// Dropping the future of [`Deletion::run`] stops it after the chunk that is under way; running it again, or
-/// previewing and deleting anew, finishes it.
+/// Dropping the future of [`Deletion::run`] stops the deletion after the current chunk. Call `run` again to finish it, or
+/// make a new preview and delete that.
 #[derive(Debug)]
 pub struct Deletion {
     connection: Connection,
     preview: Preview,
-    /// What must hold in each transaction.
+    /// Conditions of each transaction.
     only_while: Vec<etcd_client::Compare>,
     pace: Pace,
-    /// Index into the preview's boundaries: all before it is done.
+    /// Index into the preview's boundaries. Everything before it is done.
     next: usize,
     deleted: u64,
     passed: u64,
@@ -67,7 +68,7 @@ pub struct Deletion {
 }
 
 impl Preview {
-    /// A deletion of exactly what this showed; nothing happens yet.
+    /// A deletion of exactly the keys of this preview. Sends no request yet.
     #[must_use]
     pub fn into_deletion(self) -> Deletion {
         Deletion::new(self)
@@ -89,7 +90,7 @@ impl Deletion {
         }
     }
 
-    /// Deletes only as long as all of this holds: each transaction compares it anew.
+    /// Deletes only while all these conditions hold. Each transaction checks them.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for the empty key.
@@ -101,7 +102,7 @@ impl Deletion {
         Ok(self)
     }
 
-    /// How far it is. Should a chunk's answer have been lost, its keys count as kept.
+    /// The progress so far. If the answer for a chunk was lost, its keys count as kept.
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress { deleted: self.deleted, kept: self.passed.saturating_sub(self.deleted), total: self.preview.count() }
@@ -113,13 +114,14 @@ impl Deletion {
         self.revision
     }
 
-    /// Deletes what is left, and tells `heard` after every chunk. A server that goes away is waited for, 5 s.
+    /// Deletes the remaining keys, and calls `on_progress` after every chunk. If the server goes away, retries for 5 s.
     ///
     /// # Errors
-    /// Whatever a write says, [`ErrorKind::AnotherCluster`] than the one that was previewed, and [`ErrorKind::NotMet`].
-    /// [`Deletion::progress`] tells how far it came; the rest is untouched.
-    pub async fn run(&mut self, mut heard: impl FnMut(Progress)) -> Result<Progress, Error> {
-        self.prove_same_cluster().await?;
+    /// The errors of every write; [`ErrorKind::AnotherCluster`] if the preview was of another cluster;
+    /// [`ErrorKind::NotMet`] if a condition does not hold. [`Deletion::progress`] shows how far the deletion came. The
+    /// other keys are unchanged.
+    pub async fn run(&mut self, mut on_progress: impl FnMut(Progress)) -> Result<Progress, Error> {
+        self.check_same_cluster().await?;
         while let Some((chunk, steps)) = self.chunk() {
             let began = Instant::now();
             let outcome = self.delete(&chunk).await?;
@@ -128,12 +130,12 @@ impl Deletion {
             self.revision = self.revision.max(outcome.revision);
             self.next += steps;
             self.passed = self.preview.keys_before(self.next);
-            heard(self.progress());
+            on_progress(self.progress());
         }
         Ok(self.progress())
     }
 
-    /// The next chunk and how many steps between boundaries it takes.
+    /// The next chunk, and the number of steps between boundaries that it spans.
     fn chunk(&self) -> Option<(Chunk<'_>, usize)> {
         let part = self.preview.part(self.next, self.pace.steps())?;
         let (only_while, pieces) = (self.only_while.as_slice(), self.pace.pieces());
@@ -142,19 +144,19 @@ impl Deletion {
     }
 
     async fn delete(&self, chunk: &Chunk<'_>) -> Result<Outcome, Error> {
-        let mut retry = Retry::new(PATIENCE);
+        let mut retry = Retry::new(RETRY_TIMEOUT);
         loop {
-            let doubtful = retry.has_failed();
+            let is_retry = retry.has_failed();
             let attempt = async {
-                // The answer may come from another server, one that knows nothing of the preview.
-                if doubtful {
-                    self.prove_same_cluster().await?;
+                // After a failure, another cluster may answer.
+                if is_retry {
+                    self.check_same_cluster().await?;
                 }
                 chunk.delete(&self.connection).await
             };
             match retry.attempt(attempt).await? {
                 Some(outcome) if outcome.cluster_id == self.preview.cluster_id() => return Ok(outcome),
-                // There was nothing to delete: all of it is newer than the preview.
+                // No transaction was sent: all keys are newer than the preview.
                 Some(outcome) if outcome.revision == 0 => return Ok(outcome),
                 Some(outcome) => return Err(self.wrong_cluster(outcome.cluster_id)),
                 None => {}
@@ -162,7 +164,7 @@ impl Deletion {
         }
     }
 
-    async fn prove_same_cluster(&self) -> Result<(), Error> {
+    async fn check_same_cluster(&self) -> Result<(), Error> {
         let operation = Operation::Delete(self.preview.range().clone());
         let answer = cluster_id(&self.connection, self.preview.range()).await;
         let cluster_id = answer.map_err(|error| Error { operation, ..error })?;

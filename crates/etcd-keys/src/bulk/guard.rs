@@ -1,37 +1,37 @@
-//! What a deletion may not take without being forced: all keys, the product's root, whatever holds or
-//! straddles it, and what is protected. By the keys that a range can hold, never by how it is spelled. Only
-//! decisions; nothing here speaks to etcd.
+//! Which deletions are refused unless they are forced: of all keys, of the product's root, of a range that contains the
+//! root or reaches across its border, and of protected prefixes. What counts is which keys a range can contain, not how it
+//! is written. Sends no requests.
 
 use std::fmt;
 
 use crate::client::range::KeyRange;
 use crate::client::text::Escaped;
 
-/// The prefixes that count. A prefix `/P` stands for the key `/P` and for all that begin with `/P/`.
+/// Refuses dangerous deletions. A prefix `/P` here means the key `/P` and all keys that begin with `/P/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
-    root: Territory,
-    test_root: Territory,
-    protected: Vec<Territory>,
+    root: Subtree,
+    test_root: Subtree,
+    protected: Vec<Subtree>,
 }
 
-/// Why a range is not deleted.
+/// Why a deletion is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Every key there is, or every key that begins with a slash.
-    #[error("it would take everybody's keys")]
+    /// The range contains all keys, or all keys that begin with a slash.
+    #[error("it would delete all keys, also those of other products")]
     Everything,
-    /// The whole product root.
-    #[error("it would take the whole product root `{0}`")]
+    /// The range contains the whole product root.
+    #[error("it would delete the whole product root `{0}`")]
     Root(Prefix),
-    /// Keys of the product and keys beside them.
-    #[error("it reaches from the product root `{0}` to keys outside of it")]
+    /// The range contains keys inside and outside of the product root.
+    #[error("it contains keys inside and outside of the product root `{0}`")]
     StraddlesRoot(Prefix),
-    /// Something protected.
+    /// The range contains keys of a protected prefix.
     #[error("it touches the protected prefix `{0}`")]
     Protected(Prefix),
-    /// Not below the test root, where nothing else is to be deleted.
+    /// The range is not wholly below the test root.
     #[error("it is not wholly below the test root `{0}`")]
     NotTestData(Prefix),
 }
@@ -47,57 +47,57 @@ impl fmt::Display for Prefix {
 }
 
 impl Guard {
-    /// A guard for a product's root, like `/Inventory/v1`, the segment of the test root below it, like
-    /// `Test`, and more prefixes to protect. Slashes at their ends make no difference.
+    /// A guard for a product's root (`/Inventory/v1`), the name of the test root below it (`Test`), and further protected
+    /// prefixes. A slash at the end of any of them makes no difference.
     #[must_use]
     pub fn new<P: AsRef<[u8]>>(root: P, test_root: P, protected: impl IntoIterator<Item = P>) -> Self {
-        let root = Territory::new(root.as_ref());
-        let test_root = Territory::new(&[&root.name, b"/".as_slice(), test_root.as_ref()].concat());
-        Self { root, test_root, protected: protected.into_iter().map(|p| Territory::new(p.as_ref())).collect() }
+        let root = Subtree::new(root.as_ref());
+        let test_root = Subtree::new(&[&root.name, b"/".as_slice(), test_root.as_ref()].concat());
+        Self { root, test_root, protected: protected.into_iter().map(|p| Subtree::new(p.as_ref())).collect() }
     }
 
-    /// Why a range is not to be deleted without force; `None`: it may be.
+    /// Why deleting a range needs force; `None` if it does not.
     #[must_use]
     pub fn refusal(&self, range: &KeyRange) -> Option<Refusal> {
         let span = Span::of(range)?;
         if span.covers(&Span::of(&KeyRange::prefix("/"))?) {
             return Some(Refusal::Everything);
         }
-        if let Some(protected) = self.protected.iter().find(|protected| protected.touches(&span)) {
+        if let Some(protected) = self.protected.iter().find(|protected| protected.overlaps(&span)) {
             return Some(Refusal::Protected(protected.prefix()));
         }
         if span.covers(&self.root.below) {
             return Some(Refusal::Root(self.root.prefix()));
         }
-        let straddles = self.root.touches(&span) && !self.root.holds(&span);
+        let straddles = self.root.overlaps(&span) && !self.root.contains_all(&span);
         straddles.then(|| Refusal::StraddlesRoot(self.root.prefix()))
     }
 
-    /// Whether a range is test data alone: wholly below the test root, and nothing of it protected. There is
-    /// no force.
+    /// Checks that a range has only test data: it is wholly below the test root, and no key in it is protected. This check
+    /// cannot be overridden.
     ///
     /// # Errors
-    /// The refusal.
+    /// The reason if it does not.
     pub fn check_test_data(&self, range: &KeyRange) -> Result<(), Refusal> {
         let Some(span) = Span::of(range) else { return Ok(()) };
         if !span.is_within(&self.test_root.below) {
             return Err(Refusal::NotTestData(self.test_root.prefix()));
         }
-        match self.protected.iter().find(|protected| protected.touches(&span)) {
+        match self.protected.iter().find(|protected| protected.overlaps(&span)) {
             Some(protected) => Err(Refusal::Protected(protected.prefix())),
             None => Ok(()),
         }
     }
 }
 
-/// A prefix's keys: itself, and all below it.
+/// A prefix: the key itself, and all keys below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Territory {
+struct Subtree {
     name: Vec<u8>,
     below: Span,
 }
 
-impl Territory {
+impl Subtree {
     fn new(prefix: &[u8]) -> Self {
         let slashes = prefix.iter().rev().take_while(|byte| **byte == b'/').count();
         let name = prefix.get(..prefix.len() - slashes).unwrap_or_default().to_vec();
@@ -110,16 +110,16 @@ impl Territory {
         Prefix(self.name.clone())
     }
 
-    fn touches(&self, span: &Span) -> bool {
-        span.contains(&self.name) || span.meets(&self.below)
+    fn overlaps(&self, span: &Span) -> bool {
+        span.contains(&self.name) || span.overlaps(&self.below)
     }
 
-    fn holds(&self, span: &Span) -> bool {
+    fn contains_all(&self, span: &Span) -> bool {
         span.is_within(&self.below) || span.is_within(&Span::of_key(&self.name))
     }
 }
 
-/// The keys from `start` up to, without, `end`, of which there is at least one.
+/// A range of at least one key: from `start` up to but not including `end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Span {
     start: Vec<u8>,
@@ -153,7 +153,7 @@ impl Span {
         other.covers(self)
     }
 
-    fn meets(&self, other: &Self) -> bool {
+    fn overlaps(&self, other: &Self) -> bool {
         self.contains(&other.start) || other.contains(&self.start)
     }
 }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_the_root_is_refused_however_it_is_spelled() {
+    fn ranges_that_contain_the_root_are_refused_in_every_form() {
         for range in [
             KeyRange::all(),
             KeyRange::prefix(""),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_inside_or_beside_the_root_is_not() {
+    fn ranges_inside_or_beside_the_root_are_allowed() {
         for range in [
             KeyRange::key(ROOT),
             KeyRange::key("/Inventory/v1/Users/5"),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_protected_is_not_touched() {
+    fn protected_prefixes_are_refused() {
         for range in [
             KeyRange::key("/other"),
             KeyRange::key("/other/key"),
@@ -226,7 +226,7 @@ mod tests {
         let ours = |range: KeyRange| guard().check_test_data(&range).is_ok();
         assert!(ours(KeyRange::prefix("/Inventory/v1/Test/")));
         assert!(ours(KeyRange::prefix("/Inventory/v1/Test/run/a")));
-        assert!(!ours(KeyRange::prefix("/Inventory/v1/Test")), "holds /Testament");
+        assert!(!ours(KeyRange::prefix("/Inventory/v1/Test")), "contains_all /Testament");
         assert!(!ours(KeyRange::from_key("/Inventory/v1/Test/a")));
         assert!(!ours(KeyRange::prefix(ROOT)) && !ours(KeyRange::all()) && !ours(KeyRange::key("/a")));
     }
@@ -250,22 +250,22 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn what_is_allowed_leaves_the_root_and_what_is_protected(range in any_range(), tail: Vec<u8>) {
+        fn allowed_ranges_leave_the_root_and_protected_keys(range in any_range(), tail: Vec<u8>) {
             if guard().refusal(&range).is_none() {
                 let key = |stem: &[u8]| [stem, &tail].concat();
                 prop_assert!(!range.contains(&key(b"/Inventory/v1/Keep/")) && !range.contains(&key(b"/other/")));
-                // The root's first and its last conceivable key do not go together.
+                // No allowed range contains both the root's first and last possible key.
                 let last = [ROOT.as_bytes(), b"/", &[0xff; 64]].concat();
                 prop_assert!(!(range.contains(b"/Inventory/v1/") && range.contains(&last)));
-                // What it takes is all of the product, or none of it.
+                // A range is wholly inside of the product, or wholly outside.
                 let inside = range.contains(&key(b"/Inventory/v1/"));
                 prop_assert!(!(inside && (range.contains(b"/Inventory/v0") || range.contains(b"/Inventory/v10"))));
             }
         }
 
         #[test]
-        fn test_data_is_never_anything_else(range in any_range(), key: Vec<u8>) {
-            // The empty key is none: etcd refuses it.
+        fn accepted_test_data_is_below_the_test_root(range in any_range(), key: Vec<u8>) {
+            // etcd refuses the empty key.
             if guard().check_test_data(&range).is_ok() && !key.is_empty() && range.contains(&key) {
                 prop_assert!(key.starts_with(b"/Inventory/v1/Test/"));
             }

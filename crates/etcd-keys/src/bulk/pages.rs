@@ -1,5 +1,4 @@
-//! Reads of any size, in pages, all at one revision and in constant memory. Never one giant answer, and
-//! never two revisions in one read.
+//! Reads of any size, in pages. All pages show one revision, and memory use is constant.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), etcd_keys::Error> {
@@ -36,7 +35,7 @@ use crate::client::lease_id::LeaseId;
 use crate::client::range::KeyRange;
 
 impl Keys {
-    /// Reads a range of any size, in pages, at one revision; keys are told without the prefix.
+    /// Reads a range of any size, in pages, at one revision. Keys come without the namespace's prefix.
     #[must_use]
     pub fn pages(&self, range: KeyRange) -> Pages {
         let (connection, namespace) = (self.connection(), self.namespace());
@@ -55,7 +54,7 @@ pub struct Page {
     left: u64,
 }
 
-/// A key of a page with its value, and etcd's account of them.
+/// A key of a page, with its value and metadata.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     entry: &'a etcd_client::KeyValue,
@@ -73,37 +72,37 @@ impl<'a> Entry<'a> {
         self.entry.key().get(self.prefix..).unwrap_or_default()
     }
 
-    /// The value; empty where only keys were asked for.
+    /// The value; empty after [`Pages::keys_only`].
     #[must_use]
     pub fn value(&self) -> &'a [u8] {
         self.entry.value()
     }
 
-    /// The revision that created the key, since it was last deleted.
+    /// The revision that created the key after it was last deleted.
     #[must_use]
     pub fn create_revision(&self) -> i64 {
         self.entry.create_revision()
     }
 
-    /// The revision that wrote it last.
+    /// The revision that last wrote the key.
     #[must_use]
     pub fn mod_revision(&self) -> i64 {
         self.entry.mod_revision()
     }
 
-    /// How many times it was written since it was created; 1 at first.
+    /// The number of writes since the key was created; 1 at first.
     #[must_use]
     pub fn version(&self) -> i64 {
         self.entry.version()
     }
 
-    /// The lease that it goes with.
+    /// The key's lease.
     #[must_use]
     pub fn lease(&self) -> Option<LeaseId> {
         LeaseId::new(self.entry.lease())
     }
 
-    /// The same, to keep.
+    /// An owned copy.
     #[must_use]
     pub fn to_owned(&self) -> KeyValue {
         KeyValue {
@@ -118,12 +117,12 @@ impl<'a> Entry<'a> {
 }
 
 impl Page {
-    /// The keys in order, with their values unless they were not wanted. Never none.
+    /// The keys in order, with their values except after [`Pages::keys_only`]. A page has at least one key.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> {
         self.entries.iter().map(|entry| Entry::new(entry, self.prefix))
     }
 
-    /// The same, to keep; nothing is copied.
+    /// The same keys, owned. Moves them without a copy.
     pub fn into_entries(self) -> impl ExactSizeIterator<Item = KeyValue> + Send {
         self.into_rest()
     }
@@ -132,31 +131,31 @@ impl Page {
         Rest { entries: self.entries.into_iter(), prefix: self.prefix }
     }
 
-    /// The same keys, by their names below a prefix of so many bytes.
+    /// The same keys, with a prefix of this many bytes cut off each key.
     pub(crate) fn below(self, prefix: usize) -> Self {
         Self { prefix, ..self }
     }
 
-    /// The revision that the whole read shows.
+    /// The revision of the whole read.
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.revision
     }
 
-    /// The cluster that answered.
+    /// The id of the cluster that answered.
     #[must_use]
     pub fn cluster_id(&self) -> u64 {
         self.cluster_id
     }
 
-    /// How many keys of the range come after this page, whatever the limit.
+    /// The number of keys of the range after this page. Ignores the limit.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left
     }
 }
 
-/// Keys of a page that are handed out one by one.
+/// The keys of a page, handed out one by one.
 #[derive(Default)]
 struct Rest {
     entries: std::vec::IntoIter<etcd_client::KeyValue>,
@@ -177,17 +176,17 @@ impl Iterator for Rest {
 
 impl ExactSizeIterator for Rest {}
 
-/// A read in pages, and a [`Stream`] of its keys. Dropping it ends it, and dropping the future of [`Pages::try_next`]
-/// or [`Pages::next_page`] loses nothing: the page under way comes with the next call.
+/// A read in pages, and a [`Stream`] of its keys. Dropping it ends the read. Dropping the future of [`Pages::try_next`] or
+/// [`Pages::next_page`] loses nothing: the next call returns the same page.
 ///
-/// A page that fails for want of a server is asked for again, from the same key at the same revision, for
-/// 5 s; after an error the same call may be made again.
+/// If the server goes away, the page is requested again for 5 s, from the same key at the same revision. After an error,
+/// the same call can be made again.
 pub struct Pages {
     state: State,
     connection: Connection,
-    /// By full names, for messages.
+    /// With full names, for messages.
     range: KeyRange,
-    /// Of the last page, what [`Pages::try_next`] has not yet handed out.
+    /// The keys of the last page that [`Pages::try_next`] has not handed out yet.
     rest: Rest,
 }
 
@@ -196,44 +195,44 @@ type Fetched = (Box<Reader>, Result<Option<Page>, Error>);
 enum State {
     Idle(Box<Reader>),
     Busy(Pin<Box<dyn Future<Output = Fetched> + Send>>),
-    /// Only while a state is exchanged for another.
+    /// Only during a change of state.
     Moving,
 }
 
 impl Pages {
-    /// A read of a range by full names, as it is when the first page is read.
+    /// A read of a range with full names, at the revision of the first page's answer.
     pub(crate) fn new(connection: &Connection, range: KeyRange) -> Self {
         let reader = Box::new(Reader::new(connection.clone(), range.clone()));
         Self { state: State::Idle(reader), connection: connection.clone(), range, rest: Rest::default() }
     }
 
-    /// Reads as of a revision; 0 is the newest.
+    /// Reads at this revision; 0 is the newest.
     #[must_use]
     pub fn at_revision(self, revision: i64) -> Self {
         self.set(|reader| reader.revision = revision.max(0))
     }
 
-    /// Reads no values.
+    /// Reads keys without their values.
     #[must_use]
     pub fn keys_only(self) -> Self {
         self.set(|reader| reader.keys_only = true)
     }
 
-    /// Reads at most so many keys in all.
+    /// Reads at most this many keys in all.
     #[must_use]
     pub fn limit(self, keys: u64) -> Self {
         self.set(|reader| reader.wanted = keys)
     }
 
-    /// How large a page may be; [`PageSize::of_values`] or [`PageSize::of_keys`] unless said otherwise.
+    /// Sets the limits of a page. The default is [`PageSize::of_values`], or [`PageSize::of_keys`] for keys only.
     #[must_use]
     pub fn page_size(self, size: PageSize) -> Self {
         self.set(|reader| reader.size = Some(size))
     }
 
-    /// Does not wait for a server that goes away: for who does so already.
-    pub(crate) fn impatient(self) -> Self {
-        self.set(|reader| reader.patience = Duration::ZERO)
+    /// Does not retry if the server goes away, for callers that retry themselves.
+    pub(crate) fn without_retry(self) -> Self {
+        self.set(|reader| reader.retry_timeout = Duration::ZERO)
     }
 
     fn set(mut self, change: impl FnOnce(&mut Reader)) -> Self {
@@ -243,7 +242,7 @@ impl Pages {
         self
     }
 
-    /// The next key, in order; `None`: there is none. The same as `try_next` of the stream.
+    /// The next key in order; `None` at the end.
     ///
     /// # Errors
     /// As [`Pages::next_page`].
@@ -251,19 +250,16 @@ impl Pages {
         poll_fn(|cx| self.poll_key(cx)).await
     }
 
-    /// The next page, without a copy of each key; `None`: there is none. To be used instead of [`Pages::try_next`],
-    /// not beside it.
+    /// The next page, without a copy of each key; `None` at the end. Use either this or [`Pages::try_next`], not both.
     ///
     /// # Errors
-    /// [`ErrorKind::Compacted`] if the revision was compacted away, before or while it was
-    /// read, [`ErrorKind::FutureRevision`] if it has not happened, and whatever a
-    /// read says. No error is ever reported as the end.
+    /// [`ErrorKind::Compacted`] if the revision was compacted before or during the read; [`ErrorKind::FutureRevision`] for a
+    /// revision after the newest; and the errors of every read. An error is never reported as the end.
     pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
         poll_fn(|cx| self.poll_page(cx)).await
     }
 
-    /// The revision that is read and the id of the cluster, also of a range without keys; `None` before the
-    /// first page.
+    /// The revision of the read and the id of the cluster, also for a range without keys; `None` before the first answer.
     #[must_use]
     pub fn seen(&self) -> Option<(i64, u64)> {
         match &self.state {
@@ -332,9 +328,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn after_a_panic_there_is_no_end_but_an_error() {
+    async fn after_a_panic_there_is_an_error_and_no_end() {
         let mut pages = Pages::new(&Connection::to_nobody().await, KeyRange::all());
-        // As a panic leaves it.
+        // The state after a panic.
         pages.state = State::Moving;
         assert!(pages.next_page().await.unwrap_err().to_string().contains("panicked"));
         assert!(pages.try_next().await.is_err());

@@ -1,9 +1,9 @@
-//! Undo files: what a deletion takes is written down before the first key goes, and put back from there.
-//! Never overwrites a file, and never a key that was changed since unless told so.
+//! Undo files: the keys of a deletion are saved to a file before the first key is deleted, and can be restored from it.
+//! A file is never overwritten. A key that was changed since is overwritten only on request.
 //!
-//! One JSON object a line, bytes as base64: a header (`schema`, `endpoint`, `cluster_id`, `revision`, `range`,
-//! `keys`, and `start` and `end` of the range), a line for each key (`k`, `v`, `m` its mod revision, `l` its lease if it had one) in order, and a
-//! footer (`end`), without which the file is known to be cut off.
+//! The format: one JSON object a line, with bytes as base64. First a header (`schema`, `endpoint`, `cluster_id`,
+//! `revision`, `range`, `keys`, and `start` and `end` of the range). Then, in order, a line for each key (`k` key, `v` value,
+//! `m` mod revision, `l` lease if it had one). Last a footer (`end`). A file without a footer is incomplete.
 
 mod format;
 mod lines;
@@ -22,66 +22,67 @@ use crate::bulk::pages::{Page, Pages};
 use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 
-/// Why keys were not written down or not put back.
+/// Why keys were not saved or not restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UndoError {
-    /// etcd refused.
+    /// A request to etcd failed.
     #[error(transparent)]
     Etcd(#[from] Box<Error>),
-    /// The file cannot be written or read; one that exists is never overwritten.
+    /// The file cannot be written or read. An existing file is never overwritten.
     #[error("cannot {what} the undo file `{}`", path.display())]
     File {
         /// `create`, `write` or `read`.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file is not one of ours, or it was damaged or cut off. Nothing was put back.
+    /// The file is not an undo file, or it is damaged or incomplete. No key was restored.
     #[error("the undo file `{}` cannot be used: line {line}: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line, counted from 1.
         line: u64,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         reason: String,
     },
-    /// It is a pipe or a directory, say. An undo file is read more than once: it is checked before keys are put back.
+    /// The path is a pipe or a directory, for example. An undo file is read more than once: it is checked before keys are
+    /// restored.
     #[error("the undo file `{}` is not a regular file", path.display())]
     NotRegular {
         /// The file.
         path: PathBuf,
     },
-    /// The file was whole when it was checked, but not any more while its keys were put back.
-    #[error("the undo file `{}` changed, or could not be read again, after {restored} of its keys were put back", path.display())]
+    /// The file was complete when it was checked, but changed while its keys were restored.
+    #[error("the undo file `{}` changed or became unreadable after {restored} of its keys were restored", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
-        /// How many keys were put back before.
+        /// The number of keys that were restored before.
         restored: u64,
-        /// What is wrong with it by now.
+        /// What is wrong with the file now.
         source: Box<UndoError>,
     },
-    /// The file is of another cluster than the one that answers.
+    /// The file was written from another cluster than the one that answers.
     #[error("the undo file `{}` is of cluster {file:016x}, but cluster {here:016x} answers", path.display())]
     AnotherCluster {
         /// The file.
         path: PathBuf,
-        /// The cluster that it was written from.
+        /// The id of the file's cluster.
         file: u64,
-        /// The cluster that answers.
+        /// The id of the cluster that answers.
         here: u64,
-        /// The endpoints at which the file's was, separated by commas; `None`: those at which the other one answers.
+        /// The endpoints of the file's cluster, separated by commas; `None` if they are the connection's endpoints.
         endpoint: Option<String>,
     },
 }
 
 impl UndoError {
-    /// The same of a file that was whole, after so many of its keys were put back.
-    fn midway(self, restored: u64) -> Self {
+    /// The error of a file that was complete when it was checked, after `restored` of its keys were restored.
+    fn after_partial_restore(self, restored: u64) -> Self {
         match &self {
             Self::File { path, .. } | Self::Damaged { path, .. } | Self::NotRegular { path } => {
                 Self::Changed { path: path.clone(), restored, source: Box::new(self) }
@@ -103,36 +104,35 @@ impl From<Error> for UndoError {
 pub struct Written {
     /// The file.
     pub path: PathBuf,
-    /// How many keys it holds.
+    /// The number of keys in it.
     pub keys: u64,
-    /// How many of them had a lease; they come back without.
+    /// The number of keys that had a lease. They are restored without it.
     pub with_lease: u64,
-    /// Its size in bytes.
+    /// The file's size in bytes.
     pub bytes: u64,
 }
 
-/// Writes down all that a preview showed, as of its revision, into a new file that only its owner may read.
-/// When this returns, the file is on disk, and the deletion may begin. `heard` is told the keys so far.
+/// Saves the keys of a preview, at its revision, to a new file that only its owner may read. When this returns, the file
+/// is on disk and the deletion may begin. `on_progress` gets the number of keys written so far.
 ///
 /// # Errors
-/// If the file exists, cannot be written, or the keys cannot be read; what there is of the file stays, and
-/// lacks its footer.
-pub async fn write(preview: &Preview, path: &Path, mut heard: impl FnMut(u64)) -> Result<Written, UndoError> {
+/// If the file exists or cannot be written, or if the keys cannot be read. An incomplete file stays, without its footer.
+pub async fn write(preview: &Preview, path: &Path, mut on_progress: impl FnMut(u64)) -> Result<Written, UndoError> {
     let failed = |what| move |source| UndoError::File { what, path: path.to_owned(), source };
     let mut draft = Draft { file: create(path).map_err(failed("create"))?, keys: 0, with_lease: 0, bytes: 0 };
     draft.append(&Header::of(preview).to_line()).map_err(failed("write"))?;
     let connection = preview.connection();
     let mut pages = Pages::new(connection, preview.range().clone()).at_revision(preview.revision());
-    // One page is written while the next one is read.
+    // Writes one page while the next page is read.
     let mut writing: Option<JoinHandle<io::Result<Draft>>> = None;
     let mut idle = Some(draft);
     while let Some(page) = pages.next_page().await? {
         let draft = written(&mut idle, writing.take()).await.map_err(failed("write"))?;
-        heard(draft.keys);
+        on_progress(draft.keys);
         writing = Some(tokio::task::spawn_blocking(move || draft.with(&page)));
     }
     let draft = written(&mut idle, writing).await.map_err(failed("write"))?;
-    heard(draft.keys);
+    on_progress(draft.keys);
     check_against(preview, draft.keys, &pages, connection).await?;
     let directory = path.parent().map(Path::to_owned).unwrap_or_default();
     let draft = tokio::task::spawn_blocking(move || draft.finish(&directory));
@@ -140,8 +140,8 @@ pub async fn write(preview: &Preview, path: &Path, mut heard: impl FnMut(u64)) -
     Ok(Written { path: path.to_owned(), keys: draft.keys, with_lease: draft.with_lease, bytes: draft.bytes })
 }
 
-/// Whether what was written down is what was previewed: after a reset the same address, and even the same cluster id, is
-/// another server's.
+/// Checks that the saved keys are those of the preview. After a reset, another server may have the same address, and even
+/// the same cluster id.
 async fn check_against(preview: &Preview, keys: u64, pages: &Pages, connection: &Connection) -> Result<(), UndoError> {
     let now = match pages.seen() {
         Some((_, now)) => now,
@@ -194,7 +194,7 @@ impl Draft {
     fn finish(mut self, directory: &Path) -> io::Result<Self> {
         self.append(&format::footer(self.keys))?;
         self.file.sync_all()?;
-        // The file's name, too, must outlive a power failure.
+        // The directory entry, too, must survive a power failure.
         if cfg!(unix) {
             let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
             File::open(directory)?.sync_all()?;

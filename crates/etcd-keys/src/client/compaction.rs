@@ -1,4 +1,4 @@
-//! What etcd says of compaction, and what it leaves out: which revision is the oldest that can be read.
+//! Adds the revisions to errors about compaction, which etcd reports without them.
 
 use etcd_client::WatchOptions;
 
@@ -6,8 +6,8 @@ use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
 
-/// The oldest revision that can be read, known that `compacted` cannot. `Range` does not tell; a watch from
-/// there is cancelled with it, whatever the key.
+/// The oldest revision that can be read, if `compacted` cannot be. A failed `Range` does not return it, but etcd cancels a
+/// watch from that revision with it, on any key.
 pub(crate) async fn oldest_revision(connection: &Connection, compacted: i64) -> Option<i64> {
     let operation = || Operation::Watch(KeyRange::key("\0"));
     let answer = connection.call(operation, async {
@@ -23,7 +23,7 @@ pub(crate) async fn oldest_revision(connection: &Connection, compacted: i64) -> 
     answer.await.ok().flatten()
 }
 
-/// Puts the revisions into an error that etcd gave without them.
+/// Adds the revisions to an error.
 pub(crate) async fn with_revisions(connection: &Connection, asked: i64, mut error: Error) -> Error {
     match &mut error.kind {
         ErrorKind::Compacted { asked: unknown, oldest } => {

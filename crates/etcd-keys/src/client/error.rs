@@ -1,5 +1,5 @@
-//! What can go wrong between us and etcd: the operation, the keys, the endpoint, and etcd's own code. The
-//! one place that reads etcd's messages.
+//! Errors of requests to etcd: the operation with its keys, the endpoint, the kind of failure, and etcd's own code. Only
+//! this module interprets etcd's messages.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::client::text::Escaped;
 #[non_exhaustive]
 #[error("cannot {operation} at {endpoint}: {kind}")]
 pub struct Error {
-    /// What was to be done, with its keys: ``read prefix `/a` ``.
+    /// The operation that failed, with its keys: ``read prefix `/a` ``.
     pub operation: Operation,
     /// The endpoints that were used, separated by commas.
     pub endpoint: Arc<str>,
-    /// What happened.
+    /// Why it failed.
     pub kind: ErrorKind,
-    /// What etcd-client said, where it said something.
+    /// etcd-client's error, if there is one.
     pub source: Option<Box<etcd_client::Error>>,
 }
 
 impl Error {
-    /// Etcd's own code, one of gRPC's: `PermissionDenied`. `None`: etcd has not answered.
+    /// The gRPC code of etcd's answer, like `PermissionDenied`; `None` if etcd did not answer.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match self.source.as_deref()? {
@@ -36,7 +36,7 @@ impl Error {
     }
 }
 
-/// What was to be done.
+/// An operation, for error messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
@@ -54,19 +54,19 @@ pub enum Operation {
     Commit,
     /// Commit a transaction in a namespace, with the first key that it names.
     CommitOf(KeyRange),
-    /// Follow keys.
+    /// Watch keys.
     Watch(KeyRange),
-    /// Something with a lease: `revoke`, `renew`, `look up`.
+    /// An operation on a lease: `revoke`, `renew`, `look up`.
     Lease(&'static str, LeaseId),
     /// Grant a lease, in the namespace with this prefix.
     Grant(Vec<u8>),
     /// Acquire the lock of this name.
     Lock(Vec<u8>),
-    /// Something with the election of this name: `win`, `follow`, `ask for the winner of`.
+    /// An operation on the election of this name: `win`, `follow`, `ask for the leader of`.
     Election(&'static str, Vec<u8>),
     /// List the members of the cluster.
     ListMembers,
-    /// Go to other endpoints of the cluster.
+    /// Change the endpoints of the connection.
     ChangeEndpoints,
 }
 
@@ -92,71 +92,71 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Why it failed. `Display` is a lowercase fragment.
+/// Why an operation failed. `Display` is a lowercase fragment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Nobody answers, or what answers is no etcd.
+    /// There is no answer, or the answer is not etcd's.
     #[error("no etcd answers")]
     Unreachable,
-    /// The answer did not come in time. A write may have been done all the same.
+    /// The answer did not come in time. A write may have been done.
     #[error("no answer in time")]
     TimedOut,
-    /// The revision asked for was compacted away.
+    /// The requested revision was compacted away.
     #[error("revision {asked} is compacted; the oldest that can be read is {}", at_least(*oldest))]
     Compacted {
-        /// The revision asked for.
+        /// The requested revision.
         asked: i64,
-        /// The oldest that is left, where etcd said so.
+        /// The oldest revision that can be read, if etcd reported it.
         oldest: Option<i64>,
     },
-    /// The revision asked for has not happened.
+    /// The requested revision is newer than the newest one.
     #[error("revision {0} has not happened yet")]
     FutureRevision(i64),
-    /// Over a limit: 1.5 MiB a request and 128 operations a transaction (`--max-request-bytes`,
-    /// `--max-txn-ops`), by default.
+    /// The request is over a limit of the server. The defaults are 1.5 MiB for a request (`--max-request-bytes`) and 128
+    /// operations in a transaction (`--max-txn-ops`).
     #[error("over a limit: {0}")]
     TooLarge(String),
     /// The database is over its quota: writes fail, deletes work. Compact, defragment, then disarm the alarm.
     #[error("the database is over its quota (alarm NOSPACE)")]
     NoSpace,
-    /// User, password or rights are wrong.
+    /// The user, the password or the permissions are wrong.
     #[error("refused by etcd: {}", denial(.0))]
     Denied(String),
-    /// The lease has run out, was revoked, or never was.
+    /// The lease has expired, was revoked, or never existed.
     #[error("there is no such lease")]
     NoLease,
-    /// The key must be there, and is not: its value or lease was to stay as it is.
+    /// The key does not exist, but a write was to keep its value or its lease.
     #[error("there is no such key")]
     NoKey,
-    /// Somebody else has had the lock, or led, all the time that there was.
-    #[error("others have held it for all of the time given")]
+    /// Others held the lock, or led, until the timeout.
+    #[error("others held it until the timeout")]
     Held,
-    /// What was to hold all the while does not any more; see [`Deletion::only_while`](crate::delete::Deletion::only_while).
-    #[error("what it depended on has changed")]
+    /// A condition does not hold any more; see [`Deletion::only_while`](crate::delete::Deletion::only_while).
+    #[error("a condition of the operation does not hold any more")]
     NotMet,
-    /// Another cluster answers than the one that the operation began with.
-    #[error("cluster {before:016x} answered before, cluster {now:016x} does now: it was reset")]
+    /// The operation began on another cluster than the one that answers now.
+    #[error("cluster {now:016x} answers, but cluster {before:016x} answered before: it was reset or replaced")]
     AnotherCluster {
-        /// The id of the one before.
+        /// The id of the cluster before.
         before: u64,
-        /// The id of the one that answers.
+        /// The id of the cluster that answers now.
         now: u64,
     },
-    /// An empty key, or a request that etcd finds malformed.
+    /// An empty key, or another request that etcd calls invalid.
     #[error("invalid request: {0}")]
     Invalid(String),
-    /// Anything else, in etcd's words.
+    /// Any other error, with etcd's message.
     #[error("{message} ({code})")]
     Etcd {
-        /// gRPC's code, as in `Unavailable`.
+        /// The gRPC code, like `Unavailable`.
         code: String,
         /// etcd's message.
         message: String,
     },
 }
 
-/// Etcd's refusals of a user, whatever code they come with.
+/// Whether etcd refused the user. The code of such an answer differs.
 fn denies(words: &str) -> bool {
     ["permission denied", "authentication failed", "authentication is not enabled", "user name is empty"]
         .iter()
@@ -164,14 +164,14 @@ fn denies(words: &str) -> bool {
         || words.contains("invalid auth token")
 }
 
-/// Etcd's words, with what they mean where they do not say it.
+/// etcd's message, with an explanation if it needs one.
 fn denial(words: &str) -> String {
     let has_no_user = words.starts_with("user name is empty");
     let meaning = if has_no_user { ": authentication is enabled, and this connection has no user" } else { "" };
     format!("{words}{meaning}")
 }
 
-/// What tonic and hyper say where no etcd is at the other end, or it went away.
+/// Whether tonic or hyper report that there is no connection to an etcd.
 fn says_no_connection(words: &str) -> bool {
     ["transport error", "h2 protocol error", "Service was not ready", "runtime that the connection was opened on"]
         .iter()
@@ -183,7 +183,7 @@ fn at_least(oldest: Option<i64>) -> String {
 }
 
 impl ErrorKind {
-    /// What an error of etcd-client's means.
+    /// The kind of an error of etcd-client.
     #[must_use]
     pub fn of(error: &etcd_client::Error) -> Self {
         match error {
@@ -191,14 +191,14 @@ impl ErrorKind {
             etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => Self::Unreachable,
             etcd_client::Error::InvalidArgs(message) => Self::Invalid(message.clone()),
             etcd_client::Error::InvalidUri(error) => Self::Invalid(error.to_string()),
-            // What etcd-client makes of an answer without time to live.
+            // etcd-client's error for an answer without a time to live.
             etcd_client::Error::LeaseKeepAliveError(message) if message == "lease not found" => Self::NoLease,
             other => Self::Etcd { code: "client".to_owned(), message: other.to_string() },
         }
     }
 
-    /// etcd's messages are in its `api/v3rpc/rpctypes/error.go`. They decide, as far as they are known: locks
-    /// and elections pass them on with the code `Unknown`. Codes decide the rest.
+    /// Known messages, from etcd's `api/v3rpc/rpctypes/error.go`, decide first, because locks and elections pass them on
+    /// with the code `Unknown`. Then the code decides.
     fn of_status(code: Code, message: &str) -> Self {
         let words = message.strip_prefix("etcdserver: ").unwrap_or(message);
         match words {
@@ -208,7 +208,7 @@ impl ErrorKind {
             "request is too large" | "too many operations in txn request" => Self::TooLarge(words.to_owned()),
             "requested lease not found" => Self::NoLease,
             "key not found" => Self::NoKey,
-            // These come from a server that lost its quorum, or us: it may have done what was asked.
+            // From a server that lost its quorum, or its clients. The write may have been done.
             _ if words.starts_with("request timed out") => Self::TimedOut,
             "no leader" | "server stopped" | "too many requests" | "leader changed" => Self::Unreachable,
             _ if denies(words) => Self::Denied(words.to_owned()),
@@ -219,10 +219,10 @@ impl ErrorKind {
     fn of_code(code: Code, words: &str) -> Self {
         match code {
             Code::PermissionDenied | Code::Unauthenticated => Self::Denied(words.to_owned()),
-            // gRPC's limits for messages, the server's and ours.
+            // gRPC's limits for message sizes, of the server or of this client.
             Code::ResourceExhausted | Code::OutOfRange if words.contains("larg") => Self::TooLarge(words.to_owned()),
             Code::InvalidArgument => Self::Invalid(words.to_owned()),
-            // hyper's words for a connection that closed before the request was on its way.
+            // hyper's message for a connection that closed before the request was sent.
             Code::Cancelled if words == "operation was canceled" => Self::Unreachable,
             Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut,
             Code::Unavailable => Self::Unreachable,
@@ -231,7 +231,7 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the same call may succeed when it is made again, on another connection say.
+    /// Whether the same request may succeed when it is sent again, for example on another connection.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable | Self::TimedOut)

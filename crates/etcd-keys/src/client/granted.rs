@@ -1,17 +1,17 @@
-//! The leases that a connection was granted and has not revoked. Sends no requests.
+//! The leases that a client was granted and has not revoked. Sends no requests.
 
 use std::collections::BTreeSet;
 
 use crate::client::lease_id::LeaseId;
 
-/// How many leases are remembered before etcd is asked which of them still live.
+/// How many leases to remember before asking etcd which of them are still alive.
 const MANY: usize = 64;
 
-/// Leases that were granted here. Those that run out say nothing of it: from time to time etcd is asked which live.
+/// Leases that were granted here. etcd does not report expired leases, so it is asked from time to time which are alive.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) ids: BTreeSet<LeaseId>,
-    /// So many are too many to go without asking.
+    /// Ask etcd when this many are known.
     pub(crate) many: usize,
 }
 
@@ -22,7 +22,7 @@ impl Default for Granted {
 }
 
 impl Granted {
-    /// Forgets those that do not live; asks again when twice as many are known as live.
+    /// Forgets expired leases. The next question to etcd comes when twice as many leases are known as are alive now.
     pub(crate) fn keep(&mut self, known: &BTreeSet<LeaseId>, living: &BTreeSet<LeaseId>) {
         self.ids.retain(|id| living.contains(id) || !known.contains(id));
         self.many = MANY.max(self.ids.len() * 2);
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ran_out_is_forgotten_and_what_came_meanwhile_is_not() {
+    fn expired_leases_are_forgotten_and_new_ones_are_not() {
         let mut granted = Granted { ids: ids(1..=100), many: MANY };
         let known = granted.ids.clone();
         granted.ids.extend(ids([1_000])); // while etcd was asked

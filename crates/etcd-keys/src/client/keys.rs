@@ -1,5 +1,4 @@
-//! The keys of one namespace: every operation relative to its prefix. Nothing that is asked of it reaches a
-//! key outside, whatever bytes a key has.
+//! The keys of one namespace. All operations are relative to its prefix, and no request reaches a key outside of it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,19 +14,19 @@ use crate::client::kv::{
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
-/// The keys of a namespace. Opening one, cloning it, and dropping it take no round trip.
+/// The keys of a namespace. Opening, cloning and dropping it send no request.
 ///
-/// Keys are relative to the namespace in requests, and come back so; errors name them in full.
+/// Keys in requests and answers are relative to the namespace. Errors have the full names.
 #[derive(Clone)]
 pub struct Keys {
     connection: Connection,
     namespace: Namespace,
-    /// Leases granted through this client and its clones, and not seen to end.
+    /// Leases that this client and its clones granted, as far as they are not known to have ended.
     granted: Arc<Mutex<Granted>>,
 }
 
 impl Connection {
-    /// The keys below a prefix; see [`Namespace`] for what a prefix means.
+    /// The keys below a prefix; see [`Namespace`] for the rules of a prefix.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for the empty prefix: all keys are [`Connection::all_keys`].
@@ -39,7 +38,7 @@ impl Connection {
         Ok(self.keys_of(Namespace::new(prefix)))
     }
 
-    /// All keys that there are, by their own names.
+    /// All keys of the cluster, by their full names.
     #[must_use]
     pub fn all_keys(&self) -> Keys {
         self.keys_of(Namespace::new(""))
@@ -57,13 +56,13 @@ impl Keys {
         &self.connection
     }
 
-    /// The namespace: which keys these are in etcd.
+    /// The namespace.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
-    /// A namespace in this one. Leases granted through it are its own, not this one's.
+    /// A namespace within this one. A lease that is granted through it belongs to it, not to this one.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for the empty prefix.
@@ -75,7 +74,7 @@ impl Keys {
         Ok(self.connection.keys_of(self.namespace.child(prefix)))
     }
 
-    /// Reads a key; `None`: it is not there. [`Get`] has more ways, and tells the revision.
+    /// Reads a key; `None` if it does not exist. [`Get`] has more options, and its answer has the revision.
     ///
     /// # Errors
     /// As [`Keys::send`].
@@ -84,7 +83,7 @@ impl Keys {
         Ok(found.kvs.into_iter().next())
     }
 
-    /// Reads a range, in one answer; what may be large is better read in [`Keys::pages`].
+    /// Reads a range in one answer. For large ranges use [`Keys::pages`].
     ///
     /// # Errors
     /// As [`Keys::send`].
@@ -92,7 +91,7 @@ impl Keys {
         self.send(Get::range(range)).await
     }
 
-    /// Reads all keys that begin with a prefix, in one answer; the empty prefix means all of the namespace.
+    /// Reads all keys that begin with a prefix, in one answer. The empty prefix means the whole namespace.
     ///
     /// # Errors
     /// As [`Keys::send`].
@@ -100,7 +99,7 @@ impl Keys {
         self.send(Get::prefix(prefix)).await
     }
 
-    /// How many keys a range has.
+    /// The number of keys in a range.
     ///
     /// # Errors
     /// As [`Keys::send`].
@@ -116,7 +115,7 @@ impl Keys {
         self.send(Put::new(key, value)).await
     }
 
-    /// Writes a key only if it is absent.
+    /// Writes a key only if it does not exist.
     ///
     /// # Errors
     /// As [`Keys::send`].
@@ -166,7 +165,7 @@ impl Keys {
         self.send(Delete::key(key)).await
     }
 
-    /// Deletes a range, in one request: see [`Delete`].
+    /// Deletes a range in one request; see [`Delete`]. For large ranges use [`Keys::delete_in_chunks`].
     ///
     /// # Errors
     /// As [`Keys::send`].
@@ -174,18 +173,19 @@ impl Keys {
         self.send(Delete::range(range)).await
     }
 
-    /// Sends a request. A [`Get`], [`Put`], [`Delete`] or [`Txn`] takes one round trip.
+    /// Sends a request: a [`Get`], [`Put`], [`Delete`] or [`Txn`] in one round trip, or a
+    /// [`Lock`](crate::lock::Lock) or [`Campaign`](crate::election::Campaign).
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for the empty key; [`ErrorKind::Compacted`] and [`ErrorKind::FutureRevision`] for reads at a
     /// revision; [`ErrorKind::NoLease`], [`ErrorKind::NoKey`], [`ErrorKind::TooLarge`] and [`ErrorKind::NoSpace`] for writes;
-    /// [`ErrorKind::Denied`], [`ErrorKind::Unreachable`] and [`ErrorKind::TimedOut`] for all. A write that ends in one of the
-    /// last two may have been done.
+    /// [`ErrorKind::Denied`], [`ErrorKind::Unreachable`] and [`ErrorKind::TimedOut`] for all. After one of the last two, a write
+    /// may have been done.
     pub async fn send<R: Request>(&self, request: R) -> Result<R::Response, Error> {
         request.send(self).await
     }
 
-    /// A range in full, for messages: also what has no place in the namespace.
+    /// A range with full names, for messages. Also for ranges that are not valid in the namespace.
     fn shown(&self, range: &KeyRange) -> KeyRange {
         let full = |key: &[u8]| [self.namespace.prefix(), key].concat();
         match range.end() {
@@ -195,7 +195,7 @@ impl Keys {
         }
     }
 
-    /// An error of an operation that was not even tried.
+    /// An error of an operation before anything is sent.
     pub(crate) fn refuse(&self, operation: Operation, kind: ErrorKind) -> Error {
         self.connection.error(operation, kind)
     }
@@ -206,7 +206,7 @@ impl Keys {
         full.ok_or_else(|| self.refuse(operation(self.namespace.prefix().to_vec()), empty_key()))
     }
 
-    /// The leases granted here.
+    /// Accesses the granted leases.
     pub(crate) fn granted<T>(&self, look: impl FnOnce(&mut Granted) -> T) -> T {
         look(&mut self.granted.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -218,7 +218,7 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// What [`Keys::send`] takes: [`Get`], [`Put`], [`Delete`], [`Txn`], [`Lock`](crate::lock::Lock) and
+/// A request for [`Keys::send`]: [`Get`], [`Put`], [`Delete`], [`Txn`], [`Lock`](crate::lock::Lock) and
 /// [`Campaign`](crate::election::Campaign).
 pub trait Request: sealed::Call {}
 

@@ -1,5 +1,5 @@
-//! Requests to the keyspace and their answers, as values: sent alone or in a transaction, in any namespace.
-//! Keys are the namespace's own on both sides. Knows how etcd-client spells them, and sends nothing.
+//! Requests for keys, and their answers. A request is sent alone or in a transaction, in any namespace. Keys are relative
+//! to the namespace. This module translates to and from etcd-client's types, and sends nothing.
 
 mod delete;
 mod get;
@@ -20,21 +20,21 @@ use crate::client::lease_id::LeaseId;
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
-/// A key with its value, and etcd's account of them.
+/// A key with its value and metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyValue {
     /// The key, without the namespace's prefix.
     pub key: Vec<u8>,
-    /// The value; empty where only keys were asked for.
+    /// The value; empty if only keys were requested.
     pub value: Vec<u8>,
-    /// The revision that created the key, since it was last deleted.
+    /// The revision that created the key after it was last deleted.
     pub create_revision: i64,
-    /// The revision that wrote it last.
+    /// The revision that last wrote the key.
     pub mod_revision: i64,
-    /// How many times it was written since it was created; 1 at first.
+    /// The number of writes since the key was created; 1 at first.
     pub version: i64,
-    /// The lease that it goes with.
+    /// The key's lease.
     pub lease: Option<LeaseId>,
 }
 
@@ -55,21 +55,21 @@ impl KeyValue {
         str::from_utf8(&self.value)
     }
 
-    /// The value, read as JSON.
+    /// The value, parsed as JSON.
     ///
     /// # Errors
-    /// If it is not the JSON of a `T`.
+    /// If the value is not valid JSON for a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_slice(&self.value)
     }
 
-    /// `None`: the key is none of the namespace's.
+    /// `None` if the key is not in the namespace.
     pub(crate) fn from_etcd(kv: etcd_client::KeyValue, namespace: &Namespace) -> Option<Self> {
         namespace.to_relative(kv.key())?;
         Some(Self::below(namespace.prefix().len(), kv))
     }
 
-    /// A key that is known to begin with a prefix of so many bytes; it goes in place.
+    /// Cuts a prefix of `prefix` bytes off the key, in place.
     pub(crate) fn below(prefix: usize, kv: etcd_client::KeyValue) -> Self {
         let (create_revision, mod_revision) = (kv.create_revision(), kv.mod_revision());
         let (version, lease) = (kv.version(), LeaseId::new(kv.lease()));
@@ -79,7 +79,7 @@ impl KeyValue {
     }
 }
 
-/// The header's revision; 0 where there is no header, which etcd does not do.
+/// The header's revision; 0 without a header, which etcd always sends.
 pub(crate) fn revision(header: Option<&etcd_client::ResponseHeader>) -> i64 {
     header.map_or(0, etcd_client::ResponseHeader::revision)
 }
@@ -95,7 +95,7 @@ fn to_wire(range: &KeyRange, namespace: &Namespace) -> Result<(Vec<u8>, Vec<u8>)
     Ok(namespace.to_full(range).to_wire())
 }
 
-/// In etcd's words.
+/// The error for an empty key, with etcd's message.
 pub(crate) fn empty_key() -> ErrorKind {
     ErrorKind::Invalid("key is not provided".to_owned())
 }

@@ -8,13 +8,13 @@ use std::num::NonZeroI64;
 pub struct LeaseId(NonZeroI64);
 
 impl LeaseId {
-    /// The id as etcd's API has it; `None` for 0, which means no lease there.
+    /// The id from etcd's API; `None` for 0, which means no lease.
     #[must_use]
     pub fn new(id: i64) -> Option<Self> {
         NonZeroI64::new(id).map(Self)
     }
 
-    /// The id as etcd's API has it.
+    /// The id for etcd's API.
     #[must_use]
     pub fn get(self) -> i64 {
         self.0.get()

@@ -1,4 +1,4 @@
-//! The cluster: who its members are, and which of them a connection speaks to.
+//! The members of the cluster, and the endpoints that a connection uses.
 
 use crate::client::connect::Connection;
 use crate::client::error::{Error, Operation};
@@ -7,15 +7,15 @@ use crate::client::error::{Error, Operation};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {
-    /// Its id.
+    /// The member's id.
     pub id: u64,
-    /// Its name; empty until it has started.
+    /// The member's name; empty until it has started.
     pub name: String,
-    /// Where other members reach it.
+    /// The URLs for other members.
     pub peer_urls: Vec<String>,
-    /// Where clients reach it, by its own account; empty until it has started.
+    /// The URLs for clients that the member advertises; empty until it has started.
     pub client_urls: Vec<String>,
-    /// Whether it only learns, and answers no requests yet.
+    /// Whether the member is a learner: it does not vote yet.
     pub is_learner: bool,
 }
 
@@ -23,7 +23,7 @@ impl Connection {
     /// The cluster's members.
     ///
     /// # Errors
-    /// What every call may end in.
+    /// The errors of every request.
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
         let mut client = self.raw();
         let answer = self.call(|| Operation::ListMembers, client.member_list()).await?;
@@ -37,11 +37,11 @@ impl Connection {
         Ok(members.collect())
     }
 
-    /// Adds endpoints, then removes others, for this connection and its clones. Nothing proves here that an etcd
-    /// answers at the new ones.
+    /// Adds endpoints, then removes endpoints, for this connection and its clones. Does not check that an etcd answers at the
+    /// new endpoints.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for what is not an endpoint.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for an endpoint that is not valid.
     pub async fn change_endpoints<'a>(
         &self,
         added: impl IntoIterator<Item = &'a str>,

@@ -1,5 +1,5 @@
-//! A namespace: all keys that begin with a prefix and go on after it. Maps keys and ranges in and out, whatever
-//! bytes they have, and never to anything outside. Knows no connection.
+//! A namespace: all keys that begin with a prefix and are longer than it. Translates keys and ranges between relative and
+//! full names, for any bytes, and never to a key outside. Sends no requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,10 +9,9 @@ use crate::client::text::Escaped;
 
 /// The keys below a prefix, as a keyspace of their own. Cheap to clone.
 ///
-/// The prefix is taken as it is: end it in `/` to mean a folder, else `run` has `run2/x` in it, as `2/x`.
+/// The prefix is used as it is. End it with `/` for a folder: the namespace `run` also contains the key `run2/x`, as `2/x`.
 ///
-/// As in etcd there is no empty key: a key that *is* the prefix, written by somebody else, is not in the
-/// namespace, neither by name nor in ranges.
+/// As in etcd, there is no empty key: a key that equals the prefix is not in the namespace, neither by name nor in ranges.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Namespace {
     prefix: Arc<[u8]>,
@@ -45,19 +44,19 @@ impl Namespace {
         self.to_full(&KeyRange::all())
     }
 
-    /// The key in etcd; `None` for the empty key, which is none.
+    /// The key's full name; `None` for the empty key, which is not valid.
     #[must_use]
     pub fn to_full_key(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         let key = key.as_ref();
         (!key.is_empty()).then(|| [&self.prefix, key].concat())
     }
 
-    /// The range in etcd. What has no end in the namespace ends with it, and what would begin at the empty key
-    /// begins at the first key; the empty key alone is a range without keys.
+    /// The range with full names. A range without an end ends with the namespace. A range that starts at the empty key
+    /// starts at the first key. The empty key alone is an empty range.
     #[must_use]
     pub fn to_full(&self, range: &KeyRange) -> KeyRange {
         if range.is_empty() {
-            // An end before the start might be one that is outside, too.
+            // If the end is before the start, it may also be outside of the namespace.
             let nothing = [&self.prefix, [1].as_slice()].concat();
             return KeyRange::between(nothing.clone(), nothing);
         }
@@ -76,7 +75,7 @@ impl Namespace {
         }
     }
 
-    /// The key in the namespace; `None` where it is outside.
+    /// The key's relative name; `None` if the key is outside of the namespace.
     #[must_use]
     pub fn to_relative<'a>(&self, full: &'a [u8]) -> Option<&'a [u8]> {
         full.strip_prefix(&*self.prefix).filter(|key| !key.is_empty())

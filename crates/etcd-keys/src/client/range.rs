@@ -1,25 +1,26 @@
-//! Which keys: one, a range, a prefix, or all, with etcd's own meaning of key and range end.
+//! Sets of keys: one key, a range, a prefix, or all, with etcd's meaning of key and range end.
 
 use std::fmt;
 
 use crate::client::text::Escaped;
 
-/// A set of keys as etcd's requests spell it: `key` alone, or from `key` up to, without, `range_end`; a
-/// `range_end` of one zero byte means no end. `Debug` is as readable as `Display`.
+/// A set of keys, as in etcd's requests: a single key, or all keys from a start up to but not including an end.
+///
+/// `Debug` prints the same as `Display`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyRange {
-    /// A box, as errors carry ranges and should be small.
+    /// Boxed, because errors contain ranges and should be small.
     key: Box<[u8]>,
     end: End,
 }
 
-/// The first key that there can be.
+/// The smallest possible key.
 const FIRST_KEY: &[u8] = &[0];
 
 /// Where a range ends.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum End {
-    /// It is the key alone.
+    /// The range is the key alone.
     Itself,
     Before(Vec<u8>),
     Never,
@@ -32,13 +33,13 @@ impl KeyRange {
         Self { key: key.into().into(), end: End::Itself }
     }
 
-    /// From `start` up to, without, `end`. An `end` that does not come after `start` is an empty range.
+    /// From `start` up to but not including `end`. The range is empty if `end` does not come after `start`.
     #[must_use]
     pub fn between(start: impl Into<Vec<u8>>, end: impl Into<Vec<u8>>) -> Self {
         Self { key: start.into().into(), end: End::Before(end.into()) }
     }
 
-    /// From `start` to the last key there is: `--from-key` of etcdctl.
+    /// From `start` to the last key, like etcdctl's `--from-key`.
     #[must_use]
     pub fn from_key(start: impl Into<Vec<u8>>) -> Self {
         Self { key: start.into().into(), end: End::Never }
@@ -52,7 +53,7 @@ impl KeyRange {
         Self { key: key.into(), end }
     }
 
-    /// Every key there is.
+    /// Every key.
     #[must_use]
     pub fn all() -> Self {
         Self::prefix([])
@@ -64,7 +65,7 @@ impl KeyRange {
         &self.key
     }
 
-    /// The first key after the range; `None`: there is none.
+    /// The first key after the range; `None` if the range has no end.
     #[must_use]
     pub fn end(&self) -> Option<Vec<u8>> {
         match &self.end {
@@ -74,13 +75,13 @@ impl KeyRange {
         }
     }
 
-    /// Whether it is one key by name.
+    /// Whether the range is a single key, made with [`KeyRange::key`].
     #[must_use]
     pub fn is_single(&self) -> bool {
         self.end == End::Itself
     }
 
-    /// Whether no key can be in it. The smallest key is one zero byte: nothing comes before it.
+    /// Whether no key can be in the range. The smallest key is one zero byte.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match &self.end {
@@ -90,7 +91,7 @@ impl KeyRange {
         }
     }
 
-    /// Whether a key is in it.
+    /// Whether a key is in the range.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
         match &self.end {
@@ -100,9 +101,8 @@ impl KeyRange {
         }
     }
 
-    /// `key` and `range_end` for a request on the wire. Etcd has no empty key: all keys begin at a zero byte.
-    /// A range without keys stays one: etcd would read an end of no byte as "the key alone", and an end of one
-    /// zero byte as "no end".
+    /// The `key` and `range_end` of a request to etcd. In etcd an empty `range_end` means the key alone, and a single zero
+    /// byte means no end. An empty range stays empty.
     #[must_use]
     pub fn to_wire(&self) -> (Vec<u8>, Vec<u8>) {
         if self.is_empty() && !self.is_single() {
@@ -129,8 +129,8 @@ pub fn successor(key: &[u8]) -> Vec<u8> {
     next
 }
 
-/// The first key after all that begin with `prefix`: the last byte that can be raised is, and what follows
-/// goes. `None` where there is no such key: the prefix is empty or all 0xff.
+/// The first key after all keys that begin with `prefix`: increments the last byte that is not 0xff, and cuts the rest off.
+/// `None` if the prefix is empty or has only 0xff bytes: no key comes after.
 fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
     let mut end = prefix.get(..=last)?.to_vec();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_the_wrong_way_round_are_empty() {
+    fn ranges_whose_end_is_not_after_the_start_are_empty() {
         assert!(KeyRange::between("b", "a").is_empty() && KeyRange::between("a", "a").is_empty());
         assert!(!KeyRange::between("a", "b").is_empty() && !KeyRange::key("a").is_empty());
         assert!(KeyRange::between("", "\0").is_empty() && !KeyRange::between("", "\x01").is_empty());

@@ -1,4 +1,4 @@
-//! Waiting out a short absence of the server: growing pauses with a deadline. Decides nothing else.
+//! Retries while the server is away for a short time: growing pauses up to a deadline.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use tokio::time::Instant;
 
 use crate::client::error::Error;
 
-/// How long an operation of several requests waits for a server that went away while it was under way.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an operation of several requests waits for a server that goes away in the middle.
+pub(crate) const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The first pause; each is twice the one before.
+/// The first pause. Each next pause is twice as long.
 const FIRST: Duration = Duration::from_millis(25);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Pauses between attempts that end at a deadline.
+/// Pauses between attempts, up to a deadline.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     deadline: Option<Instant>,
@@ -22,27 +22,27 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Attempts for as long as `patience`, counted from now; `None`, or longer than the clock can say: for ever.
-    pub(crate) fn new(patience: Option<Duration>) -> Self {
-        Self { deadline: patience.and_then(|patience| Instant::now().checked_add(patience)), pause: FIRST }
+    /// The deadline is `timeout` from now. There is none for `None`, or if the clock cannot represent it.
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        Self { deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)), pause: FIRST }
     }
 
-    /// What an attempt comes to; `None`: the deadline came first.
-    async fn within<T>(&self, attempt: impl Future<Output = T>) -> Option<T> {
+    /// The attempt's result; `None` if the deadline came first.
+    async fn before_deadline<T>(&self, attempt: impl Future<Output = T>) -> Option<T> {
         match self.deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, attempt).await.ok(),
             None => Some(attempt.await),
         }
     }
 
-    /// Waits before the next attempt; `false`, at once: there is no time left for one.
+    /// Waits before the next attempt. Returns `false` at once if there is no time for another attempt.
     pub(crate) async fn pause(&mut self) -> bool {
         let Some(until) = self.next_attempt(Instant::now()) else { return false };
         tokio::time::sleep_until(until).await;
         true
     }
 
-    /// When the next attempt begins; `None`: not before the deadline.
+    /// The start of the next attempt; `None` if that is after the deadline.
     fn next_attempt(&mut self, now: Instant) -> Option<Instant> {
         let next = now + self.pause;
         self.pause = (self.pause * 2).min(LONGEST);
@@ -50,17 +50,17 @@ impl Backoff {
     }
 }
 
-/// Attempts for want of a server. The first one takes as long as it takes; from its failure on there is so much time
-/// for all of the others.
+/// Repeats an attempt while the server is away. The first attempt has no deadline; the timeout for all others starts when
+/// it fails.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    patience: Duration,
+    timeout: Duration,
     failed: Option<(Backoff, Error)>,
 }
 
 impl Retry {
-    pub(crate) fn new(patience: Duration) -> Self {
-        Self { patience, failed: None }
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { timeout, failed: None }
     }
 
     /// Whether an attempt has failed.
@@ -68,17 +68,17 @@ impl Retry {
         self.failed.is_some()
     }
 
-    /// Makes an attempt, and waits if it failed; `None`: it is time for the next one.
+    /// Makes an attempt, and waits if it failed because the server is away. `None`: make the next attempt now.
     ///
     /// # Errors
-    /// The attempt's, if it is not for want of a server; else the last one's, when time is up.
+    /// Any other error of the attempt at once; else the last attempt's error, after the timeout.
     pub(crate) async fn attempt<T>(
         &mut self,
         attempt: impl Future<Output = Result<T, Error>>,
     ) -> Result<Option<T>, Error> {
         let outcome = match self.failed.take() {
             None => attempt.await,
-            Some((backoff, error)) => match backoff.within(attempt).await {
+            Some((backoff, error)) => match backoff.before_deadline(attempt).await {
                 None => return Err(error),
                 Some(outcome) => {
                     self.failed = Some((backoff, error));
@@ -88,8 +88,8 @@ impl Retry {
         };
         match outcome {
             Err(error) if error.kind.is_transient() => {
-                let begin = || Backoff::new(Some(self.patience));
-                let mut backoff = self.failed.take().map_or_else(begin, |(backoff, _)| backoff);
+                let start = || Backoff::new(Some(self.timeout));
+                let mut backoff = self.failed.take().map_or_else(start, |(backoff, _)| backoff);
                 if !backoff.pause().await {
                     return Err(error);
                 }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(attempts, [25, 75, 175]);
     }
 
-    /// A server that is stopped never answers.
+    /// A paused server never answers.
     #[tokio::test]
     async fn attempts_that_hang_end_at_the_deadline_too() {
         let mut retry = Retry::new(Duration::from_millis(100));
@@ -134,8 +134,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_succeeds_or_fails_for_good_is_not_waited_for() {
-        let mut retry = Retry::new(PATIENCE);
+    async fn success_and_permanent_errors_return_at_once() {
+        let mut retry = Retry::new(RETRY_TIMEOUT);
         assert_eq!(retry.attempt(async { Ok(1) }).await.unwrap(), Some(1));
         assert!(retry.attempt(async { Err::<(), _>(failure(ErrorKind::NoSpace)) }).await.is_err());
         assert!(!retry.has_failed());

@@ -1,9 +1,9 @@
-//! Keys and values as text: any byte readable, nothing that a terminal obeys, and what is printed can be
-//! pasted back. `\n`, `\t`, `\r`, `\0`, `\\` and `\xNN` stand for bytes; all else is itself.
+//! Keys and values as text. Any bytes can be shown, without control characters for a terminal, and the text can be parsed
+//! back. `\n`, `\t`, `\r`, `\0`, `\\` and `\xNN` stand for bytes; every other character stands for itself.
 
 use std::fmt;
 
-/// Shows bytes so that [`parse`] reads them back.
+/// Shows bytes as text that [`parse`] turns back into the same bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
@@ -31,7 +31,7 @@ fn bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }
 
-/// Control characters, and those that reorder or hide what stands beside them.
+/// Control characters, and characters that reorder or hide their neighbours.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_terminals_obey_is_escaped() {
+    fn control_characters_are_escaped() {
         assert_eq!(Escaped(b"/a b/\xc3\xbc").to_string(), "/a b/ü");
         assert_eq!(Escaped(b"a\n\x1b[31m\\\0\xff").to_string(), r"a\n\x1b[31m\\\0\xff");
         assert_eq!(Escaped("\u{202e}x".as_bytes()).to_string(), r"\xe2\x80\xaex");
@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_can_be_pasted_back(bytes: Vec<u8>) {
+        fn escaped_bytes_parse_back(bytes: Vec<u8>) {
             let text = Escaped(&bytes).to_string();
             prop_assert_eq!(parse(&text).unwrap(), bytes);
             prop_assert!(!text.chars().any(char::is_control));

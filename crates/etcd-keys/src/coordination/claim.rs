@@ -1,5 +1,5 @@
-//! What locks and elections have in common: a key on a lease that stands for a claim, ours to give up.
-//! Whatever happens to the one who claims, the claim ends: by release, by drop, or with the lease.
+//! What locks and elections have in common: a claim, which is a key on a lease. A claim always ends: by release, by drop,
+//! or with its lease if the process is killed.
 
 use std::time::Duration;
 
@@ -14,64 +14,64 @@ use crate::client::range::KeyRange;
 use crate::coordination::clock;
 use crate::coordination::lease::{Keeper, Lease};
 
-/// How long others wait for a claim whose holder was killed, if it has a lease of its own.
+/// The default time to live of a claim's own lease: how long others wait if the holder is killed.
 pub(crate) const TTL: Duration = Duration::from_secs(10);
 
-/// A claim: waiting, or won.
+/// A claim that is waiting or has won.
 #[derive(Debug)]
 pub(crate) struct Claim {
     keys: Keys,
     lease: Lease,
-    /// `None`: the lease is the caller's, who keeps it alive.
+    /// `None`: the caller owns the lease and keeps it alive.
     keeper: Option<Keeper>,
-    /// By its full name.
+    /// The full name of the key.
     key: Vec<u8>,
-    /// The revision that created the key: claims of one lease one after the other have one key, and differ in this.
-    /// 0 while it waits.
+    /// The revision that created the key; 0 while the claim waits. Successive claims on one lease have the same key and
+    /// differ only in this revision.
     created: i64,
     open: bool,
 }
 
-/// What makes a claim.
+/// How to make a claim.
 #[derive(Clone, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct ClaimOptions {
     pub(crate) lease: Option<LeaseId>,
     pub(crate) ttl: Duration,
     pub(crate) within: Option<Duration>,
 }
 
-impl Terms {
+impl ClaimOptions {
     pub(crate) const DEFAULT: Self = Self { lease: None, ttl: TTL, within: None };
 }
 
 impl Claim {
-    /// Gets ready to claim: from here on, being dropped gives the claim up, also while it waits.
-    pub(crate) async fn prepare(keys: &Keys, full_name: &[u8], terms: &Terms) -> Result<Self, Error> {
-        let (lease, keeper) = match terms.lease {
+    /// Prepares a claim. From now on, dropping it gives it up, also while it waits.
+    pub(crate) async fn prepare(keys: &Keys, full_name: &[u8], options: &ClaimOptions) -> Result<Self, Error> {
+        let (lease, keeper) = match options.lease {
             Some(id) => (keys.lease(id), None),
             None => {
-                let asked = clock::now();
-                let (lease, ttl) = keys.grant_with_ttl(terms.ttl).await?;
-                (lease.clone(), Some(Keeper::start(lease, asked, ttl)))
+                let sent = clock::now();
+                let (lease, ttl) = keys.grant_with_ttl(options.ttl).await?;
+                (lease.clone(), Some(Keeper::start(lease, sent, ttl)))
             }
         };
         // As etcd's `client/v3/concurrency` names it: name, slash, the lease in hexadecimal.
         let id = lease.id().get();
-        let place = format!("/{}{:x}", if id < 0 { "-" } else { "" }, id.unsigned_abs());
-        let key = [full_name, place.as_bytes()].concat();
+        let suffix = format!("/{}{:x}", if id < 0 { "-" } else { "" }, id.unsigned_abs());
+        let key = [full_name, suffix.as_bytes()].concat();
         Ok(Self { keys: keys.clone(), lease, keeper, key, created: 0, open: true })
     }
 
-    /// Waits until the claim is won: `call` tells by which revision of its key, 0 if that is gone already, and
-    /// something else. If it is not won, it is given up before this returns.
+    /// Waits until the claim is won. `call` returns the revision that created the key (0 if the key is already gone) and
+    /// an answer of its own. If the claim is not won, it is given up before this returns.
     pub(crate) async fn win<T>(
         mut self,
-        terms: &Terms,
+        options: &ClaimOptions,
         operation: impl Fn() -> Operation,
         call: impl Future<Output = Result<(i64, T), etcd_client::Error>>,
     ) -> Result<(Self, T), Error> {
         let connection = self.keys.connection().clone();
-        let within = terms.within.unwrap_or(connection.request_timeout());
+        let within = options.within.unwrap_or(connection.request_timeout());
         match connection.call_within(within, &operation, call).await {
             Ok((0, _)) => Err(connection.error(operation(), ErrorKind::NoLease)),
             Ok((created, answer)) => {
@@ -80,7 +80,7 @@ impl Claim {
             }
             Err(error) => {
                 let given_up = self.release().await;
-                // Our own deadline has no source. A server that takes our claim back is one that answers.
+                // An error by our own timeout has no source. The server answers, because it accepted that the claim was given up.
                 let held = error.kind == ErrorKind::TimedOut && error.source.is_none() && given_up.is_ok();
                 Err(if held { connection.error(operation(), ErrorKind::Held) } else { error })
             }
@@ -109,7 +109,7 @@ impl Claim {
         &self.keys
     }
 
-    /// As far as we know: the lease of a caller is not watched.
+    /// Whether the claim is known to hold. A caller's own lease is not monitored: always true.
     pub(crate) fn is_certain(&self) -> bool {
         self.keeper.as_ref().is_none_or(Keeper::is_certain)
     }
@@ -121,17 +121,17 @@ impl Claim {
         }
     }
 
-    /// That the claim still stands, for transactions.
-    pub(crate) fn stands(&self) -> Compare {
-        stands(self.key(), self.created)
+    /// A comparison for transactions: the claim still holds.
+    pub(crate) fn held_compare(&self) -> Compare {
+        held_compare(self.key(), self.created)
     }
 
-    /// Gives the claim up. The next in line has it when this returns.
-    /// Whoever stops waiting for that gives it up all the same.
+    /// Gives the claim up. When this returns, the next in line can have it. If this future is dropped, the claim is given
+    /// up all the same.
     pub(crate) async fn release(mut self) -> Result<(), Error> {
         let (connection, key) = (self.keys.connection().clone(), self.key.clone());
         let failed = |kind| connection.error(Operation::Delete(KeyRange::key(key)), kind);
-        // The task has a deadline itself; but its runtime may be one that nobody drives now.
+        // The task has its own timeout, but its runtime may have stopped running tasks.
         match tokio::time::timeout(connection.request_timeout() * 2, self.give_up()).await {
             Ok(Ok(given_up)) => given_up,
             Ok(Err(_)) => Err(failed(ErrorKind::Unreachable)),
@@ -139,7 +139,7 @@ impl Claim {
         }
     }
 
-    /// A task that does so, and that nobody can stop.
+    /// Starts a task that gives the claim up. Dropping the handle does not stop the task.
     fn give_up(&mut self) -> JoinHandle<Result<(), Error>> {
         self.open = false;
         let (keys, lease, keeper, key, created) =
@@ -149,18 +149,19 @@ impl Claim {
     }
 }
 
-/// That the key is the one that this revision created, and no later one on the same lease.
-fn stands(key: &[u8], created: i64) -> Compare {
+/// The key was created at this revision: a later claim on the same lease does not match.
+fn held_compare(key: &[u8], created: i64) -> Compare {
     Compare::create_revision(KeyRange::key(key), CompareOp::Equal, created)
 }
 
-/// Ends the lease that is the claim's own, and with it the key; else just the key, unless it is a later claim's.
+/// Revokes the claim's own lease, which deletes the key. With a caller's lease, deletes only the key, unless the key
+/// belongs to a later claim.
 async fn give_up(keys: &Keys, lease: &Lease, keeper: Option<Keeper>, key: &[u8], created: i64) -> Result<(), Error> {
     if keeper.is_none() {
         if created == 0 {
             return keys.delete(key).await.map(drop);
         }
-        return keys.send(Txn::new().when(stands(key, created)).then(Delete::key(key))).await.map(drop);
+        return keys.send(Txn::new().when(held_compare(key, created)).then(Delete::key(key))).await.map(drop);
     }
     drop(keeper);
     match lease.revoke().await {
@@ -172,7 +173,7 @@ async fn give_up(keys: &Keys, lease: &Lease, keeper: Option<Keeper>, key: &[u8],
 impl Drop for Claim {
     fn drop(&mut self) {
         if self.open {
-            // If it fails, the lease runs out.
+            // If this fails, the claim ends when its lease expires.
             drop(self.give_up());
         }
     }

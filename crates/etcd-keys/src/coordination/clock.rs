@@ -1,5 +1,5 @@
-//! A clock that goes on while the machine sleeps, as the time of a lease does on the server. [`Instant`], std's and
-//! tokio's, stops meanwhile on Linux (`CLOCK_MONOTONIC`) and macOS (`CLOCK_UPTIME_RAW`).
+//! A clock that also runs while the machine sleeps, because leases expire on the server meanwhile. std's and tokio's
+//! [`Instant`] stop during sleep on Linux (`CLOCK_MONOTONIC`) and macOS (`CLOCK_UPTIME_RAW`).
 //!
 //! [`Instant`]: std::time::Instant
 
@@ -12,14 +12,14 @@ pub(crate) fn now() -> Duration {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const CLOCK: ClockId = ClockId::Boottime;
-    // macOS's goes on in its sleep.
+    // On macOS this clock also runs during sleep.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const CLOCK: ClockId = ClockId::Monotonic;
     let time = clock_gettime(CLOCK);
     Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
 }
 
-/// The time since this was first asked. Windows' performance counter, which std reads, goes on in its sleep.
+/// The time since the first call. Windows' performance counter, which std reads, also runs during sleep.
 #[cfg(not(unix))]
 pub(crate) fn now() -> Duration {
     use std::sync::OnceLock;
@@ -38,7 +38,8 @@ mod tests {
 
     const SLEPT: &str = "CLOCK_TEST_SLEPT";
 
-    /// A time namespace is as a day of sleep: one clock is ahead of the other. This test is run again in one.
+    /// In a time namespace one clock is a day ahead of the other, as after a day of sleep. This test runs itself again in
+    /// such a namespace.
     #[test]
     fn it_goes_on_while_the_machine_sleeps() {
         let uptime = || {
@@ -57,7 +58,7 @@ mod tests {
             command
         };
         if !unshare("true".as_ref()).output().is_ok_and(|ended| ended.status.success()) {
-            let _ = writeln!(std::io::stderr(), "skipped: the clock in a time namespace: this user may not make one");
+            let _ = writeln!(std::io::stderr(), "skipped: this user cannot create a time namespace");
             return;
         }
         let mut again = unshare(std::env::current_exe().unwrap().as_os_str());

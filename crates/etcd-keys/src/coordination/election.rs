@@ -1,4 +1,4 @@
-//! Elections, by etcd's election service: one leader at a time, with a value for all to see.
+//! Elections, by etcd's election service: one leader at a time, with a value that everybody can read.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::keys::{Keys, Request, sealed};
 use crate::client::kv::{Compare, KeyValue};
 use crate::client::lease_id::LeaseId;
-use crate::coordination::claim::{Claim, Terms};
+use crate::coordination::claim::{Claim, ClaimOptions};
 use crate::coordination::lease::Lease;
 
 const WIN: fn(Vec<u8>) -> Operation = |name| Operation::Election("win", name);
@@ -17,7 +17,7 @@ const FOLLOW: fn(Vec<u8>) -> Operation = |name| Operation::Election("follow", na
 const PROCLAIM: fn(Vec<u8>) -> Operation = |name| Operation::Election("proclaim a value in", name);
 
 impl Keys {
-    /// Wins an election with the defaults of [`Campaign`].
+    /// Waits to win an election, with the default options of [`Campaign`].
     ///
     /// # Errors
     /// As [`Campaign`] says.
@@ -25,22 +25,22 @@ impl Keys {
         self.send(Campaign::new(name, value)).await
     }
 
-    /// The leader's key and value; `None`: nobody leads.
+    /// The leader's key and value; `None` if there is no leader.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for the empty name, and what every call may end in.
+    /// [`ErrorKind::Invalid`] for the empty name, and the errors of every request.
     pub async fn leader(&self, name: impl AsRef<[u8]>) -> Result<Option<KeyValue>, Error> {
         let name = self.full_name(name.as_ref(), ASK)?;
         let mut client = self.connection().raw().election_client();
         match self.connection().call(|| ASK(name.clone()), client.leader(name.clone())).await {
             Ok(mut response) => Ok(response.take_kv().and_then(|kv| KeyValue::from_etcd(kv, self.namespace()))),
-            // In the words of etcd's `client/v3/concurrency`.
+            // The text is from etcd's `client/v3/concurrency`.
             Err(Error { kind: ErrorKind::Etcd { message, .. }, .. }) if message == "election: no leader" => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Follows an election: the leader's key and value now, and whenever one of them changes.
+    /// Follows an election: the leader's key and value now, and after each change.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for the empty name.
@@ -52,40 +52,42 @@ impl Keys {
 
 /// Winning an election: `keys.send(Campaign::new("scheduler", "host 7").within(Duration::from_secs(60)))`.
 ///
-/// It fails with [`ErrorKind::Held`] when others led all the time, with [`ErrorKind::NoLease`] when the lease given is not
-/// there, and with [`ErrorKind::Invalid`] for the empty name. When it fails, or its future is dropped, we do not stand
-/// for election any more.
+/// # Errors
+/// [`ErrorKind::Held`] if others led until the timeout; [`ErrorKind::NoLease`] if the given lease does not exist;
+/// [`ErrorKind::Invalid`] for the empty name.
+///
+/// If it fails, or if its future is dropped, the candidate withdraws.
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Campaign {
     name: Vec<u8>,
     value: Vec<u8>,
-    terms: Terms,
+    options: ClaimOptions,
 }
 
 impl Campaign {
-    /// The election of this name in the namespace, and what we have to say when we lead. Its keys are those
-    /// that begin with the name and a slash.
+    /// The election with this name in the namespace, and the value to show as its leader. Its keys begin with the name and
+    /// a slash.
     pub fn new(name: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), value: value.into(), terms: Terms::DEFAULT }
+        Self { name: name.into(), value: value.into(), options: ClaimOptions::DEFAULT }
     }
 
-    /// How long to wait for it; as long as for any answer (5 s) unless said otherwise.
+    /// How long to wait for the leadership. The default is the connection's request timeout, 5 s.
     pub fn within(mut self, time: Duration) -> Self {
-        self.terms.within = Some(time);
+        self.options.within = Some(time);
         self
     }
 
-    /// The leader's own lease, which the leader keeps alive, instead of one that is granted for the election
-    /// and kept alive as long as we lead.
+    /// Uses the caller's lease, which the caller keeps alive. By default a lease is granted for the election, and
+    /// [`Leadership`] keeps it alive.
     pub fn lease(mut self, lease: LeaseId) -> Self {
-        self.terms.lease = Some(lease);
+        self.options.lease = Some(lease);
         self
     }
 
-    /// How long others have to wait if we are killed; 10 s unless said otherwise.
+    /// How long others wait if this process is killed. The default is 10 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.terms.ttl = ttl;
+        self.options.ttl = ttl;
         self
     }
 }
@@ -97,62 +99,62 @@ impl sealed::Call for Campaign {
 
     async fn send(self, keys: &Keys) -> Result<Leadership, Error> {
         let name = keys.full_name(&self.name, WIN)?;
-        let claim = Claim::prepare(keys, &name, &self.terms).await?;
+        let claim = Claim::prepare(keys, &name, &self.options).await?;
         let mut client = keys.connection().raw().election_client();
         let lease = claim.lease().id().get();
         let won = async {
             let leader = client.campaign(name.clone(), self.value, lease).await?.take_leader();
             Ok((leader.map_or(0, |leader| leader.rev()), ()))
         };
-        let (claim, ()) = claim.win(&self.terms, || WIN(name.clone()), won).await?;
+        let (claim, ()) = claim.win(&self.options, || WIN(name.clone()), won).await?;
         let leader = LeaderKey::new().with_name(name).with_key(claim.full_key());
         let leader = leader.with_rev(claim.created()).with_lease(lease);
         Ok(Leadership { claim, leader })
     }
 }
 
-/// We lead. Dropped, we resign soon; [`Leadership::resign`] returns when we have.
+/// A won election. Dropping this resigns in the background; [`Leadership::resign`] waits for it.
 #[derive(Debug)]
-#[must_use = "we lead as long as this is there"]
+#[must_use = "dropping the leadership resigns"]
 pub struct Leadership {
     claim: Claim,
     leader: LeaderKey,
 }
 
 impl Leadership {
-    /// The key that stands for it.
+    /// The key of this leader.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         self.claim.key()
     }
 
-    /// The lease that it goes with.
+    /// The lease of the key.
     #[must_use]
     pub fn lease(&self) -> &Lease {
         self.claim.lease()
     }
 
-    /// Whether we lead for certain; for a leader's own lease, which we do not watch, always.
+    /// Whether this process is known to lead. Always true with a caller's own lease, which is not monitored.
     #[must_use]
     pub fn is_certain(&self) -> bool {
         self.claim.is_certain()
     }
 
-    /// Returns once we are not certain to lead any more; with a leader's own lease, never.
+    /// Returns when this process is no longer known to lead. Never returns with a caller's own lease.
     pub async fn lost(&self) {
         self.claim.lost().await;
     }
 
-    /// That we lead, for transactions: the only way to be sure at the moment of a write.
+    /// A comparison for transactions: this process leads. Only this makes sure at the moment of a write.
     #[must_use]
     pub fn is_leading(&self) -> Compare {
-        self.claim.stands()
+        self.claim.held_compare()
     }
 
-    /// Says something else, without another election.
+    /// Changes the leader's value, without a new election.
     ///
     /// # Errors
-    /// If we lead no more, and what every call may end in.
+    /// If this process does not lead any more, and the errors of every request.
     pub async fn proclaim(&self, value: impl Into<Vec<u8>>) -> Result<(), Error> {
         let connection = self.claim.keys().connection();
         let mut client = connection.raw().election_client();
@@ -161,16 +163,16 @@ impl Leadership {
         connection.call(operation, client.proclaim(value, Some(options))).await.map(drop)
     }
 
-    /// Resigns; the next in line leads when this returns.
+    /// Resigns. When this returns, the next in line can lead.
     ///
     /// # Errors
-    /// What every call may end in; the leadership then goes with its lease.
+    /// The errors of every request. The leadership then ends with its lease.
     pub async fn resign(self) -> Result<(), Error> {
         self.claim.release().await
     }
 }
 
-/// What the leaders of an election say.
+/// The leaders of an election and their values, as they change.
 #[derive(Debug)]
 pub struct Observer {
     keys: Keys,
@@ -179,11 +181,11 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// The next leader, or the next value of the same one; `None`: etcd has ended the stream, which it does
-    /// when the election's keys are gone. Waits for as long as there is none.
+    /// The next leader, or the same leader's next value. Waits while there is no leader. `None`: etcd ended the stream,
+    /// as it does when the election's keys are gone.
     ///
     /// # Errors
-    /// What every call may end in. The next call begins anew, with the leader of then.
+    /// The errors of every request. The next call starts again, with the leader of that time.
     pub async fn try_next(&mut self) -> Result<Option<KeyValue>, Error> {
         match self.message().await {
             Ok(answer) => {
@@ -202,7 +204,7 @@ impl Observer {
     async fn message(&mut self) -> Result<Option<LeaderResponse>, etcd_client::Error> {
         let stream = match self.stream.take() {
             Some(stream) => stream,
-            // Etcd says nothing before there is a leader, not even that it listens: this may take its time.
+            // etcd does not even confirm the stream before there is a leader: this can take long.
             None => self.keys.connection().raw().election_client().observe(self.name.clone()).await?,
         };
         self.stream.insert(stream).message().await

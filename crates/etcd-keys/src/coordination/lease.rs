@@ -1,4 +1,4 @@
-//! Leases: grant, keep alive, look up, revoke. A namespace ends none that others' keys are on.
+//! Leases: grant, keep alive, look up, revoke. A namespace does not revoke a lease that has keys of other namespaces.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::coordination::clock;
 
 /// The longest pause between two attempts to renew a lease that could not be renewed.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often whoever waits for a loss looks at the clock: timers stop while the machine sleeps.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often [`Keeper::lost`] checks the clock: timers stop while the machine sleeps.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Keys {
     /// Grants a lease. The time to live is rounded up to seconds, and etcd raises it to its minimum: 2 s by
     /// default, 1 s where the election timeout is at most 666 ms.
     ///
     /// # Errors
-    /// [`ErrorKind::NoSpace`] and what every call may end in.
+    /// [`ErrorKind::NoSpace`] and the errors of every request.
     pub async fn grant(&self, ttl: Duration) -> Result<Lease, Error> {
         self.grant_with_ttl(ttl).await.map(|(lease, _)| lease)
     }
@@ -43,7 +43,7 @@ impl Keys {
         Ok((self.lease(id), seconds_of(response.ttl())))
     }
 
-    /// Forgets leases that ran out, if many are known. If etcd does not say which live, none is forgotten.
+    /// Forgets expired leases if many are known. Forgets none if etcd does not answer which leases are alive.
     async fn forget_ended(&self) {
         let Some(known) = self.granted(|granted| (granted.ids.len() >= granted.many).then(|| granted.ids.clone()))
         else {
@@ -56,22 +56,21 @@ impl Keys {
         self.granted(|granted| granted.keep(&known, &living));
     }
 
-    /// A lease by its id. No round trip: whether there is one shows when it is used.
+    /// A lease by its id. Sends no request: a lease that does not exist is an error only when it is used.
     #[must_use]
     pub fn lease(&self, id: LeaseId) -> Lease {
         Lease { keys: self.clone(), id }
     }
 
-    /// The leases that are this namespace's: those that a key in it is on, and those that this client or a clone
-    /// of it granted, as far as they still live. Etcd does not know whose a lease is; one that another process
-    /// granted shows once a key is on it. Reads all of the namespace, in pages, and looks up each lease that no
-    /// key is on.
+    /// The live leases of this namespace: leases of its keys, and leases that this client or a clone of it granted. etcd
+    /// does not record who granted a lease: a lease of another process is listed only if a key of the namespace has it.
+    /// Reads the whole namespace in pages, and looks up each lease without keys.
     ///
     /// # Errors
     /// As [`Pages::next_page`](crate::pages::Pages::next_page).
     pub async fn leases(&self) -> Result<Vec<LeaseId>, Error> {
         let mut leases = BTreeSet::new();
-        // With the values: etcd 3.7 tells no lease where only keys are asked for.
+        // With values: etcd 3.7 does not return leases in keys-only reads.
         let mut pages = self.pages(KeyRange::all());
         while let Some(page) = pages.next_page().await? {
             leases.extend(page.entries().filter_map(|entry| entry.lease()));
@@ -88,41 +87,41 @@ impl Keys {
     }
 }
 
-/// A lease: keys that are put on it go when it ends. It lives on in etcd when this is dropped, until its time
-/// is over; [`Lease::keep`] renews it.
+/// A lease: when it ends, etcd deletes the keys that have it. Dropping this value does not end the lease: it lives until
+/// its time to live is over. [`Lease::keep`] renews it.
 #[derive(Clone, Debug)]
 pub struct Lease {
     keys: Keys,
     id: LeaseId,
 }
 
-/// How a lease stands.
+/// The state of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Remaining {
-    /// How long it will live if nobody renews it, in whole seconds.
+    /// The remaining time to live, in whole seconds.
     pub ttl: Duration,
-    /// How long it lived when it was granted or renewed.
+    /// The time to live that a renewal gives it.
     pub granted: Duration,
-    /// The keys of the namespace that are on it.
+    /// The keys of the namespace that have this lease.
     pub keys: Vec<Vec<u8>>,
 }
 
 impl Lease {
-    /// Its id, for [`Put::lease`](crate::kv::Put::lease).
+    /// The id, for [`Put::lease`](crate::kv::Put::lease).
     #[must_use]
     pub fn id(&self) -> LeaseId {
         self.id
     }
 
-    /// Renews it once; tells how long it lives now.
+    /// Renews the lease once. Returns its time to live.
     ///
     /// # Errors
-    /// [`ErrorKind::NoLease`] and what every call may end in.
+    /// [`ErrorKind::NoLease`] and the errors of every request.
     pub async fn renew(&self) -> Result<Duration, Error> {
         let mut client = self.keys.connection().raw().lease_client();
         let renewal = async {
-            // The first answer is a renewal already, but etcd-client does not pass its time on.
+            // The first answer already renews the lease, but etcd-client does not return its time to live.
             let (mut keeper, mut answers) = client.keep_alive(self.id.get()).await?;
             keeper.keep_alive().await?;
             Ok(answers.message().await?.map_or(0, |answer| answer.ttl()))
@@ -131,27 +130,27 @@ impl Lease {
         if ttl > 0 { Ok(seconds_of(ttl)) } else { Err(self.gone("renew")) }
     }
 
-    /// Renews it once, in one round trip. A stream for each renewal: it goes wherever the connection goes, and
-    /// none is left to look after.
-    async fn beat(&self) -> Result<(), Error> {
+    /// Renews the lease once, in one round trip. Each renewal opens its own stream, so that it follows the connection to
+    /// other endpoints.
+    async fn heartbeat(&self) -> Result<(), Error> {
         let mut client = self.keys.connection().raw().lease_client();
         self.call("renew", client.keep_alive(self.id.get())).await.map(drop)
     }
 
-    /// Renews it at a third of its time, in the background, until the keeper is dropped.
+    /// Renews the lease in the background, each time a third of its time to live has passed, until the keeper is dropped.
     ///
     /// # Errors
-    /// As [`Lease::renew`], for the first time.
+    /// As [`Lease::renew`], for the first renewal.
     pub async fn keep(&self) -> Result<Keeper, Error> {
-        let asked = clock::now();
+        let sent = clock::now();
         let ttl = self.renew().await?;
-        Ok(Keeper::start(self.clone(), asked, ttl))
+        Ok(Keeper::start(self.clone(), sent, ttl))
     }
 
-    /// How it stands, with the namespace's keys on it.
+    /// The lease's state, with the keys of the namespace that have it.
     ///
     /// # Errors
-    /// [`ErrorKind::NoLease`] and what every call may end in.
+    /// [`ErrorKind::NoLease`] and the errors of every request.
     pub async fn remaining(&self) -> Result<Remaining, Error> {
         let (mut remaining, full) = self.look_up().await?;
         let keys = full.iter().filter_map(|key| self.keys.namespace().to_relative(key));
@@ -159,16 +158,16 @@ impl Lease {
         Ok(remaining)
     }
 
-    /// Ends it, with the keys on it.
+    /// Ends the lease. etcd deletes its keys.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if it was not granted here and keys outside the namespace are on it;
-    /// [`ErrorKind::NoLease`] and what every call may end in.
+    /// [`ErrorKind::Invalid`] if the lease was not granted here and keys outside of the namespace have it;
+    /// [`ErrorKind::NoLease`] and the errors of every request.
     pub async fn revoke(&self) -> Result<(), Error> {
         if !self.keys.granted(|granted| granted.ids.contains(&self.id)) {
             let (_, full) = self.look_up().await?;
             if full.iter().any(|key| self.keys.namespace().to_relative(key).is_none()) {
-                let why = format!("keys outside of `{}` are on it", self.keys.namespace());
+                let why = format!("keys outside of `{}` have this lease", self.keys.namespace());
                 return Err(self.keys.refuse(Operation::Lease("revoke", self.id), ErrorKind::Invalid(why)));
             }
         }
@@ -178,7 +177,7 @@ impl Lease {
         Ok(())
     }
 
-    /// How it stands, without keys, and all keys on it by their full names.
+    /// The lease's state without keys, and the full names of all keys that have it.
     async fn look_up(&self) -> Result<(Remaining, Vec<Vec<u8>>), Error> {
         let mut client = self.keys.connection().raw().lease_client();
         let options = LeaseTimeToLiveOptions::new().with_keys();
@@ -212,20 +211,20 @@ fn seconds_of(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// Keeps a lease alive, until it is dropped; the lease then lives out its time, unless it is revoked.
+/// Keeps a lease alive until this is dropped. The lease then expires, unless it is revoked before.
 #[derive(Debug)]
-#[must_use = "a lease is kept alive as long as its keeper is there"]
+#[must_use = "dropping the keeper lets the lease expire"]
 pub struct Keeper {
     lease: Lease,
     task: AbortHandle,
-    /// Until when the lease is certain to live, by [`clock::now`]; `None`: etcd knows it no more.
+    /// The time until which the lease is known to be alive, by [`clock::now`]; `None`: it does not exist any more.
     until: watch::Receiver<Option<Duration>>,
 }
 
 impl Keeper {
-    /// Begins with a lease that was granted or renewed by a call begun at `asked`, by [`clock::now`].
-    pub(crate) fn start(lease: Lease, asked: Duration, ttl: Duration) -> Self {
-        let (certain, until) = watch::channel(Some(asked + ttl));
+    /// Starts with a lease that was granted or renewed by a request sent at `sent`, by [`clock::now`].
+    pub(crate) fn start(lease: Lease, sent: Duration, ttl: Duration) -> Self {
+        let (certain, until) = watch::channel(Some(sent + ttl));
         let task = lease.keys.connection().runtime().spawn(keep(lease.clone(), ttl, certain)).abort_handle();
         Self { lease, task, until }
     }
@@ -236,20 +235,22 @@ impl Keeper {
         &self.lease
     }
 
-    /// Whether the lease lives for certain: etcd has confirmed it, less than its time to live ago.
+    /// Whether the lease is known to be alive: etcd confirmed it less than its time to live ago.
     #[must_use]
     pub fn is_certain(&self) -> bool {
         self.until.borrow().is_some_and(|until| clock::now() < until)
     }
 
-    /// Returns once the lease is not certain to live any more: etcd does not know it, or has not answered for
-    /// as long as it would live. In the second case it may live after all, and is still being renewed.
+    /// Returns when the lease is no longer known to be alive: etcd says that it does not exist, or has not answered for
+    /// the whole time to live. In the second case the lease may still be alive, and renewing goes on.
     pub async fn lost(&self) {
         let mut until = self.until.clone();
         loop {
             let Some(certain) = *until.borrow_and_update() else { return };
             let left = certain.saturating_sub(clock::now());
-            if left.is_zero() || matches!(tokio::time::timeout(left.min(LOOK), until.changed()).await, Ok(Err(_))) {
+            if left.is_zero()
+                || matches!(tokio::time::timeout(left.min(CLOCK_CHECK_INTERVAL), until.changed()).await, Ok(Err(_)))
+            {
                 return;
             }
         }
@@ -262,15 +263,15 @@ impl Drop for Keeper {
     }
 }
 
-/// Three chances to renew in each time to live, and more when one fails.
+/// Renews three times in each time to live, and more often after a failure.
 async fn keep(lease: Lease, ttl: Duration, certain: watch::Sender<Option<Duration>>) {
     let mut pause = ttl / 3;
     loop {
         tokio::time::sleep(pause).await;
-        let asked = clock::now();
-        match lease.beat().await {
+        let sent = clock::now();
+        match lease.heartbeat().await {
             Ok(()) => {
-                certain.send_replace(Some(asked + ttl));
+                certain.send_replace(Some(sent + ttl));
                 pause = ttl / 3;
             }
             Err(error) if error.kind == ErrorKind::NoLease => {

@@ -1,5 +1,5 @@
-//! The watch as a machine: list, watch, and back to either when the server goes away, has forgotten, or is
-//! another one. The position moves only with what is handed out.
+//! The watch as a state machine: it lists keys, watches, and goes back to either state when the server goes away, has
+//! compacted the history, or is another cluster. The position moves only past events that were handed out.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use etcd_client::WatchResponse;
 use super::Batch;
 use super::event::{Event, EventRef, Events};
 use super::known::Known;
-use super::live::{Failure, Live, Terms};
+use super::live::{Failure, Live, OpenOptions};
 use super::position::Position;
-use super::server::{self, Identity, Standing};
+use super::server::{self, Availability, Identity};
 use crate::bulk::pages::{Page, Pages};
 use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
 use crate::client::retry::Backoff;
 
-/// How long a watch that is silent may take to answer, at first. It gets twice the time whenever it was given up
-/// in vain: the server may need longer for the next message than we waited.
-const ANSWER: Duration = Duration::from_secs(5);
-const LONGEST_ANSWER: Duration = Duration::from_secs(320);
+/// How long a silent watch may take to answer, at first. Doubled after each timeout: the server may need longer for the
+/// next message than we waited.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_ANSWER_TIMEOUT: Duration = Duration::from_secs(320);
 
 #[derive(Clone, Debug)]
 pub(super) struct Options {
@@ -31,7 +31,7 @@ pub(super) struct Options {
     pub(super) previous: bool,
     pub(super) outage_timeout: Option<Duration>,
     pub(super) largest: usize,
-    /// How many bytes of each key are the namespace's prefix, and not told.
+    /// The length of the namespace's prefix, which is cut off each key.
     pub(super) prefix: usize,
 }
 
@@ -50,55 +50,56 @@ pub(super) struct Engine {
     position: Position,
     cluster_id: Option<u64>,
     pub(super) known: Known,
-    /// Whether whoever listens was told of what is known, so that a difference means something to them.
-    remembers: bool,
+    /// Whether the reader of the watch was told the keys in `known`. Only then does a difference from them make sense.
+    known_is_reported: bool,
     /// While the server is away.
     backoff: Option<Backoff>,
-    /// The next message is too large to come in one piece.
+    /// The next message is over the size limit, so fragments are requested.
     fragments: bool,
     /// How long the next watch may take to answer.
-    answer: Duration,
+    answer_timeout: Duration,
     ready: VecDeque<Batch>,
 }
 
 enum Phase {
-    /// Nothing was asked yet.
+    /// No request was sent yet.
     Start,
     Listing(Box<Listing>),
     /// The position is known; no watch is open.
-    Apart,
+    Disconnected,
     Live(Box<Live>),
 }
 
 struct Listing {
     pages: Pages,
-    /// What to say before its first key.
-    why: Why,
+    /// Announced before the first key.
+    reason: ListReason,
     keys: u64,
-    /// Where the next page begins.
+    /// The start of the next page.
     from: Vec<u8>,
 }
 
 /// Why keys are listed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
-    /// They were asked for.
+enum ListReason {
+    /// The caller asked for a snapshot.
     Snapshot,
-    /// Only to be remembered.
+    /// Only to fill `known`.
     Quiet,
     /// Events from this revision on are lost.
     Gap(i64),
-    /// Another server answers than the one with this id.
+    /// Another cluster answers than the one with this id.
     Reset(u64),
-    /// What there was to say was said: of a snapshot, or after a gap or reset.
-    Said(Telling),
+    /// The reason was announced. From now on, listed keys are reported like this.
+    Announced(Report),
 }
 
+/// What is reported of listed keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Telling {
+enum Report {
     Nothing,
     Keys,
-    /// From what was known before this revision.
+    /// The difference from the keys that were known before this revision.
     Difference(i64),
 }
 
@@ -112,10 +113,10 @@ impl Engine {
             position: Position::after(0),
             cluster_id: None,
             known: Known::default(),
-            remembers: false,
+            known_is_reported: false,
             backoff: None,
             fragments: false,
-            answer: ANSWER,
+            answer_timeout: ANSWER_TIMEOUT,
             ready: VecDeque::new(),
         }
     }
@@ -125,11 +126,11 @@ impl Engine {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok(batch);
             }
-            let stepped = match std::mem::replace(&mut self.phase, Phase::Apart) {
+            let stepped = match std::mem::replace(&mut self.phase, Phase::Disconnected) {
                 Phase::Start => self.start().await,
                 Phase::Listing(listing) => self.list(listing).await,
-                Phase::Apart => self.resume().await,
-                Phase::Live(live) => self.hear(live).await,
+                Phase::Disconnected => self.resume().await,
+                Phase::Live(live) => self.receive_next(live).await,
             };
             match stepped {
                 Ok(()) => {}
@@ -151,31 +152,31 @@ impl Engine {
     }
 
     async fn start(&mut self) -> Result<(), Error> {
-        // Until something is known, a failure begins here again.
+        // After a failure before the first answer, start again.
         self.phase = Phase::Start;
         if self.range.is_empty() {
-            let why = format!("no key can be in {}, so that nothing would ever happen", self.range);
-            return Err(self.error(ErrorKind::Invalid(why)));
+            let reason = format!("no key can be in {}: the watch would never get an event", self.range);
+            return Err(self.error(ErrorKind::Invalid(reason)));
         }
         let before = self.options.from.map(|from| from - 1);
         if let Some(revision) = before {
-            match server::standing(&self.connection, &self.range, revision).await? {
-                Standing::Ready(identity) => self.cluster_id = Some(identity.cluster_id),
-                Standing::Compacted => {
+            match server::availability(&self.connection, &self.range, revision).await? {
+                Availability::Available(identity) => self.cluster_id = Some(identity.cluster_id),
+                Availability::Compacted => {
                     self.gap(revision + 1);
                     return Ok(());
                 }
-                Standing::Ahead(_) => return Err(self.error(ErrorKind::FutureRevision(revision + 1))),
+                Availability::InFuture(_) => return Err(self.error(ErrorKind::FutureRevision(revision + 1))),
             }
         }
         match (self.options.snapshot, self.options.track, before) {
-            // Nothing was there before the first revision, and to etcd 0 means the newest.
+            // There is no key before revision 1, and for etcd revision 0 means the newest.
             (_, _, Some(0)) => self.begin(0, 0),
-            (true, ..) => self.list_from(Why::Snapshot, before),
-            (false, true, _) => self.list_from(Why::Quiet, before),
+            (true, ..) => self.list_from(ListReason::Snapshot, before),
+            (false, true, _) => self.list_from(ListReason::Quiet, before),
             (false, false, Some(revision)) => self.begin(revision, 0),
             (false, false, None) => {
-                let identity = server::ask(&self.connection, &self.range, 0).await?;
+                let identity = server::identity(&self.connection, &self.range, 0).await?;
                 self.cluster_id = Some(identity.cluster_id);
                 self.begin(identity.revision, 0);
             }
@@ -183,30 +184,30 @@ impl Engine {
         Ok(())
     }
 
-    /// The state at a revision is told; next come the events after it.
+    /// The state at a revision has been reported. Later events follow.
     fn begin(&mut self, revision: i64, keys: u64) {
-        self.remembers = self.options.track;
+        self.known_is_reported = self.options.track;
         self.position = Position::after(revision);
-        self.phase = Phase::Apart;
+        self.phase = Phase::Disconnected;
         self.ready.push_back(Batch::Listed { revision, keys });
     }
 
-    fn list_from(&mut self, why: Why, revision: Option<i64>) {
+    fn list_from(&mut self, reason: ListReason, revision: Option<i64>) {
         let mut pages = Pages::new(&self.connection, self.range.clone()).at_revision(revision.unwrap_or(0));
-        if why == Why::Quiet {
+        if reason == ListReason::Quiet {
             pages = pages.keys_only();
         }
-        self.phase = Phase::Listing(Box::new(Listing { pages, why, keys: 0, from: Vec::new() }));
+        self.phase = Phase::Listing(Box::new(Listing { pages, reason, keys: 0, from: Vec::new() }));
     }
 
     fn gap(&mut self, from: i64) {
-        self.list_from(Why::Gap(from), None);
+        self.list_from(ListReason::Gap(from), None);
     }
 
     fn reset(&mut self) {
         self.known.clear();
         let was = self.cluster_id.take().unwrap_or(0);
-        self.list_from(Why::Reset(was), None);
+        self.list_from(ListReason::Reset(was), None);
     }
 
     async fn list(&mut self, mut listing: Box<Listing>) -> Result<(), Error> {
@@ -225,47 +226,47 @@ impl Engine {
             return Ok(());
         }
         self.cluster_id = Some(cluster_id);
-        let telling = self.announce(&mut listing, Identity { cluster_id, revision });
+        let report = self.announce(&mut listing, Identity { cluster_id, revision });
         let Some(page) = page else {
-            if let Telling::Difference(_) = telling {
+            if let Report::Difference(_) = report {
                 let mut events = Vec::new();
                 self.known.pass_rest(&listing.from, revision, &mut events);
-                self.tell(events);
+                self.push_difference(events);
             }
             self.begin(revision, listing.keys);
             return Ok(());
         };
         listing.keys += page.entries().len() as u64;
-        self.tell_page(telling, page, &mut listing.from);
-        match telling {
-            // From here on nobody knows what is gone: all keys have to follow after all.
-            Telling::Difference(from) if self.known.is_overflowed() => self.gap(from),
+        self.report_page(report, page, &mut listing.from);
+        match report {
+            // `known` has overflowed, so deletions cannot be detected: all keys must follow.
+            Report::Difference(from) if self.known.is_overflowed() => self.gap(from),
             _ => self.phase = Phase::Listing(listing),
         }
         Ok(())
     }
 
-    /// A listing that failed goes on where it was. Is its revision compacted away, it begins anew, with a gap if
-    /// something was told already, or events were to follow from a certain revision on.
+    /// Continues a failed listing. If its revision was compacted away, starts a new listing, and announces a gap if keys
+    /// were already reported or the caller asked for events from a certain revision.
     fn relist(&mut self, listing: Box<Listing>, error: Error) -> Result<(), Error> {
         match &error.kind {
             ErrorKind::Compacted { .. } => {
-                let lost = match listing.why {
-                    Why::Said(Telling::Keys | Telling::Difference(_)) => {
+                let lost = match listing.reason {
+                    ListReason::Announced(Report::Keys | Report::Difference(_)) => {
                         listing.pages.seen().map(|(revision, _)| revision + 1)
                     }
-                    Why::Snapshot | Why::Quiet | Why::Said(Telling::Nothing) => {
-                        // Remembered, but not told.
+                    ListReason::Snapshot | ListReason::Quiet | ListReason::Announced(Report::Nothing) => {
+                        // Known, but not reported.
                         self.known.clear();
-                        self.remembers = false;
+                        self.known_is_reported = false;
                         self.options.from
                     }
-                    Why::Gap(_) | Why::Reset(_) => None,
+                    ListReason::Gap(_) | ListReason::Reset(_) => None,
                 };
-                match (lost, listing.why) {
+                match (lost, listing.reason) {
                     (Some(from), _) => self.gap(from),
-                    (None, Why::Said(Telling::Nothing)) => self.list_from(Why::Quiet, None),
-                    (None, why) => self.list_from(why, None),
+                    (None, ListReason::Announced(Report::Nothing)) => self.list_from(ListReason::Quiet, None),
+                    (None, reason) => self.list_from(reason, None),
                 }
                 Ok(())
             }
@@ -280,33 +281,33 @@ impl Engine {
         }
     }
 
-    /// Says why keys are listed, once; answers what is to be told of them.
-    fn announce(&mut self, listing: &mut Listing, here: Identity) -> Telling {
-        let telling = match listing.why {
-            Why::Said(telling) => return telling,
-            Why::Snapshot => Telling::Keys,
-            Why::Quiet => Telling::Nothing,
-            Why::Gap(from) => {
-                let remembers = self.remembers && !self.known.is_overflowed();
-                self.ready.push_back(Batch::Gap { from, to: here.revision, all_keys: !remembers });
-                if !remembers {
+    /// Announces once why keys are listed. Returns what to report of them.
+    fn announce(&mut self, listing: &mut Listing, here: Identity) -> Report {
+        let report = match listing.reason {
+            ListReason::Announced(report) => return report,
+            ListReason::Snapshot => Report::Keys,
+            ListReason::Quiet => Report::Nothing,
+            ListReason::Gap(from) => {
+                let known_is_reported = self.known_is_reported && !self.known.is_overflowed();
+                self.ready.push_back(Batch::Gap { from, to: here.revision, all_keys: !known_is_reported });
+                if !known_is_reported {
                     self.known.clear();
                 }
-                if remembers { Telling::Difference(from) } else { Telling::Keys }
+                if known_is_reported { Report::Difference(from) } else { Report::Keys }
             }
-            Why::Reset(was) => {
+            ListReason::Reset(was) => {
                 self.ready.push_back(Batch::Reset { was, now: here.cluster_id, revision: here.revision });
-                Telling::Keys
+                Report::Keys
             }
         };
-        // What is told from here on is remembered; what is listed quietly, when it is all there.
-        self.remembers = self.options.track && telling != Telling::Nothing;
-        listing.why = Why::Said(telling);
-        telling
+        // Reported keys are known from now on; quietly listed keys only when all of them are there.
+        self.known_is_reported = self.options.track && report != Report::Nothing;
+        listing.reason = ListReason::Announced(report);
+        report
     }
 
-    fn tell_page(&mut self, telling: Telling, page: Page, from: &mut Vec<u8>) {
-        if let Telling::Difference(_) = telling {
+    fn report_page(&mut self, report: Report, page: Page, from: &mut Vec<u8>) {
+        if let Report::Difference(_) = report {
             let mut events = Vec::new();
             for entry in page.entries() {
                 self.known.pass(from, entry.key(), page.revision(), &mut events);
@@ -314,7 +315,7 @@ impl Engine {
                     events.push(Event::found(entry));
                 }
             }
-            self.tell(events);
+            self.push_difference(events);
             return;
         }
         if self.options.track {
@@ -322,12 +323,12 @@ impl Engine {
                 self.known.insert(entry.key(), entry.mod_revision());
             }
         }
-        if telling == Telling::Keys {
+        if report == Report::Keys {
             self.ready.push_back(Batch::Keys(page.below(self.options.prefix)));
         }
     }
 
-    fn tell(&mut self, mut events: Vec<Event>) {
+    fn push_difference(&mut self, mut events: Vec<Event>) {
         for event in &mut events {
             event.kv.key.drain(..self.options.prefix.min(event.kv.key.len()));
         }
@@ -336,40 +337,40 @@ impl Engine {
         }
     }
 
-    /// Goes on after the position, if the server there is the one that was left and still has what followed.
+    /// Resumes after the position, if the cluster is the same and still has the later events.
     async fn resume(&mut self) -> Result<(), Error> {
-        let repairs = server::repairs(&self.connection).await;
-        // What was seen of a revision in part comes again, so that one must be left; on servers that lose
-        // deletions at the revision of a compaction, the one before as well.
+        let fixes = server::fixes(&self.connection).await;
+        // Events of a revision that was delivered in part come again, so that revision must still be readable. On servers
+        // that lose deletions at the revision of a compaction, the revision before must be readable, too.
         let position = &self.position;
-        let needed = if repairs.keeps_deletions { position.revision() } else { position.next() - 1 };
-        match server::standing(&self.connection, &self.range, needed).await? {
-            Standing::Ready(here) if self.cluster_id.is_none_or(|known| known == here.cluster_id) => {}
-            Standing::Ready(_) | Standing::Ahead(_) => {
+        let needed = if fixes.keeps_deletions { position.revision() } else { position.next() - 1 };
+        match server::availability(&self.connection, &self.range, needed).await? {
+            Availability::Available(here) if self.cluster_id.is_none_or(|known| known == here.cluster_id) => {}
+            Availability::Available(_) | Availability::InFuture(_) => {
                 self.reset();
                 return Ok(());
             }
-            Standing::Compacted => {
+            Availability::Compacted => {
                 self.gap_or_reset().await?;
                 return Ok(());
             }
         }
-        let terms = Terms {
+        let options = OpenOptions {
             from: self.position.next(),
             previous: self.options.previous,
             largest: self.options.largest,
             fragments: self.fragments,
-            answer: self.answer,
-            ordered_progress: repairs.orders_progress,
+            answer_timeout: self.answer_timeout,
+            ordered_progress: fixes.orders_progress,
         };
-        let (live, first) = Live::open(&self.connection, &self.range, &terms).await?;
+        let (live, first) = Live::open(&self.connection, &self.range, &options).await?;
         self.position.resume();
         self.receive(Box::new(live), first)
     }
 
-    /// Compacted, by the server that was left or by one that knows nothing of it.
+    /// The revision is compacted: a gap if the cluster is the same, else a reset.
     async fn gap_or_reset(&mut self) -> Result<(), Error> {
-        let here = server::ask(&self.connection, &self.range, 0).await?;
+        let here = server::identity(&self.connection, &self.range, 0).await?;
         if self.cluster_id.is_none_or(|known| known == here.cluster_id) {
             self.gap(self.position.next());
         } else {
@@ -378,12 +379,12 @@ impl Engine {
         Ok(())
     }
 
-    async fn hear(&mut self, mut live: Box<Live>) -> Result<(), Error> {
+    async fn receive_next(&mut self, mut live: Box<Live>) -> Result<(), Error> {
         match live.message().await {
             Ok(response) => self.receive(live, response),
             Err(failure) => {
                 if matches!(failure, Failure::Gone(ErrorKind::TimedOut)) {
-                    self.answer = (self.answer * 2).min(LONGEST_ANSWER);
+                    self.answer_timeout = (self.answer_timeout * 2).min(MAX_ANSWER_TIMEOUT);
                 }
                 Err(failure.into_error(&self.connection, &self.range))
             }
@@ -403,9 +404,9 @@ impl Engine {
         let ordered = live.ordered_progress;
         self.phase = Phase::Live(live);
         if response.events().is_empty() {
-            // Notifications of the watch's own come in order; requested ones, to no watch in particular, may not.
-            let believed = !response.created() && (ordered || response.watch_id() >= 0);
-            if let Some((_, revision)) = header.filter(|_| believed) {
+            // Progress notifications for this watch come in order. Requested ones, which name no watch, may not.
+            let is_trusted = !response.created() && (ordered || response.watch_id() >= 0);
+            if let Some((_, revision)) = header.filter(|_| is_trusted) {
                 self.position.reached(revision);
             }
             return Ok(());
@@ -422,8 +423,8 @@ impl Engine {
         if self.options.track {
             events.iter().for_each(|event: EventRef<'_>| self.known.apply(event));
         }
-        // What was hard to get has come: the next watch may ask for whole messages again.
-        (self.fragments, self.answer) = (false, ANSWER);
+        // The large message has arrived: the next watch may use whole messages again.
+        (self.fragments, self.answer_timeout) = (false, ANSWER_TIMEOUT);
         if !events.is_empty() {
             self.ready.push_back(Batch::Events(events.below(self.options.prefix)));
         }
@@ -436,7 +437,7 @@ impl Engine {
             return Ok(());
         }
         let denied = reason.contains("permission denied") || reason.contains("auth");
-        // Otherwise: no leader, or the server is going down. Another attempt tells.
+        // Otherwise there is no leader, or the server is shutting down. The next attempt shows which.
         Err(self.error(if denied { ErrorKind::Denied(reason.to_owned()) } else { ErrorKind::Unreachable }))
     }
 
@@ -459,12 +460,14 @@ mod tests {
         ] {
             let mut engine = Engine::new(Connection::to_nobody().await, KeyRange::all());
             engine.cluster_id = Some(1);
-            engine.list_from(Why::Quiet, None);
-            let Phase::Listing(listing) = std::mem::replace(&mut engine.phase, Phase::Apart) else { unreachable!() };
+            engine.list_from(ListReason::Quiet, None);
+            let Phase::Listing(listing) = std::mem::replace(&mut engine.phase, Phase::Disconnected) else {
+                unreachable!()
+            };
             let error = engine.error(kind);
             assert_eq!(engine.relist(listing, error).is_ok(), resets);
             let Phase::Listing(listing) = &engine.phase else { unreachable!() };
-            assert_eq!(listing.why == Why::Reset(1), resets);
+            assert_eq!(listing.reason == ListReason::Reset(1), resets);
         }
     }
 }

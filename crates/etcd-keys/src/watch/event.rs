@@ -8,24 +8,25 @@ use crate::client::kv::KeyValue;
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
-    /// It was created or changed.
+    /// The key was created or changed.
     Put,
-    /// It was deleted, or its lease ran out.
+    /// The key was deleted, or its lease expired.
     Delete,
 }
 
-/// An event to keep, in etcd's own form.
+/// An owned event, in etcd's own form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// The key as it is now. After a deletion only `key` and `mod_revision` are set: the revision of the deletion, or,
-    /// of a deletion that was only found out, the revision at which it was.
+    /// The key after the event. After a deletion only `key` and `mod_revision` are set. `mod_revision` is then the
+    /// revision of the deletion, or, if [`Event::is_difference`], the revision at which the deletion was noticed.
     pub kv: KeyValue,
-    /// The key as it was before, where that was asked for, the key was there, and that revision is not compacted.
+    /// The key before the event: if [`Watch::previous_values`](super::Watch::previous_values) was set, the key existed,
+    /// and the revision is not compacted.
     pub prev_kv: Option<KeyValue>,
-    /// Whether the event was not seen but found out after a gap: there may have been more.
+    /// Whether the event was computed after a gap, not received. There may have been more events.
     pub is_difference: bool,
 }
 
@@ -49,7 +50,7 @@ pub struct EventRef<'a> {
 }
 
 impl<'a> EventRef<'a> {
-    /// Without a key it is not an event; etcd sends none of that kind.
+    /// `None` without a key, which etcd does not send.
     fn new(event: &'a etcd_client::Event, prefix: usize) -> Option<Self> {
         Some(Self {
             kind: if event.event_type() == EventType::Delete { EventKind::Delete } else { EventKind::Put },
@@ -64,19 +65,19 @@ impl<'a> EventRef<'a> {
         self.kind
     }
 
-    /// The key as it is now; see [`Event::kv`].
+    /// The key after the event; see [`Event::kv`].
     #[must_use]
     pub fn kv(&self) -> Entry<'a> {
         self.kv
     }
 
-    /// The key as it was before; see [`Event::prev_kv`].
+    /// The key before the event; see [`Event::prev_kv`].
     #[must_use]
     pub fn prev_kv(&self) -> Option<Entry<'a>> {
         self.prev_kv
     }
 
-    /// The same, to keep.
+    /// An owned copy.
     #[must_use]
     pub fn to_owned(&self) -> Event {
         Event {
@@ -88,7 +89,7 @@ impl<'a> EventRef<'a> {
     }
 }
 
-/// The events of one message, or those of them that are new.
+/// The events of one message, without those that were delivered before.
 #[derive(Debug)]
 pub struct Events {
     response: WatchResponse,
@@ -102,7 +103,7 @@ impl Events {
         Self { response, skip, prefix: 0 }
     }
 
-    /// The same events, of keys by their names below a prefix of so many bytes.
+    /// The same events, with a prefix of this many bytes cut off each key.
     pub(super) fn below(self, prefix: usize) -> Self {
         Self { prefix, ..self }
     }
@@ -112,13 +113,13 @@ impl Events {
         self.response.events().iter().skip(self.skip).filter_map(|event| EventRef::new(event, self.prefix))
     }
 
-    /// How many there are; never 0.
+    /// The number of events; never 0.
     #[must_use]
     pub fn len(&self) -> usize {
         self.response.events().len().saturating_sub(self.skip)
     }
 
-    /// Whether there is none.
+    /// Whether there are no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,5 +1,4 @@
-//! Which keys a tracked watch has told of, and what a new listing says about them. Remembers no more than it may:
-//! a watch must not grow for ever. Pure.
+//! The keys that a tracking watch has reported, and how a new listing differs from them. Its memory is limited. No I/O.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -7,12 +6,12 @@ use std::ops::Bound;
 use super::event::{Event, EventKind, EventRef};
 use crate::client::range::successor;
 
-/// Most bytes that all keys may take: a million keys of 64 bytes each.
+/// The limit for all keys, in bytes: about a million keys of 64 bytes.
 const MOST_BYTES: usize = 128 << 20;
-/// What a key takes beside its bytes: its place in the map, which is two thirds full, and in the heap [measured].
+/// The memory for a key besides its bytes: an entry in a map that is two thirds full, and on the heap [measured].
 const OVERHEAD: usize = 64;
 
-/// Keys with the revision of their last change; nothing at all once they became too many.
+/// Keys with the revision of their last change. Empty once there were too many.
 #[derive(Debug)]
 pub(super) struct Known {
     keys: BTreeMap<Box<[u8]>, i64>,
@@ -28,22 +27,22 @@ impl Default for Known {
 }
 
 impl Known {
-    /// What remembers so many bytes at most.
+    /// Remembers at most this many bytes.
     pub(super) fn at_most(most: usize) -> Self {
         Self { most, ..Self::default() }
     }
 
-    /// Forgets everything, and begins anew.
+    /// Forgets all keys and starts again.
     pub(super) fn clear(&mut self) {
         *self = Self { most: self.most, ..Self::default() };
     }
 
-    /// Whether there were too many keys to remember, so that no difference can be told.
+    /// Whether there were too many keys to remember, so that no difference can be computed.
     pub(super) fn is_overflowed(&self) -> bool {
         self.overflowed
     }
 
-    /// Answers whether that is new.
+    /// Remembers a key. Returns whether the key or its revision is new.
     pub(super) fn insert(&mut self, key: &[u8], revision: i64) -> bool {
         if self.overflowed {
             return true;
@@ -76,13 +75,13 @@ impl Known {
         }
     }
 
-    /// A listing in order comes from `from` to `key`: what is known between them is gone at `revision`.
+    /// A listing in order went from `from` to `key`: known keys between the two were deleted by `revision`.
     pub(super) fn pass(&mut self, from: &mut Vec<u8>, key: &[u8], revision: i64, events: &mut Vec<Event>) {
         self.remove(from, Some(key), revision, events);
         *from = successor(key);
     }
 
-    /// The listing has ended.
+    /// The listing has ended: all later known keys were deleted.
     pub(super) fn pass_rest(&mut self, from: &[u8], revision: i64, events: &mut Vec<Event>) {
         self.remove(from, None, revision, events);
     }
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_much_is_forgotten_altogether() {
+    fn too_many_keys_are_all_forgotten() {
         let mut known = Known::at_most(3 * (OVERHEAD + 1));
         for key in [b"a", b"b", b"c", b"a"] {
             known.insert(key, 1);
@@ -128,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_difference_leads_from_what_was_known_to_what_is(before in keys(), now in keys()) {
+        fn the_difference_turns_the_known_keys_into_the_listed_keys(before in keys(), now in keys()) {
             let mut known = Known::default();
             for (key, revision) in &before {
                 known.insert(key, (*revision).into());

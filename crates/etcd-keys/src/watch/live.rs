@@ -1,4 +1,4 @@
-//! One watch on one connection: creating it, and hearing that it still lives.
+//! One watch on one connection: creates it, and notices when it is dead.
 
 use std::time::Duration;
 
@@ -8,86 +8,87 @@ use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
 
-/// How long a watch may be silent before it is asked for its progress.
-const SILENCE: Duration = Duration::from_secs(5);
-/// How long the asking itself may take.
-const ASKING: Duration = Duration::from_secs(5);
+/// How long a watch may be silent before a progress notification is requested.
+const MAX_SILENCE: Duration = Duration::from_secs(5);
+/// How long sending that request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a watch is opened.
-pub(super) struct Terms {
+/// How to open a watch.
+pub(super) struct OpenOptions {
     /// The first revision.
     pub(super) from: i64,
-    /// With previous values.
+    /// Whether to send previous values.
     pub(super) previous: bool,
-    /// Messages of more bytes are refused.
+    /// The limit for a message, in bytes.
     pub(super) largest: usize,
-    /// In pieces of some 2 MiB. Etcd measures all of a piece anew for each event that it adds: 40,000 small events
-    /// take 3.7 ten seconds and more, and in one piece none [measured]. So only what is too large otherwise.
+    /// Whether to send a large message in fragments of about 2 MiB. Only for messages over the limit: for each event that
+    /// etcd adds to a fragment, it computes the size of the whole fragment again. etcd 3.7 took more than 10 s for 40,000
+    /// small events in fragments, and no measurable time in one message [measured].
     pub(super) fragments: bool,
-    /// How long the answer of a silent watch may take. A server that is at work on events for us does not answer.
-    pub(super) answer: Duration,
-    /// Whether requested progress notifications are believed.
+    /// How long a silent watch may take to answer. A server that is busy preparing our events does not answer.
+    pub(super) answer_timeout: Duration,
+    /// Whether requested progress notifications can be trusted.
     pub(super) ordered_progress: bool,
 }
 
 pub(super) struct Live {
     stream: WatchStream,
-    answer: Duration,
-    /// Progress was asked for, and nothing has come since.
-    asked: bool,
+    answer_timeout: Duration,
+    /// A progress notification was requested, and no message has come since.
+    progress_requested: bool,
     pub(super) ordered_progress: bool,
 }
 
 impl Live {
-    /// Creates a watch; also answers etcd's first message, which says that it did, or why not.
+    /// Creates a watch. Also returns etcd's first message, which confirms the watch or says why there is none.
     pub(super) async fn open(
         connection: &Connection,
         range: &KeyRange,
-        terms: &Terms,
+        options: &OpenOptions,
     ) -> Result<(Self, WatchResponse), Error> {
         let (key, end) = range.to_wire();
-        let mut options = WatchOptions::new().with_start_revision(terms.from).with_progress_notify();
-        if terms.fragments {
-            options = options.with_fragment();
+        let mut watch = WatchOptions::new().with_start_revision(options.from).with_progress_notify();
+        if options.fragments {
+            watch = watch.with_fragment();
         }
         if !end.is_empty() {
-            options = options.with_range(end);
+            watch = watch.with_range(end);
         }
-        if terms.previous {
-            options = options.with_prev_key();
+        if options.previous {
+            watch = watch.with_prev_key();
         }
         let operation = || Operation::Watch(range.clone());
         let created = async {
             let mut stream =
-                connection.watches().max_decoding_message_size(terms.largest).watch(key, Some(options)).await?;
+                connection.watches().max_decoding_message_size(options.largest).watch(key, Some(watch)).await?;
             let first = stream.message().await?;
             Ok(first.map(|first| (stream, first)))
         };
         match connection.call(operation, created).await? {
             Some((stream, first)) => {
-                let (answer, ordered_progress) = (terms.answer, terms.ordered_progress);
-                Ok((Self { stream, answer, asked: false, ordered_progress }, first))
+                let (answer_timeout, ordered_progress) = (options.answer_timeout, options.ordered_progress);
+                Ok((Self { stream, answer_timeout, progress_requested: false, ordered_progress }, first))
             }
             None => Err(connection.error(operation(), ErrorKind::Unreachable)),
         }
     }
 
-    /// The next message. A watch that is silent and does not answer either is dead, whatever TCP believes.
+    /// The next message. A watch that stays silent after a progress request is dead, even if its TCP connection is open.
     pub(super) async fn message(&mut self) -> Result<WatchResponse, Failure> {
         loop {
-            let patience = if self.asked { self.answer } else { SILENCE };
-            match tokio::time::timeout(patience, self.stream.message()).await {
+            let timeout = if self.progress_requested { self.answer_timeout } else { MAX_SILENCE };
+            match tokio::time::timeout(timeout, self.stream.message()).await {
                 Ok(Ok(Some(response))) => {
-                    self.asked = false;
+                    self.progress_requested = false;
                     return Ok(response);
                 }
                 Ok(Ok(None)) => return Err(Failure::Gone(ErrorKind::Unreachable)),
                 Ok(Err(error)) => return Err(Failure::Broken(error)),
-                Err(_) if self.asked => return Err(Failure::Gone(ErrorKind::TimedOut)),
+                Err(_) if self.progress_requested => return Err(Failure::Gone(ErrorKind::TimedOut)),
                 Err(_) => {
-                    self.asked = true;
-                    let asking = tokio::time::timeout(ASKING, self.stream.request_progress());
-                    if !matches!(asking.await, Ok(Ok(()))) {
+                    self.progress_requested = true;
+                    let requested = tokio::time::timeout(REQUEST_TIMEOUT, self.stream.request_progress());
+                    if !matches!(requested.await, Ok(Ok(()))) {
                         return Err(Failure::Gone(ErrorKind::Unreachable));
                     }
                 }

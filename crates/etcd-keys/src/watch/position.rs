@@ -1,12 +1,12 @@
-//! How far a watch has come. A revision may hold many events, and large ones arrive in pieces that nothing
-//! tells apart: a position counts within its revision, and a resumed watch skips what it had. Pure.
+//! How far a watch has come. A revision may have many events and may arrive in several messages, which nothing marks. So
+//! a position counts the events of its revision, and a resumed watch skips that many. No I/O.
 
 /// The last event that was delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     revision: i64,
     seen: Seen,
-    /// Events to come that were delivered before, on another connection.
+    /// How many of the next events were already delivered, on another connection.
     replay: usize,
 }
 
@@ -14,16 +14,16 @@ pub(super) struct Position {
 enum Seen {
     /// All events of the revision.
     All,
-    /// So many, the last one of this key; there may be more.
+    /// This many events, the last of them with this key. There may be more.
     Some(usize, Vec<u8>),
 }
 
-/// What came instead of what was delivered before: some of it must have been lost.
+/// A resumed watch sent other events than before: some events were lost.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mismatch;
 
 impl Position {
-    /// After all events of a revision.
+    /// The position after all events of a revision.
     pub(super) fn after(revision: i64) -> Self {
         Self { revision, seen: Seen::All, replay: 0 }
     }
@@ -32,7 +32,7 @@ impl Position {
         self.revision
     }
 
-    /// The first revision of which something is not delivered yet, perhaps.
+    /// The first revision that may have events that were not delivered.
     pub(super) fn next(&self) -> i64 {
         match self.seen {
             Seen::All => self.revision + 1,
@@ -40,7 +40,7 @@ impl Position {
         }
     }
 
-    /// A new watch begins at [`Position::next`]: what was delivered of that revision comes again.
+    /// A new watch begins at [`Position::next`]: delivered events of that revision come again.
     pub(super) fn resume(&mut self) {
         self.replay = match self.seen {
             Seen::All => 0,
@@ -55,8 +55,7 @@ impl Position {
         }
     }
 
-    /// Takes the events of a message in, as (revision, key) in order; answers how many at its beginning are
-    /// not new.
+    /// Takes the events of a message, as (revision, key) in order. Returns how many events at the beginning to skip.
     pub(super) fn take<'a>(&mut self, events: impl Iterator<Item = (i64, &'a [u8])>) -> Result<usize, Mismatch> {
         let mut old = 0;
         let mut last = None;
@@ -84,7 +83,7 @@ impl Position {
         Ok(old)
     }
 
-    /// One of those that were delivered before; the last one is to be the same.
+    /// An event that was delivered before. The last of them must have the same key as then.
     fn replayed(&mut self, revision: i64, key: &[u8]) -> Result<(), Mismatch> {
         self.replay -= 1;
         let same_key = match &self.seen {
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_in_pieces_is_resumed_where_it_broke_off() {
+    fn a_revision_in_several_messages_is_resumed_where_it_stopped() {
         let mut position = Position::after(4);
         assert_eq!((take(&mut position, "a@5 b@5"), position.next()), (Ok(0), 5));
         assert_eq!(take(&mut position, "c@5"), Ok(0));
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_noticed() {
+    fn lost_events_are_noticed() {
         for events in ["a@5 c@5", "a@5 b@6", "c@6"] {
             let mut position = Position::after(4);
             take(&mut position, "a@5 b@5").unwrap();
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_asked_for_is_dropped() {
+    fn events_before_the_start_are_dropped() {
         let mut position = Position::after(4);
         assert_eq!(take(&mut position, "a@3 b@4 c@5"), Ok(2));
         assert_eq!(position.next(), 5);

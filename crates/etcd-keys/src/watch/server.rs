@@ -1,5 +1,5 @@
-//! What is to be known of a server before a watch goes on there: whether it is the same one, whether it still
-//! has what is missing, and whether its progress notifications can be believed.
+//! What a watch checks before it resumes on a server: whether it is the same cluster, whether the missing revisions can
+//! still be read, and which of etcd's bugs this version has.
 
 use etcd_client::GetOptions;
 use semver::Version;
@@ -8,40 +8,44 @@ use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
 
-/// What a server says of itself.
+/// The cluster that answers, and its revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) cluster_id: u64,
     pub(super) revision: i64,
 }
 
-/// Whether a watch can go on after a revision.
+/// Whether a watch can continue after a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// The server has all that came after it.
-    Ready(Identity),
-    /// It was compacted away.
+pub(super) enum Availability {
+    /// The server has all later events.
+    Available(Identity),
+    /// The revision was compacted away.
     Compacted,
-    /// It has not happened here.
-    Ahead(Identity),
+    /// The server has not reached the revision.
+    InFuture(Identity),
 }
 
-/// Asks with one read at that very revision. It goes through the cluster's leader, and one key of the range
-/// is all that it needs to be allowed to read.
-pub(super) async fn standing(connection: &Connection, range: &KeyRange, revision: i64) -> Result<Standing, Error> {
-    match ask(connection, range, revision).await {
-        Ok(identity) if identity.revision < revision => Ok(Standing::Ahead(identity)),
-        Ok(identity) => Ok(Standing::Ready(identity)),
+/// Finds out with one read at that revision. The read goes through the cluster's leader, and needs the permission to
+/// read only one key of the range.
+pub(super) async fn availability(
+    connection: &Connection,
+    range: &KeyRange,
+    revision: i64,
+) -> Result<Availability, Error> {
+    match identity(connection, range, revision).await {
+        Ok(identity) if identity.revision < revision => Ok(Availability::InFuture(identity)),
+        Ok(identity) => Ok(Availability::Available(identity)),
         Err(error) => match error.kind {
-            ErrorKind::Compacted { .. } => Ok(Standing::Compacted),
-            ErrorKind::FutureRevision(_) => ask(connection, range, 0).await.map(Standing::Ahead),
+            ErrorKind::Compacted { .. } => Ok(Availability::Compacted),
+            ErrorKind::FutureRevision(_) => identity(connection, range, 0).await.map(Availability::InFuture),
             _ => Err(error),
         },
     }
 }
 
-/// Reads how many values the range's first key has, as of a revision; 0 is the newest.
-pub(super) async fn ask(connection: &Connection, range: &KeyRange, revision: i64) -> Result<Identity, Error> {
+/// Reads the count of the range's first key at a revision; 0 is the newest revision.
+pub(super) async fn identity(connection: &Connection, range: &KeyRange, revision: i64) -> Result<Identity, Error> {
     let key = if range.start().is_empty() { vec![0] } else { range.start().to_vec() };
     let options = GetOptions::new().with_count_only().with_revision(revision);
     let operation = || Operation::Watch(range.clone());
@@ -53,24 +57,23 @@ pub(super) async fn ask(connection: &Connection, range: &KeyRange, revision: i64
     })
 }
 
-/// Which of etcd's defects around watches a server no longer has; none where it does not say its version.
+/// Which of etcd's bugs in watches are fixed in a server's version. None, if the version is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Repairs {
-    /// Requested progress notifications come after the events that they speak of: etcd#15220, repaired in
-    /// 3.4.25 and 3.5.8.
+pub(super) struct Fixes {
+    /// A requested progress notification never overtakes events: etcd#15220, fixed in 3.4.25 and 3.5.8.
     pub(super) orders_progress: bool,
-    /// A watch from the very revision of a compaction has its deletions: etcd#18089 and etcd#19179, repaired
-    /// in 3.4.36 and 3.5.18.
+    /// A watch that starts at the revision of a compaction gets that revision's deletions: etcd#18089 and etcd#19179,
+    /// fixed in 3.4.36 and 3.5.18.
     pub(super) keeps_deletions: bool,
 }
 
-pub(super) async fn repairs(connection: &Connection) -> Repairs {
+pub(super) async fn fixes(connection: &Connection) -> Fixes {
     let mut maintenance = connection.raw().maintenance_client();
     let status = connection.call(|| Operation::Connect, maintenance.status()).await;
-    status.map(|status| Repairs::of(status.version())).unwrap_or_default()
+    status.map(|status| Fixes::of(status.version())).unwrap_or_default()
 }
 
-impl Repairs {
+impl Fixes {
     fn of(version: &str) -> Self {
         let Ok(version) = Version::parse(version) else { return Self::default() };
         let since = |patch_of_3_4, patch_of_3_5| match (version.major, version.minor) {
@@ -87,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_servers_are_not_believed() {
+    fn fixes_by_version() {
         for (version, progress, deletions) in [
             ("3.4.23", false, false),
             ("3.4.36", true, true),
@@ -98,8 +101,8 @@ mod tests {
             ("3.3.27", false, false),
             ("", false, false),
         ] {
-            let repairs = Repairs { orders_progress: progress, keeps_deletions: deletions };
-            assert_eq!(Repairs::of(version), repairs, "{version}");
+            let fixes = Fixes { orders_progress: progress, keeps_deletions: deletions };
+            assert_eq!(Fixes::of(version), fixes, "{version}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One chunk: a range deleted in one transaction if no key in it is newer than the preview; else what is not
-//! newer is picked out and deleted around what is.
+//! One chunk: a range that is deleted in one transaction if no key in it is newer than the preview. Else the keys that are
+//! not newer are deleted in several ranges around the newer keys.
 
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse};
 
@@ -9,21 +9,21 @@ use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::{KeyRange, successor};
 
-/// Ranges in one transaction. etcd allows 128 operations.
+/// The most ranges in one transaction. etcd allows 128 operations.
 const MOST_RANGES: usize = 100;
 
 /// A part of the deletion.
 pub(super) struct Chunk<'a> {
     pub(super) part: Part,
-    /// What must hold besides.
+    /// Further conditions.
     pub(super) only_while: &'a [Compare],
-    /// Keys with a later modification stay.
+    /// Keys that were modified after this preview stay.
     pub(super) preview: &'a Preview,
-    /// In how many transactions at least.
+    /// The minimum number of transactions.
     pub(super) pieces: usize,
 }
 
-/// What became of a chunk.
+/// The result of deleting a chunk.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outcome {
     pub(super) deleted: u64,
@@ -31,24 +31,24 @@ pub(super) struct Outcome {
     pub(super) cluster_id: u64,
 }
 
-/// `[from, to)`.
+/// The keys in `[from, to)`.
 #[derive(Clone, Debug)]
 struct Span {
     from: Vec<u8>,
     to: Vec<u8>,
-    /// The mod revision of the first key, which is `from`.
+    /// The mod revision of the first key, `from`.
     mod_revision: i64,
 }
 
 impl Chunk<'_> {
-    /// Deletes what is not newer than the preview. Doing it again does no harm.
+    /// Deletes the keys that are not newer than the preview. Can be repeated safely.
     pub(super) async fn delete(&self, connection: &Connection) -> Result<Outcome, Error> {
         let operation = || Operation::Delete(self.preview.range().clone());
         let Part { range, mod_revision, .. } = &self.part;
         let (from, to) = (range.start().to_vec(), range.end().unwrap_or_default());
         let span = Span { from, to, mod_revision: *mod_revision };
         let mut outcome = Outcome::default();
-        // A stack, so that what is left of a chunk that was cut up comes first.
+        // A stack, so that the parts of a split chunk come first.
         let cut = async |span, pieces| {
             let cut = self.cut(connection, span, pieces).await;
             cut.map_err(|error| Error { operation: operation(), ..error })
@@ -66,8 +66,8 @@ impl Chunk<'_> {
             } else if answers.iter().any(says_not_met) {
                 return Err(connection.error(operation(), ErrorKind::NotMet));
             } else if let Some(span) = hull(&spans) {
-                // Something in it is newer, or its first key is gone. In halves, so that whoever keeps writing among these keys cannot
-                // hold us up for ever: at one key there is no doubt left.
+                // A key in it is newer, or its first key is gone. Halving ends at single keys, so a client that keeps
+                // writing in this range cannot block the deletion for ever.
                 todo.extend(cut(span, 2).await?);
             }
         }
@@ -82,20 +82,20 @@ impl Chunk<'_> {
             TxnOp::delete(from.clone(), Some(DeleteOptions::new().with_range(to.clone())))
         };
         let (mut when, then): (Vec<_>, Vec<_>) = spans.iter().map(|span| (unchanged(span), delete(span))).unzip();
-        // If it fails, the inner one tells which of the two it was.
+        // If the transaction fails, this inner transaction shows whether the conditions hold.
         let or_else = (!self.only_while.is_empty()).then(|| TxnOp::txn(Txn::new().when(self.only_while)));
         when.extend_from_slice(self.only_while);
-        // Another cluster hardly has this very key at this very revision.
+        // Another cluster is very unlikely to have this key at this revision.
         let same = |first: &Span| Compare::mod_revision(first.from.clone(), CompareOp::Equal, first.mod_revision);
         when.extend(spans.first().map(same));
         Txn::new().when(when).and_then(then).or_else(or_else.into_iter().collect::<Vec<_>>())
     }
 
-    /// Looks at the keys of a span and cuts those that are not newer than the preview into transactions of
-    /// about as many keys each, the first one last.
+    /// Reads the keys of a span, and splits those that are not newer than the preview into transactions of about equal
+    /// size. The first transaction is last in the list.
     async fn cut(&self, connection: &Connection, span: Span, pieces: usize) -> Result<Vec<Vec<Span>>, Error> {
         let mut keys = Vec::new();
-        let mut pages = Pages::new(connection, KeyRange::between(span.from, span.to)).keys_only().impatient();
+        let mut pages = Pages::new(connection, KeyRange::between(span.from, span.to)).keys_only().without_retry();
         while let Some(page) = pages.next_page().await? {
             keys.extend(page.into_entries().map(|entry| (entry.key, entry.mod_revision)));
         }
@@ -115,7 +115,7 @@ impl Chunk<'_> {
     }
 }
 
-/// Gathers runs of old keys into spans, and spans into transactions of at most so many keys.
+/// Collects runs of old keys into spans, and spans into transactions of at most `most` keys.
 #[derive(Default)]
 struct Cut {
     most: usize,
@@ -126,7 +126,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// An old key with its mod revision, or a new one.
+    /// Adds the next key. `old`: its mod revision if the key is not newer than the preview.
     fn add(&mut self, key: Vec<u8>, old: Option<i64>) {
         let Some(mod_revision) = old else {
             self.end_run();
@@ -166,7 +166,7 @@ impl Cut {
     }
 }
 
-/// From the first span's start to the last one's end.
+/// From the start of the first span to the end of the last span.
 fn hull(spans: &[Span]) -> Option<Span> {
     Some(Span { to: spans.last()?.to.clone(), ..spans.first()?.clone() })
 }

@@ -1,17 +1,17 @@
-//! How much to delete at once: etcd applies one write at a time, so a chunk stalls every other client for as
-//! long as it takes. Chunks grow while they are quick and shrink when they are not.
+//! How much to delete at once. etcd applies one write at a time, so each chunk blocks all other clients for its duration.
+//! Chunks grow while they are quick, and shrink when they are slow.
 
 use std::time::Duration;
 
-/// Keys between two boundaries of a preview: the least that one transaction takes without looking at keys.
+/// The number of keys between two boundaries of a preview: the smallest chunk that needs no read of keys.
 pub(super) const STEP: u64 = 250;
 
-/// The longest that a chunk should take, as its sender sees it. Others wait for one chunk and their own write.
+/// The intended time for one chunk, measured by the sender. Other clients wait for one chunk and their own write.
 const TARGET: Duration = Duration::from_millis(8);
-/// Keys that one chunk takes at most, in steps. More saves next to nothing, and others wait longer: 1M keys in
-/// chunks of 500 take 6.2 s, with others' writes at 6–7 ms (p99); of 2,000, 5.2 s and 12–22 ms [measured].
+/// The most steps in one chunk. Larger chunks save little time, and other clients wait longer. For 1M keys: chunks of 500
+/// take 6.2 s with other writes at 6–7 ms (p99); chunks of 2,000 take 5.2 s with 12–22 ms [measured].
 const MOST_STEPS: usize = 2;
-/// Into how many pieces a step may be cut, where values are large or the machine is slow.
+/// The most pieces to split a step into, for large values or a slow machine.
 const MOST_PIECES: usize = STEP as usize;
 
 /// The size of the next chunk: whole steps, or one step in pieces.
@@ -19,9 +19,9 @@ const MOST_PIECES: usize = STEP as usize;
 pub(super) struct Pace {
     steps: usize,
     pieces: usize,
-    /// Into more pieces is of no use.
+    /// More pieces than this did not help.
     most_pieces: usize,
-    /// What a transaction took before its keys were cut into more pieces.
+    /// The time of a transaction before its keys were split into more pieces.
     before_cut: Option<Duration>,
 }
 
@@ -40,11 +40,11 @@ impl Pace {
         self.pieces
     }
 
-    /// A chunk took so long in all its pieces.
+    /// Adapts the size after a chunk that took `time` in all its pieces.
     pub(super) fn took(&mut self, time: Duration) {
         let each = time / u32::try_from(self.pieces).unwrap_or(u32::MAX);
         if self.before_cut.take().is_some_and(|before| each * 4 > before * 3) {
-            // Half as many keys, and hardly quicker: not their number makes it slow but the disk, or the network.
+            // Half as many keys are hardly quicker: the disk or the network is slow, not the number of keys.
             self.pieces /= 2;
             self.most_pieces = self.pieces;
         } else if each > TARGET {
@@ -68,7 +68,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Chunks of which each key takes so long, and each transaction some time besides.
+    /// Chunks that take `key` for each key, and `besides` for each transaction.
     fn chunks(pace: &mut Pace, key: Duration, besides: Duration) {
         for _ in 0..20 {
             let keys = u32::try_from(STEP as usize * pace.steps()).unwrap();
@@ -84,11 +84,11 @@ mod tests {
         chunks(&mut pace, Duration::from_secs(1), Duration::ZERO);
         assert_eq!((pace.steps(), pace.pieces()), (1, MOST_PIECES));
         chunks(&mut pace, Duration::from_micros(20), Duration::ZERO);
-        assert_eq!((pace.steps(), pace.pieces()), (1, 1), "what was slow for a moment recovers");
+        assert_eq!((pace.steps(), pace.pieces()), (1, 1), "recovers after a slow moment");
     }
 
     #[test]
-    fn chunks_do_not_shrink_where_that_is_of_no_use() {
+    fn chunks_do_not_shrink_if_that_does_not_help() {
         let mut pace = Pace::default();
         chunks(&mut pace, Duration::from_micros(5), Duration::from_millis(50));
         assert_eq!((pace.steps(), pace.pieces()), (1, 1), "a slow disk");

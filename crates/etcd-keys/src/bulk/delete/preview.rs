@@ -1,4 +1,4 @@
-//! What a deletion would take, and where to cut it: one pass over the keys, of which only boundaries are kept.
+//! What a deletion would delete, and the boundaries of its chunks. One pass over the keys keeps only the boundaries.
 
 use etcd_client::GetOptions;
 
@@ -9,10 +9,10 @@ use crate::client::error::{Error, Operation};
 use crate::client::keys::Keys;
 use crate::client::range::{KeyRange, successor};
 
-/// How many of the first and of the last keys a preview shows.
+/// The number of first keys, and of last keys, that a preview shows.
 const SHOWN: usize = 5;
 
-/// A range's keys as they were at one revision. For people to look at, so keys and range are named in full.
+/// The keys of a range at one revision. It is meant for people, so keys and range have their full names.
 #[derive(Clone, Debug)]
 pub struct Preview {
     keys: Keys,
@@ -29,22 +29,22 @@ pub struct Preview {
 #[derive(Clone, Debug)]
 struct Boundary {
     key: Vec<u8>,
-    /// The key's; of what comes after the last one, 0.
+    /// The mod revision of `key`; 0 for the boundary after the last key.
     mod_revision: i64,
 }
 
-/// What one chunk is to take.
+/// The keys of one chunk.
 pub(super) struct Part {
     pub(super) range: KeyRange,
-    /// The mod revision that its first key has.
+    /// The mod revision of its first key.
     pub(super) mod_revision: i64,
-    /// How many steps it takes.
+    /// The number of steps between boundaries.
     pub(super) steps: usize,
 }
 
 impl Keys {
-    /// Looks at a range before it is deleted: one pass over its keys in pages, at one revision. A million keys take a
-    /// few seconds and 1/250 of their size in memory.
+    /// Reads the keys of a range before a deletion, in pages, at one revision. For a million keys this takes a few seconds
+    /// and 1/250 of their size in memory.
     ///
     /// # Errors
     /// As [`Pages::next_page`].
@@ -66,7 +66,7 @@ impl Keys {
         }
         match pages.seen() {
             Some((revision, cluster_id)) => (preview.revision, preview.cluster_id) = (revision, cluster_id),
-            // An empty range is not asked for; its cluster still is to be named.
+            // No request is sent for an empty range, but the cluster id is needed.
             None => preview.cluster_id = cluster_id(connection, &preview.range).await?,
         }
         let after = preview.last.last().map(|last| Boundary { key: successor(last), mod_revision: 0 });
@@ -93,12 +93,12 @@ impl Preview {
         &self.keys
     }
 
-    /// The connection by which it was looked at.
+    /// The connection of the preview.
     pub(crate) fn connection(&self) -> &Connection {
         self.keys.connection()
     }
 
-    /// The range that was looked at.
+    /// The range, with full names.
     #[must_use]
     pub fn range(&self) -> &KeyRange {
         &self.range
@@ -110,19 +110,19 @@ impl Preview {
         self.keys.connection().endpoint()
     }
 
-    /// The cluster.
+    /// The id of the cluster.
     #[must_use]
     pub fn cluster_id(&self) -> u64 {
         self.cluster_id
     }
 
-    /// The revision; what is written later is not in the preview and not deleted.
+    /// The revision. Keys that are written later are not in the preview, and are not deleted.
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.revision
     }
 
-    /// How many keys there were.
+    /// The number of keys.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
@@ -134,13 +134,13 @@ impl Preview {
         &self.first
     }
 
-    /// The last keys, at most five, in order; with few keys the same as the first ones.
+    /// The last keys in order, at most five. If there are few keys, they overlap with [`Preview::first`].
     #[must_use]
     pub fn last(&self) -> &[Vec<u8>] {
         &self.last
     }
 
-    /// From a boundary over so many steps, at most; `None` after the last.
+    /// The keys from a boundary over at most `steps` steps; `None` after the last boundary.
     pub(super) fn part(&self, from: usize, steps: usize) -> Option<Part> {
         let last = self.boundaries.len().checked_sub(1).filter(|last| from < *last)?;
         let to = from.saturating_add(steps).min(last);
@@ -149,13 +149,13 @@ impl Preview {
         Some(Part { range, mod_revision: first.mod_revision, steps: to - from })
     }
 
-    /// How many keys there were before a boundary.
+    /// The number of keys before a boundary.
     pub(super) fn keys_before(&self, boundary: usize) -> u64 {
         (STEP * boundary as u64).min(self.count)
     }
 }
 
-/// The cluster that answers, by a read of one key's count.
+/// The id of the cluster that answers, from a read of one key's count.
 pub(crate) async fn cluster_id(connection: &Connection, range: &KeyRange) -> Result<u64, Error> {
     let key = if range.start().is_empty() { vec![0] } else { range.start().to_vec() };
     let options = GetOptions::new().with_count_only();

@@ -1,6 +1,6 @@
-//! The position of a paged read and the step from one page to the next: the first page is a `Range`, which
-//! tells revision and count; the rest is a `RangeStream` where the server has one (3.7: 1M keys of 64 bytes
-//! take some 60 % of the time and half the memory), else more `Range`s.
+//! The position of a paged read, and how it gets the next page. The first request is a `Range`, whose answer has the
+//! revision and the count. Then come more `Range`s, or one `RangeStream` if the server has it (etcd 3.7: about 60 % of the
+//! time and half the memory for 1M keys of 64 bytes).
 
 use std::time::Duration;
 
@@ -12,46 +12,46 @@ use crate::client::compaction::with_revisions;
 use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::{KeyRange, successor};
-use crate::client::retry::{PATIENCE, Retry};
+use crate::client::retry::{RETRY_TIMEOUT, Retry};
 
-/// The largest page that is accepted, in bytes; larger ones are refused before they are read, and asked for
-/// again in smaller pieces. Four times what pages aim at: values may be of very different sizes.
+/// The size limit of an answer, in bytes. A larger page is refused before it is read, and requested again with fewer keys.
+/// The limit is four times the intended size, because values can differ much in size.
 const LARGEST_PAGE: usize = 32 << 20;
 
-/// What a key costs on the wire beside its bytes: revisions, version, lease, tags.
+/// The bytes on the wire for each key besides key and value: revisions, version, lease, tags.
 const OVERHEAD: usize = 24;
 
 pub(super) struct Reader {
     connection: Connection,
     range: KeyRange,
-    /// How many bytes of each key are the namespace's prefix.
+    /// The length of the namespace's prefix in each key.
     pub(super) prefix: usize,
-    /// 0 until the first answer tells it.
+    /// 0 before the first answer.
     pub(super) revision: i64,
     pub(super) keys_only: bool,
-    /// Keys that are still wanted.
+    /// How many more keys to read.
     pub(super) wanted: u64,
-    /// `None`: what is usual for what is read.
+    /// `None`: the default for keys with or without values.
     pub(super) size: Option<PageSize>,
-    /// How long a server that goes away is waited for.
-    pub(super) patience: Duration,
-    /// What the next page asks for; 0: nothing was read yet.
+    /// How long to retry if the server goes away.
+    pub(super) retry_timeout: Duration,
+    /// The number of keys to request next; 0 before the first request.
     keys: u32,
     /// The next page's first key; `None` after the last page.
     from: Option<Vec<u8>>,
     end: Vec<u8>,
     cluster_id: Option<u64>,
-    /// Keys of the range that were not read yet, whatever the limit.
+    /// The number of keys of the range that were not read yet. Ignores the limit.
     left: u64,
     streaming: Streaming,
 }
 
-/// Whether the rest comes as a stream.
+/// Whether the remaining keys come as a stream.
 enum Streaming {
-    /// Not yet: nothing was read, or the stream broke.
+    /// No stream yet, or the stream broke.
     Untried,
-    /// The server is older than 3.7, or there is a proxy that knows no streams.
-    Unknown,
+    /// The server is older than 3.7, or a proxy does not support streams.
+    Unsupported,
     Open(Box<GetStreamResponse>),
 }
 
@@ -67,7 +67,7 @@ impl Reader {
             keys_only: false,
             wanted: u64::MAX,
             size: None,
-            patience: PATIENCE,
+            retry_timeout: RETRY_TIMEOUT,
             keys: 0,
             end,
             cluster_id: None,
@@ -81,13 +81,13 @@ impl Reader {
         self.size.unwrap_or_else(usual)
     }
 
-    /// The revision that is read, once an answer told it.
+    /// The revision of the read and the cluster id, after the first answer.
     pub(super) fn seen(&self) -> Option<(i64, u64)> {
         self.cluster_id.map(|cluster_id| (self.revision, cluster_id))
     }
 
     pub(super) async fn next_page(&mut self) -> Result<Option<Page>, Error> {
-        let mut retry = Retry::new(self.patience);
+        let mut retry = Retry::new(self.retry_timeout);
         while self.from.is_some() && self.wanted > 0 {
             let answer = match retry.attempt(self.step()).await {
                 Ok(answer) => answer.flatten(),
@@ -102,7 +102,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// One request or message; `None`: something was learned, and another step is to follow.
+    /// One request or message; `None`: no keys yet, take another step.
     async fn step(&mut self) -> Result<Option<GetResponse>, Error> {
         if let Streaming::Open(_) = &self.streaming {
             return self.receive().await;
@@ -129,14 +129,14 @@ impl Reader {
         let operation = || Operation::Read(self.range.clone());
         match self.connection.call(operation, self.connection.kv().get_stream(from, Some(options))).await {
             Ok(stream) => self.streaming = Streaming::Open(Box::new(stream)),
-            Err(error) if is_unimplemented(&error) => self.streaming = Streaming::Unknown,
+            Err(error) if is_unimplemented(&error) => self.streaming = Streaming::Unsupported,
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
     async fn receive(&mut self) -> Result<Option<GetResponse>, Error> {
-        // Whatever happens to this message, the next one is received from here only if it came.
+        // The stream is kept only if this message arrives.
         let Streaming::Open(mut stream) = std::mem::replace(&mut self.streaming, Streaming::Untried) else {
             return Ok(None);
         };
@@ -145,11 +145,11 @@ impl Reader {
                 self.streaming = Streaming::Open(stream);
                 Ok(Some(answer))
             }
-            // Its last message has a header and ends the read: this one broke off.
+            // A complete stream ends with a header, which ends the read. This stream broke off.
             Ok(None) => Err(self.error(ErrorKind::Unreachable)),
-            // Some servers say so only here.
+            // Some servers report this only with the first message.
             Err(error) if is_unimplemented(&error) => {
-                self.streaming = Streaming::Unknown;
+                self.streaming = Streaming::Unsupported;
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -176,13 +176,13 @@ impl Reader {
         self.connection.error(Operation::Read(self.range.clone()), kind)
     }
 
-    /// One key alone may be as large as the server lets it be.
+    /// A request for a single key has no size limit of ours.
     fn client(&self, keys: u32) -> KvClient {
         let client = self.connection.kv();
         if keys > 1 { client.max_decoding_message_size(LARGEST_PAGE) } else { client }
     }
 
-    /// Takes an answer in; `None`: it had no keys.
+    /// Applies an answer; `None` if it had no keys.
     fn accept(&mut self, mut answer: GetResponse) -> Result<Option<Page>, ErrorKind> {
         let streamed = matches!(self.streaming, Streaming::Open(_));
         let header = answer.header().map(|header| (header.revision(), header.cluster_id()));

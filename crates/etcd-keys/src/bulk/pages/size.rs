@@ -1,19 +1,19 @@
-//! How many keys to ask for in one page. A range with a limit walks every key that remains inside etcd, so
-//! small pages are quadratic (1M keys in pages of 1,000: 76 s; of 50,000: 2.5 s), and pages of unknown
-//! values may be huge: they begin small and grow by what was measured.
+//! How many keys to request in one page. For a range with a limit, etcd walks all remaining keys, so many small pages take
+//! quadratic time (1M keys: 76 s in pages of 1,000, 2.5 s in pages of 50,000). But values can be large, so pages start
+//! small and grow with the measured sizes.
 
-/// The bounds of a page.
+/// The limits of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize {
-    /// Keys of the first page, before anything is known of their sizes.
+    /// The number of keys in the first page, while their sizes are unknown.
     pub first: u32,
-    /// Most keys of any page.
+    /// The most keys in a page.
     pub most: u32,
-    /// Bytes of keys and values that a page should not exceed; a page of one key may.
+    /// The intended limit for keys and values, in bytes. A page of one key may be larger.
     pub bytes: usize,
 }
 
-/// By how much a page may be larger than the one before.
+/// A page may have this many times as many keys as the page before.
 const GROWTH: u32 = 16;
 
 impl PageSize {
@@ -23,13 +23,13 @@ impl PageSize {
         Self { first: 512, most: 50_000, bytes: 8 << 20 }
     }
 
-    /// For reads of keys alone: 4,000, then up to 100,000 in up to 16 MiB.
+    /// For reads of keys only: 4,000, then up to 100,000 in up to 16 MiB.
     #[must_use]
     pub fn of_keys() -> Self {
         Self { first: 4_000, most: 100_000, bytes: 16 << 20 }
     }
 
-    /// The next page's keys, after one of `keys` that took `bytes`.
+    /// The number of keys in the next page, after a page of `keys` keys and `bytes` bytes.
     pub(crate) fn next(&self, keys: u32, bytes: usize) -> u32 {
         let keys = keys.max(1);
         let fits = self.bytes.saturating_mul(keys as usize) / bytes.max(1);
@@ -37,7 +37,7 @@ impl PageSize {
         fits.min(keys.saturating_mul(GROWTH)).min(self.most).max(1)
     }
 
-    /// The next page's keys, after one of `keys` was larger than can be taken.
+    /// The number of keys in the next page, after a page of `keys` keys was too large; `None` for a single key.
     pub(crate) fn after_too_large(keys: u32) -> Option<u32> {
         (keys > 1).then_some((keys / GROWTH).max(1))
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_grow_by_what_was_measured() {
+    fn pages_grow_with_the_measured_sizes() {
         let size = PageSize { first: 100, most: 50_000, bytes: 1 << 20 };
         assert_eq!(size.next(100, 100 * 64), 1600);
         assert_eq!(size.next(1600, 1600 * 64), 16_384, "bounded by bytes");

@@ -1,4 +1,4 @@
-//! The lines of an undo file, written and read. Knows neither files nor etcd.
+//! The lines of an undo file: writing and parsing them. Uses neither files nor etcd.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,28 +8,28 @@ use crate::bulk::delete::Preview;
 use crate::bulk::pages;
 use crate::client::range::KeyRange;
 
-/// The schema that is written, and the newest that is read.
+/// The schema version that is written, and the newest that can be read.
 const SCHEMA: u32 = 1;
 
 /// The first line of an undo file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// 1.
+    /// The schema version, 1.
     pub schema: u32,
     /// The endpoints that were used, separated by commas.
     pub endpoint: String,
-    /// The cluster, 16 hexadecimal digits.
+    /// The cluster's id, 16 hexadecimal digits.
     pub cluster_id: String,
-    /// The revision that the keys are of.
+    /// The revision of the keys.
     pub revision: i64,
-    /// The range, for people.
+    /// The range as text for people.
     pub range: String,
-    /// How many keys there are.
+    /// The number of keys.
     pub keys: u64,
-    /// The first key of the range, as base64; `None`: the file is of a version that did not say.
+    /// The first key of the range, as base64; `None` in files of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
-    /// The first key after the range; `None`: there is none.
+    /// The first key after the range, as base64; `None` if the range has no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
 }
@@ -49,7 +49,7 @@ impl Header {
     }
 
     pub(super) fn to_line(&self) -> String {
-        // Strings and numbers always can be written.
+        // Strings and numbers can always be serialized.
         let mut line = serde_json::to_string(self).unwrap_or_default();
         line.push('\n');
         line
@@ -63,9 +63,11 @@ impl Header {
         }
     }
 
-    /// The keys that may be in the file, where it says so.
+    /// The range of the file's keys, if the header has it.
     pub(super) fn key_range(&self) -> Result<Option<KeyRange>, String> {
-        let key = |text: &String| STANDARD.decode(text).map_err(|error| format!("its range is none: {error}"));
+        let key = |text: &String| {
+            STANDARD.decode(text).map_err(|error| format!("the header's range is not valid base64: {error}"))
+        };
         let Some(start) = self.start.as_ref().map(key).transpose()? else { return Ok(None) };
         Ok(Some(match self.end.as_ref().map(key).transpose()? {
             Some(end) => KeyRange::between(start, end),
@@ -83,7 +85,7 @@ impl Header {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Entry(Entry),
-    /// The end, with the number of entries.
+    /// The footer, with the number of entries.
     End(u64),
 }
 
@@ -94,7 +96,7 @@ pub(super) struct Entry {
     pub(super) value: Vec<u8>,
     pub(super) mod_revision: i64,
     pub(super) lease: i64,
-    /// Where it stands in its file.
+    /// Its line in the file.
     pub(super) line: u64,
 }
 
@@ -139,7 +141,7 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         (Some(k), Some(v), None) => {
             Ok(Line::Entry(Entry { key: bytes(k)?, value: bytes(v)?, mod_revision: raw.m, lease: raw.l, line: 0 }))
         }
-        _ => Err("it is neither a key nor the end".to_owned()),
+        _ => Err("the line is neither a key nor the footer".to_owned()),
     }
 }
 
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_line_is_refused() {
+    fn invalid_lines_are_refused() {
         for line in ["", "{}", "null", r#"{"k":"YQ=="}"#, r#"{"k":"!","v":""}"#, r#"{"k":"YQ==","v":"","end":1}"#, "{"]
         {
             assert!(parse(line).is_err(), "{line}");
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_the_future_is_left_alone() {
+    fn a_header_of_a_newer_schema_is_refused() {
         let header = r#"{"schema":2,"endpoint":"e","cluster_id":"1f","revision":3,"range":"r","keys":4}"#;
         assert!(Header::parse(header).unwrap_err().contains("schema 2"));
         let header = Header::parse(&header.replace(":2", ":1")).unwrap();
@@ -169,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_anything_is_no_panic(line: String) {
+        fn parsing_never_panics(line: String) {
             let _ = (parse(&line), Header::parse(&line));
         }
     }

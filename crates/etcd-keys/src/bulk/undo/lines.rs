@@ -1,4 +1,4 @@
-//! An undo file, line by line, and whether it is whole: complete, in order, and of its range. Writes nothing.
+//! Reads an undo file line by line, and checks that it is complete, in order, and within its range. Writes nothing.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::UndoError;
 use super::format::{self, Entry, Header, Line};
 
-/// Reads a file from end to end; answers its header and how many keys it has.
+/// Checks a whole file. Returns its header and the number of keys.
 pub(super) fn check(path: &Path) -> Result<(Header, u64), UndoError> {
     let mut lines = Lines::open(path)?;
     let header = match lines.next()? {
@@ -20,23 +20,24 @@ pub(super) fn check(path: &Path) -> Result<(Header, u64), UndoError> {
     loop {
         match lines.entry()? {
             Some(Line::Entry(entry)) if entry.key <= last => {
-                return Err(lines.damaged("its key does not come after the one before".to_owned()));
+                return Err(lines.damaged("the key does not come after the key of the line before".to_owned()));
             }
             Some(Line::Entry(entry)) if range.as_ref().is_some_and(|range| !range.contains(&entry.key)) => {
-                return Err(lines.damaged(format!("its key is not in the file's range, {}", header.range)));
+                return Err(lines.damaged(format!("the key is not in the file's range, {}", header.range)));
             }
             Some(Line::Entry(entry)) => (keys, last) = (keys + 1, entry.key),
             Some(Line::End(said)) if said == keys && keys == header.keys => break,
             Some(Line::End(said)) => {
-                let reason = format!("it has {keys} keys, but should have {} ({said} at its end)", header.keys);
+                let reason =
+                    format!("the file has {keys} keys, but its header says {} and its footer {said}", header.keys);
                 return Err(lines.damaged(reason));
             }
-            None => return Err(lines.cut_off()),
+            None => return Err(lines.incomplete()),
         }
     }
     match lines.next()? {
         None => Ok((header, keys)),
-        Some(_) => Err(lines.damaged("there is more after the end".to_owned())),
+        Some(_) => Err(lines.damaged("there are lines after the footer".to_owned())),
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn open(path: &Path) -> Result<Self, UndoError> {
         let failed = |source| UndoError::File { what: "read", path: path.to_owned(), source };
-        // Before it is opened: a pipe would wait for somebody to write.
+        // Checked before opening, because opening a pipe would wait for a writer.
         if !fs::metadata(path).map_err(failed)?.is_file() {
             return Err(UndoError::NotRegular { path: path.to_owned() });
         }
@@ -84,17 +85,17 @@ impl Lines {
         Ok(line)
     }
 
-    /// As [`Lines::entry`], in a file that was whole when it was checked; `None`: this was the last one.
-    pub(super) fn entry_of_whole(&mut self) -> Result<Option<Entry>, UndoError> {
+    /// As [`Lines::entry`], for a file that was complete when it was checked; `None` at the end.
+    pub(super) fn next_entry(&mut self) -> Result<Option<Entry>, UndoError> {
         match self.entry()? {
             Some(Line::Entry(entry)) => Ok(Some(entry)),
             Some(Line::End(_)) => Ok(None),
-            None => Err(self.cut_off()),
+            None => Err(self.incomplete()),
         }
     }
 
-    fn cut_off(&self) -> UndoError {
-        self.damaged("the file is cut off here: its last line is missing".to_owned())
+    fn incomplete(&self) -> UndoError {
+        self.damaged("the file is incomplete: its footer is missing".to_owned())
     }
 
     fn damaged(&self, reason: String) -> UndoError {

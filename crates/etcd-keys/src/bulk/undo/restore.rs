@@ -1,6 +1,6 @@
-//! Putting keys back: the whole file is checked first, then written in small transactions, each key only
-//! where there is none. What a deletion that was killed takes meanwhile comes back, too. Doing it again changes
-//! nothing.
+//! Restores keys from an undo file. First checks the whole file. Then writes the keys in small transactions, each key only
+//! if it is absent. If the deletion was killed, its last chunk may be applied late: those keys are restored, too. Running
+//! it again changes nothing.
 
 use std::io;
 use std::ops::Range;
@@ -15,22 +15,22 @@ use super::lines::{Lines, check};
 use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
-use crate::client::retry::{PATIENCE, Retry};
+use crate::client::retry::{RETRY_TIMEOUT, Retry};
 
-/// Keys in one transaction. etcd allows 128 operations.
+/// The most keys in one transaction. etcd allows 128 operations.
 const MOST_KEYS: usize = 100;
-/// Bytes in one transaction, its keys counted three times. etcd allows 1.5 MiB.
+/// The most bytes in one transaction, which has each key three times. etcd allows 1.5 MiB.
 const MOST_BYTES: usize = 1 << 20;
-/// Conflicts that are named; the rest is counted.
-const NAMED: usize = 1000;
-/// How long the last chunk of a deletion that was killed may be on its way to the server, where others overtake it.
-const STRAGGLER: Duration = Duration::from_millis(500);
-/// How often is looked for it. It is one transaction, but may come while it is looked for.
-const LOOKS: usize = 2;
+/// The most conflicts to name. Further conflicts are only counted.
+const MAX_NAMED_CONFLICTS: usize = 1000;
+/// How late the server may apply the last chunk of a deletion that was killed, after requests that were sent later.
+const LATE_CHUNK_DELAY: Duration = Duration::from_millis(500);
+/// How many times to check for that chunk. It is one transaction, but may be applied during a check.
+const LATE_CHUNK_CHECKS: usize = 2;
 
-/// Puts back what an undo file holds.
+/// Restores the keys of an undo file.
 #[derive(Clone, Debug)]
-#[must_use = "nothing is put back before it is run"]
+#[must_use = "a restore does nothing until it is run"]
 pub struct Restore {
     connection: Connection,
     path: PathBuf,
@@ -38,26 +38,26 @@ pub struct Restore {
     any_cluster: bool,
 }
 
-/// What became of the keys of an undo file.
+/// What happened to the keys of an undo file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Keys of the file.
+    /// All keys of the file.
     pub total: u64,
-    /// Keys that were put back.
+    /// Keys that were absent and were restored.
     pub restored: u64,
-    /// Keys that were there with the same value: never deleted, or put back before.
+    /// Keys that existed with the same value: they were not deleted, or restored before.
     pub unchanged: u64,
-    /// Keys that were there with another value and were overwritten, as asked.
+    /// Keys that existed with another value and were overwritten.
     pub overwritten: u64,
-    /// Keys that are there with another value, and were left alone.
+    /// Keys that exist with another value and were left alone.
     pub conflicting: u64,
-    /// Those keys, at most 1,000 of them.
+    /// The conflicting keys, at most 1,000.
     pub conflicts: Vec<Conflict>,
-    /// Keys put back that had a lease, and now have none.
+    /// Restored keys that had a lease and now have none.
     pub without_lease: u64,
 }
 
-/// A key that was changed since.
+/// A key that was changed after the deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The key.
@@ -67,66 +67,66 @@ pub struct Conflict {
 }
 
 impl Connection {
-    /// Puts back what an undo file holds, by full names; nothing happens yet.
+    /// Restores the keys of an undo file, by their full names. Sends no request until [`Restore::run`].
     pub fn restore(&self, path: impl Into<PathBuf>) -> Restore {
         Restore { connection: self.clone(), path: path.into(), overwrite: false, any_cluster: false }
     }
 }
 
 impl Restore {
-    /// Overwrites keys that were changed since.
+    /// Overwrites keys that were changed after the deletion.
     pub fn overwrite(mut self) -> Self {
         self.overwrite = true;
         self
     }
 
-    /// Puts keys into another cluster than the one that they were in.
+    /// Allows to restore into another cluster than the one that the keys were in.
     pub fn any_cluster(mut self) -> Self {
         self.any_cluster = true;
         self
     }
 
-    /// Checks the file, then puts its keys back, and tells `heard` after every transaction.
+    /// Checks the file, then restores its keys. Calls `on_progress` after every transaction.
     ///
     /// # Errors
-    /// If the file is damaged or cut off, or of another cluster: nothing was changed then. If etcd refuses, or with
-    /// [`UndoError::Changed`]: running it again puts back the rest.
-    pub async fn run(&self, mut heard: impl FnMut(&Restored)) -> Result<Restored, UndoError> {
+    /// If the file is damaged, incomplete, or of another cluster, no key was changed. After [`UndoError::Etcd`] or
+    /// [`UndoError::Changed`] some keys may have been restored: running it again restores the rest.
+    pub async fn run(&self, mut on_progress: impl FnMut(&Restored)) -> Result<Restored, UndoError> {
         let path = self.path.clone();
         let (header, total) = self.blocking(move || check(&path)).await?;
         self.check_cluster(&header).await?;
         let mut done = Restored { total, ..Restored::default() };
-        let passed = self.pass(None, &mut done, &mut heard).await;
-        let mut untouched = passed.map_err(|error| error.midway(done.restored))?;
-        // A deletion that was killed may have a chunk on its way. What it would still find to delete is looked at
-        // again, and nothing else: what others delete from now on is deleted.
+        let passed = self.pass(None, &mut done, &mut on_progress).await;
+        let mut untouched = passed.map_err(|error| error.after_partial_restore(done.restored))?;
+        // A deletion that was killed may have one more chunk on its way. Only the keys that this chunk could still delete
+        // are checked again, so that keys that others delete from now on stay deleted.
         let again = Self { overwrite: false, ..self.clone() };
-        for _ in 0..LOOKS {
+        for _ in 0..LATE_CHUNK_CHECKS {
             if untouched.is_empty() {
                 break;
             }
-            tokio::time::sleep(STRAGGLER).await;
+            tokio::time::sleep(LATE_CHUNK_DELAY).await;
             let mut late = Restored { total, ..Restored::default() };
             let passed = again.pass(Some(untouched), &mut late, &mut |_| ()).await;
-            untouched = passed.map_err(|error| error.midway(done.restored + late.restored))?;
+            untouched = passed.map_err(|error| error.after_partial_restore(done.restored + late.restored))?;
             if late.restored == 0 {
                 break;
             }
             done.restored += late.restored;
             done.without_lease += late.without_lease;
             done.unchanged = done.unchanged.saturating_sub(late.restored);
-            heard(&done);
+            on_progress(&done);
         }
         Ok(done)
     }
 
-    /// Puts back what is missing, of all keys or of some; answers which keys are as the deletion left them, neither
-    /// deleted nor written since, so that it would take them.
+    /// Restores the absent keys, of the whole file or of `among`. Returns the keys that the deletion could still delete:
+    /// they were neither deleted nor written since.
     async fn pass(
         &self,
         among: Option<Untouched>,
         done: &mut Restored,
-        heard: &mut impl FnMut(&Restored),
+        on_progress: &mut impl FnMut(&Restored),
     ) -> Result<Untouched, UndoError> {
         let path = self.path.clone();
         let mut batches = self.blocking(move || Batches::open(&path, among)).await?;
@@ -138,11 +138,11 @@ impl Restore {
                 return Ok(untouched.in_order());
             }
             self.put_back(batch, done, &mut untouched).await?;
-            heard(done);
+            on_progress(done);
         }
     }
 
-    /// Reads on a thread that may wait for a disk: the runtime's would keep all else waiting.
+    /// Reads on a thread for blocking work, so that a slow disk does not block the runtime.
     async fn blocking<T: Send + 'static>(
         &self,
         read: impl FnOnce() -> Result<T, UndoError> + Send + 'static,
@@ -162,8 +162,7 @@ impl Restore {
         Err(UndoError::AnotherCluster { path: self.path.clone(), file, here, endpoint })
     }
 
-    /// Puts back those that are not there; those that are, are looked at. What is too much for the server at once goes
-    /// in halves.
+    /// Restores the absent keys of a batch, and handles those that exist. Halves a batch that is too large for the server.
     async fn put_back(
         &self,
         batch: Vec<Entry>,
@@ -195,7 +194,7 @@ impl Restore {
             for (entry, there) in batch.into_iter().zip(answers) {
                 match there {
                     None => missing.push(entry),
-                    Some(there) => self.meet(entry, &there, done, untouched).await?,
+                    Some(there) => self.handle_existing(entry, &there, done, untouched).await?,
                 }
             }
             todo.push(missing);
@@ -203,8 +202,8 @@ impl Restore {
         Ok(())
     }
 
-    /// A key that is there already.
-    async fn meet(
+    /// Handles a key that exists.
+    async fn handle_existing(
         &self,
         entry: Entry,
         there: &KeyValue,
@@ -221,29 +220,29 @@ impl Restore {
             done.overwritten += 1;
         } else {
             done.conflicting += 1;
-            if done.conflicts.len() < NAMED {
+            if done.conflicts.len() < MAX_NAMED_CONFLICTS {
                 done.conflicts.push(Conflict { key: entry.key, mod_revision: there.mod_revision() });
             }
         }
         Ok(())
     }
 
-    /// One so close to the server's limit that the transaction has no room for reading what is there instead.
+    /// Restores a key whose value is so large that the transaction has no room for a read of the existing key.
     async fn put_alone(&self, entry: Entry, done: &mut Restored, untouched: &mut Untouched) -> Result<(), UndoError> {
         loop {
             let put = TxnOp::put(entry.key.clone(), entry.value.clone(), None);
-            let is_guarded = match self.transact(Txn::new().when([is_absent(&entry)]).and_then([put])).await {
+            let is_conditional = match self.transact(Txn::new().when([is_absent(&entry)]).and_then([put])).await {
                 Ok(None) => break,
                 Ok(Some(_)) => true,
-                // Not even for its name once more: then a look before the plain put has to do.
+                // There is not even room for a comparison: check with a read, then put without a condition.
                 Err(error) if matches!(error.kind, ErrorKind::TooLarge(_)) => false,
                 Err(error) => return Err(error.into()),
             };
             let read = || Operation::Read(KeyRange::key(entry.key.clone()));
             let answer = self.connection.call(read, self.connection.kv().get(entry.key.clone(), None)).await?;
             match answer.kvs().first() {
-                Some(there) => return self.meet(entry, there, done, untouched).await,
-                None if is_guarded => {}
+                Some(there) => return self.handle_existing(entry, there, done, untouched).await,
+                None if is_conditional => {}
                 None => {
                     self.put(entry.clone()).await?;
                     break;
@@ -261,9 +260,10 @@ impl Restore {
         Ok(())
     }
 
-    /// `None`: it was done; else what is there, key by key. A server that goes away is waited for, 5 s.
+    /// Commits a transaction; retries for 5 s if the server goes away. `None`: all keys were restored. Else the existing
+    /// keys, in the order of the batch.
     async fn transact(&self, txn: Txn) -> Result<Option<Vec<Option<KeyValue>>>, Error> {
-        let mut retry = Retry::new(PATIENCE);
+        let mut retry = Retry::new(RETRY_TIMEOUT);
         loop {
             let mut kv = self.connection.kv();
             let call = self.connection.call(|| Operation::Commit, kv.txn(txn.clone()));
@@ -276,13 +276,13 @@ impl Restore {
     }
 }
 
-/// The keys of a file that was whole when it was checked, as many at a time as one transaction takes.
+/// The keys of a checked file, in batches for one transaction.
 struct Batches {
-    /// `None`: they have been read to their end.
+    /// `None` at the end of the file.
     lines: Option<Lines>,
-    /// Only these.
+    /// If set, only these keys.
     among: Option<Untouched>,
-    /// The next one, which had no room any more.
+    /// The first key of the next batch, which did not fit into the last one.
     next: Option<Entry>,
 }
 
@@ -293,13 +293,13 @@ impl Batches {
         Ok(Self { lines: Some(lines), among, next: None })
     }
 
-    /// The next ones; none after the last.
+    /// The next batch; empty at the end.
     fn next(&mut self) -> Result<Vec<Entry>, UndoError> {
         let mut batch: Vec<Entry> = self.next.take().into_iter().collect();
         let size = |entry: &Entry| entry.key.len() * 3 + entry.value.len() + 64;
         let mut bytes: usize = batch.iter().map(size).sum();
         while let Some(lines) = &mut self.lines {
-            let Some(entry) = lines.entry_of_whole()? else {
+            let Some(entry) = lines.next_entry()? else {
                 self.lines = None;
                 break;
             };
@@ -324,7 +324,7 @@ impl Restored {
     }
 }
 
-/// Keys that are as the deletion left them, by their lines: in ranges, as a deletion leaves them.
+/// Keys that were neither deleted nor written since, as ranges of lines in the file.
 #[derive(Default)]
 struct Untouched(Vec<Range<u64>>);
 
@@ -340,7 +340,7 @@ impl Untouched {
         }
     }
 
-    /// Lines of one batch may come out of order.
+    /// Sorts the ranges: the lines of one batch may come out of order.
     fn in_order(mut self) -> Self {
         self.0.sort_unstable_by_key(|lines| lines.start);
         self
@@ -356,7 +356,7 @@ fn is_absent(entry: &Entry) -> Compare {
     Compare::create_revision(entry.key.clone(), CompareOp::Equal, 0)
 }
 
-/// Puts all if none is there, else gets all.
+/// Puts all keys if none of them exists, else reads all of them.
 fn absent(batch: &[Entry]) -> Txn {
     let put = |entry: &Entry| TxnOp::put(entry.key.clone(), entry.value.clone(), None);
     let get = |entry: &Entry| TxnOp::get(entry.key.clone(), Some(GetOptions::new()));

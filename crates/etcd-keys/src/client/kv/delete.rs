@@ -1,4 +1,4 @@
-//! Deleting, in one request. What may be many keys is better deleted in chunks.
+//! Deletes in one request. Many keys are better deleted in chunks.
 
 use etcd_client::DeleteOptions;
 
@@ -7,8 +7,7 @@ use crate::client::error::ErrorKind;
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
-/// A deletion of one key or a range, as one revision: other clients wait until it is done, seconds for a
-/// million keys.
+/// A deletion of one key or a range, as one revision. Other clients wait until it is done: seconds for a million keys.
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Delete {
@@ -27,12 +26,12 @@ impl Delete {
         Self { range, options: DeleteOptions::new() }
     }
 
-    /// Deletes every key that begins with a prefix; of the empty one: all of the namespace.
+    /// Deletes every key that begins with a prefix. The empty prefix means the whole namespace.
     pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
         Self::range(KeyRange::prefix(prefix))
     }
 
-    /// Asks for what was there before.
+    /// Returns the deleted keys in [`DeleteResponse::previous`].
     pub fn previous(mut self) -> Self {
         self.options = self.options.with_prev_key();
         self
@@ -45,15 +44,15 @@ impl Delete {
     }
 }
 
-/// What was deleted.
+/// The answer to a [`Delete`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeleteResponse {
-    /// How many keys.
+    /// The number of deleted keys.
     pub deleted: i64,
-    /// What they were, where it was asked for.
+    /// The deleted keys with their values, if requested by [`Delete::previous`].
     pub previous: Vec<KeyValue>,
-    /// The revision of the deletion; where nothing was deleted, the current one.
+    /// The revision of the deletion; the current revision if nothing was deleted.
     pub revision: i64,
 }
 

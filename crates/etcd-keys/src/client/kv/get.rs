@@ -1,4 +1,4 @@
-//! Reading.
+//! Reads in one request.
 
 use etcd_client::{GetOptions, SortOrder, SortTarget};
 
@@ -7,7 +7,7 @@ use crate::client::error::ErrorKind;
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
-/// A read of one key or a range, in one answer. What may be large is better read in pages.
+/// A read of one key or a range, in one answer. For large ranges use [`Keys::pages`](crate::Keys::pages).
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Get {
@@ -27,44 +27,44 @@ impl Get {
         Self { range, revision: 0, options: GetOptions::new() }
     }
 
-    /// Reads every key that begins with a prefix; of the empty one: all of the namespace.
+    /// Reads every key that begins with a prefix. The empty prefix means the whole namespace.
     pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
         Self::range(KeyRange::prefix(prefix))
     }
 
-    /// At most so many keys; 0: no limit. Etcd walks all that remain all the same, to count them.
+    /// Returns at most this many keys; 0 means no limit. etcd still walks all keys of the range to count them.
     pub fn limit(mut self, limit: i64) -> Self {
         self.options = self.options.with_limit(limit);
         self
     }
 
-    /// As it was at this revision.
+    /// Reads at this revision.
     pub fn revision(mut self, revision: i64) -> Self {
         self.revision = revision;
         self.options = self.options.with_revision(revision);
         self
     }
 
-    /// Without the values. Etcd 3.7 then tells no leases either: they are 0.
+    /// Returns no values. etcd 3.7 then returns no leases either.
     pub fn keys_only(mut self) -> Self {
         self.options = self.options.with_keys_only();
         self
     }
 
-    /// Only how many there are.
+    /// Returns only the number of keys.
     pub fn count_only(mut self) -> Self {
         self.options = self.options.with_count_only();
         self
     }
 
-    /// In this order; by key, ascending, unless said otherwise. Any other order makes etcd fetch the whole
-    /// range before it applies the limit.
+    /// Sorts the keys. The default is by key, ascending. For any other order, etcd reads the whole range before it applies
+    /// the limit.
     pub fn sort(mut self, target: SortTarget, order: SortOrder) -> Self {
         self.options = self.options.with_sort(target, order);
         self
     }
 
-    /// What the member knows by itself: faster, and perhaps stale.
+    /// Lets the member answer from its own data, without asking the leader: faster, but the data may be out of date.
     pub fn serializable(mut self) -> Self {
         self.options = self.options.with_serializable();
         self
@@ -101,17 +101,18 @@ impl Get {
     }
 }
 
-/// What was read.
+/// The answer to a [`Get`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GetResponse {
-    /// What was found, in order.
+    /// The keys, in order.
     pub kvs: Vec<KeyValue>,
-    /// Whether the limit left some out.
+    /// Whether the limit cut keys off.
     pub more: bool,
-    /// How many keys the range has, whatever the limit.
+    /// The number of keys in the range. Ignores the limit.
     pub count: i64,
-    /// The keyspace's revision at the time, also where an older one was read: watch from the next one.
+    /// The keyspace's newest revision at the time of the answer, also if an older revision was read. To follow later
+    /// changes, watch from the revision after it.
     pub revision: i64,
 }
 

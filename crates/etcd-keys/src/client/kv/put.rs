@@ -1,4 +1,4 @@
-//! Writing.
+//! Writes.
 
 use etcd_client::PutOptions;
 
@@ -18,29 +18,29 @@ pub struct Put {
 }
 
 impl Put {
-    /// Writes a value to a key, and takes the key off its lease.
+    /// Writes a value to a key. The key loses its lease.
     pub fn new(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
         Self { key: key.into(), value: value.into(), options: PutOptions::new() }
     }
 
-    /// Touches a key: it must be there, and its value stays.
+    /// Writes a key again with its present value. The key must exist.
     pub fn touch(key: impl Into<Vec<u8>>) -> Self {
         Self { key: key.into(), value: Vec::new(), options: PutOptions::new().with_ignore_value() }
     }
 
-    /// The key goes when this lease ends.
+    /// Gives the key this lease: etcd deletes the key when the lease ends.
     pub fn lease(mut self, lease: impl Into<Option<LeaseId>>) -> Self {
         self.options = self.options.with_lease(lease.into().map_or(0, LeaseId::get));
         self
     }
 
-    /// The key must be there, and its lease stays.
+    /// Keeps the key's present lease. The key must exist.
     pub fn keep_lease(mut self) -> Self {
         self.options = self.options.with_ignore_lease();
         self
     }
 
-    /// Asks for what was there before.
+    /// Returns the key's previous value in [`PutResponse::previous`].
     pub fn previous(mut self) -> Self {
         self.options = self.options.with_prev_key();
         self
@@ -57,11 +57,11 @@ impl Put {
     }
 }
 
-/// What was written.
+/// The answer to a [`Put`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PutResponse {
-    /// What was there before, where it was asked for and there was something.
+    /// The key before the write, if requested by [`Put::previous`] and if the key existed.
     pub previous: Option<KeyValue>,
     /// The revision of the write.
     pub revision: i64,

@@ -1,4 +1,4 @@
-//! Transactions: comparisons, and what is done if they all hold, or else.
+//! Transactions: comparisons, operations if all of them hold, and operations if not.
 
 use etcd_client::{CompareOp, TxnOp, TxnOpResponse};
 
@@ -8,8 +8,8 @@ use crate::client::lease_id::LeaseId;
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
 
-/// Operations that happen together, at one revision, or not at all. Etcd takes at most 128 of them by
-/// default, those of nested transactions counted, and no key may be written twice.
+/// A transaction: if all comparisons hold, the operations of `then` run, else those of `or_else`, in one revision. etcd
+/// accepts at most 128 operations by default, with those of nested transactions. No key may be written twice.
 ///
 /// ```
 /// use etcd_keys::kv::{Compare, Get, Put, Txn};
@@ -33,25 +33,25 @@ impl Txn {
         Self::default()
     }
 
-    /// Only if this holds, too.
+    /// Adds a comparison.
     pub fn when(mut self, compare: Compare) -> Self {
         self.compares.push(compare);
         self
     }
 
-    /// Does this, after what was named before it, if all comparisons hold.
+    /// Adds an operation for the case that all comparisons hold.
     pub fn then(mut self, op: impl Into<Op>) -> Self {
         self.then.push(op.into());
         self
     }
 
-    /// Does this, after what was named before it, if one of them does not.
+    /// Adds an operation for the case that a comparison does not hold.
     pub fn or_else(mut self, op: impl Into<Op>) -> Self {
         self.or_else.push(op.into());
         self
     }
 
-    /// The first keys that it names, for messages.
+    /// The first keys in the transaction, for messages.
     pub(crate) fn first_range(&self) -> Option<KeyRange> {
         let compared = self.compares.first().map(|compare| compare.range.clone());
         compared.or_else(|| {
@@ -64,7 +64,7 @@ impl Txn {
         })
     }
 
-    /// The oldest and the newest revision that it reads at; (0, 0): none but the current one.
+    /// The oldest and the newest revision of its reads; (0, 0) if all reads are at the current revision.
     pub(crate) fn revisions(&self) -> (i64, i64) {
         let revisions = self.ops().flat_map(|op| match op {
             Op::Get(get) => [get.revision, get.revision],
@@ -91,8 +91,8 @@ impl Txn {
     }
 }
 
-/// What must hold of a key, or of each key of a range. A range without keys is compared as one key that is
-/// absent, by value never equal.
+/// A comparison of a key, or of each key of a range. A range without keys compares like a single absent key; a comparison
+/// by value then fails.
 #[derive(Clone, Debug)]
 pub struct Compare {
     range: KeyRange,
@@ -110,42 +110,42 @@ enum With {
 }
 
 impl Compare {
-    /// The number of writes since it was created; 0: it is absent.
+    /// Compares the number of writes since the key was created; 0 means the key is absent.
     pub fn version(range: KeyRange, op: CompareOp, version: i64) -> Self {
         Self { range, op, with: With::Version(version) }
     }
 
-    /// The revision that created it; 0: it is absent.
+    /// Compares the revision that created the key; 0 means the key is absent.
     pub fn create_revision(range: KeyRange, op: CompareOp, revision: i64) -> Self {
         Self { range, op, with: With::CreateRevision(revision) }
     }
 
-    /// The revision that wrote it last; 0: it is absent.
+    /// Compares the revision that last wrote the key; 0 means the key is absent.
     pub fn mod_revision(range: KeyRange, op: CompareOp, revision: i64) -> Self {
         Self { range, op, with: With::ModRevision(revision) }
     }
 
-    /// Its value; fails where it is absent.
+    /// Compares the value. Fails if the key is absent.
     pub fn value(range: KeyRange, op: CompareOp, value: impl Into<Vec<u8>>) -> Self {
         Self { range, op, with: With::Value(value.into()) }
     }
 
-    /// The lease that it goes with; `None`: it goes with none, or is absent.
+    /// Compares the key's lease; `None` means that the key has no lease or is absent.
     pub fn lease(range: KeyRange, op: CompareOp, lease: impl Into<Option<LeaseId>>) -> Self {
         Self { range, op, with: With::Lease(lease.into()) }
     }
 
-    /// It is absent.
+    /// The key is absent.
     pub fn absent(key: impl Into<Vec<u8>>) -> Self {
         Self::version(KeyRange::key(key), CompareOp::Equal, 0)
     }
 
-    /// It is there.
+    /// The key exists.
     pub fn present(key: impl Into<Vec<u8>>) -> Self {
         Self::version(KeyRange::key(key), CompareOp::Greater, 0)
     }
 
-    /// Nobody wrote it since it was read.
+    /// The key has not been written or deleted since it was read.
     #[must_use]
     pub fn unchanged(kv: &KeyValue) -> Self {
         Self::mod_revision(KeyRange::key(kv.key.as_slice()), CompareOp::Equal, kv.mod_revision)
@@ -210,15 +210,15 @@ macro_rules! op_from {
 
 op_from!(Get, Put, Delete, Txn);
 
-/// How a transaction went.
+/// The answer to a [`Txn`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TxnResponse {
     /// Whether all comparisons held.
     pub succeeded: bool,
-    /// The answers of what was done, in order.
+    /// The answers to the operations that ran, in order.
     pub responses: Vec<OpResponse>,
-    /// The revision of the transaction; where it wrote nothing, the current one.
+    /// The revision of the transaction; the current revision if it wrote nothing.
     pub revision: i64,
 }
 
@@ -233,29 +233,29 @@ impl TxnResponse {
     }
 }
 
-/// How a write that depends on a key's state ended.
+/// The result of a conditional write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "the key may not have been written"]
 pub enum Swap {
-    /// It was written.
+    /// The key was written.
     Written {
         /// The revision of the write.
         revision: i64,
     },
-    /// Nothing was written. This is the key as it is instead; `None`: it is absent.
+    /// The condition did not hold, and nothing was written. This is the key as it is now; `None` if it is absent.
     Conflict(Option<KeyValue>),
 }
 
-/// The answer of one operation of a transaction. Its revision is the transaction's.
+/// The answer to one operation of a transaction. Its revision is the transaction's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpResponse {
-    /// Of a [`Get`].
+    /// To a [`Get`].
     Get(GetResponse),
-    /// Of a [`Put`].
+    /// To a [`Put`].
     Put(PutResponse),
-    /// Of a [`Delete`].
+    /// To a [`Delete`].
     Delete(DeleteResponse),
-    /// Of a [`Txn`].
+    /// To a [`Txn`].
     Txn(TxnResponse),
 }
 
@@ -269,7 +269,7 @@ impl OpResponse {
         }
     }
 
-    /// Etcd fills the headers of single answers in some versions, and in others not.
+    /// Only some versions of etcd fill the headers of single answers.
     fn set_revision(&mut self, revision: i64) {
         match self {
             Self::Get(response) => response.revision = revision,
