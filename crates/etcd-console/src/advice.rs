@@ -1,4 +1,4 @@
-//! What the user reads when a command fails: what, why, and what to do next.
+//! Error messages and hints: what failed, why, and what to do next.
 
 use std::io;
 use std::process::ExitCode;
@@ -41,18 +41,20 @@ pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
         last = cause;
     }
     match error.downcast_ref::<UndoError>() {
-        Some(UndoError::AnotherCluster { endpoint, .. }) => say(format_args!("hint: {}", way_to(endpoint.as_deref()))),
-        Some(UndoError::File { what: "write", .. }) => {
-            say(format_args!("hint: nothing was deleted; make room for it, or see `--no-undo`"))
+        Some(UndoError::AnotherCluster { endpoint, .. }) => {
+            say(format_args!("hint: {}", find_cluster(endpoint.as_deref())))
         }
+        Some(UndoError::File { what: "write", .. }) => say(format_args!(
+            "hint: nothing was deleted; free some disk space, or delete without an undo file: `--no-undo`"
+        )),
         Some(UndoError::File { what: "create", .. }) => say(format_args!(
-            "hint: nothing was deleted; `.etcd` must be a directory that you can write to, or see `--no-undo`"
+            "hint: nothing was deleted; make `.etcd` a writable directory, or delete without an undo file: `--no-undo`"
         )),
         Some(UndoError::NotRegular { .. }) => say(format_args!(
-            "hint: nothing was changed; it is read more than once: write what comes from there to a file first"
+            "hint: nothing was changed; an undo file is read twice, so copy the data to a regular file first"
         )),
         Some(UndoError::Changed { .. }) => say(format_args!(
-            "hint: what was put back stays; once the file is whole again, the same command puts back the rest"
+            "hint: the restored keys stay; when the file is complete again, the same command restores the rest"
         )),
         Some(_) => say(format_args!("hint: nothing was changed; `cargo xtask undo --list` lists the undo files")),
         None if is_of_the_disk(error) => say(format_args!("hint: `cargo xtask doctor` checks disk and permissions")),
@@ -73,18 +75,17 @@ fn is_of_the_disk(error: &anyhow::Error) -> bool {
     error.chain().filter_map(kind).any(|kind| kinds.contains(&kind))
 }
 
-/// What to do about keys of another cluster, which was at this endpoint by the word of a file that anybody may have
-/// written.
-fn way_to(endpoint: Option<&str>) -> String {
-    let way = endpoint.map(|endpoint| argument(&endpoint.escape_debug().to_string()));
-    let way = way.map_or_else(
-        || "that one was at this same endpoint, and is not any more".to_owned(),
-        |endpoint| format!("`--endpoints {endpoint}` leads to where that one was"),
+/// The next step if an undo file is of another cluster. The endpoint is from the file, which anybody may have written.
+fn find_cluster(endpoint: Option<&str>) -> String {
+    let place = endpoint.map(|endpoint| argument(&endpoint.escape_debug().to_string()));
+    let place = place.map_or_else(
+        || "the file's cluster had this same endpoint, and is gone".to_owned(),
+        |endpoint| format!("`--endpoints {endpoint}` reaches the file's cluster, if it still runs there"),
     );
-    format!("{way}; `--any-cluster` puts the keys into this one all the same")
+    format!("{place}; `--any-cluster` restores the keys into this cluster instead")
 }
 
-/// What the system said below etcd-client and gRPC, whose own words say nothing that the error does not.
+/// The system's error below etcd-client and gRPC, whose own messages add nothing.
 fn root_cause(error: &Error) -> Option<String> {
     let status: &dyn std::error::Error = match error.source.as_deref()? {
         etcd_client::Error::GRpcStatus(status) => status,
@@ -105,14 +106,16 @@ fn of_etcd(error: &anyhow::Error) -> Option<&Error> {
 
 fn next_step(kind: &ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::Compacted { .. } => "leave out --rev to read what is there now",
-        ErrorKind::FutureRevision(_) => "leave out --rev to read what is there now",
-        ErrorKind::TooLarge(_) => "a request holds at most 1.5 MiB, unless the server was told otherwise",
+        ErrorKind::Compacted { .. } => "leave out --rev to read the current keys",
+        ErrorKind::FutureRevision(_) => "leave out --rev to read the current keys",
+        ErrorKind::TooLarge(_) => {
+            "etcd accepts requests of up to 1.5 MiB; the server's `--max-request-bytes` changes that"
+        }
         ErrorKind::NoSpace => {
             "`cargo xtask etcd-compact` frees space in a local etcd; elsewhere compact, defragment, and disarm the alarm with etcdctl"
         }
-        ErrorKind::AnotherCluster { .. } => "look at what is there now, and begin anew",
-        ErrorKind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` asks as a user that may",
+        ErrorKind::AnotherCluster { .. } => "check which keys this cluster has, and start again",
+        ErrorKind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` sends the request as another user",
         _ => "the server's log may say more",
     }
 }

@@ -1,5 +1,5 @@
-//! The whole command line of this program: the commands that users see, which etcd-console-cli declares, and those that
-//! only programs of ours call. Declares; does nothing.
+//! The command line of this program: the public commands, which etcd-console-cli declares, and hidden commands that only our
+//! own programs call. Declarations only.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ pub(crate) use etcd_console_cli::{
 use etcd_sandbox::runs::RunId;
 use etcd_workspace::DEFAULT_TEST_ROOT;
 
-/// Read, write, delete and watch keys. Arguments have the shape that etcdctl's have.
+/// Read, write, delete and watch keys. The arguments are like etcdctl's.
 ///
-/// Keys are printed so that any byte is readable, and can be pasted back: `\n`, `\t`, `\r`, `\0`, `\\` and
-/// `\xNN` stand for bytes in keys that you type, too.
+/// In keys that you type and in keys that are printed, `\n`, `\t`, `\r`, `\0`, `\\` and `\xNN` stand for bytes, so that a
+/// printed key can be pasted back.
 #[derive(Debug, Parser)]
 #[command(
     name = "etcd-console",
@@ -33,7 +33,7 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     #[command(flatten)]
     pub(crate) cluster: Cluster,
-    /// Say only what was asked for, and errors
+    /// Print only the requested data and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// The directory of the workspace's instances
@@ -45,7 +45,7 @@ pub(crate) struct Global {
     /// The test root, below the product's root
     #[arg(long, hide = true, default_value = DEFAULT_TEST_ROOT)]
     pub(crate) test_root: String,
-    /// Prefixes that nothing is deleted below
+    /// Prefixes whose keys are not deleted
     #[arg(long, hide = true)]
     pub(crate) protected: Vec<String>,
 }
@@ -68,29 +68,29 @@ pub(crate) enum Command {
     Load(Load),
 }
 
-/// Keep a run alive, for `test` and `run`, until stdin says how it ends
+/// Keep a run alive, for `test` and `run`, until stdin says how to end it
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask run -- CMD")]
 pub(crate) struct Keep {
-    /// Where the run's lock is to be
+    /// The directory for the run's lock
     #[arg(long)]
     pub(crate) lock_dir: PathBuf,
-    /// What runs
+    /// The command of the run
     #[arg(long, default_value = "")]
     pub(crate) command: String,
-    /// The process that runs it
+    /// The pid of the runner
     #[arg(long)]
     pub(crate) runner: u32,
-    /// How long the run counts as alive without a heartbeat, in seconds
+    /// The time to live of the heartbeat, in seconds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) ttl: u64,
-    /// How long to try to sweep a run whose runner was killed while etcd does not answer, in seconds
+    /// How long to retry the sweep if the runner was killed and etcd does not answer, in seconds
     #[arg(long, default_value_t = 30)]
     pub(crate) sweep_timeout: u64,
-    /// Go on with this run, whose keeper died
+    /// Take over this run, whose keeper died
     #[arg(long)]
     pub(crate) adopt: Option<RunId>,
-    /// Leave alone what dead runs left
+    /// Do not sweep dead runs
     #[arg(long)]
     pub(crate) no_cleaning: bool,
 }
@@ -124,7 +124,7 @@ mod tests {
         super::Cli::command().debug_assert();
     }
 
-    /// A mistyped option that becomes a key or a value is written, or deletes.
+    /// A mistyped option must not be taken as a key or a value, and then be written or deleted.
     #[test]
     fn no_argument_takes_an_option_for_its_value() {
         for command in super::Cli::command().get_subcommands() {

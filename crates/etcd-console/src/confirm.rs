@@ -1,4 +1,4 @@
-//! Asking before something is destroyed: on a terminal. Elsewhere nobody can answer, so that silence is a no.
+//! Asks on a terminal before something is deleted. Without a terminal the answer is no.
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -9,17 +9,17 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
-/// What is asked.
+/// A question.
 pub(crate) struct Question<'a> {
-    /// What would be done: `delete`, say.
+    /// What would be done, for example `delete`.
     pub(crate) verb: &'a str,
-    /// What with.
+    /// The object of the verb.
     pub(crate) what: &'a str,
     /// Lines to show above the question.
     pub(crate) examples: &'a str,
     /// Whether `--yes` answers it.
     pub(crate) yes: bool,
-    /// The flags that answer it where nobody can be asked.
+    /// The flags that mean yes without a question.
     pub(crate) flags: &'a str,
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn can_ask() -> bool {
 /// Whether the answer is yes.
 ///
 /// # Errors
-/// If it is not, and nobody can be asked.
+/// If it is not, and there is no terminal to ask on.
 pub(crate) fn ask(question: &Question<'_>) -> Result<bool> {
     let Question { verb, what, examples, yes, flags } = question;
     if *yes {
@@ -44,13 +44,13 @@ pub(crate) fn ask(question: &Question<'_>) -> Result<bool> {
     output::say_part(format_args!("{examples}{} {what}? [y/N] ", capitalized(verb)));
     let mut line = String::new();
     if io::stdin().read_line(&mut line)? == 0 {
-        // The end of input moves no cursor.
+        // After end of input the cursor is still on the question's line.
         output::say(format_args!(""));
     }
     Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// The end of a command after a no: nothing was deleted, or `done` otherwise.
+/// Ends a command after the answer no: nothing was `done`.
 pub(crate) fn declined(done: &str, cx: &Context) -> ExitCode {
     cx.note(format_args!("nothing was {done}"));
     ExitCode::from(Exit::Refused as u8)
@@ -61,7 +61,7 @@ fn capitalized(word: &str) -> String {
     letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
-/// A refusal, with the way around it.
+/// A refusal, with the next step.
 pub(crate) fn refused(what: String, next: impl Into<String>) -> anyhow::Error {
     Failure { exit: Exit::Refused, what, next: next.into() }.into()
 }

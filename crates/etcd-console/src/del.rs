@@ -1,4 +1,4 @@
-//! `del`: shows what would go, asks, writes it to an undo file, and deletes it without stalling others.
+//! `del`: shows a preview, asks, writes an undo file, and deletes the keys in chunks that do not block other clients.
 
 use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let range = crate::keys::range(&args.keys)?;
     let guard = Guard::new(cx.root()?, &cx.global.test_root, cx.global.protected.iter().map(String::as_str));
     if let Some(refusal) = guard.refusal(&range).filter(|_| !args.force && !args.dry_run) {
-        let next = "`--dry-run` shows what it would be; `--force --expect-count N` does it all the same";
+        let next = "`--dry-run` shows what it would delete; `--force --expect-count N` deletes it anyway";
         return Err(refused(format!("refused to delete {range}: {refusal}"), next));
     }
     let connection = cx.connect().await?;
@@ -31,15 +31,15 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     if let Some(end) = &args.keys.range_end {
         let key = &args.keys.key;
         cx.note(format_args!(
-            "note: `{key}` to `{end}` is a range: whatever else lies between is in it, and `{end}` is not"
+            "note: `{key}` to `{end}` is a range: it contains all keys between them, and not `{end}` itself"
         ));
     }
     if preview.count() == 0 {
-        nearby::tell("del", &args.keys, &connection, cx).await;
+        nearby::note("del", &args.keys, &connection, cx).await;
     }
     let shown = Shown::of(&preview, cx);
     if args.dry_run {
-        output::text(&shown.told(args.format, "would delete", None, None)?)?;
+        output::text(&shown.render(args.format, "would delete", None, None)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     check_count(&args, &preview)?;
@@ -72,7 +72,7 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a range holds, as it is shown before and after.
+/// The preview, as text and JSON, before and after the deletion.
 struct Shown {
     endpoint: String,
     cluster_id: String,
@@ -80,7 +80,7 @@ struct Shown {
     count: u64,
     first: Vec<Vec<u8>>,
     last: Vec<Vec<u8>>,
-    /// The flags that lead there.
+    /// The flags that select the cluster.
     flags: String,
 }
 
@@ -94,7 +94,7 @@ struct Answer<'a> {
     first: Vec<Base64<'a>>,
     last: Vec<Base64<'a>>,
     deleted: u64,
-    /// Changed or deleted by others since the preview, and left alone.
+    /// Keys that others changed or deleted after the preview. They were left alone.
     kept: u64,
     undo: Option<&'a Path>,
 }
@@ -113,11 +113,11 @@ impl Shown {
     }
 
     fn report(&self, format: Format, outcome: Option<Deleted>, undo: Option<&Path>, cx: &Context) -> Result<()> {
-        let text = self.told(format, "deleted", outcome, undo)?;
+        let text = self.render(format, "deleted", outcome, undo)?;
         if format == Format::Json { output::text(&text) } else { cx.report(&text) }
     }
 
-    fn told(&self, format: Format, verb: &str, outcome: Option<Deleted>, undo: Option<&Path>) -> Result<String> {
+    fn render(&self, format: Format, verb: &str, outcome: Option<Deleted>, undo: Option<&Path>) -> Result<String> {
         let Self { endpoint, cluster_id, revision, count, first, last, flags } = self;
         let (deleted, kept) = outcome.map_or((0, 0), |outcome| (outcome.deleted, outcome.kept));
         if format == Format::Json {
@@ -133,15 +133,15 @@ impl Shown {
             text.push_str(&self.examples());
         }
         if kept > 0 {
-            text.push_str(&format!("  {} changed or gone by then, and left alone\n", keys(kept)));
+            text.push_str(&format!("  {} changed or deleted by others meanwhile, and left alone\n", keys(kept)));
         }
         if let Some(path) = undo {
-            text.push_str(&format!("  undo: {}\n", way_back(path, flags)));
+            text.push_str(&format!("  undo: {}\n", undo_command(path, flags)));
         }
         Ok(text)
     }
 
-    /// The first keys and the last ones.
+    /// The first and the last keys.
     fn examples(&self) -> String {
         let line = |key: &Vec<u8>| format!("  {}\n", Escaped(key));
         let between = usize::try_from(self.count).unwrap_or(usize::MAX) > self.first.len();
@@ -155,28 +155,28 @@ fn base64(keys: &[Vec<u8>]) -> Vec<Base64<'_>> {
     keys.iter().map(|key| Base64(key)).collect()
 }
 
-/// The command that puts back what was deleted, to be pasted: it leads to the same cluster.
-fn way_back(undo: &Path, flags: &str) -> String {
+/// The command that restores the deleted keys, to be pasted. It uses the same cluster.
+fn undo_command(undo: &Path, flags: &str) -> String {
     format!("cargo xtask undo {}{flags}", output::path(undo))
 }
 
-/// A count that was given must be right. One that is needed is needed where nobody is asked.
+/// A given count must be right. Without a question, a count is required for more than one key.
 fn check_count(args: &Del, preview: &Preview) -> Result<()> {
     let count = preview.count();
     match args.expect_count {
         Some(expected) if expected != count => {
             let what = format!("refused to delete {}: there are {}, not {expected}", preview.range(), keys(count));
-            Err(refused(what, "look again with --dry-run"))
+            Err(refused(what, "check again with --dry-run"))
         }
         None if args.yes && count > 1 => {
             let what = format!("refused to delete {}: there are {}", preview.range(), keys(count));
-            Err(refused(what, format!("`--expect-count {count}` says that you know")))
+            Err(refused(what, format!("`--expect-count {count}` confirms the number of keys")))
         }
         _ => Ok(()),
     }
 }
 
-/// Writes what will be deleted to a file of its own, before the first key goes.
+/// Writes the keys to a new undo file, before the first key is deleted.
 async fn write_undo_file(preview: &Preview, interrupt: &mut Interrupt, cx: &Context) -> Result<PathBuf> {
     let dir = cx.global.home.join("undo");
     let mut private = DirBuilder::new();
@@ -184,23 +184,22 @@ async fn write_undo_file(preview: &Preview, interrupt: &mut Interrupt, cx: &Cont
     std::os::unix::fs::DirBuilderExt::mode(&mut private, 0o700);
     private.recursive(true).create(&dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
     let time = humantime::format_rfc3339_millis(output::now()).to_string().replace([':', '-'], "");
-    // The revision of a cluster names one preview; another process's of the same moment gets an error.
+    // Two processes that delete at the same moment and revision get the same name. The second gets an error.
     let path = dir.join(format!("{time}-{:016x}-{}.jsonl", preview.cluster_id(), preview.revision()));
     let mut progress = Progress::new(cx.global.quiet);
     let total = preview.count();
-    let writing =
-        undo::write(preview, &path, |kept| progress.draw(|| format!("{kept} of {} written down", keys(total))));
+    let writing = undo::write(preview, &path, |kept| progress.draw(|| format!("{kept} of {} saved", keys(total))));
     let written = tokio::select! {
         written = writing => Some(written),
         () = interrupt.pressed() => None,
     };
     match written {
         Some(Ok(written)) => return Ok(written.path),
-        // Somebody else's.
+        // The file of another process.
         Some(Err(error @ UndoError::File { what: "create", .. })) => return Err(error.into()),
         _ => {}
     }
-    // Half a file is of no use to anyone, and nothing was deleted.
+    // An incomplete file is useless, and nothing was deleted.
     let _ = std::fs::remove_file(&path);
     match written {
         Some(Err(error)) => Err(error.into()),
@@ -222,11 +221,11 @@ async fn delete(preview: Preview, undo: Option<&Path>, interrupt: &mut Interrupt
     progress.clear();
     let Deleted { deleted, total, .. } = deletion.progress();
     let is_elsewhere = matches!(&interrupted, Some(error) if matches!(error.kind, ErrorKind::AnotherCluster { .. }));
-    // What another cluster has is not the rest.
-    let rest = if is_elsewhere { "" } else { "; the same command deletes the rest, as many as --dry-run counts" };
+    // The keys of another cluster are not the rest.
+    let rest = if is_elsewhere { "" } else { "; the same command deletes the rest, which --dry-run counts" };
     output::say(format_args!("{deleted} of {} were deleted{rest}", keys(total)));
     if let Some(path) = undo {
-        output::say(format_args!("  undo: {}", way_back(path, &cx.flags())));
+        output::say(format_args!("  undo: {}", undo_command(path, &cx.flags())));
     }
     match interrupted {
         Some(error) => Err(error.into()),

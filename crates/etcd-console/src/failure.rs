@@ -1,5 +1,5 @@
-//! Errors of the command line's own: what failed, the next step, and the exit code. The words for the libraries' errors
-//! are in `advice`.
+//! Errors of this program's own: what failed, the next step, and the exit code. The hints for errors of the libraries are in
+//! `advice`.
 
 /// The exit codes, the same as xtask's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     Refused = 4,
 }
 
-/// A failure of the command line's own, with the next step.
+/// A failure, with the next step.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,

@@ -1,4 +1,4 @@
-//! `fill`, hidden: many keys at once, for the benches.
+//! `fill`, hidden: writes many keys, for the benches.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use etcd_keys::kv::{Put, Txn};
 use crate::cli::Fill;
 use crate::context::Context;
 
-/// etcd's default limit of operations a transaction (`--max-txn-ops`).
+/// etcd's default limit of operations in a transaction (`--max-txn-ops`).
 const BATCH: u64 = 128;
-/// Transactions under way at once.
+/// Concurrent transactions.
 const WRITERS: u64 = 8;
 
 pub(crate) async fn run(args: Fill, cx: &Context) -> Result<ExitCode> {

@@ -1,4 +1,4 @@
-//! `get`: keys of a range, page by page, whatever their number.
+//! `get`: prints the keys of a range, page by page.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -56,38 +56,38 @@ pub(crate) async fn run(args: Get, cx: &Context) -> Result<ExitCode> {
         return Err(missing(&args, &connection, cx).await);
     }
     if read == 0 {
-        nearby::tell("get", &args.keys, &connection, cx).await;
+        nearby::note("get", &args.keys, &connection, cx).await;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// In `$(…)` no value looks like an empty one. Without --print-value-only the key tells them apart, as etcdctl has it.
+/// The error of --print-value-only for a missing key: in `$(…)`, no output would look like an empty value.
 async fn missing(args: &Get, connection: &Connection, cx: &Context) -> anyhow::Error {
     let when = args.rev.map(|revision| format!(" at revision {revision}")).unwrap_or_default();
     let what = format!("there is no key `{}`{when}", args.keys.key);
     let next = nearby::find("get", &args.keys, connection, cx).await.map_or_else(
-        || "without --print-value-only a key that is not there is no error, and prints nothing".to_owned(),
+        || "without --print-value-only a missing key is not an error, and nothing is printed".to_owned(),
         |found| found.hint(),
     );
     Failure { exit: Exit::Failure, what, next }.into()
 }
 
 async fn count(args: &Get, connection: &Connection, range: &KeyRange, cx: &Context) -> Result<ExitCode> {
-    let asked = args.rev.unwrap_or(0);
-    let counted = connection.all_keys().send(kv::Get::range(range.clone()).count_only().revision(asked)).await?;
-    let revision = if asked > 0 { asked } else { counted.revision };
+    let requested = args.rev.unwrap_or(0);
+    let counted = connection.all_keys().send(kv::Get::range(range.clone()).count_only().revision(requested)).await?;
+    let revision = if requested > 0 { requested } else { counted.revision };
     let header = Header { cluster_id: connection.cluster_id().unwrap_or_default(), revision };
     match args.format {
         Format::Text => output::text(&format!("{}\n", counted.count))?,
         Format::Json => output::json(&serde_json::json!({ "count": counted.count, "header": header }))?,
     }
     if counted.count == 0 {
-        nearby::tell("get", &args.keys, connection, cx).await;
+        nearby::note("get", &args.keys, connection, cx).await;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A line for the key and one for the value, as etcdctl prints them.
+/// Prints a line for the key and a line for the value, like etcdctl.
 fn text(args: &Get, page: &Page, out: &mut impl Write) -> io::Result<()> {
     let bytes = match args.print_value_only && !args.hex && !io::stdout().is_terminal() {
         true => Bytes::Raw,
@@ -106,7 +106,7 @@ fn text(args: &Get, page: &Page, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The fields and their order are etcdctl's, save that the header comes last: only then is the count known.
+/// The fields and their order are etcdctl's, except that the header comes last, because the count is known only then.
 #[derive(Serialize)]
 struct Entry<'a> {
     key: Base64<'a>,

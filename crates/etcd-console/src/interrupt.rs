@@ -1,5 +1,5 @@
-//! Ctrl-C, heard from the moment that we listen: also what comes while we are busy with something else, which
-//! `tokio::signal::ctrl_c` by itself would miss between two calls.
+//! Ctrl-C, caught from the call of [`Interrupt::listen`] on, also while the program is busy. `tokio::signal::ctrl_c` would
+//! miss a Ctrl-C between two calls.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[cfg(windows)]
 use tokio::signal::windows::{CtrlC as Signal, ctrl_c};
 
-/// The exit code after Ctrl-C, as shells have it.
+/// The exit code after Ctrl-C, as in shells.
 pub(crate) const INTERRUPTED: i32 = 130;
 
-/// From here on Ctrl-C does not end us by itself.
+/// While this exists, Ctrl-C does not end the process.
 pub(crate) struct Interrupt {
     signal: Signal,
 }
@@ -25,7 +25,7 @@ impl Interrupt {
         Ok(Self { signal })
     }
 
-    /// Returns once Ctrl-C was pressed, since we listen or since the last time.
+    /// Returns when Ctrl-C has been pressed since `listen` or since the last call.
     pub(crate) async fn pressed(&mut self) {
         if self.signal.recv().await.is_none() {
             std::future::pending::<()>().await;

@@ -1,7 +1,8 @@
-//! `keep`: the keeper of a run. Registers it, keeps it alive while its runner works, and ends it as the runner
-//! says, or as it must when the runner is gone. Speaks JSON lines: what the runner reads on stdout is [`KeeperMessage`],
-//! what it writes to stdin are words, a line each: `interrupted` has what the run left running ended, `sweep` or `keep`
-//! is the last one; the end of stdin without it means that the runner died.
+//! `keep`: the keeper of a run. Registers the run, keeps it alive while its runner works, and ends it.
+//!
+//! The protocol: the keeper prints [`KeeperMessage`]s on stdout, one JSON object a line. The runner writes one word a line to
+//! stdin: `interrupted` ends the run's other processes; the last word is `sweep` or `keep`. If stdin ends without it, the
+//! runner has died, and the keeper ends the run's processes and sweeps.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -19,20 +20,20 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::orphans;
 
-/// What a keeper tells its runner, one message a line.
+/// A message from the keeper to its runner.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum KeeperMessage {
     /// The run is registered.
     Registered { run: String, prefix: String, lock: PathBuf, variables: Vec<(&'static str, String)> },
-    /// Somebody else has taken it away; nothing can be relied on any more.
+    /// Another process has swept the run: its keys may be gone.
     Lost,
-    /// It has ended.
+    /// The run has ended.
     Ended { keys: u64, stragglers: bool, lost: bool },
 }
 
 pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
-    outlive_signals()?;
+    ignore_signals()?;
     let registry = cx.registry().await?;
     let run = match &args.adopt {
         Some(id) => Run::adopt(&registry, id.clone()).await?.context("the run is being swept")?,
@@ -41,16 +42,16 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
             Run::start(&registry, plan.ttl(Duration::from_secs(args.ttl))).await?
         }
     };
-    let told = say(&KeeperMessage::Registered {
+    let printed = say(&KeeperMessage::Registered {
         run: run.id().to_string(),
         prefix: run.prefix(),
         lock: run.lock().to_owned(),
         variables: run.variables(),
     });
-    // What dead runs left goes meanwhile.
+    // Sweeps dead runs in the background.
     let lock_dir = args.lock_dir;
     let cleaning = (!args.no_cleaning).then(|| tokio::spawn(async move { registry.sweep_dead(&lock_dir).await }));
-    let end = match told {
+    let end = match printed {
         Ok(()) => wait_for_end(&run).await,
         // It died meanwhile.
         Err(_) => RunEnd::Orphaned,
@@ -64,23 +65,23 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         }
     };
     finish(cleaning).await;
-    // A runner that is gone reads nothing.
+    // A dead runner cannot read this.
     let RunSummary { keys, stragglers, lost, .. } = ended;
-    let told = say(&KeeperMessage::Ended { keys, stragglers, lost });
+    let printed = say(&KeeperMessage::Ended { keys, stragglers, lost });
     if !matches!(end, RunEnd::Orphaned) {
-        told?;
+        printed?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ctrl-C, a closed terminal and a CI job that is cancelled end whole groups of processes. Only the runner's end
-/// is what ends a keeper: it has to sweep then.
-fn outlive_signals() -> Result<()> {
+/// Ctrl-C, a closed terminal or a cancelled CI job can signal the whole process group. The keeper ignores that, because it
+/// must sweep after its runner has ended.
+fn ignore_signals() -> Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-            // Once it is caught it stays so, also when nobody listens any more.
+            // The signal stays caught after the listener is dropped.
             drop(signal(kind).context("cannot catch signals")?);
         }
     }
@@ -90,7 +91,7 @@ fn outlive_signals() -> Result<()> {
         let failed = "cannot catch signals";
         let mut interrupt = ctrl_c().context(failed)?;
         let (mut stop, mut close) = (ctrl_break().context(failed)?, ctrl_close().context(failed)?);
-        // They are caught as long as somebody listens.
+        // These are caught only while there is a listener.
         tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -112,7 +113,7 @@ enum RunEnd {
     Orphaned,
 }
 
-/// Waits for the runner's word, and tells it when the run is lost.
+/// Waits for the runner's last word. Reports to the runner if the run is lost.
 async fn wait_for_end(run: &Run) -> RunEnd {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut lost = false;
@@ -132,23 +133,23 @@ async fn wait_for_end(run: &Run) -> RunEnd {
     }
 }
 
-/// How often a sweep is tried again.
-const PACE: Duration = Duration::from_millis(500);
+/// The pause between two attempts to sweep.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Sweeps, though etcd may be away for a while: whatever killed the runner may have shaken the server, too. After that
-/// the lease has run out, and the run is for the next one who cleans.
+/// Sweeps, and retries if etcd does not answer: the server may restart for the same reason that killed the runner. After
+/// the timeout the run is left to the next process that sweeps dead runs.
 async fn sweep_for(run: Run, timeout: Duration) -> Result<RunSummary> {
     let (registry, id) = (run.registry().clone(), run.id().clone());
     let deadline = tokio::time::Instant::now() + timeout;
     let mut outcome = run.sweep().await;
     while outcome.is_err() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
         outcome = Run::sweep_again(&registry, &id).await;
     }
     Ok(outcome?)
 }
 
-/// Gives cleaning that is under way no time: what is not swept by now is there for the next one.
+/// Stops the background sweep. Later runs sweep the rest.
 async fn finish(cleaning: Option<JoinHandle<Result<u64, etcd_keys::Error>>>) {
     if let Some(cleaning) = cleaning {
         cleaning.abort();
@@ -156,11 +157,11 @@ async fn finish(cleaning: Option<JoinHandle<Result<u64, etcd_keys::Error>>>) {
     }
 }
 
-fn say(said: &KeeperMessage) -> Result<()> {
-    let mut line = serde_json::to_vec(said)?;
+fn say(message: &KeeperMessage) -> Result<()> {
+    let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     let mut out = std::io::stdout().lock();
-    out.write_all(&line).and_then(|()| out.flush()).context("the runner does not listen")
+    out.write_all(&line).and_then(|()| out.flush()).context("the runner does not read its keeper's messages")
 }
 
 impl Context {

@@ -1,4 +1,4 @@
-//! From the keys that a user types to ranges of etcd's.
+//! Turns the keys on the command line into key ranges.
 
 use anyhow::Result;
 use etcd_keys::{KeyRange, text};
@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 /// The range that the arguments mean.
 ///
 /// # Errors
-/// For a key with an escape that is none, an empty key, or a range that can hold nothing.
+/// For a key with an invalid escape, an empty key, or an empty range.
 pub(crate) fn range(keys: &Keys) -> Result<KeyRange> {
     let key = bytes(&keys.key)?;
     let range = match (&keys.range_end, keys.prefix, keys.from_key) {
@@ -22,7 +22,7 @@ pub(crate) fn range(keys: &Keys) -> Result<KeyRange> {
         (None, false, false) => KeyRange::key(key),
     };
     if range.is_empty() {
-        let next = "the range end is not in the range, and must come after KEY in the order of bytes";
+        let next = "RANGE_END must come after KEY in byte order; it is not part of the range";
         return Err(usage(format!("the range {range} ends before it starts"), next));
     }
     Ok(range)

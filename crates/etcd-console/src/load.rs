@@ -1,4 +1,4 @@
-//! `load`, hidden: one client's writes while something else goes on, and how long they took. For the benches.
+//! `load`, hidden: writes one key again and again, and prints the latencies. For the benches.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::cli::Load;
 use crate::context::Context;
 use crate::output;
 
-/// Between two writes: a client that is busy, and does not load the server by itself.
+/// The time between two writes: often, but too slow to load the server.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Latencies in milliseconds.
@@ -28,9 +28,9 @@ pub(crate) async fn run(args: Load, cx: &Context) -> Result<ExitCode> {
     let ended = tokio::spawn(async { tokio::io::stdin().read(&mut [0]).await.is_ok() });
     let keys = connection.all_keys();
     let mut took = Vec::new();
-    let mut pace = tokio::time::interval(PAUSE);
+    let mut interval = tokio::time::interval(PAUSE);
     while !ended.is_finished() {
-        pace.tick().await;
+        interval.tick().await;
         let began = Instant::now();
         keys.put(args.key.as_str(), "x").await?;
         took.push(began.elapsed().as_secs_f64() * 1e3);

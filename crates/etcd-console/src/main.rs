@@ -1,5 +1,5 @@
-//! The commands that speak etcd's API. `cargo xtask get …` builds this program and hands everything over to
-//! it, with what it must know of the workspace in hidden flags. Here: from arguments to an exit code.
+//! The commands that use etcd's API. `cargo xtask get …` builds this program and becomes it, with hidden flags that describe
+//! the workspace.
 
 mod advice;
 mod cli;

@@ -1,5 +1,4 @@
-//! Where the keys may be that were not found: below a key that was taken for a directory, or further down from the root.
-//! Looks only where nothing was found, and deletes nothing.
+//! Suggests keys if a command finds none: keys below the given key, or the same key below the product's root. Only reads.
 
 use etcd_keys::Connection;
 
@@ -8,21 +7,21 @@ use crate::context::Context;
 use crate::keys;
 use crate::output;
 
-/// Keys that may have been meant.
+/// Keys that the user may have meant.
 pub(crate) struct Nearby {
     what: String,
-    /// The command for them.
+    /// The command for these keys.
     line: String,
 }
 
-/// Keys that may have been meant by those of which there is none, for this command.
+/// Keys that the user may have meant, for a command that found none.
 pub(crate) async fn find(command: &str, keys: &Keys, connection: &Connection, cx: &Context) -> Option<Nearby> {
     for meant in candidates(keys, cx.global.root.as_deref()) {
         let range = keys::range(&meant).ok()?;
         let found = connection.all_keys().count(range).await.ok()?;
         let what = match (found, meant.prefix) {
             (0, _) => continue,
-            (_, false) => format!("the key `{}` is there", meant.key),
+            (_, false) => format!("the key `{}` exists", meant.key),
             (found, true) => {
                 let begin = if found == 1 { "begins" } else { "begin" };
                 format!("{} {begin} with `{}`", output::keys(found.cast_unsigned()), meant.key)
@@ -35,8 +34,8 @@ pub(crate) async fn find(command: &str, keys: &Keys, connection: &Connection, cx
     None
 }
 
-/// Says where keys are that may have been meant by those of which there is none.
-pub(crate) async fn tell(command: &str, keys: &Keys, connection: &Connection, cx: &Context) {
+/// Prints a note about keys that the user may have meant.
+pub(crate) async fn note(command: &str, keys: &Keys, connection: &Connection, cx: &Context) {
     if cx.global.quiet {
         return;
     }
@@ -58,12 +57,12 @@ impl Nearby {
     }
 }
 
-/// The product's root, if the key begins without the slash that all keys of the workspace begin with.
+/// The product's root, if the key does not begin with a slash as the root does.
 pub(crate) fn root_with_slash<'a>(key: &str, cx: &'a Context) -> Option<&'a str> {
     cx.global.root.as_deref().filter(|_| !key.starts_with('/'))
 }
 
-/// What else may have been meant, the likeliest first.
+/// Keys that the user may have meant, the likeliest first.
 fn candidates(keys: &Keys, root: Option<&str>) -> Vec<Keys> {
     let Keys { key, range_end: None, from_key: false, prefix } = keys else { return Vec::new() };
     if key.is_empty() {
@@ -96,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_have_been_meant() {
+    fn candidates_in_order() {
         let meant = |key: &str, prefix| {
             let keys = Keys { key: key.to_owned(), range_end: None, prefix, from_key: false };
             let star = |keys: Keys| if keys.prefix { keys.key + "*" } else { keys.key };

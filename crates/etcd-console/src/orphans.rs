@@ -1,6 +1,5 @@
-//! What a runner that was killed leaves running, or a command that was interrupted: processes with the run's id in
-//! their environment. They are ended, so that nothing goes on without anybody, and writes under the hands of the sweep.
-//! On Linux; elsewhere nothing is done.
+//! Orphans: processes of a run whose runner was killed or interrupted. They have the run's id in their environment. They are
+//! ended, so that they do not write while the run is swept. Linux only; elsewhere this does nothing.
 
 #[cfg(target_os = "linux")]
 use std::{
@@ -19,66 +18,66 @@ use rustix::{
 #[cfg(target_os = "linux")]
 use tokio::time::Instant;
 
-/// How long they have to end by themselves; and then, once more, to be gone.
+/// How long orphans may take to end after SIGTERM, and again after SIGKILL.
 #[cfg(target_os = "linux")]
 const GRACE: Duration = Duration::from_secs(5);
-/// How often they are looked for.
+/// The interval between two searches.
 #[cfg(target_os = "linux")]
-const PACE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a process may show no environment: one that is about to begin its program does so, for longer on a busy
-/// machine; one that was given none does so for ever.
+/// How long to wait for processes that show no environment. A process that is just starting its program shows none for a
+/// moment. A process without any environment never shows one.
 #[cfg(target_os = "linux")]
-const BEGINNING: Duration = Duration::from_secs(1);
+const EXEC_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Ends all processes of a run, those that they start meanwhile included.
+/// Ends all processes of a run, also those that they start meanwhile.
 #[cfg(target_os = "linux")]
 pub(crate) async fn end(run: &str) {
     let began = Instant::now();
-    let mut told = BTreeSet::new();
+    let mut terminated = BTreeSet::new();
     while began.elapsed() < GRACE * 2 {
         let Seen { left, unclear } = look(run);
-        if left.is_empty() && (!unclear || began.elapsed() > BEGINNING) {
+        if left.is_empty() && (!unclear || began.elapsed() > EXEC_TIMEOUT) {
             return;
         }
         for (pid, process) in left {
             // It may have ended by now.
             let _ = match began.elapsed() > GRACE {
                 true => signal(run, pid, process, Signal::KILL),
-                // Once: many take the second one for impatience.
-                false if told.insert(pid.as_raw_nonzero()) => signal(run, pid, process, Signal::TERM),
+                // Send SIGTERM only once: for many programs a second one means to end at once.
+                false if terminated.insert(pid.as_raw_nonzero()) => signal(run, pid, process, Signal::TERM),
                 false => Ok(()),
             };
         }
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) async fn end(_: &str) {}
 
-/// What one look at all processes shows.
+/// The result of one search.
 #[cfg(target_os = "linux")]
 #[derive(Default)]
 struct Seen {
-    /// Those of the run, by what names them alone; `None`: the system has no pidfds, or refuses them.
+    /// The run's processes, with their pidfds; `None` if the system has no pidfds or refuses them.
     left: Vec<(Pid, Option<OwnedFd>)>,
-    /// Whether there is one that cannot be told.
+    /// Whether a process showed no environment.
     unclear: bool,
 }
 
-/// Looks for processes that have the run's id in their environment and are of our session. Another session's is a daemon
-/// that outlives whoever started it: a terminal multiplexer, or a compiler's cache. Keepers are none of them either: a
-/// run inside this one has its own, and that has to sweep.
+/// Finds processes of our session that have the run's id in their environment. A process of another session is a daemon,
+/// like a terminal multiplexer or a compiler cache, and is left alone. So are keepers: a run inside this one has its own
+/// keeper, which must sweep that run.
 #[cfg(target_os = "linux")]
 fn look(run: &str) -> Seen {
     let variable = format!("ETCD_TEST_RUN={run}");
-    let session = living_in(Path::new("/proc/self"));
+    let session = session_of(Path::new("/proc/self"));
     let mut seen = Seen::default();
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
     for pid in pids.filter(|pid| *pid != getpid()) {
-        // Before it is looked at: what is signalled is what was there then.
+        // Opened before the checks, so that the signal goes to the process that was checked.
         let process = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(process) => Some(process),
             Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => None,
@@ -86,7 +85,7 @@ fn look(run: &str) -> Seen {
         };
         let dir = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let Ok(environment) = fs::read(dir.join("environ")) else { continue };
-        if living_in(&dir) != session || is_keeper(&dir) {
+        if session_of(&dir) != session || is_keeper(&dir) {
             continue;
         }
         seen.unclear |= environment.is_empty();
@@ -102,7 +101,7 @@ fn has(environment: &[u8], variable: &str) -> bool {
     environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
 }
 
-/// Without a pidfd the process is looked at once more, right before: its pid may have come to mean another.
+/// Without a pidfd the process is checked again right before, because its pid may have been reused.
 #[cfg(target_os = "linux")]
 fn signal(run: &str, pid: Pid, process: Option<OwnedFd>, signal: Signal) -> Result<(), Errno> {
     if let Some(process) = process {
@@ -115,17 +114,17 @@ fn signal(run: &str, pid: Pid, process: Option<OwnedFd>, signal: Signal) -> Resu
     }
 }
 
-/// The session that a process lives in, from `stat`, behind the name in parentheses: state, parent, group, session. 0 is
-/// one of another container's, which `getsid` of rustix cannot hold. A zombie lives in none.
+/// The session of a live process; `None` for a zombie. From `stat`, where state, parent, group and session follow the name
+/// in parentheses. Session 0 is of another container; rustix's `getsid` cannot represent it.
 #[cfg(target_os = "linux")]
-fn living_in(dir: &Path) -> Option<u32> {
+fn session_of(dir: &Path) -> Option<u32> {
     let stat = fs::read_to_string(dir.join("stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let lives = !matches!(fields.next()?, "Z" | "X");
     fields.nth(2)?.parse().ok().filter(|_| lives)
 }
 
-/// Only keepers are told where their run's lock is.
+/// Only keepers have this argument.
 #[cfg(target_os = "linux")]
 fn is_keeper(dir: &Path) -> bool {
     let words = fs::read(dir.join("cmdline")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The streams: answers to stdout, everything else to stderr. Bytes as people and as programs read them.
+//! Output: answers go to stdout, everything else to stderr. Formats bytes for people and for programs.
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
@@ -9,50 +9,50 @@ use base64::engine::general_purpose::STANDARD;
 use etcd_keys::text::Escaped;
 use serde::{Serialize, Serializer};
 
-/// The time of day, for people. A clock before 1970, which the text of a time cannot hold, counts as then.
+/// The current time, for people. A clock before 1970 counts as 1970, because earlier times cannot be formatted.
 pub(crate) fn now() -> std::time::SystemTime {
     std::time::SystemTime::now().max(std::time::SystemTime::UNIX_EPOCH)
 }
 
-/// A time as the clock on the wall shows it, with its offset; UTC where nobody knows where the wall is.
+/// A time in the local time zone, with its offset; in UTC if the time zone is unknown.
 pub(crate) fn local_time(time: std::time::SystemTime) -> String {
     let time = jiff::Timestamp::try_from(time).unwrap_or_default();
     time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
 }
 
-/// Whether the reader of our output, `head` say, simply had enough.
+/// Whether the reader of our output, such as `head`, has closed the pipe.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-/// Says something on stderr, on a line of its own; unlike `eprintln!` it does not panic where nobody can hear it.
+/// Prints a line on stderr. Unlike `eprintln!` it does not panic if stderr is closed.
 pub(crate) fn say(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Says something on stderr that a line does not end with.
+/// Prints on stderr without a newline.
 pub(crate) fn say_part(text: std::fmt::Arguments<'_>) {
     let mut stderr = io::stderr().lock();
     let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
 }
 
-/// How many there are, of what one is called so.
+/// A count with its noun: `1 key`, `2 keys`.
 pub(crate) fn counted(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
-/// As many keys.
+/// A number of keys: `1 key`, `2 keys`.
 pub(crate) fn keys(count: u64) -> String {
     counted(count, "key")
 }
 
-/// A path as an argument to be pasted into a shell: relative to here if it is below, and quoted if need be.
+/// A path to paste into a shell: relative to the current directory if it is inside, and quoted if necessary.
 pub(crate) fn path(path: &Path) -> String {
     let here = std::env::current_dir().ok();
     argument(&here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).to_string_lossy())
 }
 
-/// An argument to be pasted into a shell: quoted if need be.
+/// An argument to paste into a shell, quoted if necessary.
 pub(crate) fn argument(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c) || cfg!(windows) && c == '\\';
     match text.chars().all(is_plain) && !text.is_empty() {
@@ -76,7 +76,7 @@ pub(crate) fn json(answer: &impl Serialize) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Prints text on stdout; unlike `println!` it does not panic when the reader is gone.
+/// Prints text on stdout. Unlike `println!` it does not panic if the reader has closed the pipe.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -89,7 +89,7 @@ pub(crate) enum Bytes {
     /// For people.
     Escaped,
     Hex,
-    /// As they are: for programs, and never for a terminal, which would obey them.
+    /// Unchanged: for programs, never for a terminal, because control characters would take effect.
     Raw,
 }
 
@@ -101,7 +101,7 @@ impl Bytes {
     /// Prints `bytes`.
     pub(crate) fn write(self, out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
         match self {
-            // Nearly all keys and values are plain text, and need no second look.
+            // A fast path: nearly all keys and values are plain text.
             Self::Escaped if bytes.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~')) => out.write_all(bytes),
             Self::Escaped => write!(out, "{}", Escaped(bytes)),
             Self::Raw => out.write_all(bytes),
@@ -119,7 +119,7 @@ impl Serialize for Base64<'_> {
     }
 }
 
-/// Progress of what takes over a second, on terminals only.
+/// Shows progress on a terminal, if an operation takes more than a second.
 pub(crate) struct Progress {
     shown: bool,
     began: std::time::Instant,
@@ -135,7 +135,7 @@ impl Progress {
         Self { shown: !quiet && io::stderr().is_terminal(), began: now, drawn: now }
     }
 
-    /// Draws, unless it is too early or was drawn just now.
+    /// Draws the progress, but not in the first second, and not too often.
     pub(crate) fn draw(&mut self, text: impl FnOnce() -> String) {
         if self.shown && self.began.elapsed() > Self::SLOW && self.drawn.elapsed() > Self::PACE {
             self.drawn = std::time::Instant::now();

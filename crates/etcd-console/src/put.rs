@@ -19,7 +19,7 @@ pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
         let failure = Failure {
             exit: Exit::Usage,
             what: "the key is empty".to_owned(),
-            next: "etcd has no empty key".to_owned(),
+            next: "give a key: etcd does not have an empty key".to_owned(),
         };
         return Err(failure.into());
     }
@@ -29,7 +29,7 @@ pub(crate) async fn run(args: Put, cx: &Context) -> Result<ExitCode> {
             std::io::stdin().lock().read_to_end(&mut value).context("cannot read the value from stdin")?;
             value
         }
-        // What `$(…)` leaves of a command that failed: its exit code the shell drops.
+        // `$(…)` of a failed command is empty, and the shell drops its exit code.
         "" => {
             let what = "the value is empty: nothing was written".to_owned();
             let next = format!("`cargo xtask put {} - < /dev/null` writes an empty value", output::argument(&args.key));

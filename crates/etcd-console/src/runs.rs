@@ -1,4 +1,4 @@
-//! `runs`: the runs that there are: alive or dead, since when, how many keys, whose.
+//! `runs`: lists the test runs with their state, age, keys and owner.
 
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -47,7 +47,7 @@ struct Unregistered {
 struct Line {
     run: String,
     state: &'static str,
-    /// What shows that.
+    /// The reason for the state.
     why: &'static str,
     keys: u64,
     host: Option<String>,
@@ -60,7 +60,7 @@ struct Line {
 impl Line {
     fn of(run: &Entry, registry: &Registry) -> Self {
         let record = run.found.record();
-        let (state, why) = standing(run, &registry.liveness(run));
+        let (state, why) = state(run, &registry.liveness(run));
         Self {
             run: run.id.to_string(),
             state,
@@ -73,7 +73,7 @@ impl Line {
         }
     }
 
-    /// The record is anybody's writing: a command may hold what a terminal would obey.
+    /// Escaped, because anybody can write the record, and a command may contain control characters.
     fn who(&self) -> String {
         let plain = |text: &Option<String>| text.as_deref().unwrap_or_default().escape_debug().to_string();
         let (host, command) = (plain(&self.host), plain(&self.command));
@@ -84,16 +84,16 @@ impl Line {
     }
 }
 
-/// Whether it lives, and what shows it.
-pub(crate) fn standing(run: &Entry, standing: &Liveness) -> (&'static str, &'static str) {
+/// The run's state, and the reason.
+pub(crate) fn state(run: &Entry, liveness: &Liveness) -> (&'static str, &'static str) {
     let kept = run.found.record().is_some_and(|record| record.state == State::Kept);
-    match (standing, &run.found) {
-        (Liveness::Alive(AliveProof::Keeper), _) => ("alive", "its heartbeat goes on"),
+    match (liveness, &run.found) {
+        (Liveness::Alive(AliveProof::Keeper), _) => ("alive", "its heartbeat is current"),
         (Liveness::Alive(_), _) => ("alive", "a process on this machine holds its lock"),
         (Liveness::Dead(_), _) if kept => ("kept", "it ended with --keep"),
-        (Liveness::Dead(_), _) => ("dead", "no process of it is left on this machine"),
+        (Liveness::Dead(_), _) => ("dead", "none of its processes on this machine is left"),
         (_, Found::Newer(_)) => ("unknown", "a newer version of this program wrote its record"),
-        _ => ("silent", "it has no heartbeat, and cannot be asked from this machine"),
+        _ => ("silent", "it has no heartbeat, and this machine cannot see its processes"),
     }
 }
 
@@ -126,7 +126,7 @@ fn text(runs: &[Line], unregistered: &[Unregistered], test_root: &str) -> String
         ));
     }
     for Unregistered { prefix, keys } in unregistered {
-        text.push_str(&format!("{prefix}: {} of no run\n", output::keys(*keys)));
+        text.push_str(&format!("{prefix}: {} that belong to no run\n", output::keys(*keys)));
     }
     text
 }

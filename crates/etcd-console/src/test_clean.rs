@@ -1,4 +1,4 @@
-//! `test-clean`: removes what dead runs left, and what belongs to no run, below the test root and nowhere else.
+//! `test-clean`: deletes the keys of dead runs, and keys that belong to no run. Only below the test root.
 
 use std::process::ExitCode;
 
@@ -12,13 +12,13 @@ use crate::confirm::{self, Question};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, counted, keys};
-use crate::runs::standing;
+use crate::runs::state;
 
 const CHANGED: &str = "it changed while it was being removed";
 /// How many ranges of keys a question names.
 const EXAMPLES: usize = 10;
-const HEARTBEAT: &str = "its heartbeat came back, or etcd did not answer all the time";
-const OF_NO_RUN: &str = "it belongs to no run, and may be a running test's: see --unregistered";
+const HEARTBEAT: &str = "its heartbeat came back, or etcd did not answer reliably";
+const OF_NO_RUN: &str = "it belongs to no run; a running test may be using it: see --unregistered";
 
 pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
     let registry = cx.registry().await?;
@@ -27,28 +27,28 @@ pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
         && let Some(kept) = plan.report.left.first()
     {
         let what = format!("the run `{id}` is {}: {}", kept.state, kept.why);
-        let next = "`--all` with `--run` deletes it all the same, and its tests fail".to_owned();
+        let next = "`--all` with `--run` deletes it anyway; its tests fail".to_owned();
         return Err(Failure { exit: Exit::Refused, what, next }.into());
     }
     if args.dry_run {
         if !args.unregistered {
             plan.leave_unregistered();
         }
-        return plan.pretended().print(args.format, cx);
+        return plan.dry_run().print(args.format, cx);
     }
     if !confirm(&args, &plan, &registry)? {
         return Ok(confirm::declined("deleted", cx));
     }
-    if !may_take_unregistered(&args, &plan, &registry)? {
+    if !may_delete_unregistered(&args, &plan, &registry)? {
         plan.leave_unregistered();
     }
     let done = plan.carry_out(&registry, cx).await;
-    // What went, went, also if it was not all.
+    // Report what was deleted, also if an error came later.
     let printed = match done.is_ok() || !plan.report.removed.is_empty() {
         true => plan.report.print(args.format, cx),
         false => Ok(ExitCode::SUCCESS),
     };
-    // An error counts more than a reader who is gone.
+    // An error of the deletion matters more than an error of printing.
     done.and(printed)
 }
 
@@ -70,21 +70,21 @@ async fn listing(args: &TestClean, registry: &Registry, cx: &Context) -> Result<
     }
 }
 
-/// What is to be done, and what has become of it so far.
+/// What to do, and the results so far.
 #[derive(Default)]
 struct Plan {
-    /// They are dead for certain.
+    /// Runs that are certainly dead.
     dead: Vec<Entry>,
-    /// Whether they are dead has to be watched.
+    /// Runs that must be watched to find out whether they are dead.
     silent: Vec<Entry>,
-    /// They may live, and go all the same.
+    /// Runs that may be alive, and are deleted because of `--all`.
     forced: Vec<Entry>,
-    /// They belong to no run.
+    /// Keys that belong to no run.
     unregistered: Vec<Unregistered>,
     report: Report,
 }
 
-/// What is there when all is done, and why.
+/// What is not deleted, and why.
 #[derive(Serialize)]
 struct Left {
     what: String,
@@ -93,7 +93,7 @@ struct Left {
     keys: u64,
 }
 
-/// What was removed, or would be; `--format json` prints this.
+/// What was or would be deleted. `--format json` prints this.
 #[derive(Default, Serialize)]
 struct Report {
     dry_run: bool,
@@ -113,10 +113,10 @@ impl Plan {
     fn of(registry: &Registry, listing: Listing, args: &TestClean) -> Self {
         let mut plan = Self::default();
         for run in listing.runs {
-            // What it is judged by is not held on to: of hundreds of runs that would be too many open files.
-            let judged = registry.liveness(&run);
-            let (state, why) = standing(&run, &judged);
-            match judged {
+            // The liveness of a run may hold its lock open. It is not kept, because hundreds would be too many open files.
+            let liveness = registry.liveness(&run);
+            let (state, why) = state(&run, &liveness);
+            match liveness {
                 Liveness::Dead(_) => plan.dead.push(run),
                 _ if args.all => plan.forced.push(run),
                 Liveness::Unproven(_) => plan.silent.push(run),
@@ -137,8 +137,8 @@ impl Plan {
         self.report.left.extend(left);
     }
 
-    /// What would be removed; what has to be watched is among it, should it prove dead.
-    fn pretended(mut self) -> Report {
+    /// What would be deleted. Includes the runs that must be watched, in case they prove dead.
+    fn dry_run(mut self) -> Report {
         for run in self.dead.iter().chain(&self.silent).chain(&self.forced) {
             self.report.remove(run, run.keys);
         }
@@ -174,7 +174,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Watches all silent runs at the same time, and sweeps those that prove dead.
+    /// Watches all silent runs at once, and sweeps those that prove dead.
     fn watch(
         &mut self,
         registry: &Registry,
@@ -183,7 +183,7 @@ impl Plan {
         let mut watched = JoinSet::new();
         for run in std::mem::take(&mut self.silent) {
             if let Liveness::Unproven(time) = registry.liveness(&run) {
-                cx.note(format_args!("watching {} for {} s, to be sure that it is dead", run.id, time.as_secs()));
+                cx.note(format_args!("watching {} for {} s, to make sure that it is dead", run.id, time.as_secs()));
             }
             let registry = registry.clone();
             watched.spawn(async move {
@@ -199,7 +199,7 @@ impl Plan {
     }
 }
 
-/// Asks before anything goes that may live.
+/// Asks before runs are deleted that may be alive.
 fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
     let live = &plan.forced;
     if live.is_empty() {
@@ -210,8 +210,8 @@ fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
     confirm::ask(&Question { verb: "delete", what: &what, examples: &examples, yes: args.yes, flags: "--yes" })
 }
 
-/// Whether keys that belong to no run go. Tests that make no run may be writing them just now: nobody can tell.
-fn may_take_unregistered(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
+/// Whether to delete keys that belong to no run. Tests without a run may be using them, which cannot be detected.
+fn may_delete_unregistered(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
     if plan.unregistered.is_empty() || args.unregistered || args.yes || !confirm::can_ask() {
         return Ok(args.unregistered);
     }
@@ -268,7 +268,7 @@ impl Report {
         for Left { what, state, why, keys: count } in &self.left {
             text.push_str(&format!("left {what}, {}, {state}: {why}\n", keys(*count)));
         }
-        // Of a dry run it is what was asked for.
+        // For a dry run this is the requested data, also with --quiet.
         if self.dry_run {
             output::text(&text)?
         } else {

@@ -1,4 +1,4 @@
-//! `undo`: puts back what a `del` wrote down.
+//! `undo`: restores the keys of an undo file.
 
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
     }
     let mut progress = Progress::new(cx.global.quiet);
     let done = restore
-        .run(|so_far| progress.draw(|| format!("{} of {} put back", so_far.restored, keys(so_far.total))))
+        .run(|so_far| progress.draw(|| format!("{} of {} restored", so_far.restored, keys(so_far.total))))
         .await?;
     progress.clear();
     if args.format == Format::Json {
@@ -50,16 +50,20 @@ pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
         })?;
         return outcome(&done);
     }
-    let mut text = format!("put back {} of {}\n", keys(done.restored), done.total);
+    let mut text = format!("restored {} of {}\n", keys(done.restored), done.total);
     let mut line = |count: u64, one: &str, more: &str| {
         if count > 0 {
             text.push_str(&format!("  {} {}\n", keys(count), if count == 1 { one } else { more }));
         }
     };
-    line(done.unchanged, "was there with the same value", "were there with the same value");
+    line(done.unchanged, "existed with the same value", "existed with the same value");
     line(done.overwritten, "had changed and was overwritten", "had changed and were overwritten");
     line(done.without_lease, "had a lease and now has none", "had a lease and now have none");
-    line(done.conflicting, "changed since and was left alone:", "changed since and were left alone:");
+    line(
+        done.conflicting,
+        "changed after the deletion and was left alone:",
+        "changed after the deletion and were left alone:",
+    );
     for conflict in &done.conflicts {
         text.push_str(&format!("    {}\n", Escaped(&conflict.key)));
     }
@@ -67,13 +71,13 @@ pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
     outcome(&done)
 }
 
-/// What was left alone was not put back: no success, and as much of one as --overwrite is not given for.
+/// Keys that were left alone make the command fail: they were not restored, and need --overwrite.
 fn outcome(done: &Restored) -> Result<ExitCode> {
     if done.conflicting == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let what = format!("not all was put back: {} changed since", keys(done.conflicting));
-    Err(refused(what, "`--overwrite` puts back the old values all the same"))
+    let what = format!("not all keys were restored: {} changed after the deletion", keys(done.conflicting));
+    Err(refused(what, "`--overwrite` restores the old values of these keys"))
 }
 
 #[derive(Serialize)]
@@ -83,7 +87,7 @@ struct Answer<'a> {
     unchanged: u64,
     overwritten: u64,
     conflicting: u64,
-    /// At most 1,000 of them.
+    /// At most 1,000.
     conflicts: Vec<Base64<'a>>,
     without_lease: u64,
 }

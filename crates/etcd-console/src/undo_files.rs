@@ -1,4 +1,4 @@
-//! The undo files that `del` wrote in this workspace: which there are, and which is the newest. Restores nothing.
+//! The undo files of this workspace: lists them, and finds the newest. Restores nothing.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _};
@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, keys};
 
-/// No header is longer, in bytes: its range is of two keys.
+/// The limit for a header, in bytes. It contains two keys.
 const MAX_HEADER: u64 = 16 * 1024 * 1024;
 
 #[derive(Serialize)]
@@ -26,9 +26,9 @@ struct Answer {
 #[derive(Serialize)]
 struct UndoFile {
     file: PathBuf,
-    /// RFC 3339, UTC; null: the file was renamed.
+    /// RFC 3339, UTC; null if the file was renamed.
     time: Option<String>,
-    /// Null: the file cannot be used, for this reason.
+    /// Null if the file cannot be used; `error` then says why.
     header: Option<Header>,
     error: Option<String>,
 }
@@ -43,7 +43,7 @@ impl UndoFile {
         Self { time: time_of(&file), header, error, file }
     }
 
-    /// As a line of the list.
+    /// A line of the list.
     fn line(&self) -> String {
         let path = output::path(&self.file);
         let time = self.time.as_deref().unwrap_or("-");
@@ -62,7 +62,7 @@ impl UndoFile {
     }
 }
 
-/// Prints the list, the newest last.
+/// Prints the list. The newest file is last.
 pub(crate) fn list(format: Format, cx: &Context) -> Result<ExitCode> {
     let files = files(cx)?;
     match format {
@@ -77,17 +77,17 @@ pub(crate) fn list(format: Format, cx: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The newest file, after saying which it is, and asking; `None`: the answer was no.
+/// Shows the newest file and asks; `None` if the answer was no.
 pub(crate) fn choose_newest(yes: bool, cx: &Context) -> Result<Option<PathBuf>> {
     let Some(newest) = files(cx)?.pop() else {
         let what = format!("there are no undo files in `{}`", dir(cx).display());
-        let next = "`del` writes one there before it deletes, unless `--no-undo` is given".to_owned();
+        let next = "`del` writes an undo file there before it deletes, unless `--no-undo` is given".to_owned();
         return Err(Failure { exit: Exit::Failure, what, next }.into());
     };
     let header = read_header(&newest).with_context(|| Failure {
         exit: Exit::Failure,
         what: format!("cannot use the undo file `{}`", newest.display()),
-        next: "`cargo xtask undo --list` lists the undo files; `cargo xtask undo FILE` uses another one".to_owned(),
+        next: "`cargo xtask undo --list` lists the undo files; `cargo xtask undo FILE` uses another file".to_owned(),
     })?;
     let path = output::path(&newest);
     let time = time_of(&newest).map(|time| format!(", deleted at {time}")).unwrap_or_default();
@@ -101,7 +101,7 @@ pub(crate) fn choose_newest(yes: bool, cx: &Context) -> Result<Option<PathBuf>> 
         cx.note(format_args!("{}", examples.trim_end()));
     }
     let what = format!("{} of `{path}`", keys(header.keys));
-    let question = Question { verb: "put back", what: &what, examples: &examples, yes, flags: "--yes" };
+    let question = Question { verb: "restore", what: &what, examples: &examples, yes, flags: "--yes" };
     Ok(confirm::ask(&question)?.then_some(newest))
 }
 
@@ -109,7 +109,7 @@ fn dir(cx: &Context) -> PathBuf {
     cx.global.home.join("undo")
 }
 
-/// Their names begin with the time, so that the newest is the last.
+/// Sorted by name. The names begin with the time, so the newest file is last.
 fn files(cx: &Context) -> Result<Vec<PathBuf>> {
     let dir = dir(cx);
     let entries = match fs::read_dir(&dir) {
@@ -123,7 +123,7 @@ fn files(cx: &Context) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The rest of the file is checked before it is used.
+/// Reads only the header. The whole file is checked before it is used.
 fn read_header(file: &Path) -> Result<Header> {
     let mut line = String::new();
     BufReader::new(File::open(file)?.take(MAX_HEADER)).read_line(&mut line)?;

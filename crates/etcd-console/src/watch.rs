@@ -1,4 +1,4 @@
-//! `watch`: changes as they happen, a line each, for people or for programs. Never a silent gap.
+//! `watch`: prints changes as they happen, one a line, for people or for programs. Lost changes are reported as gaps.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -16,11 +16,11 @@ use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::nearby;
 use crate::output::{self, Base64, Bytes};
 
-/// How long a server may be gone before we say so. We wait for it all the same.
-const UNSAID: Duration = Duration::from_secs(2);
-/// How often a server that is gone is looked for.
-const PACE: Duration = Duration::from_millis(500);
-/// In place of a time, and as long: etcd keeps none.
+/// How long the server may be unreachable before a note says so. The watch waits for it anyway.
+const NOTE_AFTER: Duration = Duration::from_secs(2);
+/// The interval between attempts to reach the server.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Printed instead of a time, with the same length, because etcd does not store times.
 const EARLIER: &str = "earlier                      ";
 
 pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
@@ -33,9 +33,9 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     let connection = cx.connect().await?;
     let now = look(&connection, &range).await?;
     let past = args.rev.map_or(0, |_| now.revision);
-    let unmet = keys.filter(|_| now.count == 0);
-    let mut unsaid = Some(format!("watching {range} at {}", connection.endpoint()));
-    let mut watch = connection.all_keys().watch(range.clone()).track().outage_timeout(UNSAID);
+    let missing = keys.filter(|_| now.count == 0);
+    let mut first_note = Some(format!("watching {range} at {}", connection.endpoint()));
+    let mut watch = connection.all_keys().watch(range.clone()).track().outage_timeout(NOTE_AFTER);
     if !args.keys_only {
         watch = watch.previous_values();
     }
@@ -49,10 +49,10 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     while left > 0 {
         let batch = tokio::select! {
             biased;
-            // With a count it has an end of its own, which has not come.
+            // With a count, the watch has not reached its end.
             () = interrupt.pressed() => std::process::exit(if args.count.is_some() { INTERRUPTED } else { 0 }),
             batch = watch.recv_batch() => batch,
-            // Where nothing happens, the watch has nothing to tell.
+            // If there are no changes, the watch does not notice that the server is back.
             () = answers(&connection, &range), if is_away => {
                 is_back(&mut is_away, &connection, cx);
                 continue;
@@ -61,19 +61,19 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
         let batch = match batch {
             Err(error) if error.kind.is_transient() => {
                 if !std::mem::replace(&mut is_away, true) {
-                    cx.note(format_args!("{error}; waiting for it, and nothing will be missed in silence"));
+                    cx.note(format_args!("{error}; waiting for it, and then reporting what was missed"));
                 }
                 continue;
             }
             batch => batch?,
         };
         is_back(&mut is_away, &connection, cx);
-        if let Some(from) = begins_with(&batch)
-            && let Some(watching) = unsaid.take()
+        if let Some(from) = first_revision(&batch)
+            && let Some(watching) = first_note.take()
         {
             cx.note(format_args!("{watching}, from revision {from}"));
-            if let Some(keys) = &unmet {
-                nearby::tell("watch", keys, &connection, cx).await;
+            if let Some(keys) = &missing {
+                nearby::note("watch", keys, &connection, cx).await;
             }
         }
         left -= printer.batch(&batch, left)?;
@@ -82,28 +82,28 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The newest revision that there is, and how many keys are in the range.
+/// The newest revision, and the number of keys in the range.
 async fn look(connection: &Connection, range: &KeyRange) -> Result<kv::GetResponse, etcd_keys::Error> {
     connection.all_keys().send(kv::Get::range(range.clone()).count_only()).await
 }
 
-/// Waits until a server that went away answers.
+/// Waits until the server answers again.
 async fn answers(connection: &Connection, range: &KeyRange) {
-    // One key is soon found, however many there are.
+    // Reads only one key, which is quick.
     let key = if range.start().is_empty() { vec![0] } else { range.start().to_vec() };
     while look(connection, &KeyRange::key(key.clone())).await.is_err() {
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 fn is_back(is_away: &mut bool, connection: &Connection, cx: &Context) {
     if std::mem::take(is_away) {
-        cx.note(format_args!("etcd answers again at {}; the watch goes on", connection.endpoint()));
+        cx.note(format_args!("etcd answers again at {}; the watch continues", connection.endpoint()));
     }
 }
 
-/// The first revision of which a watch tells, by the first that it says.
-fn begins_with(batch: &Batch) -> Option<i64> {
+/// The first revision that the watch reports, from its first batch.
+fn first_revision(batch: &Batch) -> Option<i64> {
     match batch {
         Batch::Listed { revision, .. } => Some(revision + 1),
         Batch::Gap { from, .. } => Some(*from),
@@ -116,12 +116,12 @@ struct Printer {
     bytes: Bytes,
     keys_only: bool,
     colour: bool,
-    /// Up to this revision it happened before the watch began, and nobody knows when.
+    /// Changes up to this revision happened before the watch began, at an unknown time.
     past: i64,
     out: io::BufWriter<io::StdoutLock<'static>>,
 }
 
-/// A change, seen or found out.
+/// A change, received or computed.
 struct Change<'a> {
     kind: EventKind,
     key: &'a [u8],
@@ -134,16 +134,16 @@ struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    fn seen(event: EventRef<'a>) -> Self {
+    fn received(event: EventRef<'a>) -> Self {
         Self {
             kind: event.kind(),
             previous: event.prev_kv().map(|entry| entry.value()),
             found: false,
-            ..Self::standing(event.kv())
+            ..Self::existing(event.kv())
         }
     }
 
-    fn found(event: &'a Event) -> Self {
+    fn computed(event: &'a Event) -> Self {
         Self {
             kind: event.kind,
             key: &event.kv.key,
@@ -156,7 +156,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    fn standing(entry: pages::Entry<'a>) -> Self {
+    fn existing(entry: pages::Entry<'a>) -> Self {
         Self {
             kind: EventKind::Put,
             key: entry.key(),
@@ -182,7 +182,7 @@ impl Printer {
         }
     }
 
-    /// Prints a batch, and at most so many changes of it; tells how many these were.
+    /// Prints at most `most` changes of a batch. Returns how many.
     fn batch(&mut self, batch: &Batch, most: u64) -> Result<u64> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let now = match self.format {
@@ -193,19 +193,19 @@ impl Printer {
         match batch {
             Batch::Events(events) => {
                 for event in events.iter().take(most) {
-                    self.change(&now, &Change::seen(event))?;
+                    self.change(&now, &Change::received(event))?;
                     printed += 1;
                 }
             }
             Batch::Difference(events) => {
                 for event in events.iter().take(most) {
-                    self.change(&now, &Change::found(event))?;
+                    self.change(&now, &Change::computed(event))?;
                     printed += 1;
                 }
             }
             Batch::Keys(page) => {
                 for entry in page.entries().take(most) {
-                    self.change(&now, &Change::standing(entry))?;
+                    self.change(&now, &Change::existing(entry))?;
                     printed += 1;
                 }
             }
@@ -215,15 +215,15 @@ impl Printer {
                 self.notice(&now, "GAP", &text, json)?;
             }
             Batch::Reset { was, now: is, revision } => {
-                // What another cluster counts says nothing of when.
+                // The revisions of the new cluster are unrelated to `past`.
                 self.past = 0;
                 let (was, is) = (format!("{was:016x}"), format!("{is:016x}"));
                 let text = format!(
-                    "the data of cluster {was} is gone; cluster {is} is at revision {revision}; its keys follow"
+                    "the data of cluster {was} is gone; cluster {is} answers, at revision {revision}; its keys follow"
                 );
                 self.notice(&now, "RESET", &text, serde_json::json!({ "was": was, "now": is, "revision": revision }))?;
             }
-            // The end of what follows a gap or a reset; at the beginning of a watch it says nothing new.
+            // `Listed`: the end of the keys after a gap or a reset, or the start of the watch.
             _ => {}
         }
         Ok(printed)
@@ -298,19 +298,19 @@ impl Printer {
 }
 
 fn follows(all_keys: bool) -> &'static str {
-    if all_keys { "all keys follow, and others are gone" } else { "what differs follows" }
+    if all_keys { "all keys follow; other keys were deleted" } else { "the changed keys follow" }
 }
 
 /// One change; the fields within `kv` and `prev_kv` are etcdctl's.
 #[derive(Serialize)]
 struct Line<'a> {
-    /// When it was printed, RFC 3339; `null` for what happened before the watch began.
+    /// When it was printed, RFC 3339; `null` for changes from before the watch began.
     time: Option<&'a str>,
     r#type: &'static str,
     kv: Entry<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prev_kv: Option<Previous<'a>>,
-    /// Whether it was found out after a gap: there may have been more.
+    /// Whether the change was computed after a gap, not received. There may have been more changes.
     found: bool,
 }
 

@@ -33,7 +33,7 @@ fn the_page_runs_through_xtask() {
     let deleted = said(&["del", "/Inventory/v1/racks/", "--prefix", "--yes", "--expect-count", "2"]);
     assert!(deleted.starts_with("deleted 2 keys") && deleted.contains("undo: cargo xtask undo "), "{deleted}");
     play.xtask(&["del", "", "--prefix", "--yes"]).fails(4, &["refused to delete"]);
-    assert!(play.xtask(&way_back(&deleted)).ok().stdout.starts_with("put back 2 keys"));
+    assert!(play.xtask(&way_back(&deleted)).ok().stdout.starts_with("restored 2 keys"));
 }
 
 /// The arguments of the command that a `del` said puts it back, as a shell reads what is pasted into it.
@@ -58,7 +58,7 @@ fn what_del_says_of_its_undo_file_can_be_pasted() {
         xtask(&["put", "/k", "v"]);
         let said = xtask(&["del", "/k", "--yes"]);
         assert!(said.contains(&format!("undo: cargo xtask undo{begins}")), "{said}");
-        assert!(pasted(&way_back(&said)).starts_with("put back 1 key"), "{said}");
+        assert!(pasted(&way_back(&said)).starts_with("restored 1 key"), "{said}");
         let json: serde_json::Value =
             serde_json::from_str(&xtask(&["del", "/k", "--yes", "--format", "json"])).unwrap();
         assert!(Path::new(json["undo"].as_str().unwrap()).is_absolute(), "programs know nothing of where we are");
@@ -75,9 +75,11 @@ fn what_del_says_of_its_undo_file_leads_to_the_cluster_that_it_is_of() {
         play.xtask(&[&["put", "/k", "v"], &flags[..]].concat()).ok();
         let said = play.xtask(&[&["del", "/k", "--yes"], &flags[..]].concat()).ok().stdout;
         assert!(said.trim_end().ends_with(&flags.join(" ")), "{said}");
-        assert!(play.xtask(&way_back(&said)).ok().stdout.starts_with("put back 1 key of 1"), "{said}");
+        assert!(play.xtask(&way_back(&said)).ok().stdout.starts_with("restored 1 key of 1"), "{said}");
         // And only half of it.
-        let hint = format!("hint: `--endpoints {url}` leads to where that one was; `--any-cluster` puts");
+        let hint = format!(
+            "hint: `--endpoints {url}` reaches the file's cluster, if it still runs there; `--any-cluster` restores"
+        );
         play.xtask(&way_back(&said)[..2]).fails(1, &["is of cluster", &hint]);
         assert_eq!(play.xtask(&["get", "/k"]).ok().stdout, "", "nothing of it is in the other");
     }

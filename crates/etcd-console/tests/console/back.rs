@@ -58,7 +58,7 @@ fn a_watch_says_that_etcd_is_back_before_anything_happens() {
     wait_for("watching `/w` at ");
     for _ in 0..2 {
         instance.down().unwrap();
-        wait_for("; waiting for it, and nothing will be missed in silence");
+        wait_for("; waiting for it, and then reporting what was missed");
         assert_eq!(&instance.up().unwrap().status.endpoints[0], endpoint);
         wait_for(&format!("etcd answers again at {endpoint}"));
     }

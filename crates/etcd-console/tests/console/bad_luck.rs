@@ -123,7 +123,7 @@ fn odd_keys_are_deleted_put_back_and_watched_by_the_names_that_are_shown() {
         let said = cluster.run(&["del", key, "--yes"]).ok().stdout;
         assert!(said.starts_with("deleted 1 key at"), "{said}");
         let file = undo_file(&said);
-        assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("put back 1 key of 1"), "{key}");
+        assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("restored 1 key of 1"), "{key}");
         assert_eq!(cluster.run(&["get", key, "--keys-only"]).ok().stdout, format!("{key}\n"));
     }
     let rev = (past + 1).to_string();
@@ -136,7 +136,7 @@ fn odd_keys_are_deleted_put_back_and_watched_by_the_names_that_are_shown() {
     assert!(preview.starts_with("would delete 5 keys") && preview.contains(r"  odd/\xff\xff"), "{preview}");
 }
 
-/// What is checked first and then put back is read more than once.
+/// A file that is checked first and then restored is read more than once.
 #[test]
 fn an_undo_file_from_a_pipe_is_refused() {
     let cluster = Cluster::new();
@@ -146,14 +146,14 @@ fn an_undo_file_from_a_pipe_is_refused() {
     let mut child = cluster.command(&["undo", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
     // It may have said no before all is written.
     drop(child.stdin.take().unwrap().write_all(&std::fs::read(&file).unwrap()));
-    finish(child).fails(1, &["`/dev/stdin` is not a regular file", "nothing was changed", "to a file first"]);
+    finish(child).fails(1, &["`/dev/stdin` is not a regular file", "nothing was changed", "to a regular file first"]);
     let dir = cluster.dir.path().to_str().unwrap();
     cluster.run(&["undo", dir]).fails(1, &["is not a regular file", "nothing was changed"]);
     assert_eq!(cluster.count("/pipe/"), 0);
     // One that stdin only leads to is a file.
     let stdin = std::fs::File::open(file).unwrap();
     let run = finish(cluster.command(&["undo", "/dev/stdin"]).stdin(stdin).spawn().unwrap());
-    assert!(run.ok().stdout.starts_with("put back 3 keys of 3"));
+    assert!(run.ok().stdout.starts_with("restored 3 keys of 3"));
 }
 
 #[test]

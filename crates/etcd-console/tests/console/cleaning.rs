@@ -103,7 +103,7 @@ fn runs_are_shown_as_they_stand() {
     }
     let shown = runs.cluster.run(&["runs"]).ok().stdout;
     assert_eq!(shown.lines().count(), 1 + 6 + 1, "{shown}");
-    for words in ["RUN", "cargo test", "its record is damaged", "Standard/", "11 keys of no run"] {
+    for words in ["RUN", "cargo test", "its record is damaged", "Standard/", "11 keys that belong to no run"] {
         assert!(shown.contains(words), "`{words}` is missing: {shown}");
     }
     let line = shown.lines().find(|line| line.contains(dead.as_str())).unwrap();
@@ -182,7 +182,7 @@ fn what_is_said_of_a_run_that_ended_just_now_is_true() {
     let run = runs.run(|plan| plan.ttl(Duration::from_secs(60)), 3);
     let id = run.id().clone();
     drop(run);
-    let words = "alive: its heartbeat goes on";
+    let words = "alive: its heartbeat is current";
     runs.cluster.run(&["test-clean", "--run", id.as_str()]).fails(4, &[&format!("the run `{id}` is {words}")]);
     let said = runs.cluster.run(&["test-clean"]).ok().stdout;
     assert!(said.contains(&format!("left {id}, 3 keys, {words}\n")), "{said}");

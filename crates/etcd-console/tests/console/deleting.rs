@@ -88,9 +88,9 @@ fn undo_puts_everything_back() {
     let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "5001"]).ok().stdout);
     assert_eq!(cluster.count("/u/"), 0);
     let said = cluster.run(&["undo", &file]).ok().stdout;
-    assert!(said.starts_with("put back 5001 keys"), "{said}");
+    assert!(said.starts_with("restored 5001 keys"), "{said}");
     assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok().stdout, before);
-    assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("put back 0 keys"), "a second undo changes nothing");
+    assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("restored 0 keys"), "a second undo changes nothing");
 }
 
 #[test]
@@ -101,23 +101,22 @@ fn undo_leaves_what_came_since() {
     let file = undo_file(&cluster.run(&["del", "/u/", "--prefix", "--yes", "--expect-count", "2"]).ok().stdout);
     cluster.put("/u/a", "new");
     let said = cluster.run(&["undo", &file]).stdout;
-    assert!(said.contains("put back 1 key") && said.contains("/u/a"), "{said}");
+    assert!(said.contains("restored 1 key") && said.contains("/u/a"), "{said}");
     assert_eq!(cluster.run(&["get", "/u/", "--prefix"]).ok().stdout, "/u/a\nnew\n/u/b\nold\n");
     let again = cluster.run(&["undo", &file]).stdout;
-    let words =
-        "put back 0 keys of 2\n  1 key was there with the same value\n  1 key changed since and was left alone:";
+    let words = "restored 0 keys of 2\n  1 key existed with the same value\n  1 key changed after the deletion and was left alone:";
     assert!(again.starts_with(words), "{again}");
     let again = cluster.run(&["undo", &file, "--overwrite"]).ok().stdout;
     assert!(again.contains("  1 key had changed and was overwritten\n"), "{again}");
     let again = cluster.run(&["undo", &file]).ok().stdout;
-    assert_eq!(again, "put back 0 keys of 2\n  2 keys were there with the same value\n");
+    assert_eq!(again, "restored 0 keys of 2\n  2 keys existed with the same value\n");
 }
 
 #[test]
 fn undo_files_are_listed_and_the_newest_needs_no_name() {
     let cluster = Cluster::new();
     assert!(cluster.run(&["undo", "--list"]).ok().stdout.starts_with("no undo files in "));
-    cluster.run(&["undo", "--yes"]).fails(1, &["there are no undo files", "hint: `del` writes one"]);
+    cluster.run(&["undo", "--yes"]).fails(1, &["there are no undo files", "hint: `del` writes an undo file"]);
     for key in ["/u/old", "/u/new"] {
         cluster.put(key, "v");
         cluster.run(&["del", key, "--yes"]).ok();
@@ -129,7 +128,7 @@ fn undo_files_are_listed_and_the_newest_needs_no_name() {
         serde_json::from_str(&cluster.run(&["undo", "--list", "--format", "json"]).ok().stdout).unwrap();
     assert_eq!((&json["files"][1]["header"]["keys"], &json["files"][1]["error"]), (&1.into(), &().into()));
 
-    cluster.run(&["undo"]).fails(4, &["refused to put back 1 key of", "`--yes` does it without asking"]);
+    cluster.run(&["undo"]).fails(4, &["refused to restore 1 key of", "`--yes` does it without asking"]);
     assert_eq!(cluster.count("/u/"), 0);
     let run = cluster.run(&["undo", "--yes"]).ok();
     assert!(run.stderr.contains("1 key of `/u/new`"), "{run:?}");
@@ -165,6 +164,6 @@ fn keys_written_after_the_preview_survive() {
     drop(writer.stdin.take());
     finish(writer).ok();
     let all = said.starts_with("deleted 8000 keys");
-    assert!(all || said.contains("  1 key changed or gone by then, and left alone\n"), "{said}");
+    assert!(all || said.contains("  1 key changed or deleted by others meanwhile, and left alone\n"), "{said}");
     assert_eq!(cluster.run(&["get", "/r/", "--prefix"]).ok().stdout, "/r/0000004000\nx\n", "{said}");
 }

@@ -49,7 +49,7 @@ fn is_undone_and_finished(cluster: &Cluster) {
     let file = file.to_str().unwrap();
     cluster.run(&["undo", file]).ok();
     assert_eq!(cluster.count("/d/"), KEYS);
-    assert!(cluster.run(&["undo", file]).ok().stdout.starts_with("put back 0 keys"));
+    assert!(cluster.run(&["undo", file]).ok().stdout.starts_with("restored 0 keys"));
     del(cluster, &cluster.etcd.endpoints()[0], KEYS).stdout(Stdio::null()).status().unwrap();
     assert_eq!(cluster.count("/d/"), 0);
 }

@@ -213,7 +213,7 @@ fn a_keeper_outlives_an_etcd_that_is_away_for_a_while() {
     signal_to(cluster.etcd.pid(), "-STOP");
     std::thread::park_timeout(std::time::Duration::from_secs(4));
     signal_to(cluster.etcd.pid(), "-CONT");
-    assert!(eventually(|| cluster.run(&["runs", "--format", "json"]).ok().stdout.contains("its heartbeat goes on")));
+    assert!(eventually(|| cluster.run(&["runs", "--format", "json"]).ok().stdout.contains("its heartbeat is current")));
     // And away just when the runner dies.
     signal_to(cluster.etcd.pid(), "-STOP");
     let (mut child, mut said) = (keeper.child, keeper.said);

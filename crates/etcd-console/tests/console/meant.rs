@@ -87,7 +87,7 @@ fn two_keys_are_a_range_and_del_says_so() {
     for key in ["a", "b", "c"] {
         cluster.put(key, "v");
     }
-    let words = "note: `a` to `c` is a range: whatever else lies between is in it, and `c` is not\n";
+    let words = "note: `a` to `c` is a range: it contains all keys between them, and not `c` itself\n";
     for line in [&["del", "a", "c", "--dry-run"][..], &["del", "a", "c"]] {
         let run = cluster.run(line);
         assert!(run.stderr.starts_with(words), "{run:?}");
@@ -103,7 +103,7 @@ fn a_port_that_is_not_for_clients_is_told_from_none() {
     };
     get("localhost").fails(2, &["`localhost`", "it names no port", "hint: write http://HOST:PORT"]);
     get("[::1]").fails(2, &["it names no port"]);
-    get("http://127.0.0.1").fails(3, &["`http://127.0.0.1` has port 80", "http://127.0.0.1:2379"]);
+    get("http://127.0.0.1").fails(3, &["`http://127.0.0.1` without a port means port 80", "http://127.0.0.1:2379"]);
     let cluster = Cluster::new();
     let members = cluster.run(&["member", "list", "--format", "json"]).ok().stdout;
     let members: serde_json::Value = serde_json::from_str(&members).unwrap();

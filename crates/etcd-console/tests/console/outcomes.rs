@@ -51,7 +51,7 @@ fn an_undo_that_leaves_something_undone_is_no_success() {
     for format in ["text", "json"] {
         let run = cluster.run(&["undo", &file, "--format", format]);
         assert!(run.stdout.contains(if format == "json" { r#""conflicting":1"# } else { "    /u/a\n" }), "{run:?}");
-        run.fails(4, &["1 key changed since", "`--overwrite`"]);
+        run.fails(4, &["1 key changed after the deletion", "`--overwrite`"]);
     }
     cluster.run(&["undo", &file, "--overwrite"]).ok();
     assert_eq!(cluster.run(&["get", "/u/", "--prefix", "--print-value-only"]).ok().stdout, "old\nold\n");
@@ -115,7 +115,7 @@ fn quiet_is_data_and_errors_and_nothing_else() {
     assert!(quiet(&["runs"]).starts_with("no runs below"));
     assert!(quiet(&["member", "list"]).contains("started"));
     cluster.put("/k", "other");
-    cluster.run(&["-q", "undo", file.to_str().unwrap()]).fails(4, &["1 key changed since"]);
+    cluster.run(&["-q", "undo", file.to_str().unwrap()]).fails(4, &["1 key changed after the deletion"]);
     cluster.run(&["-q", "get", "/absent", "--print-value-only"]).fails(1, &["there is no key"]);
 }
 

@@ -140,7 +140,7 @@ fn bad_keys_are_refused_by_every_command() {
     cluster.put("a", "v");
     for command in ["get", "del", "watch"] {
         cluster.run(&[command, ""]).fails(2, &["the key is empty", "--prefix"]);
-        cluster.run(&[command, "b", "a"]).fails(2, &["`b` to `a` ends before it starts", "order of bytes"]);
+        cluster.run(&[command, "b", "a"]).fails(2, &["`b` to `a` ends before it starts", "byte order"]);
         cluster.run(&[command, "a", "a"]).fails(2, &["ends before it starts"]);
         cluster.run(&[command, r"a\q"]).fails(2, &[r"`\q` is not a valid escape", r"`\\`"]);
         assert_eq!(cluster.run(&[command, "a", "b", "--prefix"]).code, Some(2));
@@ -182,7 +182,7 @@ fn answers(cluster: &Cluster) {
         "{version}"
     );
     let file = undo_file(&said);
-    assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("put back 1000 keys"), "{version}");
+    assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("restored 1000 keys"), "{version}");
     assert_eq!(cluster.run(&["get", "/v/", "--prefix"]).ok().stdout, all, "{version}");
     cluster.call("kv/compaction", &format!(r#"{{"revision":{}}}"#, cluster.revision()));
     cluster.run(&["get", "/v/", "--prefix", "--rev", &rev]).fails(1, &["is compacted; the oldest", "--rev"]);
