@@ -3,6 +3,7 @@
 
 mod document;
 mod namespace;
+mod security;
 
 use std::fs;
 use std::io;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use self::document::Section;
 pub use self::namespace::ROOT;
+pub use self::security::Security;
 use crate::error::{Error, ErrorKind, Failure};
 
 /// The store's settings. Without a file they are [`Config::default`]. Fields may be set in code, too.
@@ -57,6 +59,8 @@ pub struct Service {
     pub port: u16,
     /// URLs, or `host:port`, of several members; used instead of `hostname` and `port` unless empty.
     pub endpoints: Vec<String>,
+    /// TLS and the user.
+    pub security: Security,
 }
 
 /// Settings for tests; `Test`.
@@ -85,7 +89,7 @@ impl Default for Config {
 
 impl Default for Service {
     fn default() -> Self {
-        Self { hostname: "localhost".to_owned(), port: 2379, endpoints: Vec::new() }
+        Self { hostname: "localhost".to_owned(), port: 2379, endpoints: Vec::new(), security: Security::default() }
     }
 }
 
@@ -149,8 +153,8 @@ impl Config {
         self
     }
 
-    /// With `UseUniqueInstance`, uses the variables of a test run: `ETCD_ENDPOINTS` and `ETCD_TEST_PREFIX`. Without
-    /// `UseUniqueInstance`, changes nothing.
+    /// With `UseUniqueInstance`, uses the variables of a test run: `ETCD_ENDPOINTS` with etcdctl's for TLS and the user, and
+    /// `ETCD_TEST_PREFIX`. Without `UseUniqueInstance`, changes nothing.
     ///
     /// ```
     /// # use cloudchamber_store::Config;
@@ -161,6 +165,7 @@ impl Config {
         if self.test.use_unique_instance {
             if let Some(endpoints) = variable("ETCD_ENDPOINTS") {
                 self.service.endpoints = endpoints.split(',').map(str::trim).map(str::to_owned).collect();
+                self.service.security = Security::of_variables(&variable);
             }
             self.sandbox = variable("ETCD_TEST_PREFIX").or(self.sandbox);
         }
@@ -170,14 +175,16 @@ impl Config {
     /// The endpoints to connect to, as URLs.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
-        let Service { hostname, port, endpoints } = &self.service;
+        let Service { hostname, port, endpoints, security } = &self.service;
+        let scheme = if security.has_tls() { "https" } else { "http" };
         if !endpoints.is_empty() {
-            let url = |given: &String| if given.contains("://") { given.clone() } else { format!("http://{given}") };
+            let url =
+                |given: &String| if given.contains("://") { given.clone() } else { format!("{scheme}://{given}") };
             return endpoints.iter().map(url).collect();
         }
         // An IPv6 address, which URLs have in brackets.
         let bare = hostname.contains(':') && !hostname.starts_with('[');
-        vec![if bare { format!("http://[{hostname}]:{port}") } else { format!("http://{hostname}:{port}") }]
+        vec![if bare { format!("{scheme}://[{hostname}]:{port}") } else { format!("{scheme}://{hostname}:{port}") }]
     }
 }
 
@@ -187,7 +194,8 @@ fn unreadable(path: &Path, failure: impl Into<Failure>) -> Error {
 
 impl Service {
     fn read(&mut self, section: &Section<'_>) -> Result<(), ErrorKind> {
-        section.only(&["hostname", "port", "endpoints"])?;
+        section.only(&[&["hostname", "port", "endpoints"][..], &Security::SETTINGS].concat())?;
+        self.security.read(section)?;
         if let Some(hostname) = section.text("hostname")? {
             check_host(&hostname).map_err(|reason| section.error("hostname", reason))?;
             self.hostname = hostname;

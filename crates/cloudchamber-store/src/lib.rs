@@ -82,7 +82,7 @@ mod watch;
 
 pub use crate::collection::{Collection, Item, ItemKind};
 pub use crate::condition::{Condition, Expect};
-pub use crate::config::{Config, ROOT, Service, TestSettings};
+pub use crate::config::{Config, ROOT, Security, Service, TestSettings};
 pub use crate::delete::PrefixDeleted;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::key::{Key, Prefix, Root};

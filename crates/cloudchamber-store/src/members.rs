@@ -61,7 +61,7 @@ impl Session {
     async fn exchange_endpoints(&self, urls: &[String]) -> Result<(), Failure> {
         let connection = self.keys.connection();
         // One of the URLs must answer before any endpoint is exchanged.
-        Connect::new(urls).connect_timeout(self.connect_timeout).connect().await?;
+        self.security.apply(Connect::new(urls)).connect_timeout(self.connect_timeout).connect().await?;
         let added = urls.iter().filter(|url| !self.endpoints.contains(url)).map(String::as_str);
         let removed = self.endpoints.iter().filter(|url| !urls.contains(url)).map(String::as_str);
         Ok(connection.change_endpoints(added, removed).await?)

@@ -8,7 +8,7 @@ use etcd_keys::kv::Get;
 use etcd_keys::{Connect, KeyRange, Keys};
 use tokio::sync::{Mutex, watch};
 
-use crate::config::Config;
+use crate::config::{Config, Security};
 use crate::error::{Error, ErrorKind, Failure};
 use crate::record::Answer;
 use crate::trace::Trace;
@@ -38,15 +38,17 @@ pub(crate) struct Session {
     pub(crate) keys: Keys,
     /// Client URLs, from the configuration or from the members of the cluster.
     pub(crate) endpoints: Vec<String>,
+    pub(crate) security: Security,
     pub(crate) connect_timeout: Duration,
 }
 
 impl Session {
     async fn open(config: &Config) -> Result<Self, Failure> {
         let (namespace, endpoints, connect_timeout) = (config.namespace()?, config.endpoints(), config.connect_timeout);
-        let connect = Connect::new(&endpoints).connect_timeout(connect_timeout).request_timeout(config.request_timeout);
-        let keys = connect.connect().await?.keys(namespace)?;
-        Ok(Self { keys, endpoints, connect_timeout })
+        let security = config.service.security.clone();
+        let connect = security.apply(Connect::new(&endpoints)).connect_timeout(connect_timeout);
+        let keys = connect.request_timeout(config.request_timeout).connect().await?.keys(namespace)?;
+        Ok(Self { keys, endpoints, security, connect_timeout })
     }
 }
 

@@ -4,20 +4,96 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use etcd_workspace::{ClientConfig, ClientConfigError, Password};
 
 // The cluster and the timeout: arguments of every command.
 #[derive(Args, Debug)]
 #[expect(missing_docs, reason = "clap would show it in the place of a command's own")]
 pub struct Cluster {
-    /// A cluster elsewhere instead of the local instance [env: ETCD_ENDPOINTS]
-    #[arg(long, global = true, value_name = "URL,…", value_delimiter = ',', conflicts_with = "instance")]
-    pub endpoints: Vec<String>,
+    /// The cluster, if it is not the local instance, and the user.
+    #[command(flatten)]
+    pub client: Client,
     /// Which of this workspace's instances [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub instance: Option<String>,
     /// Seconds to wait for an answer
     #[arg(long, global = true, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
+}
+
+// A cluster elsewhere, TLS, and the user. Flags and variables are those of etcdctl.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Cluster elsewhere, TLS, user")]
+#[expect(missing_docs, reason = "clap would show it in the place of a command's own")]
+pub struct Client {
+    /// A cluster elsewhere instead of the local instance [env: ETCD_ENDPOINTS]
+    #[arg(long, global = true, value_name = "URL,…", value_delimiter = ',', conflicts_with = "instance")]
+    pub endpoints: Vec<String>,
+    /// A cluster that `[workspace.metadata.etcd.clusters]` in Cargo.toml names
+    #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["instance", "endpoints"])]
+    pub cluster: Option<String>,
+    /// Trust the CA certificates in this file instead of the system's [env: ETCDCTL_CACERT]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub cacert: Option<PathBuf>,
+    /// Show the server this client certificate [env: ETCDCTL_CERT]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub cert: Option<PathBuf>,
+    /// The key of the client certificate [env: ETCDCTL_KEY]
+    #[arg(long = "key", id = "client_key", global = true, value_name = "FILE", hide_short_help = true)]
+    pub client_key: Option<PathBuf>,
+    /// Do not check the server's certificate: others can read and change everything
+    #[arg(long, global = true, hide_short_help = true)]
+    pub insecure_skip_tls_verify: bool,
+    /// The user of etcd [env: ETCDCTL_USER]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub user: Option<String>,
+    /// The user's password; others see it in the list of processes [env: ETCDCTL_PASSWORD]
+    #[arg(long, global = true, value_name = "TEXT", hide_short_help = true, conflicts_with = "password_file")]
+    pub password: Option<String>,
+    /// A file with the user's password
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub password_file: Option<PathBuf>,
+}
+
+impl Client {
+    /// What the flags say, as a value.
+    ///
+    /// # Errors
+    /// If the file with the password cannot be read.
+    pub fn config(&self) -> Result<ClientConfig, ClientConfigError> {
+        let from_file = self.password_file.as_deref().map(Password::from_file).transpose()?;
+        let config = ClientConfig {
+            endpoints: self.endpoints.clone(),
+            cacert: self.cacert.clone(),
+            cert: self.cert.clone(),
+            key: self.client_key.clone(),
+            insecure_skip_tls_verify: self.insecure_skip_tls_verify,
+            user: None,
+            password: None,
+        };
+        let config = config.with_user(self.user.clone());
+        let password = self.password.clone().map(Password::new).or(from_file).or(config.password.clone());
+        Ok(ClientConfig { password, ..config })
+    }
+
+    /// The flags that lead another command to the same cluster, each with its value. Without the password.
+    #[must_use]
+    pub fn flags(&self) -> Vec<(&'static str, String)> {
+        let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let endpoints = Some(self.endpoints.join(",")).filter(|urls| !urls.is_empty());
+        let flags = [
+            ("--endpoints", endpoints),
+            ("--cluster", self.cluster.clone()),
+            ("--cacert", shown(&self.cacert)),
+            ("--cert", shown(&self.cert)),
+            ("--key", shown(&self.client_key)),
+            ("--user", self.user.as_deref().map(|user| user.split(':').next().unwrap_or_default().to_owned())),
+            ("--password-file", shown(&self.password_file)),
+        ];
+        let mut flags: Vec<_> = flags.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        flags.extend(self.insecure_skip_tls_verify.then(|| ("--insecure-skip-tls-verify", String::new())));
+        flags
+    }
 }
 
 // A command and its cluster.

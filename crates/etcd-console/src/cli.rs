@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 pub(crate) use etcd_console_cli::{
-    Cluster, Del, Format, Get, Keys, Member, MemberCommand, Put, Runs, TestClean, Undo, Watch,
+    Client, Cluster, Del, Format, Get, Keys, Member, MemberCommand, Put, Runs, TestClean, Undo, Watch,
 };
 use etcd_sandbox::runs::RunId;
 use etcd_workspace::DEFAULT_TEST_ROOT;
@@ -39,6 +39,9 @@ pub(crate) struct Global {
     /// The directory of the workspace's instances
     #[arg(long, hide = true, default_value = ".etcd")]
     pub(crate) home: PathBuf,
+    /// The workspace's manifest, which names clusters
+    #[arg(long, hide = true, default_value = "Cargo.toml")]
+    pub(crate) manifest: PathBuf,
     /// The product's root
     #[arg(long, hide = true)]
     pub(crate) root: Option<String>,

@@ -4,10 +4,14 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use anyhow::Result;
-use etcd_keys::{Connect, Connection, Error, ErrorKind};
-use etcd_workspace::{ClusterId, InstanceError, Liveness, NoRoot, Record, liveness};
+use etcd_keys::tls::TlsError;
+use etcd_keys::{Connection, Error, ErrorKind};
+use etcd_workspace::{
+    ClientConfig, ClientConfigError, ClusterId, InstanceError, Leads, Liveness, ManifestSettings, NoRoot, Record,
+    liveness,
+};
 
-use crate::cli::{Command, Get, Global, Watch};
+use crate::cli::{Client, Cluster, Command, Get, Global, Watch};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::wrong_port;
@@ -21,16 +25,6 @@ pub(crate) struct Context {
     pub(crate) has_revision: bool,
 }
 
-/// What leads to the cluster.
-enum Source {
-    /// `--endpoints`.
-    Flag(Vec<String>),
-    /// `ETCD_ENDPOINTS`.
-    Variable(Vec<String>),
-    /// The record of the instance with this name.
-    Instance(String),
-}
-
 impl Context {
     pub(crate) fn new(global: Global, command: &Command) -> Self {
         let has_revision =
@@ -40,15 +34,40 @@ impl Context {
 
     /// A flag beats the environment, which beats the record.
     pub(crate) async fn connect(&self) -> Result<Connection> {
-        match self.source() {
-            Source::Flag(endpoints) | Source::Variable(endpoints) => self.connect_to(&endpoints).await,
-            Source::Instance(name) => self.connect_to_instance(&name).await,
-        }
+        Ok(self.connect_as().await?.0)
     }
 
-    async fn connect_to(&self, endpoints: &[String]) -> Result<Connection> {
-        let timeout = Duration::from_secs(self.global.cluster.timeout);
-        match Connect::new(endpoints).connect_timeout(timeout).request_timeout(timeout).connect().await {
+    /// The same, and what led there, with the endpoints.
+    pub(crate) async fn connect_as(&self) -> Result<(Connection, ClientConfig)> {
+        let (leads, mut config) = self.client_config()?;
+        let connection = match leads {
+            Leads::Instance => self.connect_to_instance(self.instance(), &mut config).await?,
+            _ => self.connect_to(&config).await?,
+        };
+        Ok((connection, config))
+    }
+
+    fn client_config(&self) -> Result<(Leads, ClientConfig)> {
+        let Client { cluster, .. } = &self.global.cluster.client;
+        let resolved = self.global.cluster.client.config().and_then(|flags| {
+            let names_instance = self.global.cluster.instance.is_some();
+            let manifest = || ManifestSettings::clusters(&self.global.manifest);
+            ClientConfig::resolve(flags, cluster.as_deref(), names_instance, variable, manifest)
+        });
+        resolved.map_err(|error| {
+            let next = client_config_hint(&error).to_owned();
+            anyhow::Error::new(error).context(Failure {
+                exit: Exit::Usage,
+                what: "cannot tell how to connect".to_owned(),
+                next,
+            })
+        })
+    }
+
+    async fn connect_to(&self, config: &ClientConfig) -> Result<Connection> {
+        let (timeout, endpoints) = (Duration::from_secs(self.global.cluster.timeout), &config.endpoints);
+        let connect = etcd_sandbox::connect_options(config);
+        match connect.connect_timeout(timeout).request_timeout(timeout).connect().await {
             Err(Error { kind: ErrorKind::Invalid(what), .. }) => {
                 let next = "write http://HOST:PORT, in --endpoints or ETCD_ENDPOINTS".to_owned();
                 Err(Failure { exit: Exit::Usage, what, next }.into())
@@ -62,14 +81,15 @@ impl Context {
     }
 
     /// The workspace's own instance, and no other server.
-    async fn connect_to_instance(&self, name: &str) -> Result<Connection> {
+    async fn connect_to_instance(&self, name: &str, config: &mut ClientConfig) -> Result<Connection> {
         if !is_plain(name) {
             let (what, next) =
                 (format!("`{name}` is not an instance name"), "a directory in `.etcd` is meant, and no path");
             return Err(Failure { exit: Exit::Usage, what, next: next.to_owned() }.into());
         }
         let record = self.running(name)?;
-        let connection = self.connect_to(&record.endpoints).await?;
+        config.endpoints.clone_from(&record.endpoints);
+        let connection = self.connect_to(config).await?;
         if connection.cluster_id().is_none_or(|answers| record.cluster_id == Some(ClusterId(answers))) {
             return Ok(connection);
         }
@@ -123,47 +143,60 @@ impl Context {
     /// The flags that lead another command to the same cluster, as a shell wants them and with a space before them, if
     /// any were given. What the environment says, it says to others, too.
     pub(crate) fn flags(&self) -> String {
-        match (self.source(), &self.global.cluster.instance) {
-            (Source::Flag(endpoints), _) => format!(" --endpoints {}", output::argument(&endpoints.join(","))),
-            (Source::Instance(_), Some(name)) => format!(" --instance {}", output::argument(name)),
-            _ => String::new(),
+        let Cluster { client, instance, .. } = &self.global.cluster;
+        let instance = instance.iter().map(|name| ("--instance", name.clone()));
+        let mut flags = String::new();
+        for (name, value) in client.flags().into_iter().chain(instance) {
+            flags.push(' ');
+            flags.push_str(name);
+            if !value.is_empty() {
+                flags.push(' ');
+                flags.push_str(&output::argument(&value));
+            }
         }
+        flags
     }
 
     /// What to do about a server that does not answer, or is locked or full, which depends on what led there.
     pub(crate) fn next_step(&self, kind: &ErrorKind) -> Option<String> {
         let lost = matches!(kind, ErrorKind::Unreachable | ErrorKind::TimedOut);
-        let name = match self.source() {
-            Source::Variable(_) if lost => {
+        if let ErrorKind::Tls(error) = kind {
+            return Some(tls_hint(error).to_owned());
+        }
+        let name = match self.leads() {
+            Leads::Variables if lost => {
                 let way_out = "unset it, or give `--instance default` for the workspace's own etcd";
                 return Some(format!("ETCD_ENDPOINTS leads there: {way_out}"));
             }
-            Source::Flag(_) if lost => {
+            Leads::Endpoints | Leads::Cluster if lost => {
                 let longer = if *kind == ErrorKind::TimedOut { "`--timeout` waits longer; " } else { "" };
-                return Some(format!("{longer}--endpoints leads there; without it the workspace's own etcd is meant"));
+                return Some(format!(
+                    "{longer}{} leads there; without it the workspace's own etcd is meant",
+                    self.flag_that_leads()
+                ));
             }
-            Source::Flag(_) | Source::Variable(_) => None,
-            Source::Instance(name) => Some(name),
+            Leads::Endpoints | Leads::Cluster | Leads::Variables => None,
+            Leads::Instance => Some(self.instance()),
         };
         match (kind, name) {
             (ErrorKind::Unreachable, Some(name)) => {
                 // By its lock it runs.
-                Some(format!("`{}` shows how it is; `--endpoints` names another", of_instance("etcd-status", &name)))
+                Some(format!("`{}` shows how it is; `--endpoints` names another", of_instance("etcd-status", name)))
             }
             (ErrorKind::TimedOut, Some(name)) => {
-                let status = of_instance("etcd-status", &name);
+                let status = of_instance("etcd-status", name);
                 Some(format!("`{status}` shows whether it is well; `--timeout` waits longer"))
             }
             (ErrorKind::NoSpace, Some(name)) => {
-                Some(format!("`{}` frees space and ends the alarm", of_instance("etcd-compact", &name)))
+                Some(format!("`{}` frees space and ends the alarm", of_instance("etcd-compact", name)))
             }
             (ErrorKind::Denied(_), Some(name)) => Some(format!(
                 "`{} -- --user NAME …` asks as a user that may; `{}` deletes users and keys",
-                of_instance("etcdctl", &name),
-                of_instance("etcd-reset", &name)
+                of_instance("etcdctl", name),
+                of_instance("etcd-reset", name)
             )),
             (ErrorKind::Etcd { .. } | ErrorKind::Invalid(_), Some(name)) => {
-                Some(format!("`{}` may say more", of_instance("etcd-logs", &name)))
+                Some(format!("`{}` may say more", of_instance("etcd-logs", name)))
             }
             (ErrorKind::Compacted { .. }, _) if !self.has_revision => {
                 Some("etcd compacted the revision while its keys were read; run the same command again".to_owned())
@@ -172,15 +205,65 @@ impl Context {
         }
     }
 
-    fn source(&self) -> Source {
-        if !self.global.cluster.endpoints.is_empty() {
-            return Source::Flag(self.global.cluster.endpoints.clone());
+    /// What leads to the cluster, whether that is usable or not.
+    fn leads(&self) -> Leads {
+        let Cluster { client, instance, .. } = &self.global.cluster;
+        if !client.endpoints.is_empty() {
+            Leads::Endpoints
+        } else if client.cluster.is_some() {
+            Leads::Cluster
+        } else if instance.is_none() && variable("ETCD_ENDPOINTS").is_some() {
+            Leads::Variables
+        } else {
+            Leads::Instance
         }
-        let urls = std::env::var("ETCD_ENDPOINTS").ok().filter(|urls| !urls.is_empty());
-        match (&self.global.cluster.instance, urls) {
-            (None, Some(urls)) => Source::Variable(urls.split(',').map(|url| url.trim().to_owned()).collect()),
-            (name, _) => Source::Instance(name.as_deref().unwrap_or(DEFAULT).to_owned()),
+    }
+
+    fn flag_that_leads(&self) -> &'static str {
+        if self.leads() == Leads::Cluster { "--cluster" } else { "--endpoints" }
+    }
+
+    /// The name of the instance, where one is meant.
+    fn instance(&self) -> &str {
+        self.global.cluster.instance.as_deref().unwrap_or(DEFAULT)
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn client_config_hint(error: &ClientConfigError) -> &'static str {
+    match error {
+        ClientConfigError::NoCluster { .. } => {
+            "add a table `[workspace.metadata.etcd.clusters.NAME]` to Cargo.toml, or use --endpoints"
         }
+        ClientConfigError::NoEndpoints(_) => "add a line like `endpoints = [\"https://etcd.example.com:2379\"]` to it",
+        ClientConfigError::PasswordFile { .. } => "name a file that you can read, or set ETCDCTL_PASSWORD",
+        ClientConfigError::HalfCertificate => "give both --cert and --key",
+        ClientConfigError::NoPassword(_) => "set ETCDCTL_PASSWORD, or give --password-file FILE",
+        ClientConfigError::NoUser => "give --user NAME, or set ETCDCTL_USER",
+        _ => "correct it, then run the same command again",
+    }
+}
+
+/// What to do where TLS fails.
+fn tls_hint(error: &TlsError) -> &'static str {
+    match error {
+        TlsError::UnknownIssuer => {
+            "--cacert FILE names the CA that signed it; without --cacert the system's CAs are trusted"
+        }
+        TlsError::Expired | TlsError::NotValidYet => {
+            "renew the server's certificate, and check the clocks of both machines"
+        }
+        TlsError::WrongHost(_) => "use a host name that the certificate has, or add this one to the certificate",
+        TlsError::NoClientCertificate => "give a client certificate with --cert and --key",
+        TlsError::ClientCertificateRefused(_) => {
+            "give a client certificate that the server's CA has signed and that has not expired"
+        }
+        TlsError::NotTls => "write http:// instead of https://",
+        TlsError::TlsOnly => "write https:// instead of http://",
+        _ => "the server's log may say more",
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use etcd_keys::Connection;
 use etcd_sandbox::runs::{Plan, Registry, Run, RunSummary};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -34,7 +35,8 @@ enum KeeperMessage {
 
 pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     ignore_signals()?;
-    let registry = cx.registry().await?;
+    let (connection, client) = cx.connect_as().await?;
+    let registry = cx.registry_of(&connection)?;
     let run = match &args.adopt {
         Some(id) => Run::adopt(&registry, id.clone()).await?.context("the run is being swept")?,
         None => {
@@ -46,7 +48,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         run: run.id().to_string(),
         prefix: run.prefix(),
         lock: run.lock().to_owned(),
-        variables: run.variables(),
+        variables: client.variables().into_iter().chain(run.variables()).collect(),
     });
     // Sweeps dead runs in the background.
     let lock_dir = args.lock_dir;
@@ -167,12 +169,16 @@ fn say(message: &KeeperMessage) -> Result<()> {
 impl Context {
     /// The runs of the cluster that the arguments name.
     pub(crate) async fn registry(&self) -> Result<Registry> {
+        self.registry_of(&self.connect().await?)
+    }
+
+    fn registry_of(&self, connection: &Connection) -> Result<Registry> {
         let roots = etcd_sandbox::runs::Roots::new(self.root()?, &self.global.test_root, &self.global.protected)
             .map_err(|error| Failure {
                 exit: Exit::Usage,
                 what: error.to_string(),
                 next: "`[workspace.metadata.etcd]` in Cargo.toml has `root`, `test-root` and `protected`".to_owned(),
             })?;
-        Ok(Registry::new(&self.connect().await?, roots))
+        Ok(Registry::new(connection, roots))
     }
 }

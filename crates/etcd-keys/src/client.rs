@@ -13,3 +13,4 @@ pub mod namespace;
 pub mod range;
 pub(crate) mod retry;
 pub mod text;
+pub mod tls;

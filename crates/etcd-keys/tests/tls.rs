@@ -1,112 +1,97 @@
-//! TLS, passed through to etcd-client, against a real etcd. Needs the feature, and the program `openssl` for a
-//! certificate (etcd's own, of `--auto-tls`, is of a curve that ring does not know):
-//! `cargo nextest run -p etcd-keys --features tls --test tls`.
+//! Clusters that are reached by TLS: what lets us in, and what each failure is called. Against real etcds.
 
-#![cfg(all(unix, feature = "tls"))]
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected should fail on the spot")]
 
-use std::io::Write as _;
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use etcd_client::{Certificate, ConnectOptions, TlsOptions};
+use etcd_keys::tls::{Tls, TlsError};
 use etcd_keys::watch::Notice;
 use etcd_keys::{Connect, Error, ErrorKind, KeyRange};
-use etcd_local::binary::Wanted;
-use etcd_local::{Builder, Env, Settings};
-use tempfile::TempDir;
+use testkit::Etcd;
+use testkit::secure::{Ca, Secure, Validity};
 
-struct Etcd {
-    process: Child,
-    certificate: Certificate,
-    url: String,
-    _dir: TempDir,
-}
+const HERE: &[&str] = &["127.0.0.1", "localhost"];
 
-/// A certificate for 127.0.0.1 that nobody has signed but itself; `None`: this machine has no openssl.
-fn certificate(dir: &Path) -> Option<Certificate> {
-    let config = "[req]\ndistinguished_name=name\nx509_extensions=extensions\nprompt=no\n[name]\nCN=etcd\n\
-        [extensions]\nsubjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n";
-    std::fs::write(dir.join("config"), config).unwrap();
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
-        .args(["-config", "config", "-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(dir)
-        .stderr(Stdio::null())
-        .status();
-    made.is_ok_and(|status| status.success())
-        .then(|| Certificate::from_pem(std::fs::read(dir.join("cert.pem")).unwrap()))
-}
-
-impl Etcd {
-    /// `etcd-local` starts none with TLS: this one is started by hand.
-    fn start() -> Option<Self> {
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
-        let env = Env::from_process().unwrap().with("ETCD_LOCAL_CACHE", cache);
-        let builder = Builder::with_settings(env, env!("CARGO_MANIFEST_DIR"), Settings::default());
-        let binary = builder.binaries().find(&Wanted::Exactly(semver::Version::new(3, 7, 2))).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let certificate = certificate(dir.path())?;
-        let ports = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [client, peer] = ports.map(|port| port.local_addr().unwrap());
-        let (url, peer) = (format!("https://{client}"), format!("http://{peer}"));
-        let process = Command::new(binary.path)
-            .args(["--cert-file", "cert.pem", "--key-file", "key.pem", "--name", "tls", "--data-dir", "data"])
-            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("tls={peer}")])
-            .current_dir(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Some(Self { process, certificate, url, _dir: dir })
-    }
-
-    fn connect(&self, tls: TlsOptions) -> Connect {
-        Connect::new([self.url.as_str()]).options(ConnectOptions::new().with_tls(tls))
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-async fn connected(connect: Connect) -> etcd_keys::Connection {
-    let began = Instant::now();
-    loop {
-        match connect.clone().connect().await {
-            Ok(connection) => return connection,
-            Err(error) => assert!(began.elapsed() < Duration::from_secs(30), "{error:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+async fn failure(connect: Connect) -> ErrorKind {
+    connect.connect().await.map(drop).unwrap_err().kind
 }
 
 #[tokio::test]
-async fn a_trusted_certificate_lets_us_in_and_no_other() -> Result<(), Error> {
-    let Some(etcd) = Etcd::start() else {
-        let _ = writeln!(std::io::stderr(), "skipped: TLS: this machine has no openssl");
-        return Ok(());
-    };
-    let trusting = TlsOptions::new().ca_certificate(etcd.certificate.clone());
-    let connection = connected(etcd.connect(trusting)).await;
-    let keys = connection.keys("/n/")?;
-    let revision = keys.put("a", "1").await?.revision;
-    assert_eq!(keys.pages(KeyRange::all()).next().await?.unwrap().value, b"1");
-    let mut watch = keys.watch("a").from_revision(revision);
-    assert!(matches!(watch.recv().await?, Notice::Listed { .. }));
-    assert!(matches!(watch.recv().await?, Notice::Event(event) if event.value == b"1"));
-    keys.lock("l").await?.release().await?;
-
-    let stranger = etcd.connect(TlsOptions::new()).connect().await.map(drop).unwrap_err();
-    assert_eq!(stranger.kind, ErrorKind::Unreachable, "{stranger}");
-    let plain = Connect::new([etcd.url.replace("https", "http")]).connect().await.map(drop).unwrap_err();
-    assert_eq!(plain.kind, ErrorKind::Unreachable, "{plain}");
+async fn a_trusted_server_lets_us_in() -> Result<(), Error> {
+    for etcd in [Etcd::V3_5, Etcd::V3_7] {
+        let ca = Ca::new();
+        let server = Secure::start(etcd, &ca, &ca.sign(HERE, "server", Validity::Now), false);
+        let bare = server.url.trim_start_matches("https://").to_owned();
+        for (url, tls) in [
+            (server.url.as_str(), Tls::default().ca(ca.pem.as_str())),
+            // With settings for TLS, no scheme means TLS.
+            (&bare, Tls::default().ca(ca.pem.as_str())),
+            (&server.url, Tls::default().insecure_skip_verify()),
+        ] {
+            let keys = Connect::new([url]).tls(tls).connect().await?.keys("/n/")?;
+            let revision = keys.put("a", "1").await?.revision;
+            assert_eq!(keys.pages(KeyRange::all()).try_next().await?.unwrap().value, b"1");
+            let mut watch = keys.watch(KeyRange::key("a")).from_revision(revision);
+            assert!(matches!(watch.recv().await?, Notice::Listed { .. }));
+            assert!(matches!(watch.recv().await?, Notice::Event(event) if event.kv.value == b"1"));
+            keys.lock("l").await?.release().await?;
+        }
+    }
     Ok(())
+}
+
+#[tokio::test]
+async fn each_failure_says_what_it_is() {
+    let ca = Ca::new();
+    let trusting = || Tls::default().ca(ca.pem.as_str());
+    let server = Secure::start(Etcd::V3_7, &ca, &ca.sign(HERE, "server", Validity::Now), false);
+    let url = server.url.as_str();
+    let unknown = ErrorKind::Tls(TlsError::UnknownIssuer);
+    assert_eq!(failure(Connect::new([url])).await, unknown, "the system does not trust it");
+    assert_eq!(failure(Connect::new([url]).tls(Tls::default().ca(Ca::new().pem))).await, unknown);
+    let plain = Connect::new([url.replace("https", "http")]);
+    assert_eq!(failure(plain).await, ErrorKind::Tls(TlsError::TlsOnly));
+    let text = Connect::new([url]).tls(Tls::default().ca("no PEM"));
+    assert_eq!(failure(text).await, ErrorKind::Invalid("the CA file has no certificate in PEM".to_owned()));
+
+    for (hosts, validity, expected) in [
+        (HERE, Validity::Past, TlsError::Expired),
+        (HERE, Validity::Future, TlsError::NotValidYet),
+        (&["example.com"], Validity::Now, TlsError::WrongHost("127.0.0.1".to_owned())),
+    ] {
+        let server = Secure::start(Etcd::V3_7, &ca, &ca.sign(hosts, "server", validity), false);
+        assert_eq!(failure(Connect::new([server.url.as_str()]).tls(trusting())).await, ErrorKind::Tls(expected));
+    }
+
+    let plain = Etcd::V3_7.shared_endpoint().replace("http", "https");
+    assert_eq!(failure(Connect::new([plain]).tls(trusting())).await, ErrorKind::Tls(TlsError::NotTls));
+}
+
+#[tokio::test]
+async fn servers_that_want_to_know_us_get_our_certificate() {
+    for etcd in [Etcd::V3_5, Etcd::V3_7] {
+        let (ca, other) = (Ca::new(), Ca::new());
+        let server = Secure::start(etcd, &ca, &ca.sign(HERE, "server", Validity::Now), true);
+        let trusting = || Tls::default().ca(ca.pem.as_str());
+        let connect = |tls| Connect::new([server.url.as_str()]).tls(tls);
+        assert_eq!(failure(connect(trusting())).await, ErrorKind::Tls(TlsError::NoClientCertificate));
+        let stranger = other.sign(&[], "root", Validity::Now);
+        let refused = failure(connect(trusting().client_certificate(stranger.certificate, stranger.key))).await;
+        assert!(matches!(refused, ErrorKind::Tls(TlsError::ClientCertificateRefused(_))), "{refused:?}");
+        let expired = ca.sign(&[], "root", Validity::Past);
+        let refused = failure(connect(trusting().client_certificate(expired.certificate, expired.key))).await;
+        assert!(matches!(refused, ErrorKind::Tls(TlsError::ClientCertificateRefused(_))), "{refused:?}");
+
+        // Its common name is the user.
+        let root = ca.sign(&[], "root", Validity::Now);
+        let connection = connect(trusting().client_certificate(root.certificate, root.key)).connect().await.unwrap();
+        let mut client = connection.raw();
+        client.user_add("root", "secret", None).await.unwrap();
+        client.user_grant_role("root", "root").await.unwrap();
+        client.user_add("guest", "", None).await.unwrap();
+        client.auth_enable().await.unwrap();
+        connection.all_keys().put("a", "1").await.unwrap();
+        let guest = ca.sign(&[], "guest", Validity::Now);
+        let guest = connect(trusting().client_certificate(guest.certificate, guest.key)).connect().await.unwrap();
+        let denied = guest.all_keys().put("a", "1").await.unwrap_err();
+        assert!(matches!(denied.kind, ErrorKind::Denied(_)), "{denied}");
+    }
 }

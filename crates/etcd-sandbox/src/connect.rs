@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_keys::{Connect, Connection, ErrorKind};
-use etcd_workspace::ClusterId;
+use etcd_keys::{Connect, Connection, ErrorKind, Tls};
+use etcd_workspace::{ClientConfig, ClusterId};
 
 use crate::error::Error;
 use crate::hint;
@@ -54,10 +54,30 @@ async fn other_etcd(workspace: &Workspace) -> Result<Option<String>, Error> {
     Ok(answers.is_ok().then_some(endpoint))
 }
 
+/// How to connect to a cluster as its configuration says. Certificates are read when the connection is made.
+#[must_use]
+pub fn connect_options(config: &ClientConfig) -> Connect {
+    let mut connect = Connect::new(&config.endpoints);
+    if config.has_tls() {
+        let mut tls = Tls::default();
+        tls = config.cacert.iter().fold(tls, Tls::ca_file);
+        tls = config.cert.iter().zip(&config.key).fold(tls, |tls, (cert, key)| tls.client_certificate_files(cert, key));
+        connect = connect.tls(if config.insecure_skip_tls_verify { tls.insecure_skip_verify() } else { tls });
+    }
+    match (&config.user, &config.password) {
+        (Some(user), Some(password)) => connect.user(user, password.reveal()),
+        _ => connect,
+    }
+}
+
 /// Connects on the runtime that this is called on.
 pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
     let endpoints = target.endpoints();
-    Connect::new(endpoints).request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
+    let connect = match target {
+        Target::Named(config) => connect_options(config),
+        _ => Connect::new(endpoints),
+    };
+    connect.request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
         ErrorKind::Unreachable | ErrorKind::TimedOut => {
             Error::NoEtcd { endpoints: endpoints.join(","), hint: target.hint(), source: Arc::new(error) }
         }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use etcd_workspace::NoRoot;
+use etcd_workspace::{ClientConfigError, NoRoot};
 
 use crate::hint;
 use crate::roots::RootsError;
@@ -51,6 +51,9 @@ pub enum Error {
          workspace"
     )]
     NoWorkspace,
+    /// The environment does not say how to reach a cluster.
+    #[error(transparent)]
+    ClientConfig(Arc<ClientConfigError>),
     /// Etcd refused something, or stopped answering.
     #[error("{0}")]
     Etcd(#[source] Arc<etcd_keys::Error>),
@@ -134,6 +137,12 @@ impl Error {
             Self::Compacted(_) => hint::OWN_ETCD.into(),
             _ => return None,
         })
+    }
+}
+
+impl From<ClientConfigError> for Error {
+    fn from(error: ClientConfigError) -> Self {
+        Self::ClientConfig(Arc::new(error))
     }
 }
 

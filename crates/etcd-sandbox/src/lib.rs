@@ -134,7 +134,7 @@ mod workspace;
 /// ```
 pub use etcd_sandbox_macros::test;
 
-pub use crate::connect::connect;
+pub use crate::connect::{connect, connect_options};
 pub use crate::error::Error;
 pub use crate::expect::Difference;
 pub use crate::sandbox::Sandbox;

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use etcd_workspace::{
-    DEFAULT_PORT, DEFAULT_TEST_ROOT, Liveness, ManifestSettings, NoRoot, NotYours, Port, Record, STATE, home, liveness,
+    ClientConfig, DEFAULT_PORT, DEFAULT_TEST_ROOT, Liveness, ManifestSettings, NoRoot, NotYours, Port, Record, STATE,
+    home, liveness,
 };
 
 use crate::error::Error;
@@ -28,7 +29,7 @@ pub(crate) enum Target {
     /// The running instance of a workspace, and no other server.
     Instance { workspace: PathBuf, record: Box<Record> },
     /// Whatever answers at the endpoints that `ETCD_ENDPOINTS` names.
-    Named(Vec<String>),
+    Named(Box<ClientConfig>),
     /// A server for one test alone.
     #[cfg(feature = "private")]
     Private(Vec<String>),
@@ -38,7 +39,7 @@ impl Target {
     pub(crate) fn endpoints(&self) -> &[String] {
         match self {
             Self::Instance { record, .. } => &record.endpoints,
-            Self::Named(endpoints) => endpoints,
+            Self::Named(config) => &config.endpoints,
             #[cfg(feature = "private")]
             Self::Private(endpoints) => endpoints,
         }
@@ -116,8 +117,10 @@ impl Workspace {
     /// # Errors
     /// If there is no such instance, it is not running, or its record does not lead to it.
     pub(crate) fn target(&self) -> Result<Target, Error> {
-        if let Some(urls) = variable("ETCD_ENDPOINTS") {
-            return Ok(Target::Named(urls.split(',').map(|url| url.trim().to_owned()).collect()));
+        if variable("ETCD_ENDPOINTS").is_some() {
+            let config = ClientConfig::from_variables(variable)?;
+            config.check()?;
+            return Ok(Target::Named(Box::new(config)));
         }
         let Some(dir) = &self.dir else { return Err(Error::NoWorkspace) };
         let unusable = |why: &str, hint| Error::Instance { workspace: dir.clone(), why: why.to_owned(), hint };

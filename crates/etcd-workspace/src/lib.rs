@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod client_config;
 mod error;
 mod instance;
 mod lock;
@@ -25,6 +26,7 @@ mod paths;
 mod record;
 mod settings;
 
+pub use crate::client_config::{ClientConfig, ClientConfigError, Leads, ManifestCluster, Password};
 pub use crate::error::InstanceError;
 pub use crate::instance::{Liveness, liveness};
 pub use crate::lock::{is_held, lock_error, open_exclusive};

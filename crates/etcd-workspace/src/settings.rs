@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use semver::VersionReq;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny};
 
+use crate::client_config::{ClientConfigError, ManifestCluster};
 use crate::manifest::parse_manifest;
 
 /// etcd's own default for clients.
@@ -81,9 +82,22 @@ pub struct ManifestSettings {
     /// More prefixes that no command deletes below, without trailing slashes.
     #[serde(deserialize_with = "prefixes")]
     pub protected: Vec<String>,
+    /// Clusters elsewhere, by name.
+    pub clusters: BTreeMap<String, ManifestCluster>,
 }
 
 impl ManifestSettings {
+    /// The clusters that a manifest names, and its directory.
+    ///
+    /// # Errors
+    /// [`ClientConfigError::Manifest`].
+    pub fn clusters(path: &Path) -> Result<(BTreeMap<String, ManifestCluster>, PathBuf), ClientConfigError> {
+        let failed = |why| ClientConfigError::Manifest { path: path.to_owned(), why };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let clusters = Self::parse(&text).map_err(failed)?.clusters;
+        Ok((clusters, path.parent().map(Path::to_owned).unwrap_or_default()))
+    }
+
     /// Reads a manifest. Without the table, nothing is set.
     ///
     /// # Errors
@@ -241,6 +255,8 @@ mod tests {
             ("test-root = 'a/b'", "not one segment"),
             ("protected = ['x']", "not a key prefix"),
             ("protekted = ['/x']", "unknown field"),
+            ("clusters.ci.password = 'x'", "unknown field `password`"),
+            ("clusters.ci = 1", "expected a table"),
             // Values of another type than the setting's.
             ("port = 2379.5", "`2379.5` is neither a port"),
             ("port = -1", "`-1` is neither a port"),

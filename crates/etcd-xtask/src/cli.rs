@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use etcd_console_cli::OnCluster;
+use etcd_console_cli::{Client, OnCluster};
 use etcd_local::binary::{Route, Sha256, Wanted};
 use etcd_local::{Builder, Port};
 
@@ -85,9 +85,10 @@ impl Command {
             | Self::EtcdReset(EtcdReset { which, .. })
             | Self::EtcdStatus(EtcdStatus { which, .. })
             | Self::EtcdLogs(EtcdLogs { which, .. })
-            | Self::EtcdCompact(EtcdCompact { which, .. })
-            | Self::Env(EnvVars { which, .. }) => which.clone(),
-            Self::Etcdctl(Etcdctl { instance, .. }) => Which::named(instance.as_deref()),
+            | Self::EtcdCompact(EtcdCompact { which, .. }) => which.clone(),
+            Self::Etcdctl(Etcdctl { instance, .. }) | Self::Env(EnvVars { instance, .. }) => {
+                Which::named(instance.as_deref())
+            }
             Self::Test(Test { target, .. }) | Self::Run(Run { target, .. }) => Which::named(target.instance.as_deref()),
             Self::Runs(Forwarded { args, .. })
             | Self::TestClean(Forwarded { args, .. })
@@ -332,20 +333,26 @@ pub struct Etcdctl {
     /// Which of this workspace's instances, whatever ETCDCTL_ENDPOINTS says [default: default]
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
+    /// A cluster that `[workspace.metadata.etcd.clusters]` in Cargo.toml names
+    #[arg(long, value_name = "NAME", conflicts_with = "instance")]
+    pub(crate) cluster: Option<String>,
     /// Arguments of etcdctl; `--` may come first, and must where an argument is also an option of this command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<std::ffi::OsString>,
 }
 
-/// Print the variables that lead a program to the instance, for a shell to evaluate
+/// Print the variables that lead a program to the instance, or to a cluster elsewhere, for a shell to evaluate
 #[derive(Args, Debug)]
 #[command(
     name = "env",
     after_help = "Examples:\n  eval \"$(cargo xtask env)\"\n  cargo xtask env --shell powershell | Invoke-Expression"
 )]
 pub struct EnvVars {
+    /// Which of this workspace's instances [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) instance: Option<String>,
     #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) client: Box<Client>,
     /// For which shell [default: sh, on Windows powershell]
     #[arg(long, value_enum)]
     pub(crate) shell: Option<Dialect>,
@@ -377,19 +384,14 @@ pub struct Doctor {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunTarget {
     /// Which of this workspace's instances, which must be running [default: default, if it runs]
-    #[arg(long, value_name = "NAME", conflicts_with = "endpoints")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
     /// Which etcd to start: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path; implies --ephemeral
-    #[arg(long, value_name = "VERSION|PATH")]
+    #[arg(long, value_name = "VERSION|PATH", conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) etcd: Option<Wanted>,
     /// Start an etcd of its own even if an instance is running
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) ephemeral: bool,
-    /// A cluster elsewhere instead of a local etcd, as URL,URL
-    ///
-    /// ETCD_ENDPOINTS does the same, unless --instance, --ephemeral or --etcd is given.
-    #[arg(long, value_name = "URL,…", value_delimiter = ',', conflicts_with_all = ["ephemeral", "etcd"])]
-    pub(crate) endpoints: Vec<String>,
     /// Leave the keys that it wrote, to look at; `test-clean` deletes them
     #[arg(long, conflicts_with_all = ["ephemeral", "etcd"])]
     pub(crate) keep: bool,
@@ -399,6 +401,8 @@ pub(crate) struct RunTarget {
     /// Do not use the network
     #[arg(long)]
     pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) client: Box<Client>,
 }
 
 impl RunTarget {

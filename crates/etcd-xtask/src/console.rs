@@ -24,13 +24,22 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
         cx.create_home()?;
     }
     let mut command = cx.command(on_demand::program(PACKAGE, cx)?);
-    child::become_program(command.args(settings(cx)?).arg(name).args(args))
+    command.args(settings(cx)?).arg(name);
+    for arg in args {
+        // The list of processes is not to show it any longer than it does already.
+        match arg.to_str().and_then(|arg| arg.strip_prefix("--password=")) {
+            Some(password) => command.env("ETCDCTL_PASSWORD", password),
+            None => command.arg(arg),
+        };
+    }
+    child::become_program(&mut command)
 }
 
 /// Sees to it that the program finds the instance that it is for, if it is for one: it goes by the record alone.
 fn find_instance(args: &[OsString], cx: &Context) -> Result<()> {
     let name = flag(args, "--instance");
-    if flag(args, "--endpoints").is_some() || (name.is_none() && cx.cluster_of_environment().is_some()) {
+    let is_elsewhere = flag(args, "--endpoints").or(flag(args, "--cluster")).is_some();
+    if is_elsewhere || (name.is_none() && cx.cluster_of_environment().is_some()) {
         return Ok(());
     }
     Ok(cx.instance(&Which::named(name))?.lead_others()?)
@@ -40,7 +49,7 @@ fn find_instance(args: &[OsString], cx: &Context) -> Result<()> {
 pub(crate) fn settings(cx: &Context) -> Result<Vec<OsString>> {
     let builder = cx.builder()?;
     let settings = builder.settings();
-    let mut flags: Vec<OsString> = vec!["--home".into(), cx.home().into()];
+    let mut flags: Vec<OsString> = vec!["--home".into(), cx.home().into(), "--manifest".into(), cx.manifest().into()];
     let mut add = |name: &str, value: &str| flags.extend([name.into(), value.into()]);
     settings.root.iter().for_each(|root| add("--root", root));
     add("--test-root", &settings.test_root);

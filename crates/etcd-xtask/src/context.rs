@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use etcd_console_cli::Client;
 use etcd_local::{Builder, Env, Instance};
+use etcd_workspace::{ClientConfig, Leads, ManifestSettings};
 
 use crate::cli::{Global, Which};
 use crate::exit::Exit;
@@ -95,6 +97,24 @@ impl Context {
     pub(crate) fn cluster_of_environment(&self) -> Option<Vec<String>> {
         let urls = self.env.var("ETCD_ENDPOINTS").filter(|urls| !urls.is_empty())?;
         Some(urls.split(',').map(|url| url.trim().to_owned()).collect())
+    }
+
+    /// Which cluster flags and environment lead to.
+    pub(crate) fn client_config(&self, flags: &Client, names_instance: bool) -> Result<(Leads, ClientConfig)> {
+        let resolved = flags.config().and_then(|given| {
+            let manifest = || ManifestSettings::clusters(&self.manifest());
+            let variable = |name: &str| self.env.var(name).map(ToOwned::to_owned);
+            ClientConfig::resolve(given, flags.cluster.as_deref(), names_instance, variable, manifest)
+        });
+        resolved.map_err(|error| {
+            let next = "`cargo xtask get --help` names the flags and variables that lead to a cluster";
+            Failure::with_exit(Exit::USAGE, format!("cannot tell how to connect: {error}"), next)
+        })
+    }
+
+    /// The workspace's `Cargo.toml`.
+    pub(crate) fn manifest(&self) -> PathBuf {
+        self.workspace.join("Cargo.toml")
     }
 
     /// What the workspace keeps, `.etcd` by default.

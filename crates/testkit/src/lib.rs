@@ -9,6 +9,7 @@ pub mod copy;
 pub mod leftovers;
 pub mod proxy;
 pub mod run;
+pub mod secure;
 pub mod server;
 pub mod version;
 pub mod wait;

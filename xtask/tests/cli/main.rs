@@ -44,6 +44,7 @@ mod read_only;
 mod run_tests;
 mod runners;
 mod runs;
+mod secure_clusters;
 mod several;
 #[cfg(target_os = "linux")] // /proc, mounts, namespaces
 mod situations;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use cloudchamber_store::{Condition, Config, Error, ErrorKind, Expect, Store, TestSettings, Transaction};
 use etcd_local::{Builder, Env};
 use etcd_sandbox::Sandbox;
+use testkit::Etcd;
+use testkit::secure::{Ca, Secure, Validity};
 
 use crate::fixture::{Outcome, config, key, open, prefix};
 
@@ -141,5 +143,36 @@ async fn only_the_standard_test_namespace_is_cleaned(sandbox: Sandbox) -> Outcom
     let mut expected = [&others[..], &["Test/Standard/storetest/fresh"]].concat();
     expected.sort_unstable();
     assert_eq!(left, expected);
+    Ok(())
+}
+
+/// A cluster that clients reach by TLS, as the configuration says and as a run's variables say.
+#[tokio::test]
+async fn a_cluster_with_tls_is_reached() -> Result<(), Box<dyn std::error::Error>> {
+    let ca = Ca::new();
+    let server = Secure::start(Etcd::V3_7, &ca, &ca.sign(&["127.0.0.1"], "server", Validity::Now), true);
+    let client = ca.sign(&[], "store", Validity::Now);
+    let file = |name: &str, text: &str| {
+        std::fs::write(server.dir().join(name), text).unwrap();
+        server.dir().join(name).display().to_string()
+    };
+    let files = [("ca", ca.pem.as_str()), ("cert", &client.certificate), ("key", &client.key)].map(|(n, t)| file(n, t));
+    let [ca, cert, key] = &files;
+    let service = format!("endpoints: [\"{}\"], caCert: {ca}, cert: {cert}", server.url);
+    let config = Config::parse(&format!("store: {{ etcdService: {{ {service}, key: {key} }} }}"), "inline")?;
+    let store = Store::connect(&config).await?;
+    assert_eq!(store.refresh_endpoints().await?.value, store.endpoints()?, "also the members' URLs");
+
+    let test = "store: { test: { UseTestNamespace: 1, UseUniqueInstance: 1 } }";
+    let variables = [
+        ("ETCD_ENDPOINTS", server.url.as_str()),
+        ("ETCD_TEST_PREFIX", "/CloudChamber/v0.1/Test/r/"),
+        ("ETCDCTL_CACERT", ca),
+        ("ETCDCTL_CERT", cert),
+        ("ETCDCTL_KEY", key),
+    ];
+    let variable =
+        |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    Store::connect(&Config::parse(test, "inline")?.in_run(variable)).await?;
     Ok(())
 }

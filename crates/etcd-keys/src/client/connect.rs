@@ -5,15 +5,17 @@ mod address;
 mod failover;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, GetOptions, GetResponse, KvClient, WatchClient};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use self::failover::Failover;
+use self::address::Address;
+use self::failover::{Encrypted, Failover};
 use crate::client::error::{Error, ErrorKind, Operation};
+use crate::client::tls::{Tls, TlsError};
 
 /// The largest answer that is accepted, in bytes. tonic refuses more than 4 MiB by default, which a page of
 /// large values or a burst of events exceeds.
@@ -23,6 +25,8 @@ const LARGEST_ANSWER: usize = 512 << 20;
 /// of life. etcd drops connections that ask more often than every 5 s (`--grpc-keepalive-min-time`), or while
 /// nothing is under way: an idle watch would be cut off after the third time.
 const SILENCE: Duration = Duration::from_millis(5_200);
+/// How long it may take to find out whether a server that does not answer speaks TLS.
+const PROBE: Duration = Duration::from_secs(1);
 /// How long that sign may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
@@ -46,13 +50,14 @@ pub struct Connect {
     connect_timeout: Duration,
     request_timeout: Duration,
     keep_alive: (Duration, Duration),
+    tls: Option<Tls>,
     user: Option<(String, String)>,
     options: ConnectOptions,
     runtime: Option<Handle>,
 }
 
 impl Connect {
-    /// A cluster by its client URLs; `host:port` alone means `http`, and an item may be a list with commas.
+    /// A cluster by its client URLs; an item may be a list with commas.
     ///
     /// Calls go to one endpoint as long as it answers, then to the next. What was sent to one that died is not
     /// sent again, unless it is a read: a write may have been done.
@@ -63,6 +68,7 @@ impl Connect {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
             keep_alive: (SILENCE, SIGN_OF_LIFE),
+            tls: None,
             user: None,
             options: ConnectOptions::new(),
             runtime: None,
@@ -93,6 +99,14 @@ impl Connect {
         self
     }
 
+    /// How endpoints that begin with `https://`, or with no scheme, are reached. Without this, `https://` trusts the CAs
+    /// of the system, and no scheme means plain text.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Who we are.
     #[must_use]
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
@@ -100,7 +114,7 @@ impl Connect {
         self
     }
 
-    /// etcd-client's own options, for what has no name here, TLS above all (feature `tls`).
+    /// etcd-client's own options, for what has no name here. Not for TLS, which is [`Connect::tls`]'s.
     #[must_use]
     pub fn options(mut self, options: ConnectOptions) -> Self {
         self.options = options;
@@ -125,36 +139,54 @@ impl Connect {
     pub async fn connect(self) -> Result<Connection, Error> {
         let given: Arc<str> = address::shown(&self.endpoints).into();
         let failed = |kind, source| Error { operation: Operation::Connect, endpoint: given.clone(), kind, source };
-        let urls = address::parse(&self.endpoints).map_err(|why| failed(ErrorKind::Invalid(why), None))?;
+        let invalid = |why| failed(ErrorKind::Invalid(why), None);
+        let addresses = address::parse(&self.endpoints, self.tls.is_some()).map_err(invalid)?;
+        let encryption = Encryption::new(self.tls.unwrap_or_default());
+        addresses.iter().try_for_each(|address| encryption.add(address)).map_err(invalid)?;
         let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
-        let share = u32::try_from(urls.len()).map_or(self.connect_timeout, |count| self.connect_timeout / count.max(1));
+        let share =
+            u32::try_from(addresses.len()).map_or(self.connect_timeout, |count| self.connect_timeout / count.max(1));
         let mut options = self
             .options
             .with_connect_timeout(share)
             .with_keep_alive(self.keep_alive.0, self.keep_alive.1)
-            .with_keep_alive_while_idle(false);
+            .with_keep_alive_while_idle(false)
+            .with_require_leader(true);
         let logs_in = self.user.is_some();
         if let Some((name, password)) = self.user {
             options = options.with_user(name, password).with_auto_token_refresh(true);
         }
         // One candidate for each endpoint, which tries the others after it.
         let mut candidates = JoinSet::new();
-        for first in 0..urls.len() {
-            let mut urls = urls.clone();
+        for first in 0..addresses.len() {
+            let mut urls: Vec<String> = addresses.iter().map(|address| address.url.clone()).collect();
             urls.rotate_left(first);
-            candidates.spawn_on(candidate(urls, options.clone(), logs_in, runtime.clone()), &runtime);
+            let failover = Failover { runtime: runtime.clone(), encrypted: Arc::clone(&encryption.encrypted) };
+            candidates.spawn_on(candidate(urls, options.clone(), logs_in, failover), &runtime);
         }
         match tokio::time::timeout(self.connect_timeout, first_success(candidates)).await {
             Ok(Ok((client, cluster_id))) => Ok(Connection {
                 shared: Arc::new(Shared {
                     client,
                     cluster_id,
-                    endpoint: urls.join(",").into(),
+                    endpoint: addresses
+                        .iter()
+                        .map(|address| address.shown.as_str())
+                        .collect::<Vec<_>>()
+                        .join(",")
+                        .into(),
+                    encryption,
                     request_timeout: self.request_timeout,
                     runtime,
                 }),
             }),
-            Ok(Err(error)) => Err(failed(ErrorKind::of(&error), Some(Box::new(error)))),
+            Ok(Err(error)) => {
+                let kind = match ErrorKind::of(&error) {
+                    ErrorKind::Unreachable if speaks_tls(&addresses).await => ErrorKind::Tls(TlsError::TlsOnly),
+                    kind => kind,
+                };
+                Err(failed(kind, Some(Box::new(error))))
+            }
             Err(_) => Err(failed(ErrorKind::TimedOut, None)),
         }
     }
@@ -166,9 +198,51 @@ impl fmt::Debug for Connect {
         let user = self.user.as_ref().map(|(name, _)| name);
         f.debug_struct("Connect")
             .field("endpoints", &address::shown(&self.endpoints))
+            .field("tls", &self.tls)
             .field("user", &user)
             .finish_non_exhaustive()
     }
+}
+
+/// How the endpoints of a connection are encrypted.
+struct Encryption {
+    tls: Tls,
+    encrypted: Encrypted,
+}
+
+impl Encryption {
+    fn is_used(&self) -> bool {
+        !self.encrypted.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn new(tls: Tls) -> Self {
+        Self { tls, encrypted: Encrypted::default() }
+    }
+
+    /// Has an endpoint reached as it is to be.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates, as text.
+    fn add(&self, address: &Address) -> Result<(), String> {
+        if let Some(authority) = address.authority().filter(|_| address.is_encrypted) {
+            let connector = self.tls.connector()?;
+            self.encrypted.lock().unwrap_or_else(PoisonError::into_inner).insert(authority, connector);
+        }
+        Ok(())
+    }
+}
+
+/// Whether one of these endpoints, which did not answer in plain text, answers by TLS.
+async fn speaks_tls(addresses: &[Address]) -> bool {
+    let Ok(connector) = Tls::default().insecure_skip_verify().connector() else { return false };
+    for address in addresses.iter().filter(|address| !address.is_encrypted) {
+        let Ok(uri) = address.url.parse() else { continue };
+        let handshake = connector.clone().connect(uri);
+        if matches!(tokio::time::timeout(PROBE, handshake).await, Ok(Ok(_))) {
+            return true;
+        }
+    }
+    false
 }
 
 /// A client that an etcd has answered, and the id of its cluster, if it said so.
@@ -178,9 +252,9 @@ async fn candidate(
     urls: Vec<String>,
     options: ConnectOptions,
     logs_in: bool,
-    runtime: Handle,
+    failover: Failover,
 ) -> Result<Answered, etcd_client::Error> {
-    let mut client = Client::connect_with_balanced_channel(&urls, Some(options), Failover { runtime }).await?;
+    let mut client = Client::connect_with_balanced_channel(&urls, Some(options), failover).await?;
     if logs_in {
         return Ok((client, None));
     }
@@ -219,6 +293,7 @@ struct Shared {
     client: Client,
     cluster_id: Option<u64>,
     endpoint: Arc<str>,
+    encryption: Encryption,
     request_timeout: Duration,
     runtime: Handle,
 }
@@ -253,6 +328,17 @@ impl Connection {
     #[must_use]
     pub fn runtime(&self) -> &Handle {
         &self.shared.runtime
+    }
+
+    /// Has an endpoint reached by TLS if its URL says so; the URL for etcd-client.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for what is not a valid endpoint.
+    pub(crate) fn prepare_endpoint(&self, endpoint: &str) -> Result<String, Error> {
+        let invalid = |why| self.error(Operation::ChangeEndpoints, ErrorKind::Invalid(why));
+        let address = address::address(endpoint, self.shared.encryption.is_used()).map_err(invalid)?;
+        self.shared.encryption.add(&address).map_err(invalid)?;
+        Ok(address.url)
     }
 
     /// etcd-client's own client, for whatever has no name here.
@@ -329,11 +415,18 @@ impl Connection {
     #[cfg(test)]
     pub(crate) async fn to_nobody() -> Self {
         let (endpoint, runtime) = ("http://127.0.0.1:1", Handle::current());
-        let nobody = Failover { runtime: runtime.clone() };
+        let encryption = Encryption::new(Tls::default());
+        let nobody = Failover { runtime: runtime.clone(), encrypted: Arc::clone(&encryption.encrypted) };
         let client = Client::connect_with_balanced_channel([endpoint], None, nobody).await;
         let request_timeout = Duration::ZERO;
-        let shared =
-            Shared { client: client.unwrap(), cluster_id: None, endpoint: endpoint.into(), request_timeout, runtime };
+        let shared = Shared {
+            client: client.unwrap(),
+            cluster_id: None,
+            endpoint: endpoint.into(),
+            encryption,
+            request_timeout,
+            runtime,
+        };
         Self { shared: Arc::new(shared) }
     }
 

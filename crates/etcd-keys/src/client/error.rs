@@ -9,6 +9,7 @@ use tonic::Code;
 use crate::client::lease_id::LeaseId;
 use crate::client::range::KeyRange;
 use crate::client::text::Escaped;
+use crate::client::tls::TlsError;
 
 /// An operation on the keyspace that failed.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,9 @@ pub enum ErrorKind {
     /// There is no answer, or the answer is not etcd's.
     #[error("no etcd answers")]
     Unreachable,
+    /// The connection by TLS could not be made, or the server ended it.
+    #[error(transparent)]
+    Tls(TlsError),
     /// The answer did not come in time. A write may have been done.
     #[error("no answer in time")]
     TimedOut,
@@ -156,6 +160,15 @@ pub enum ErrorKind {
     },
 }
 
+/// What went wrong with TLS, below gRPC and HTTP.
+fn tls_error(error: &etcd_client::Error) -> Option<&TlsError> {
+    let top: &(dyn std::error::Error + 'static) = match error {
+        etcd_client::Error::GRpcStatus(status) => status,
+        other => other,
+    };
+    std::iter::successors(Some(top), |error| error.source()).find_map(|error| error.downcast_ref())
+}
+
 /// Whether etcd refused the user. The code of such an answer differs.
 fn denies(words: &str) -> bool {
     ["permission denied", "authentication failed", "authentication is not enabled", "user name is empty"]
@@ -186,6 +199,9 @@ impl ErrorKind {
     /// The kind of an error of etcd-client.
     #[must_use]
     pub fn of(error: &etcd_client::Error) -> Self {
+        if let Some(tls) = tls_error(error) {
+            return Self::Tls(tls.clone());
+        }
         match error {
             etcd_client::Error::GRpcStatus(status) => Self::of_status(status.code(), status.message()),
             etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => Self::Unreachable,

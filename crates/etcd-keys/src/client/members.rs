@@ -47,6 +47,9 @@ impl Connection {
         added: impl IntoIterator<Item = &'a str>,
         removed: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), Error> {
+        let url = |endpoint| self.prepare_endpoint(endpoint);
+        let added = added.into_iter().map(url).collect::<Result<Vec<_>, _>>()?;
+        let removed = removed.into_iter().map(url).collect::<Result<Vec<_>, _>>()?;
         let client = self.raw();
         let change = async {
             for endpoint in added {

@@ -155,18 +155,11 @@ impl Run {
         self.revision
     }
 
-    /// The variables by which a child finds the run: `ETCD_ENDPOINTS`, `ETCD_TEST_RUN`, `ETCD_TEST_PREFIX`, and those of
-    /// etcdctl.
+    /// The variables by which a child finds the run, beside those that lead to the cluster: `ETCD_TEST_PREFIX` and
+    /// `ETCD_TEST_RUN`.
     #[must_use]
-    pub fn variables(&self) -> Vec<(&'static str, String)> {
-        let endpoints = self.registry.connection().endpoint().to_owned();
-        vec![
-            ("ETCD_ENDPOINTS", endpoints.clone()),
-            ("ETCDCTL_API", "3".to_owned()),
-            ("ETCDCTL_ENDPOINTS", endpoints),
-            ("ETCD_TEST_PREFIX", self.prefix()),
-            ("ETCD_TEST_RUN", self.id.to_string()),
-        ]
+    pub fn variables(&self) -> [(&'static str, String); 2] {
+        [("ETCD_TEST_PREFIX", self.prefix()), ("ETCD_TEST_RUN", self.id.to_string())]
     }
 
     /// Returns when another process has taken the run. If the run ends otherwise, this never returns.

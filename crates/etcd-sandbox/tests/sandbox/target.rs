@@ -6,6 +6,9 @@ use std::path::Path;
 use etcd_local::Record;
 use etcd_workspace::{home, member_lock, open_exclusive};
 
+use testkit::Etcd;
+use testkit::secure::{Ca, Secure, Validity};
+
 use crate::fixture::{Finished, Server, finished, subject, workspace};
 
 /// The record of this etcd, as if it were an instance.
@@ -129,4 +132,24 @@ async fn an_etcd_on_the_instances_port_is_not_used_unless_it_is_named() {
 async fn outside_of_any_workspace_an_etcd_must_be_named() {
     let dir = tempfile::tempdir().unwrap();
     test_in(dir.path()).await.says(&["0 passed; 1 failed", "ETCD_ENDPOINTS is not set"]);
+}
+
+/// A cluster that wants TLS and a user is reached as etcdctl's variables say.
+#[tokio::test]
+async fn a_secure_cluster_is_reached_by_etcdctls_variables() {
+    let ca = Ca::new();
+    let server = Secure::start(Etcd::V3_7, &ca, &ca.sign(&["127.0.0.1"], "server", Validity::Now), false);
+    let file = server.dir().join("ca.pem.mine");
+    std::fs::write(&file, &ca.pem).unwrap();
+    std::fs::write(server.dir().join("Cargo.toml"), "[workspace.metadata.etcd]\nroot = '/Inventory/v1'").unwrap();
+    let run = async |with_ca: bool| {
+        let mut command = subject(&server.dir(), &["forms::with_a_result"]);
+        command.env("ETCD_ENDPOINTS", &server.url);
+        if with_ca {
+            command.env("ETCDCTL_CACERT", &file);
+        }
+        finished(command).await
+    };
+    run(true).await.passed(1);
+    run(false).await.says(&["no trusted CA has signed the server's certificate"]);
 }

@@ -2,18 +2,13 @@
 
 use anyhow::Result;
 use etcd_local::{State, Status};
+use etcd_workspace::{ClientConfig, Leads};
 
-use crate::cli::{Dialect, EnvVars, Format};
+use crate::cli::{Dialect, EnvVars, Format, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{advice, output};
-
-/// What a client, ours or etcdctl or any other, needs to find a server.
-pub(crate) fn of_server(endpoints: &[String]) -> Vec<(&'static str, String)> {
-    let urls = endpoints.join(",");
-    vec![("ETCD_ENDPOINTS", urls.clone()), ("ETCDCTL_API", "3".to_owned()), ("ETCDCTL_ENDPOINTS", urls)]
-}
 
 /// Whether it is known where a server is that clients may use. Without it, a
 /// client takes 127.0.0.1:2379, which may be another user's.
@@ -22,14 +17,11 @@ pub(crate) fn has_place(status: &Status) -> bool {
 }
 
 pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
-    let status = cx.instance(&args.which)?.status()?;
-    if !has_place(&status) {
-        return Err(advice::unusable(&status, &args.which, ""));
-    }
-    if status.state == State::Hidden {
-        cx.output.note(format_args!("note: etcd `{}` {}", status.instance, advice::state(&status)));
-    }
-    let vars = of_server(&status.endpoints);
+    let config = match cx.client_config(&args.client, true)? {
+        (Leads::Instance, config) => ClientConfig { endpoints: endpoints(args.instance.as_deref(), cx)?, ..config },
+        (_, config) => config,
+    };
+    let vars = config.variables();
     if args.answer.format == Format::Json {
         output::json(&vars.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
         return Ok(Exit::SUCCESS);
@@ -39,6 +31,19 @@ pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
     let next = "`--format json` prints the variables for a program to read";
     output::answer_text(&lines.ok_or_else(|| Failure::of("cmd cannot set these endpoints", next))?)?;
     Ok(Exit::SUCCESS)
+}
+
+/// Where an instance is.
+fn endpoints(instance: Option<&str>, cx: &Context) -> Result<Vec<String>> {
+    let which = Which::named(instance);
+    let status = cx.instance(&which)?.status()?;
+    if !has_place(&status) {
+        return Err(advice::unusable(&status, &which, ""));
+    }
+    if status.state == State::Hidden {
+        cx.output.note(format_args!("note: etcd `{}` {}", status.instance, advice::state(&status)));
+    }
+    Ok(status.endpoints)
 }
 
 /// Sets a variable. Whatever the value is, evaluated it is that value and nothing else; `None`: the shell cannot write it.

@@ -3,7 +3,10 @@
 use std::ffi::OsString;
 
 use anyhow::Result;
+use etcd_console_cli::Client;
 use etcd_local::binary::{Binaries, Known, Source, Tool};
+
+use etcd_workspace::ClientConfig;
 
 use crate::cli::{Etcdctl, Which};
 use crate::commands::env_vars;
@@ -22,6 +25,10 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     };
     let mut command = cx.command(etcdctl);
     command.args(&args.args);
+    if args.cluster.is_some() {
+        let flags = Client { cluster: args.cluster.clone(), ..Client::default() };
+        return child::become_program(command.envs(cx.client_config(&flags, false)?.1.variables()));
+    }
     if names_endpoints(&args.args) {
         // A flag beats the environment; etcdctl takes no both.
         command.env_remove("ETCDCTL_ENDPOINTS").env("ETCDCTL_API", "3");
@@ -33,7 +40,8 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     if !has_place && !is_set("ETCDCTL_ENDPOINTS") && !is_about_itself(&args.args) {
         return Err(advice::unusable(&status, &which, ""));
     }
-    let vars = env_vars::of_server(if has_place { &status.endpoints } else { &[] });
+    let endpoints = if has_place { status.endpoints } else { Vec::new() };
+    let vars = ClientConfig { endpoints, ..ClientConfig::default() }.variables();
     let vars = vars.into_iter().filter(|(name, value)| !is_set(name) && !value.is_empty());
     child::become_program(command.envs(vars))
 }

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use etcd_workspace::ClientConfig;
 use serde::Deserialize;
 
 use crate::context::Context;
@@ -71,8 +72,10 @@ pub(crate) enum AtEnd {
 pub(crate) struct KeeperConfig {
     /// `etcd-console`.
     pub(crate) program: PathBuf,
-    /// Where etcd is; empty where the environment says so.
-    pub(crate) endpoints: Vec<String>,
+    /// How etcd is reached.
+    pub(crate) client: ClientConfig,
+    /// Whether the environment says so.
+    pub(crate) is_of_environment: bool,
     /// What leads another command there, with a space before it.
     pub(crate) flag: String,
     /// Where the run's lock is to be.
@@ -211,8 +214,13 @@ impl Process {
     fn start(config: &KeeperConfig, settings: &[OsString], adopt: Option<&str>, cx: &Context) -> Result<Self> {
         let mut command = cx.command(&config.program);
         command.args(settings);
-        if !config.endpoints.is_empty() {
-            command.args(["--endpoints", &config.endpoints.join(",")]);
+        // All but the endpoints by variables: no password is to be among arguments.
+        for name in ClientConfig::VARIABLES {
+            command.env_remove(name);
+        }
+        command.envs(config.client.variables());
+        if !config.is_of_environment {
+            command.args(["--endpoints", &config.client.endpoints.join(",")]);
         }
         command.arg("keep").arg("--lock-dir").arg(&config.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&config.command)]);

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use etcd_workspace::ClientConfig;
 
 use crate::build::{on_demand, protoc, rebuild};
 use crate::child::Interrupts;
@@ -83,7 +84,8 @@ impl RunSession {
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
         let config = KeeperConfig {
             program,
-            endpoints: if server.is_of_environment() { Vec::new() } else { server.endpoints() },
+            client: server.client_config(),
+            is_of_environment: server.is_of_environment(),
             flag: server.flag(),
             lock_dir: cx.home_of_runs()?.join(".runs"),
             command,
@@ -100,6 +102,10 @@ impl RunSession {
         let variables = self.keeper.run().variables.clone();
         // Tests that start a server of their own are to have the same.
         command.envs(self.etcd.iter().map(|etcd| ("ETCDBINPATH", etcd)));
+        // Another cluster's TLS settings and user have no business in this run.
+        for name in ClientConfig::VARIABLES {
+            command.env_remove(name);
+        }
         let exit = interrupts.run(command.envs(variables), || self.keeper.look_after(cx))?;
         // Not whether we have heard of it: a command may have died of what we are only about to hear.
         if exit == Exit::INTERRUPTED {

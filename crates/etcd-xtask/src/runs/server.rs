@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use etcd_local::{Ephemeral, State, Status, Tail};
+use etcd_workspace::{ClientConfig, Leads};
 
 use crate::advice;
 use crate::cli::{RunTarget, Which};
@@ -28,8 +29,8 @@ pub(crate) enum Server {
     Instance { which: Which, endpoints: Vec<String>, version: String, log: PathBuf },
     /// A cluster elsewhere.
     Elsewhere {
-        endpoints: Vec<String>,
-        /// The flag that leads another command there; none where the environment does.
+        config: Box<ClientConfig>,
+        /// The flags that lead another command there, with a space before them; none where the environment does.
         flag: String,
     },
 }
@@ -38,7 +39,7 @@ impl Server {
     /// The etcd that the arguments ask for, else the running instance, else an ephemeral one.
     pub(crate) fn choose(args: &RunTarget, cx: &Context) -> Result<Self> {
         if !args.ephemeral && args.etcd.is_none() {
-            if let Some(elsewhere) = elsewhere(args, cx) {
+            if let Some(elsewhere) = elsewhere(args, cx)? {
                 return Ok(elsewhere);
             }
             let which = Which::named(args.instance.as_deref());
@@ -88,7 +89,8 @@ impl Server {
     pub(crate) fn endpoints(&self) -> Vec<String> {
         match self {
             Self::Ephemeral(server) => server.endpoints(),
-            Self::Instance { endpoints, .. } | Self::Elsewhere { endpoints, .. } => endpoints.clone(),
+            Self::Instance { endpoints, .. } => endpoints.clone(),
+            Self::Elsewhere { config, .. } => config.endpoints.clone(),
         }
     }
 
@@ -111,6 +113,14 @@ impl Server {
             Self::Elsewhere { flag, .. } => flag.clone(),
             Self::Instance { which, .. } => which.flag(),
             Self::Ephemeral(_) => String::new(),
+        }
+    }
+
+    /// How a program of ours that we start connects to it.
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        match self {
+            Self::Elsewhere { config, .. } => (**config).clone(),
+            _ => ClientConfig { endpoints: self.endpoints(), ..ClientConfig::default() },
         }
     }
 
@@ -168,11 +178,17 @@ impl Server {
 }
 
 /// A cluster that a flag or the environment names. A flag beats the environment, also one that names an instance.
-fn elsewhere(args: &RunTarget, cx: &Context) -> Option<Server> {
-    if !args.endpoints.is_empty() {
-        let flag = format!(" --endpoints {}", args.endpoints.join(","));
-        return Some(Server::Elsewhere { endpoints: args.endpoints.clone(), flag });
-    }
-    let endpoints = cx.cluster_of_environment().filter(|_| args.instance.is_none())?;
-    Some(Server::Elsewhere { endpoints, flag: String::new() })
+fn elsewhere(args: &RunTarget, cx: &Context) -> Result<Option<Server>> {
+    let (leads, config) = cx.client_config(&args.client, args.instance.is_some())?;
+    let flag = match leads {
+        Leads::Instance => return Ok(None),
+        Leads::Variables => String::new(),
+        Leads::Endpoints | Leads::Cluster => {
+            args.client.flags().iter().fold(String::new(), |mut flags, (name, value)| {
+                flags.extend([" ", name, if value.is_empty() { "" } else { " " }, value]);
+                flags
+            })
+        }
+    };
+    Ok(Some(Server::Elsewhere { config: Box::new(config), flag }))
 }

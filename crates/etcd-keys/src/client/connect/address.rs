@@ -1,16 +1,41 @@
 //! Endpoints as people write them. Never tries to reach one.
 
+use tonic::codegen::http::uri::Authority;
 use tonic::transport::Uri;
 
-/// The URLs of a list whose items may be lists with commas, as in `ETCD_ENDPOINTS`. `host:port` alone stays
-/// as it is: whether it means TLS is decided by the TLS options.
+/// One endpoint, as etcd-client is given it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// With `http`, whether it is encrypted or not.
+    pub(super) url: String,
+    /// As it was given.
+    pub(super) shown: String,
+    pub(super) is_encrypted: bool,
+}
+
+/// The endpoints of a list whose items may be lists with commas, as in `ETCD_ENDPOINTS`. `host:port` alone means TLS if
+/// there are settings for TLS.
 ///
 /// # Errors
 /// What is wrong with the first invalid endpoint, or that there are none.
-pub(super) fn parse(endpoints: &[String]) -> Result<Vec<String>, String> {
+pub(super) fn parse(endpoints: &[String], has_tls: bool) -> Result<Vec<Address>, String> {
     let items = endpoints.iter().flat_map(|item| item.split(',')).map(str::trim).filter(|item| !item.is_empty());
-    let urls = items.map(|item| check(item).map(|()| item.to_owned())).collect::<Result<Vec<_>, _>>()?;
-    if urls.is_empty() { Err("no endpoint is given".to_owned()) } else { Ok(urls) }
+    let addresses = items.map(|item| address(item, has_tls)).collect::<Result<Vec<_>, _>>()?;
+    if addresses.is_empty() { Err("no endpoint is given".to_owned()) } else { Ok(addresses) }
+}
+
+impl Address {
+    pub(super) fn authority(&self) -> Option<Authority> {
+        self.url.parse::<Uri>().ok()?.authority().cloned()
+    }
+}
+
+/// # Errors
+/// Why it is not a valid endpoint.
+pub(super) fn address(endpoint: &str, has_tls: bool) -> Result<Address, String> {
+    check(endpoint)?;
+    let (scheme, rest) = endpoint.split_once("://").unwrap_or((if has_tls { "https" } else { "http" }, endpoint));
+    Ok(Address { url: format!("http://{rest}"), shown: endpoint.to_owned(), is_encrypted: scheme == "https" })
 }
 
 /// The endpoints for messages: without users and passwords.
@@ -31,9 +56,6 @@ pub(super) fn check(endpoint: &str) -> Result<(), String> {
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("http", endpoint));
     if !matches!(scheme, "http" | "https") {
         return refuse("it must begin with http:// or https://, or be host:port");
-    }
-    if scheme == "https" && cfg!(not(any(feature = "tls", feature = "tls-aws-lc"))) {
-        return refuse("https needs the feature `tls` of etcd-keys");
     }
     let uri = match format!("{scheme}://{rest}").parse::<Uri>() {
         Ok(uri) => uri,
@@ -63,7 +85,17 @@ mod tests {
     #[test]
     fn endpoints_are_taken_as_people_write_them() {
         let given = ["http://a:1, b:2".to_owned(), String::new(), "[::1]:2379/".to_owned()];
-        assert_eq!(parse(&given).unwrap(), ["http://a:1", "b:2", "[::1]:2379/"]);
+        let urls =
+            |has_tls| parse(&given, has_tls).unwrap().into_iter().map(|a| (a.url, a.is_encrypted)).collect::<Vec<_>>();
+        let expected = [("http://a:1", false), ("http://b:2", false), ("http://[::1]:2379/", false)];
+        assert_eq!(urls(false), expected.map(|(url, encrypted)| (url.to_owned(), encrypted)));
+        let expected = [("http://a:1", false), ("http://b:2", true), ("http://[::1]:2379/", true)];
+        assert_eq!(
+            urls(true),
+            expected.map(|(url, encrypted)| (url.to_owned(), encrypted)),
+            "as the scheme says, if there is one"
+        );
+        assert!(parse(&["https://a:1".to_owned()], false).unwrap()[0].is_encrypted);
     }
 
     #[test]
@@ -81,16 +113,14 @@ mod tests {
             ("[::1]", "names no port"),
             ("http://a:1/v3", "nothing may follow the port"),
             ("http://a#b:1", "nothing may follow the port"),
-            #[cfg(not(any(feature = "tls", feature = "tls-aws-lc")))]
-            ("https://a:1", "feature `tls`"),
         ] {
-            let error = parse(&[endpoint.to_owned()]).unwrap_err();
+            let error = parse(&[endpoint.to_owned()], false).unwrap_err();
             assert!(error.contains(why), "{endpoint}: {error}");
         }
         // What fuzzing found: a message moves no terminal.
-        let error = parse(&["http://a\u{1a}:1".to_owned()]).unwrap_err();
+        let error = parse(&["http://a\u{1a}:1".to_owned()], false).unwrap_err();
         assert!(error.starts_with("`http://a\\u{1a}:1` is not a valid endpoint: "), "{error}");
-        let error = parse(&["http://root:secret@a:1".to_owned()]).unwrap_err();
+        let error = parse(&["http://root:secret@a:1".to_owned()], false).unwrap_err();
         assert!(error.contains("setting of their own") && !error.contains("secret"), "{error}");
     }
 }

@@ -7,9 +7,10 @@
 
 mod unsent;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use etcd_client::BalancedChannelBuilder;
@@ -17,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tonic::body::Body;
+use tonic::codegen::http::uri::Authority;
 use tonic::codegen::http::{Request, Response, Uri};
 use tonic::transport::channel::Change;
 use tonic::transport::{Channel, Endpoint};
@@ -24,6 +26,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service};
 
 use self::unsent::Unsent;
+use crate::client::tls::Connector;
 
 type Answer = Result<Response<Body>, BoxError>;
 
@@ -36,7 +39,12 @@ const ENDED: &str = "the runtime that the connection was opened on has ended";
 pub(super) struct Failover {
     /// Where connections live.
     pub(super) runtime: Handle,
+    pub(super) encrypted: Encrypted,
 }
+
+/// Which endpoints are reached by TLS, and how. etcd-client is given all as `http`: it would make connections by TLS of
+/// its own. A connection that goes to other endpoints shares this list.
+pub(super) type Encrypted = Arc<std::sync::Mutex<HashMap<Authority, Connector>>>;
 
 impl BalancedChannelBuilder for Failover {
     type Error = etcd_client::Error;
@@ -44,7 +52,7 @@ impl BalancedChannelBuilder for Failover {
     fn balanced_channel(self, _: usize) -> Result<(etcd_client::Channel, Sender<Change<Uri, Endpoint>>), Self::Error> {
         let (sender, changes) = mpsc::channel(ENDPOINTS);
         let state = State { changes, endpoints: Vec::new(), current: 0, generation: 0, open: None, failed: (0, None) };
-        let members = Members { runtime: self.runtime, state: Arc::new(Mutex::new(state)) };
+        let members = Members { runtime: self.runtime, encrypted: self.encrypted, state: Arc::new(Mutex::new(state)) };
         Ok((etcd_client::Channel::Custom(BoxCloneSyncService::new(members)), sender))
     }
 }
@@ -52,6 +60,7 @@ impl BalancedChannelBuilder for Failover {
 #[derive(Clone)]
 struct Members {
     runtime: Handle,
+    encrypted: Encrypted,
     state: Arc<Mutex<State>>,
 }
 
@@ -116,7 +125,7 @@ impl Members {
         for _ in 0..state.endpoints.len() {
             let Some((_, endpoint)) = state.endpoints.get(state.current) else { break };
             let endpoint = endpoint.clone();
-            match endpoint.connect().await {
+            match self.open(&endpoint).await {
                 Ok(channel) => {
                     state.generation += 1;
                     state.open = Some(channel.clone());
@@ -128,6 +137,19 @@ impl Members {
         }
         state.failed = (state.failed.0 + 1, failure.clone());
         Err(failure.map_or_else(|| "there is no endpoint".into(), BoxError::from))
+    }
+
+    async fn open(&self, endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
+        let connector = {
+            let encrypted = self.encrypted.lock().unwrap_or_else(PoisonError::into_inner);
+            endpoint.uri().authority().and_then(|authority| encrypted.get(authority)).cloned()
+        };
+        match connector {
+            None => endpoint.connect().await,
+            Some(connector) => {
+                endpoint.connect_with_connector(tower::service_fn(move |uri| connector.clone().connect(uri))).await
+            }
+        }
     }
 
     /// Sends a request over a connection that [`Members::channel`] gave; if it breaks, the next one is another.
