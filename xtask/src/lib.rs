@@ -17,7 +17,7 @@ pub struct Bench {
     /// What to measure; all, if nothing is named
     #[arg(value_enum, value_name = "NAME")]
     pub names: Vec<BenchName>,
-    /// How often each side runs, in turn [default: 15 for start, 7 for isolation and store, 3 for the others]
+    /// How often each side runs, in turn [default: 15 for start, 11 for cluster, 7 for isolation and store, 3 for the others]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: Option<u32>,
     /// Smaller sizes and fewer rounds: under two minutes for all
@@ -33,6 +33,8 @@ pub struct Bench {
 pub enum BenchName {
     /// Starting, restarting, stopping, wiping, describing
     Start,
+    /// Starting clusters of three and five members, and losing a leader
+    Cluster,
     /// Reading 1,000,000 keys
     Read,
     /// Deleting 1,000,000 keys while another client writes

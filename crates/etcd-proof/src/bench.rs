@@ -1,6 +1,7 @@
 //! `bench`: what the README promises, measured, in one table. Each bench is in the file of its name. What they find is
 //! in `report`, and `table` shows it.
 
+mod cluster;
 mod delete;
 mod idle;
 mod isolation;
@@ -91,6 +92,7 @@ fn run_bench(name: BenchName, setup: &Setup<'_>) -> Result<BenchResult> {
     let (began, mut notes) = (Instant::now(), Notes::default());
     let measured = match name {
         BenchName::Start => start::measure(rounds, setup),
+        BenchName::Cluster => cluster::measure(rounds, setup, &mut notes),
         BenchName::Read => read::measure(rounds, setup, &mut notes),
         BenchName::Delete => delete::measure(rounds, setup, &mut notes),
         BenchName::Watch => watch::measure(rounds, setup, &mut notes),

@@ -67,6 +67,12 @@ pub(crate) fn get(endpoint: &str, key: &str) -> Result<Option<String>> {
     Ok(Some(String::from_utf8(BASE64.decode(value.as_str().unwrap_or_default())?)?))
 }
 
+/// Whether the member at this endpoint leads its cluster.
+pub(crate) fn leads(endpoint: &str) -> Result<bool> {
+    let status = request(endpoint, "maintenance/status", &json!({}))?;
+    Ok(status.get("leader").is_some_and(|leader| status.pointer("/header/member_id") == Some(leader)))
+}
+
 fn request(endpoint: &str, path: &str, body: &Value) -> Result<Value> {
     let request = minreq::post(format!("{endpoint}/v3/{path}")).with_body(body.to_string()).with_timeout(10);
     let answer = request.send()?;

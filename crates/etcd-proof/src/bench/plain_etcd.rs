@@ -1,11 +1,11 @@
-//! An etcd as a user starts it by hand: with ports and a directory, and no other flag.
+//! An etcd as a user starts it by hand, alone or as a cluster: with ports and a directory, and no other flag.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::Setup;
 use crate::{wait, workspace};
@@ -32,29 +32,49 @@ impl PlainEtcd {
 
     /// Starts etcd, and returns at its first healthy answer.
     pub(super) fn start(&self) -> Result<PlainServer> {
-        let (client, peer) = workspace::free_ports()?;
-        let [client, peer] = [client, peer].map(|port| format!("http://127.0.0.1:{port}"));
-        let log = File::create(self.dir.join("log"))?;
+        self.start_members(1)?.pop().context("no server was started")
+    }
+
+    /// Starts so many members at once, and returns when all are healthy.
+    pub(super) fn start_members(&self, members: usize) -> Result<Vec<PlainServer>> {
+        let ports = (0..members).map(|_| workspace::free_ports()).collect::<Result<Vec<_>>>()?;
+        let url = |port: &u16| format!("http://127.0.0.1:{port}");
+        let name = |index: usize| if index == 0 { "default".to_owned() } else { format!("m{index}") };
+        let peers: Vec<_> = ports.iter().map(|(_, peer)| url(peer)).collect();
+        let cluster = peers.iter().enumerate().map(|(index, peer)| format!("{}={peer}", name(index)));
+        let cluster = cluster.collect::<Vec<_>>().join(",");
+        let began = Instant::now();
+        let mut servers = Vec::new();
+        for (index, ((client, _), peer)) in ports.iter().zip(&peers).enumerate() {
+            let child = self.spawn(&name(index), &url(client), peer, &cluster)?;
+            servers.push(PlainServer { child, url: url(client), ready_ms: 0.0 });
+        }
+        for server in &mut servers {
+            wait::until("the plain etcd is healthy", wait::TIMEOUT, || {
+                if let Some(status) = server.child.try_wait()? {
+                    bail!("the plain etcd ended: {status}");
+                }
+                Ok(is_healthy(&server.url))
+            })?;
+            server.ready_ms = began.elapsed().as_secs_f64() * 1e3;
+        }
+        Ok(servers)
+    }
+
+    fn spawn(&self, name: &str, client: &str, peer: &str, cluster: &str) -> Result<Child> {
+        let data = if name == "default" { self.data() } else { self.dir.join(name) };
+        let log = File::create(self.dir.join(format!("{name}.log")))?;
         let mut command = Command::new(&self.etcd);
         workspace::remove_settings(&mut command);
         command
-            .arg(format!("--data-dir={}", self.data().display()))
+            .args([format!("--name={name}"), format!("--data-dir={}", data.display())])
             .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
             .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
-            .arg(format!("--initial-cluster=default={peer}"))
+            .arg(format!("--initial-cluster={cluster}"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let began = Instant::now();
-        let mut server = PlainServer { child: command.spawn()?, url: client, ready_ms: 0.0 };
-        wait::until("the plain etcd is healthy", wait::TIMEOUT, || {
-            if let Some(status) = server.child.try_wait()? {
-                bail!("the plain etcd ended: {status}");
-            }
-            Ok(is_healthy(&server.url))
-        })?;
-        server.ready_ms = began.elapsed().as_secs_f64() * 1e3;
-        Ok(server)
+        Ok(command.spawn()?)
     }
 }
 
@@ -76,10 +96,20 @@ impl PlainServer {
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Kills it.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
 }
 
 impl Drop for PlainServer {
     fn drop(&mut self) {
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
+        }
         let terminated = Command::new("kill").arg(self.child.id().to_string()).status();
         let ended = || Ok(self.child.try_wait()?.is_some());
         if !terminated.is_ok_and(|status| status.success()) || wait::until("etcd has ended", GRACE, ended).is_err() {
