@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use etcd_workspace::ClusterId;
@@ -18,6 +18,7 @@ use semver::Version;
 use self::directory::{LEVELS, make_dir, sweep};
 use self::janitor::Janitor;
 pub use self::member::Member;
+use self::member::Prepared;
 use crate::binary::{Binary, FindError};
 use crate::builder::Builder;
 use crate::data::{self, DataError};
@@ -172,12 +173,18 @@ impl Ephemeral {
     /// silent, waits for a whole second.
     fn start_members(&mut self) -> Result<(), EphemeralError> {
         let began = Instant::now();
+        let first_election = Deadline::after(launch::NO_ELECTION_BEFORE);
+        let is_starting = Arc::new(());
         let token = data::fresh_token()?;
         for address in &self.cluster {
+            let prepared = Prepared::new(self, address, &token)?;
             if let Some(before) = self.members.last() {
                 before.wait_for_peer_port(self.builder.start_timeout)?;
+                if self.members.len() == self.cluster.len() / 2 + 1 {
+                    before.request_election(first_election, Arc::downgrade(&is_starting));
+                }
             }
-            let member = Member::start(self, address, &token)?;
+            let member = prepared.start(self)?;
             self.look_after(&member);
             self.members.push(member);
         }

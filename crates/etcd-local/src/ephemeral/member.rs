@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::directory::MEMBER_LOCK;
@@ -12,6 +12,7 @@ use crate::data::{DataDir, cluster};
 use crate::file::cannot;
 use crate::lock::Lock;
 use crate::os::{self, Lifetime};
+use crate::server::election;
 use crate::server::launch::{Durability, Launch, LaunchError, Launched, Ready};
 use crate::server::leader::{self, View};
 use crate::server::log;
@@ -34,19 +35,33 @@ pub struct Member {
     server: Mutex<Launched>,
 }
 
-impl Member {
-    pub(super) fn start(etcd: &Ephemeral, address: &Address, token: &str) -> Result<Self, EphemeralError> {
+/// A member whose directory is there, and that was not started yet.
+pub(super) struct Prepared {
+    address: Address,
+    id: u64,
+    dir: PathBuf,
+    data: DataDir,
+}
+
+impl Prepared {
+    pub(super) fn new(etcd: &Ephemeral, address: &Address, token: &str) -> Result<Self, EphemeralError> {
         let dir = etcd.dir.path().join(&address.name);
         os::create_private_dir(&dir).map_err(cannot("create", &dir))?;
         let mut data = DataDir::create(&dir.join("data"), etcd.dir.path(), token.to_owned())?;
         let peer_urls: Vec<String> = etcd.cluster.iter().map(|member| member.ports.peer_url()).collect();
         data.claim(&peer_urls, &etcd.binary.version)?;
         let id = cluster::member_id(&address.ports.peer_url(), token);
-        let server = Mutex::new(spawn(etcd, address, &dir, &data)?);
-        let is_alone = etcd.cluster.len() == 1;
-        Ok(Self { address: address.clone(), id, is_alone, log: dir.join(LOG), dir, data, server })
+        Ok(Self { address: address.clone(), id, dir, data })
     }
 
+    pub(super) fn start(self, etcd: &Ephemeral) -> Result<Member, EphemeralError> {
+        let Self { address, id, dir, data } = self;
+        let server = Mutex::new(spawn(etcd, &address, &dir, &data)?);
+        Ok(Member { address, id, is_alone: etcd.cluster.len() == 1, log: dir.join(LOG), dir, data, server })
+    }
+}
+
+impl Member {
     pub(super) fn restart(&self, etcd: &Ephemeral) -> Result<(), EphemeralError> {
         let mut server = self.server();
         *server = spawn(etcd, &self.address, &self.dir, &self.data)?;
@@ -118,6 +133,16 @@ impl Member {
 
     pub(super) fn wait_for_peer_port(&self, timeout: Duration) -> Result<(), Box<FailedLaunch>> {
         self.server().wait_for_peer_port(timeout).map_err(|error| self.failed(error))
+    }
+
+    /// Asks it to stand for election, which it does as soon as it can, until the deadline passes or nobody holds `is_wanted`.
+    /// By then no member may have been elected: a second election would lose what members have proposed to the first leader,
+    /// and they propose it again only after five seconds. Without this the members elect one when a timeout has passed.
+    pub(super) fn request_election(&self, deadline: Deadline, is_wanted: Weak<()>) {
+        let Some(cluster) = self.data.marker.as_ref().and_then(|marker| marker.cluster_id) else { return };
+        let (peer, id) = (self.peer_url(), self.id);
+        let request = move || election::request_of(&peer, cluster, id, deadline, || is_wanted.strong_count() > 0);
+        drop(std::thread::Builder::new().name("etcd-election".to_owned()).spawn(request));
     }
 
     /// Waits until the member, and no other, answers with what is wanted.

@@ -1,5 +1,5 @@
-//! The election of a cluster's only member, asked for at once instead of waited for. Without it a start would take as long
-//! as etcd's election timeout, and a short timeout would make an idle server tick all the time.
+//! The first election of a cluster, asked for at once instead of waited for. Without it a start would take as long as etcd's
+//! election timeout, and a short timeout would make an idle server tick all the time.
 //!
 //! What is sent is etcd's own message for handing over leadership (`MsgTimeoutNow` of raft), to the peer port, as a member
 //! sends it to another (`POST /raft` of etcd's `rafthttp`). etcd 3.4 to 3.7 take it. A server that does not take it elects
@@ -59,6 +59,24 @@ pub(crate) fn request(
     let _ = until(deadline, || {
         let _ = send(peer_url, cluster, &message(member));
         unless_wanted()
+    });
+}
+
+/// Asks this member, one of several, to stand for election, again and again: requests that come before it has peers are
+/// lost, and a candidate and a leader ignore them. A follower would take the leadership away from another.
+pub(crate) fn request_of(
+    peer_url: &str,
+    cluster: ClusterId,
+    member: u64,
+    deadline: Deadline,
+    is_wanted: impl Fn() -> bool,
+) {
+    let _ = until(deadline, || {
+        let is_wanted = is_wanted();
+        if is_wanted {
+            let _ = send(peer_url, cluster, &message(member));
+        }
+        Ok::<_, Infallible>((!is_wanted).then_some(()))
     });
 }
 

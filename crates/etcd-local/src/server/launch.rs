@@ -37,7 +37,9 @@ struct Timing {
 /// lives at least seven heartbeats, in whole seconds: with a few milliseconds more, none could be as short as a second.
 const ALONE: Timing = Timing { heartbeat_ms: 140, election_ms: 700 };
 /// Among several members: when the leader is lost, they wait for one to two election timeouts.
-const AMONG_OTHERS: Timing = Timing { heartbeat_ms: 30, election_ms: 150 };
+const AMONG_OTHERS: Timing = Timing { heartbeat_ms: 40, election_ms: 200 };
+/// For so long after the spawn of the first member of a new cluster no member stands for election by itself.
+pub(crate) const NO_ELECTION_BEFORE: Duration = Duration::from_millis(AMONG_OTHERS.election_ms as u64);
 
 /// After how many writes the first etcd of a later minor version makes a snapshot. An etcd two minor versions later cannot
 /// read what is in the log before that: 3.7 panics on entries of 3.5, also after 3.6 has served the data, unless 3.6 has
@@ -177,6 +179,9 @@ impl Launch<'_> {
         ];
         if self.durability == Durability::Unsynced && self.binary.version >= Version::new(3, 4, 10) {
             args.push("--unsafe-no-fsync".to_owned());
+        }
+        if self.cluster.len() > 1 && !self.data.has_members() {
+            args.push("--initial-election-tick-advance=false".to_owned());
         }
         if self.data.is_upgraded_by(&self.binary.version) {
             args.push(format!("--snapshot-count={UPGRADE_SNAPSHOT_COUNT}"));
