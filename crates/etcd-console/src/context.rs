@@ -273,7 +273,7 @@ fn unknown(name: &str, error: InstanceError) -> anyhow::Error {
     let next = match error {
         InstanceError::Missing { .. } | InstanceError::Damaged { .. } => format!("`{up}` writes the record anew"),
         InstanceError::Orphaned { .. } => {
-            format!("`{}` stops it; then `{up}` starts it anew", of_instance("etcd-down", name))
+            format!("`{}` stops it; then `{up}` starts it again", of_instance("etcd-down", name))
         }
         InstanceError::Newer { .. } => "use the version of these commands that started this etcd, or newer".to_owned(),
         _ => "be the user who started this etcd; `cargo xtask doctor` looks at whose the files are".to_owned(),

@@ -1,4 +1,4 @@
-//! What the user reads when a command fails: what, why, where, and what to do next.
+//! Error messages and hints: what failed, why, where, and what to do next.
 
 use std::error::Error;
 use std::io;
@@ -13,18 +13,18 @@ use etcd_local::{
 use crate::cli::Which;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::failure::{AlreadySaid, Failure};
+use crate::failure::{AlreadyReported, Failure};
 use crate::output;
 
-/// Prints an error and says how the process is to exit.
+/// Prints an error. Returns the exit code of the process.
 pub(crate) fn print(error: &anyhow::Error) -> Exit {
-    if let Some(AlreadySaid(exit)) = error.downcast_ref() {
+    if let Some(AlreadyReported(exit)) = error.downcast_ref() {
         return *exit;
     }
     output::say(format_args!("error: {error}"));
     let mut last = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        // Wrappers that add nothing repeat the words of what they wrap.
+        // Some wrappers repeat the message of the error that they wrap.
         if !last.ends_with(&cause) {
             output::say(format_args!("  because: {cause}"));
         }
@@ -52,13 +52,13 @@ pub(crate) fn next_step(error: &anyhow::Error, which: &Which) -> Option<String> 
     on(error, which).hints.into_iter().next()
 }
 
-/// An error, and the instance that it is about: hints name that one.
+/// Adds the instance that an error is about, so that hints name it.
 pub(crate) fn about(which: Which, error: anyhow::Error) -> anyhow::Error {
     let what = error.to_string();
     error.context(About { which, what })
 }
 
-/// Says what it wraps: it adds nothing to read.
+/// Names the instance of the error that it wraps. Has the same message.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 struct About {
@@ -66,31 +66,33 @@ struct About {
     what: String,
 }
 
-/// What is true of an instance, in words that follow its name.
+/// The state of an instance, as text after its name.
 pub(crate) fn state(status: &Status) -> String {
     match (status.state, status.answers) {
         (State::Hidden, false) => format!("{}, and does not answer here", State::Hidden),
         (State::Starting, _) if status.endpoints.is_empty() => {
-            "runs, but nothing says at which endpoint: its record is missing".to_owned()
+            "runs, but its endpoint is unknown: its record is missing".to_owned()
         }
         (State::Orphaned, _) => format!("{} (pid {})", State::Orphaned, list(&status.pids)),
         (state, _) => state.to_string(),
     }
 }
 
-/// What can be done about an instance in this state, with these processes.
+/// The next step for an instance in this state, with these processes.
 pub(crate) fn way_out(state: State, pids: &[u32], which: &Which) -> String {
     let (up, down) = (which.command("etcd-up"), which.command("etcd-down"));
     match state {
         State::Stopped => format!("{up} starts it"),
         State::Ready | State::Starting => format!("{up} waits for it"),
-        State::Hidden if !pids.is_empty() => format!("it is another user's: `sudo kill {}` stops it", words(pids, " ")),
+        State::Hidden if !pids.is_empty() => {
+            format!("it runs as another user: `sudo kill {}` stops it", words(pids, " "))
+        }
         State::Hidden => "run the command where the server was started: in its container, or as its user".to_owned(),
-        State::Orphaned => format!("{down} stops it; then {up} starts it anew"),
+        State::Orphaned => format!("{down} stops it; then {up} starts it again"),
     }
 }
 
-/// An instance that a command needs does not serve it; `instead` follows the hint.
+/// The error for an instance that a command needs and cannot use. `instead` is added to the hint.
 pub(crate) fn unusable(status: &Status, which: &Which, instead: &str) -> anyhow::Error {
     let exit = if status.state == State::Stopped { Exit::NOT_RUNNING } else { Exit::FAILURE };
     let what = format!("etcd `{}` {}", status.instance, state(status));
@@ -173,7 +175,7 @@ fn of(error: &(dyn Error + 'static), which: &Which) -> Option<Advice> {
     }
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(LockError::Held { .. }), _) => {
-            return Some(Advice::hint("wait for the other command, or end it, and try again"));
+            return Some(Advice::hint("wait until the other command ends, or end it, and try again"));
         }
         (Some(LockError::Io { source, .. }), _) | (_, Some(PathError { source, .. })) => return Some(disk(source)),
         _ => {}
@@ -197,28 +199,29 @@ fn of(error: &(dyn Error + 'static), which: &Which) -> Option<Advice> {
     binary(error)
 }
 
-/// What to do about a file that a newer version of these commands wrote.
-pub(crate) const NEWER: &str = "use that version here, or move the file away: a server that runs is found without it";
+/// The hint for a file that a newer version of these commands wrote.
+pub(crate) const NEWER: &str =
+    "use that version here, or move the file away: a running server is found without the file";
 
-/// Somebody's files, and who we are.
+/// The hint for files of another user.
 fn not_yours(error: &NotYours) -> Advice {
     let NotYours { path, owner, user } = error;
     let home = path.ancestors().find(|dir| dir.ends_with(".etcd"));
     Advice::hint(match home {
-        _ if user.is_root() => format!("run it as {owner}: what root writes there, {owner} cannot change later"),
+        _ if user.is_root() => format!("run it as {owner}: {owner} could not change files that root writes there"),
         Some(home) => format!("`sudo chown -R {user} '{}'` makes it yours", home.display()),
-        None => format!("run it as {owner}, or choose a place that is yours"),
+        None => format!("run it as {owner}, or choose a directory of your own"),
     })
 }
 
-/// A file or directory of ours that the system does not let us use.
+/// The hint for a file or directory that cannot be used.
 fn disk(error: &io::Error) -> Advice {
     Advice::hint(match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => {
-            "ETCD_LOCAL_STATE names a directory for what is kept in `.etcd`; `run --ephemeral` and `--endpoints` need none"
+            "set ETCD_LOCAL_STATE to a writable directory to use instead of `.etcd`; `run --ephemeral` and `--endpoints` need none"
         }
         io::ErrorKind::Unsupported => {
-            "ETCD_LOCAL_STATE names a directory for what is kept in `.etcd`, on a disk of this machine say"
+            "set ETCD_LOCAL_STATE to a directory to use instead of `.etcd`, for example on a local disk"
         }
         _ => "`cargo xtask doctor` checks disk and permissions",
     })
@@ -232,25 +235,26 @@ fn launch(error: &LaunchError, which: &Which) -> Advice {
             Advice::hint(format!("`cargo xtask etcd-down --instance {name}`, in `{workspace}`, stops it"))
         }
         LaunchError::PortTaken { kind: PortKind::Client, .. } => {
-            Advice::hint(format!("{} picks a free one", which.command("etcd-up --port auto")))
+            Advice::hint(format!("{} picks a free port", which.command("etcd-up --port auto")))
         }
         LaunchError::PortTaken { kind: PortKind::Peer, .. } => {
-            Advice::hint(format!("{} picks a free one", which.command("etcd-up --peer-port auto")))
+            Advice::hint(format!("{} picks a free port", which.command("etcd-up --peer-port auto")))
         }
         LaunchError::SamePort { .. } => {
-            Advice::hint("`--peer-port` or ETCDPORTPEER names another one; `--peer-port auto` picks a free one")
+            Advice::hint("set another port with `--peer-port` or ETCDPORTPEER; `--peer-port auto` picks a free port")
                 .with_exit(Exit::USAGE)
         }
         LaunchError::Listen { source, .. } => Advice::hint(listening(source)),
         LaunchError::IncompleteBootstrap { log } => {
-            Advice::hint("it holds no key, and this instance did not create it: delete it, and try again").with_log(log)
+            Advice::hint("the directory has no keys, and this instance did not create it: delete it and try again")
+                .with_log(log)
         }
-        LaunchError::EarlyElection { log } => Advice::hint("the data is whole: try again").with_log(log),
+        LaunchError::EarlyElection { log } => Advice::hint("the data is not damaged: try again").with_log(log),
         LaunchError::Damaged { data, log, .. } => Advice {
             hints: vec![
-                format!("if you have a copy of `{}` from before, put it in its place, and try again", data.display()),
+                format!("if you have a backup of `{}`, restore it and try again", data.display()),
                 format!(
-                    "{} deletes data that `etcd-up` has created: the next start begins without any",
+                    "{} deletes the data, if `etcd-up` created it; the next start begins with an empty database",
                     which.command("etcd-reset")
                 ),
             ],
@@ -258,47 +262,46 @@ fn launch(error: &LaunchError, which: &Which) -> Advice {
         }
         .with_log(log),
         LaunchError::Exited { last_used, log, .. } => {
-            let mut advice = Advice::hint(format!("{} shows all it said", which.command("etcd-logs"))).with_log(log);
+            let mut advice = Advice::hint(format!("{} shows its log", which.command("etcd-logs"))).with_log(log);
             advice.hints.extend(last_used.as_ref().map(|version| {
                 let again = which.command(&format!("etcd-up --etcd {version}"));
-                format!("etcd {version} used the data last: {again} goes on with it")
+                format!("etcd {version} used the data last: {again} starts that version")
             }));
             advice
         }
         LaunchError::NotReady { waited, log, .. } => {
             let longer = which.command(&format!("etcd-up --timeout {}", waited.as_secs().saturating_mul(10).max(60)));
             let logs = which.command("etcd-logs");
-            Advice::hint(format!("{logs} shows what it was busy with; if it needs more time, {longer} gives it"))
-                .with_log(log)
+            Advice::hint(format!("{logs} shows what it was doing; {longer} gives it more time")).with_log(log)
         }
         _ => Advice::hint("`cargo xtask doctor` checks this machine"),
     }
 }
 
-/// What to do where an address cannot be listened on that nobody has.
+/// The hint for an address that is free, but cannot be listened on.
 pub(crate) fn listening(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrNotAvailable => "ETCDNODEADDR must be an address of this machine",
         io::ErrorKind::PermissionDenied => {
-            "`--port auto` and `--peer-port auto` pick ports that need no privilege; those below 1024 may need one"
+            "ports below 1024 may need privileges; `--port auto` and `--peer-port auto` pick other ports"
         }
-        _ => "`--port auto` picks a port that may be had; ETCDNODEADDR must be an address of this machine",
+        _ => "`--port auto` picks another port; ETCDNODEADDR must be an address of this machine",
     }
 }
 
-/// Its ports nobody chose, and its log and its directory are gone.
+/// Hints for an ephemeral etcd. The user did not choose its ports, and its log and directory are gone.
 fn ephemeral(error: &EphemeralError) -> Option<Advice> {
     let hint = match error {
         EphemeralError::Launch(failed) => match failed.error {
-            LaunchError::PortTaken { .. } => "all free ports that were tried were taken meanwhile; try again",
+            LaunchError::PortTaken { .. } => "other programs took all ports that were tried; try again",
             LaunchError::Listen { .. } => "ETCDNODEADDR must be an address of this machine, with free ports",
             LaunchError::NotReady { .. } => {
                 "`start-timeout = SECONDS` in `[workspace.metadata.etcd]` of Cargo.toml gives it more time"
             }
-            _ => "`cargo xtask etcd-up` starts one whose log stays",
+            _ => "`cargo xtask etcd-up` starts an etcd whose log is kept",
         },
         EphemeralError::Path(_) | EphemeralError::Data(_) => {
-            "TMPDIR (Windows: TEMP) must be a directory that can be written to, with file locks and some space left"
+            "TMPDIR (Windows: TEMP) must be a writable directory with free space, on a file system with file locks"
         }
         _ => return None,
     };
@@ -308,7 +311,7 @@ fn ephemeral(error: &EphemeralError) -> Option<Advice> {
 fn data(error: &DataError, which: &Which) -> Advice {
     match error {
         DataError::NotOurs(path) => Advice::hint(format!(
-            "nothing was deleted; if its data may go, stop whatever uses it and delete `{}` yourself",
+            "nothing was deleted; if you do not need the data, stop the programs that use it and delete `{}` yourself",
             path.display()
         ))
         .with_exit(Exit::REFUSED),
@@ -329,14 +332,14 @@ fn data(error: &DataError, which: &Which) -> Advice {
 fn start(error: &StartError, which: &Which) -> Option<Advice> {
     Some(match error {
         StartError::Conflict { .. } => Advice::hint(format!(
-            "{} stops it first; `--instance NAME` starts another beside it",
+            "{} stops it; `--instance NAME` starts another instance beside it",
             which.command("etcd-down")
         )),
         StartError::Orphaned { pids, endpoints, has_data, .. } => {
             let mut advice = Advice::hint(way_out(State::Orphaned, pids, which));
             if let Some(url) = endpoints.first().filter(|_| !has_data) {
                 let get = format!("`cargo xtask get / --prefix --endpoints {url}`");
-                advice.hints.push(format!("its data directory was deleted: {get} reads its keys until it stops"));
+                advice.hints.push(format!("its data directory was deleted: until it stops, {get} reads its keys"));
             }
             advice
         }
@@ -361,7 +364,7 @@ fn binary(error: &(dyn Error + 'static)) -> Option<Advice> {
         Some(FindError::Nothing { source, .. }) => return Some(installation(source)),
         // What was named is not an etcd: a wrong setting.
         Some(FindError::Given { .. }) => {
-            let hint = "name an etcd, or a directory that has one; without a name, one is found or installed";
+            let hint = "give the path of an etcd, or of a directory with an etcd; without a path, an etcd is found or installed";
             return Some(Advice::hint(hint).with_exit(Exit::USAGE));
         }
         Some(_) => return Some(Advice::hint(WHICH_THERE_ARE)),
@@ -370,8 +373,7 @@ fn binary(error: &(dyn Error + 'static)) -> Option<Advice> {
     error.downcast_ref::<InstallError>().map(installation)
 }
 
-const WHICH_THERE_ARE: &str =
-    "`cargo xtask etcd-install --list` shows what is there and what could be; ETCDBINPATH names one of your own";
+const WHICH_THERE_ARE: &str = "`cargo xtask etcd-install --list` shows the installed and the available versions; ETCDBINPATH can name your own etcd";
 
 fn installation(error: &InstallError) -> Advice {
     match error {
@@ -385,8 +387,8 @@ fn installation(error: &InstallError) -> Advice {
                     hints.push(hint.to_owned());
                 }
             }
-            let others = "ETCDBINPATH names an etcd that is here already; a mirror that this machine reaches goes into \
-                          ETCD_RELEASE_MIRROR or Cargo's configuration";
+            let others = "set ETCDBINPATH to an installed etcd, or set a mirror that this machine can reach in ETCD_RELEASE_MIRROR \
+                          or in Cargo's configuration";
             hints.push(others.to_owned());
             Advice { hints, ..Advice::default() }
         }
@@ -394,26 +396,26 @@ fn installation(error: &InstallError) -> Advice {
     }
 }
 
-/// What would have one source deliver.
+/// The hint for one source that failed.
 fn source(error: &SourceError) -> Option<&'static str> {
     Some(match error {
-        SourceError::Offline | SourceError::NotDownloaded => "without `--offline`, what is missing is downloaded",
-        SourceError::NotAMirror { .. } => "ETCD_RELEASE_MIRROR takes the URL of a mirror, or is not set",
+        SourceError::Offline | SourceError::NotDownloaded => "without `--offline`, the missing files are downloaded",
+        SourceError::NotAMirror { .. } => "set ETCD_RELEASE_MIRROR to the URL of a mirror, or unset it",
         SourceError::Download(DownloadError::Refused { status: Some(407), .. }) => {
-            "the proxy's user and password go into `https_proxy=http://USER:PASSWORD@HOST:PORT`"
+            "set the proxy's user and password: `https_proxy=http://USER:PASSWORD@HOST:PORT`"
         }
         SourceError::Download(DownloadError::Refused { status: Some(401 | 403), .. }) => {
-            "the mirror's user and password go into ~/.netrc, or into ETCD_RELEASE_MIRROR as `https://USER:PASSWORD@HOST`"
+            "set the mirror's user and password in ~/.netrc, or in ETCD_RELEASE_MIRROR as `https://USER:PASSWORD@HOST`"
         }
         SourceError::Download(DownloadError::Refused { status: Some(429 | 500..), .. }) => {
-            "try again later, or take another mirror with ETCD_RELEASE_MIRROR"
+            "try again later, or set another mirror in ETCD_RELEASE_MIRROR"
         }
         _ => return None,
     })
 }
 
-/// Which etcd `get`, `test` and other commands use that are given neither `--instance` nor `--endpoints`, and why, as seen
-/// from an instance.
+/// Which etcd `get`, `test` and other commands use without `--instance` and `--endpoints`, and why. For the status of an
+/// instance.
 pub(crate) fn used_by_commands(which: &Which, cx: &Context) -> String {
     let other = format!("`--instance {}` uses this instance", which.instance);
     match cx.cluster_of_environment() {
@@ -423,16 +425,16 @@ pub(crate) fn used_by_commands(which: &Which, cx: &Context) -> String {
     }
 }
 
-/// Says so where ETCD_ENDPOINTS leads commands away from an instance that was just started.
+/// Prints a note if ETCD_ENDPOINTS makes commands use another etcd than the instance that was just started.
 pub(crate) fn note_other_cluster(status: &Status, cx: &Context) {
     if cx.cluster_of_environment().is_some_and(|urls| urls != status.endpoints) {
         cx.output.note(format_args!("note: {}", used_by_commands(&Which::named(Some(&status.instance)), cx)));
     }
 }
 
-/// Says which settings an instance does not run with, and how it would.
+/// Prints a note about settings that a running instance was not started with, and how to apply them.
 pub(crate) fn note_differences(instance: &Instance, which: &Which, cx: &Context) {
-    // That nothing can be found out is told where it matters.
+    // An error is reported where it matters.
     let differences = instance.differences().unwrap_or_default();
     for difference in &differences {
         cx.output.note(format_args!("note: etcd `{}` runs with {difference}", instance.name()));
@@ -442,7 +444,7 @@ pub(crate) fn note_differences(instance: &Instance, which: &Which, cx: &Context)
     }
 }
 
-/// How an instance comes to run as it is set.
+/// How to apply changed settings to an instance.
 pub(crate) fn restart(which: &Which) -> String {
-    format!("{}, then {}, starts it as it is set", which.command("etcd-down"), which.command("etcd-up"))
+    format!("to apply the settings: {}, then {}", which.command("etcd-down"), which.command("etcd-up"))
 }

@@ -1,4 +1,4 @@
-//! Every command, argument and help text of the commands, in one place. Declares; does nothing.
+//! All commands, arguments and help texts. Declarations only.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use etcd_local::{Builder, Port};
 
 use crate::forwarded::{self, Forwarded};
 
-/// What a command line with these commands is for, in a line.
+/// The purpose of these commands, in a line.
 pub(crate) const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";
 
-/// [`ABOUT`], with what holds for all commands: settings and exit codes.
+/// [`ABOUT`], with the settings and exit codes of all commands.
 pub(crate) const LONG_ABOUT: &str = "\
 A real etcd for development and tests, from nothing but a Rust toolchain.
 
-Settings come from flags, else the environment (ETCDBINPATH, ETCDINSTANCE, ETCDNODEADDR, ETCDPORTCLNT, \
-ETCDPORTPEER, ETCDDATA), else `[workspace.metadata.etcd]` of Cargo.toml, else defaults.
+Settings, in this order: flags; the environment (ETCDBINPATH, ETCDINSTANCE, ETCDNODEADDR, ETCDPORTCLNT, \
+ETCDPORTPEER, ETCDDATA); `[workspace.metadata.etcd]` in Cargo.toml; defaults.
 
 Exit codes: 0 done; 1 failed; 2 wrong arguments or settings; 3 no etcd is running; 4 refused to destroy \
-something; 130 interrupted (0 where that is the only end). `test`, `run` and `etcdctl` exit with the code of what they run.";
+something; 130 interrupted (0 for commands that end only by Ctrl-C). `test`, `run` and `etcdctl` exit with the code of the program that they run.";
 
 /// A command line: of these commands, or of a workspace's own around them.
 #[derive(Debug, Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask", about = ABOUT, long_about = LONG_ABOUT)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
 pub struct Cli<C: Subcommand = Command> {
-    /// What every command takes.
+    /// Arguments of every command.
     #[command(flatten)]
     pub global: Global,
     /// The command.
@@ -40,7 +40,7 @@ pub struct Cli<C: Subcommand = Command> {
 /// Arguments that every command takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
-    /// Say only what was asked for, and errors
+    /// Print only the requested data and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }
@@ -76,7 +76,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The instance that it acts on, where it is one command for one instance.
+    /// The instance that the command acts on.
     pub(crate) fn which(&self) -> Which {
         match self {
             Self::EtcdUp(EtcdUp { which, .. })
@@ -111,26 +111,26 @@ pub(crate) struct Which {
 }
 
 impl Which {
-    /// The instance that is meant where none is named.
+    /// The instance that is used if none is named.
     pub(crate) const DEFAULT: &str = etcd_local::DEFAULT_INSTANCE;
 
-    /// The one that a flag names, if any.
+    /// The instance that a flag names, else the default.
     pub(crate) fn named(instance: Option<&str>) -> Self {
         Self { instance: instance.unwrap_or(Self::DEFAULT).to_owned() }
     }
 
-    /// The flag that leads a command to it, with a space before it, if one is needed.
+    /// The flag that selects the instance, with a space before it; empty for the default.
     pub(crate) fn flag(&self) -> String {
         if self.instance == Self::DEFAULT { String::new() } else { format!(" --instance {}", self.instance) }
     }
 
-    /// A command line of ours that acts on it, for hints: followed, it must not hit another.
+    /// A command line that acts on this instance, for hints. It must never act on another instance.
     pub(crate) fn command(&self, words: &str) -> String {
         format!("`cargo xtask {words}{}`", self.flag())
     }
 }
 
-/// How a command answers.
+/// The format of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people
@@ -148,10 +148,10 @@ pub struct Answer {
     pub format: Format,
 }
 
-/// Start etcd, installing it if need be, and return when it is proven ready
+/// Start etcd, install it first if necessary, and return when it is ready
 ///
-/// The server is detached: it outlives this command and the terminal, and its data outlives the server.
-/// Where it runs already, this says so and succeeds; with --foreground it is an error.
+/// The server runs in the background: it stays when this command or the terminal ends, and its data stays when the server
+/// ends. If it already runs, the command says so and succeeds; with --foreground that is an error.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask etcd-up --instance scratch --etcd 3.6.7")]
 pub struct EtcdUp {
@@ -166,22 +166,22 @@ pub struct EtcdUp {
     pub(crate) answer: Answer,
 }
 
-/// How an instance is to be started.
+/// How to start an instance.
 #[derive(Args, Debug)]
 pub(crate) struct Start {
-    /// The port for clients [default: 2379; any, for another instance than `default`]
+    /// The port for clients [default: 2379 for the instance `default`, else any free port]
     #[arg(long, value_name = "N|auto")]
     pub(crate) port: Option<Port>,
-    /// The port for other members [default: 2380 beside 2379; else any]
+    /// The port for other members [default: 2380 with client port 2379, else any free port]
     #[arg(long, value_name = "N|auto")]
     pub(crate) peer_port: Option<Port>,
-    /// Where the data goes [default: .etcd/NAME/data]
+    /// The data directory [default: .etcd/NAME/data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Which etcd: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path
     #[arg(long, value_name = "VERSION|PATH")]
     pub(crate) etcd: Option<Wanted>,
-    /// How long the start may take: one with much data on a slow disk takes long [default: 30]
+    /// How long the start may take; longer with much data on a slow disk [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
     /// Do not use the network
@@ -227,8 +227,8 @@ pub struct EtcdDown {
 
 /// Stop etcd and start it again; its data stays
 ///
-/// It keeps its program, ports and data directory, unless a flag or a variable names others; the ports and the data
-/// directory of Cargo.toml win, too. Where it does not run, it is started.
+/// It keeps its program, ports and data directory, unless a flag, a variable or Cargo.toml names others; of Cargo.toml only
+/// ports and data directory count. If it is not running, it is started.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask etcd-restart --etcd 3.7")]
 pub struct EtcdRestart {
@@ -279,22 +279,22 @@ pub struct EtcdList {
 pub struct EtcdLogs {
     #[command(flatten)]
     pub(crate) which: Which,
-    /// Go on with what is added, until Ctrl-C
+    /// Print new lines as they are written, until Ctrl-C
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// How many of the last lines to begin with
+    /// How many of the last lines to print first
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     pub(crate) lines: usize,
-    /// How to show it: readable, or, with `json`, as etcd writes it, an object a line
+    /// How to print the log: readable, or as etcd writes it, one JSON object per line
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }
 
 /// Free space in the database, and end the alarm NOSPACE
 ///
-/// Keys keep their values. What was deleted or overwritten is forgotten: `get --rev` and `watch --rev` of older revisions fail.
-/// While the server is at work on it, it answers nobody. Instances forget what is older than 4 hours by themselves; the
-/// file shrinks only here. For a cluster elsewhere there are etcdctl's `compact`, `defrag` and `alarm disarm`.
+/// Keys keep their values. Deleted and overwritten values are dropped: `get --rev` and `watch --rev` of older revisions fail.
+/// During this, the server does not answer. Instances drop history older than 4 hours by themselves, but the file shrinks
+/// only with this command. For a cluster elsewhere use etcdctl's `compact`, `defrag` and `alarm disarm`.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask etcd-compact")]
 pub struct EtcdCompact {
@@ -304,19 +304,19 @@ pub struct EtcdCompact {
     pub(crate) answer: Answer,
 }
 
-/// Bring an etcd into this user's cache, or list what is there
+/// Install an etcd into this user's cache, or list the installed versions
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  cargo xtask etcd-install 3.6.7\n  cargo xtask etcd-install --list")]
 pub struct EtcdInstall {
-    /// Which version, like 3.6.7, or 3.6 for the newest of it [default: the newest that this workspace accepts]
+    /// The version, like 3.6.7, or 3.6 for the newest 3.6 [default: the newest that this workspace accepts]
     pub(crate) version: Option<Wanted>,
-    /// From where
+    /// The source of the program
     #[arg(long, value_name = "auto|path|registry|release|source", default_value = "auto")]
     pub(crate) from: Route,
-    /// The sum that the download must have, for a version that this tool does not know
+    /// The SHA-256 of the download, for a version that this tool does not know
     #[arg(long, value_name = "HEX")]
     pub(crate) sha256: Option<Sha256>,
-    /// Show what is installed, and what could be
+    /// List the installed versions, and those that can be installed
     #[arg(long, conflicts_with_all = ["version", "sha256"])]
     pub(crate) list: bool,
     /// Do not use the network
@@ -326,22 +326,22 @@ pub struct EtcdInstall {
     pub(crate) answer: Answer,
 }
 
-/// Run a real etcdctl, pointed at the instance
+/// Run a real etcdctl on the instance
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask etcdctl -- endpoint status -w table")]
 pub struct Etcdctl {
-    /// Which of this workspace's instances, whatever ETCDCTL_ENDPOINTS says [default: default]
+    /// Which of this workspace's instances; overrides ETCDCTL_ENDPOINTS [default: default]
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
     /// A cluster that `[workspace.metadata.etcd.clusters]` in Cargo.toml names
     #[arg(long, value_name = "NAME", conflicts_with = "instance")]
     pub(crate) cluster: Option<String>,
-    /// Arguments of etcdctl; `--` may come first, and must where an argument is also an option of this command
+    /// Arguments of etcdctl. Write `--` before them if one is also an option of this command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<std::ffi::OsString>,
 }
 
-/// Print the variables that lead a program to the instance, or to a cluster elsewhere, for a shell to evaluate
+/// Print environment variables for the instance, or for a cluster elsewhere, for a shell to evaluate
 #[derive(Args, Debug)]
 #[command(
     name = "env",
@@ -353,7 +353,7 @@ pub struct EnvVars {
     pub(crate) instance: Option<String>,
     #[command(flatten)]
     pub(crate) client: Box<Client>,
-    /// For which shell [default: sh, on Windows powershell]
+    /// The shell [default: sh, on Windows powershell]
     #[arg(long, value_enum)]
     pub(crate) shell: Option<Dialect>,
     #[command(flatten)]
@@ -372,7 +372,7 @@ pub(crate) enum Dialect {
     Cmd,
 }
 
-/// Check this machine for what commonly goes wrong, and say what to do
+/// Check this machine for common problems, and say how to solve them
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask doctor")]
 pub struct Doctor {
@@ -380,7 +380,7 @@ pub struct Doctor {
     pub(crate) answer: Answer,
 }
 
-/// Which etcd something runs against, and what stays of it
+/// Which etcd to run against, and whether to keep the keys
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunTarget {
     /// Which of this workspace's instances, which must be running [default: default, if it runs]
@@ -389,13 +389,13 @@ pub(crate) struct RunTarget {
     /// Which etcd to start: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path; implies --ephemeral
     #[arg(long, value_name = "VERSION|PATH", conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) etcd: Option<Wanted>,
-    /// Start an etcd of its own even if an instance is running
+    /// Start a separate etcd even if an instance is running
     #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) ephemeral: bool,
-    /// Leave the keys that it wrote, to look at; `test-clean` deletes them
+    /// Keep the keys of the run, to look at them; `test-clean` deletes them
     #[arg(long, conflicts_with_all = ["ephemeral", "etcd"])]
     pub(crate) keep: bool,
-    /// The same, but only if it fails
+    /// Keep the keys only if the run fails
     #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "keep"])]
     pub(crate) keep_failed: bool,
     /// Do not use the network
@@ -406,27 +406,27 @@ pub(crate) struct RunTarget {
 }
 
 impl RunTarget {
-    /// What may be done to have it.
+    /// Whether the network may be used.
     pub(crate) fn network(&self) -> NetworkPolicy {
         if self.offline { NetworkPolicy::Offline } else { NetworkPolicy::Online }
     }
 }
 
-/// Build the project's tests and run them against a real etcd, in a run of their own
+/// Build the project's tests and run them against a real etcd, with a key prefix of their own
 ///
-/// Uses the running instance, or starts an ephemeral etcd that is gone afterwards. The tests find it by
-/// ETCD_ENDPOINTS, and their place in it by ETCD_TEST_PREFIX. What they wrote there is deleted at the end, however that
-/// comes.
+/// Uses the running instance. If none is running, starts an ephemeral etcd, which is removed afterwards. The tests find etcd
+/// by ETCD_ENDPOINTS, and their prefix by ETCD_TEST_PREFIX. All keys below the prefix are deleted at the end, also if the
+/// tests are killed.
 ///
-/// At the workspace's root all packages are tested, in a package's folder that one; -p and --workspace choose, as with
-/// cargo. Runs nextest if it is installed, else cargo test. If all tests passed, documentation tests follow, unless ARGS
-/// select targets or tests.
+/// At the workspace's root it tests all packages, in a package's folder only that package; choose others with -p and
+/// --workspace, as with cargo. Runs nextest if it is installed, else cargo test. If all tests pass, documentation tests
+/// follow, unless ARGS select targets or tests.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test -p my-crate --etcd 3.5 name_of_a_test")]
 pub struct Test {
     #[command(flatten)]
     pub(crate) target: RunTarget,
-    /// What runs the tests
+    /// The program that runs the tests
     #[arg(long, value_enum, default_value_t)]
     pub(crate) runner: Runner,
     /// Names of tests, and options of cargo test and nextest, like -p, --release, --test, -j or -E; `--` may come first
@@ -434,15 +434,15 @@ pub struct Test {
     pub(crate) args: Vec<String>,
 }
 
-/// Run any command against a real etcd, in a run of its own, as `test` does
+/// Run any command against a real etcd, with a key prefix of its own, as `test` does
 ///
-/// In any language: the command finds etcd by ETCD_ENDPOINTS, and where to put its keys by ETCD_TEST_PREFIX.
+/// The command can be in any language. It finds etcd by ETCD_ENDPOINTS, and the prefix for its keys by ETCD_TEST_PREFIX.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask run -- go test ./...")]
 pub struct Run {
     #[command(flatten)]
     pub(crate) target: RunTarget,
-    /// The command and its arguments; `--` may stand before it
+    /// The command and its arguments; `--` may come first
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,
 }
@@ -460,8 +460,8 @@ pub(crate) enum Runner {
 
 /// Print completions for a shell
 ///
-/// Commands, options, instances' names, and keys where an etcd runs.
-/// They complete the word `xtask`: use it with `alias xtask='cargo xtask'` (in zsh with `setopt complete_aliases`).
+/// Completes commands, options, names of instances, and keys if an etcd is running. The completions are for the word
+/// `xtask`: use them with `alias xtask='cargo xtask'` (in zsh with `setopt complete_aliases`).
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/xtask")]
 pub struct Completions {
@@ -470,7 +470,7 @@ pub struct Completions {
     pub(crate) shell: Shell,
 }
 
-/// Whether a command may use the network to get what it builds with.
+/// Whether a command may download what it needs for a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NetworkPolicy {
     Offline,

@@ -1,14 +1,14 @@
-//! Errors of the command line's own: what failed, the next step, and the exit code. The words for the libraries' errors
-//! are in `advice`.
+//! Errors of the command line's own: what failed, the next step, and the exit code. The hints for errors of the libraries are
+//! in `advice`.
 
 use crate::exit::Exit;
 
-/// A failure that another program has told the user of.
+/// A failure that another program has already reported to the user.
 #[derive(Debug, thiserror::Error)]
-#[error("another program failed, and has said why")]
-pub(crate) struct AlreadySaid(pub(crate) Exit);
+#[error("another program failed and has reported why")]
+pub(crate) struct AlreadyReported(pub(crate) Exit);
 
-/// A failure of the command line's own, with the next step.
+/// A failure, with the next step.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Failure {
@@ -18,13 +18,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// What failed, and the next step.
+    /// A failure with exit code 1: what failed, and the next step.
     #[must_use]
     pub fn of(what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
         Self::with_exit(Exit::FAILURE, what, next)
     }
 
-    /// With an exit code of its own.
+    /// A failure with this exit code.
     #[must_use]
     pub fn with_exit(exit: Exit, what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
         Self { what: what.into(), next: next.into(), exit }.into()

@@ -1,4 +1,4 @@
-//! How the database of an instance does, in words: its size, and what is wrong with it, with the way out.
+//! Describes the database of an instance: its size, and its problems with their remedies.
 
 use std::fmt;
 
@@ -7,24 +7,24 @@ use etcd_local::{DbSize, Health, State, Status};
 use crate::cli::Which;
 use crate::output::megabytes;
 
-/// Something that is wrong with a database.
-pub(crate) struct Trouble {
+/// A problem of a database.
+pub(crate) struct Problem {
     pub(crate) what: String,
     pub(crate) remedy: String,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {}", self.what, self.remedy)
     }
 }
 
-/// What a server says of its database.
+/// The health of an instance's database.
 #[derive(Default)]
 pub(crate) struct Report {
-    /// `None`: the server is not ready, or does not tell.
+    /// `None` if the server is not ready or does not report its health.
     pub(crate) health: Option<Health>,
-    pub(crate) troubles: Vec<Trouble>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// Asks an instance's server, if it is ready.
@@ -33,10 +33,10 @@ pub(crate) fn of(status: &Status) -> Report {
     let endpoint = status.endpoints.first().filter(|_| status.state == State::Ready);
     match endpoint.map(|endpoint| Health::of(endpoint)) {
         None => Report::default(),
-        Some(Ok(health)) => Report { troubles: troubles(&health, &which), health: Some(health) },
+        Some(Ok(health)) => Report { problems: problems(&health, &which), health: Some(health) },
         Some(Err(error)) => {
             let remedy = format!("{} may say more", which.command("etcd-logs"));
-            Report { health: None, troubles: vec![Trouble { what: error.to_string(), remedy }] }
+            Report { health: None, problems: vec![Problem { what: error.to_string(), remedy }] }
         }
     }
 }
@@ -48,7 +48,7 @@ pub(crate) fn size(health: &Health) -> Option<String> {
     Some(format!("{}, {} in use{quota}", megabytes(total), megabytes(in_use)))
 }
 
-fn troubles(health: &Health, which: &Which) -> Vec<Trouble> {
+fn problems(health: &Health, which: &Which) -> Vec<Problem> {
     let size = size(health).map(|size| format!(" ({size})")).unwrap_or_default();
     let alarm = |name: &String| {
         let (what, remedy) = match name.as_str() {
@@ -58,29 +58,29 @@ fn troubles(health: &Health, which: &Which) -> Vec<Trouble> {
             ),
             "CORRUPT" => (
                 "the database is damaged, and every request is refused (alarm CORRUPT)".to_owned(),
-                format!("{} deletes it and starts anew", which.command("etcd-reset")),
+                format!("{} deletes it and starts with an empty database", which.command("etcd-reset")),
             ),
             name => (format!("etcd's alarm {name} is on"), format!("{} may say why", which.command("etcd-logs"))),
         };
-        Trouble { what, remedy }
+        Problem { what, remedy }
     };
-    let mut troubles: Vec<Trouble> = health.alarms.iter().map(alarm).collect();
+    let mut problems: Vec<Problem> = health.alarms.iter().map(alarm).collect();
     if health.auth_enabled {
-        troubles.push(Trouble {
+        problems.push(Problem {
             what: "authentication is enabled, and every request without a user is refused".to_owned(),
             remedy: ways_out_of_auth(which),
         });
     }
     if health.db.as_ref().is_some_and(DbSize::is_nearly_full) && !health.is_full() {
-        troubles.push(Trouble {
-            what: format!("the database is nearly full{size}; when it is, every write is refused"),
-            remedy: format!("{} frees what the history of keys takes", which.command("etcd-compact")),
+        problems.push(Problem {
+            what: format!("the database is nearly full{size}; a full database refuses every write"),
+            remedy: format!("{} frees the space of old values", which.command("etcd-compact")),
         });
     }
-    troubles
+    problems
 }
 
-/// What to do where somebody, a test say, enabled authentication.
+/// What to do if somebody, for example a test, enabled authentication.
 pub(crate) fn ways_out_of_auth(which: &Which) -> String {
     format!(
         "{} deletes users and keys; `cargo xtask etcdctl{} -- --user root auth disable` keeps them, if you know root's \

@@ -1,12 +1,12 @@
-//! What a command line that is wrong would have meant: other names of our commands, etcdctl's verbs, values without
-//! their flags. Only words for clap's errors.
+//! Tips for wrong command lines: other names of our commands, etcdctl's commands, and values without their flags. Adds them to
+//! clap's errors.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, Error};
 use etcd_local::binary::Wanted;
 
-/// Commands of ours by the names that other programs have for them.
+/// Our commands by the names that they have in other programs.
 const OURS: &[(&[&str], &str)] = &[
     (&["ls", "list", "keys"], "get PREFIX --prefix --keys-only"),
     (&["rm", "delete", "remove"], "del KEY"),
@@ -16,7 +16,7 @@ const OURS: &[(&[&str], &str)] = &[
     (&["members"], "member list"),
 ];
 
-/// What etcdctl has and we have not.
+/// Commands that only etcdctl has.
 const ETCDCTL: &[&str] = &[
     "alarm",
     "auth",
@@ -39,7 +39,7 @@ const ETCDCTL: &[&str] = &[
     "version",
 ];
 
-/// Adds the tip, if there is one. No aliases: a name might be a command of the workspace's own.
+/// Adds a tip, if there is one. These names are not aliases, because a workspace may have commands with these names.
 pub(crate) fn with_tip(mut error: Error, known: &Command) -> Error {
     let given = |error: &Error, kind| match error.get(kind) {
         Some(ContextValue::String(given)) => Some(given.clone()),
@@ -67,12 +67,11 @@ fn say(error: &mut Error, tip: String) {
 
 fn command(name: &str) -> Option<String> {
     let ours = OURS.iter().find(|(names, _)| names.contains(&name));
-    ours.map(|(_, line)| format!("`cargo xtask {line}` does that")).or_else(|| {
-        ETCDCTL.contains(&name).then(|| format!("`cargo xtask etcdctl -- {name}` runs that command of etcdctl's"))
-    })
+    ours.map(|(_, line)| format!("`cargo xtask {line}` does that"))
+        .or_else(|| ETCDCTL.contains(&name).then(|| format!("`cargo xtask etcdctl -- {name}` runs etcdctl's command")))
 }
 
-/// A word that stands alone, where a command takes none: the flag that it is a value of.
+/// For a word without a flag, where the command accepts none: the flag that the word is probably a value of.
 fn flag(word: &str, error: &Error, known: &Command) -> Option<String> {
     // clap names the command nowhere else.
     let usage = error.get(ContextKind::Usage)?.to_string();

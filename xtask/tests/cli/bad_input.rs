@@ -214,7 +214,7 @@ fn what_hints_say_can_be_followed_and_hits_no_other_instance() {
     two(&["etcd-up", "--port", &taken]).fails(1, &["`cargo xtask etcd-up --port auto --instance two`"]);
     let first = play.up(&[]);
     two(&["etcd-up"]).ok();
-    two(&["etcd-up", "--port", &taken]).fails(1, &["`cargo xtask etcd-down --instance two` stops it first"]);
+    two(&["etcd-up", "--port", &taken]).fails(1, &["`cargo xtask etcd-down --instance two` stops it"]);
     let follows =
         "`cargo xtask etcd-logs -f --instance two` follows it; `cargo xtask etcd-down --instance two` stops it";
     two(&["etcd-up", "--foreground"]).fails(1, &[follows]);
@@ -400,8 +400,8 @@ fn the_doctor_finds_what_hints_send_users_to_it_for() {
     let play = play.with("PROTOC", launcher);
     let (code, wrong) = findings(&play);
     assert_eq!((code, wrong.len()), (Some(1), 2), "{wrong:#?}");
-    assert!(wrong[0].contains("`.etcd` is not a directory") && wrong[0].contains("move it away"), "{wrong:#?}");
-    assert!(wrong[1].contains("protoc") && wrong[1].contains("mend `.etcd` first"), "{wrong:#?}");
+    assert!(wrong[0].contains("`.etcd` is not a directory") && wrong[0].contains("move the file away"), "{wrong:#?}");
+    assert!(wrong[1].contains("protoc") && wrong[1].contains("repair `.etcd` first"), "{wrong:#?}");
     fs::remove_file(play.path(".etcd")).unwrap();
 
     let Some(play) = Playground::on_tmpfs("8m") else { return };
@@ -415,7 +415,7 @@ fn the_doctor_finds_what_hints_send_users_to_it_for() {
     let (code, wrong) = findings(&play);
     remount("rw");
     assert_eq!((code, wrong.len()), (Some(1), 1), "{wrong:#?}");
-    assert!(wrong[0].contains("`.etcd` cannot be written to") && wrong[0].contains("Read-only"), "{wrong:#?}");
+    assert!(wrong[0].contains("`.etcd` is not writable") && wrong[0].contains("Read-only"), "{wrong:#?}");
 }
 
 #[test]

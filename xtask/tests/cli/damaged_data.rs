@@ -72,7 +72,7 @@ fn damaged_data_is_called_so_with_the_file_and_the_ways_out() {
         for (damage, words) in DAMAGES {
             damage(&data.join("member"));
             let run = said(play.xtask(&["etcd-up", "--etcd", version]), words);
-            assert!(run.stderr.contains(&format!("a copy of `{}`", data.display())), "{run:#?}");
+            assert!(run.stderr.contains(&format!("a backup of `{}`", data.display())), "{run:#?}");
             // The first way out.
             fs::remove_dir_all(&data).unwrap();
             testkit::copy(&whole, &data);

@@ -32,7 +32,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake { line: &["env"], hint: "`cargo xtask etcd-up` starts it", follow: &[UP, &["env"]], ..MISTAKE },
     Mistake {
         line: &["run", "--keep", "--", TRUE],
-        hint: "`cargo xtask etcd-up` starts one that stays",
+        hint: "`cargo xtask etcd-up` starts an etcd that keeps its keys",
         follow: &[UP, &["run", "--keep", "--", TRUE]],
         ..MISTAKE
     },
@@ -104,7 +104,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         before: &[UP],
         line: &["etcd-up", "--etcd", "3.6.7"],
-        hint: "`--instance NAME` starts another beside it",
+        hint: "`--instance NAME` starts another instance beside it",
         follow: &[&["etcd-up", "--etcd", "3.6.7", "--instance", "two"]],
         ..MISTAKE
     },

@@ -63,7 +63,7 @@ fn a_file_system_without_locks_is_named_and_so_is_the_way_out() {
         // Cargo builds nothing without locks, and it does not come to a keeper.
         let play = Playground::new().with("ETCD_CONSOLE", TRUE);
         refusing(libc::SYS_flock, errno, || {
-            let words = &["has no file locks", "hint: ETCD_LOCAL_STATE names a directory"];
+            let words = &["has no file locks", "hint: set ETCD_LOCAL_STATE to a directory"];
             play.xtask(&["etcd-up"]).fails(1, words);
             let doctor = play.xtask(&["doctor"]);
             assert_eq!(doctor.code, Some(1), "{doctor:#?}");

@@ -78,7 +78,7 @@ fn a_server_whose_files_are_gone_is_reset() {
     let play = Playground::new();
     let up = play.up(&["--etcd", lasting_etcd(&play).to_str().unwrap()]);
     fs::remove_dir_all(play.path(".etcd")).unwrap();
-    play.xtask(&["run", "--", "true"]).fails(1, &["its lock file was deleted", "`--ephemeral` does without it"]);
+    play.xtask(&["run", "--", "true"]).fails(1, &["its lock file was deleted", "`--ephemeral` uses a separate etcd"]);
     play.xtask(&["runs"]).fails(1, &["runs, but its lock file was deleted", "`cargo xtask etcd-down` stops it"]);
     play.xtask(&["etcd-reset"]).fails(4, &["refused to delete"]);
     let reset = play.xtask(&["etcd-reset", "--yes", "--format", "json"]).ok().status();
@@ -110,7 +110,7 @@ fn a_server_whose_data_is_gone_is_told_of_and_stopped() {
     fs::remove_dir_all(play.path(".etcd/default/data")).unwrap();
     assert_eq!(play.status().pids, up.pids);
     let run = play.xtask(&["etcd-status"]).ok();
-    assert!(run.stdout.contains("was deleted: what the server has is lost when it stops"), "{run:?}");
+    assert!(run.stdout.contains("was deleted: the server's keys are lost when it stops"), "{run:?}");
     let run = play.xtask(&["etcd-down"]).ok();
     assert!(run.stdout.contains("its data was deleted before"), "{run:?}");
     assert_eq!(get(&play.up(&[])), None);
@@ -254,7 +254,7 @@ fn a_server_that_cannot_be_seen_or_reached_is_the_same_state() {
     for args in [&["etcd-up"][..], &["etcd-down"], &["etcd-reset", "--yes"]] {
         from_there(args).fails(1, &["not visible from here", "run the command where the server was started"]);
     }
-    from_there(&["run", "--", "true"]).fails(1, &[words, "`--ephemeral` does without it"]);
+    from_there(&["run", "--", "true"]).fails(1, &[words, "`--ephemeral` uses a separate etcd"]);
     from_there(&["runs"]).fails(3, &["no etcd answers", "`cargo xtask etcd-status` shows how it is"]);
     assert!(lives(&up) && play.processes().len() == 1);
 }

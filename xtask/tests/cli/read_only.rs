@@ -73,9 +73,10 @@ fn what_needs_no_instance_works_in_a_checkout_that_cannot_be_written() {
         play.xtask(&["run", "--endpoints", at, "--", "true"]).ok();
         play.xtask(&["runs", "--endpoints", at]).ok();
         assert_eq!(play.status().state, State::Stopped);
-        play.xtask(&["etcd-up"]).fails(1, &["Read-only file system", "hint: ETCD_LOCAL_STATE names a directory"]);
+        play.xtask(&["etcd-up"])
+            .fails(1, &["Read-only file system", "hint: set ETCD_LOCAL_STATE to a writable directory"]);
         let doctor = play.xtask(&["doctor"]).stdout;
-        assert!(doctor.contains("`.etcd` cannot be written to") && doctor.contains("ETCD_LOCAL_STATE"), "{doctor}");
+        assert!(doctor.contains("`.etcd` is not writable") && doctor.contains("ETCD_LOCAL_STATE"), "{doctor}");
     }
 }
 

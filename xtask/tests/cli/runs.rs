@@ -215,7 +215,7 @@ fn a_command_needs_no_dashes_before_it() {
 fn what_cannot_be_run_is_refused_before_anything_starts() {
     let play = Playground::new();
     play.xtask(&["run", "--", "no-such-program"]).fails(2, &["no program `no-such-program`"]);
-    play.xtask(&["run", "--keep", "--", "true"]).fails(3, &["no etcd is running that could keep the keys"]);
+    play.xtask(&["run", "--keep", "--", "true"]).fails(3, &["no etcd is running that can keep the keys of the run"]);
     let run = play.xtask(&["run", "--endpoints", "127.0.0.1:1", "--", "true"]);
     run.fails(3, &["no etcd answers", "127.0.0.1:1"]);
     let both = ["run", "--instance", "a", "--endpoints", "127.0.0.1:1", "--", "true"];
@@ -263,9 +263,10 @@ fn an_ephemeral_etcd_that_does_not_start_says_why() {
         play.xtask(&["run", "--etcd", fake.to_str().unwrap(), "--", "true"])
     };
     let spoken = run("for n in $(seq 30); do echo \"word $n\" >&2; done; exit 1");
-    let spoken = spoken.fails(1, &["word 11\n", "word 30\n", "`cargo xtask etcd-up` starts one whose log stays"]);
+    let spoken = spoken.fails(1, &["word 11\n", "word 30\n", "`cargo xtask etcd-up` starts an etcd whose log is kept"]);
     let taken = r#"{"level":"fatal","msg":"discovery failed","error":"listen: bind: address already in use"}"#;
-    let taken = run(&format!("echo '{taken}' >&2; exit 1")).fails(1, &["all free ports that were tried", "try again"]);
+    let taken = run(&format!("echo '{taken}' >&2; exit 1"))
+        .fails(1, &["other programs took all ports that were tried", "try again"]);
     for run in [spoken, taken] {
         for wrong in ["word 10\n", "etcd-logs", "--port auto", "log: "] {
             assert!(!run.stderr.contains(wrong), "{wrong}: {run:#?}");
@@ -326,7 +327,8 @@ fn kept_keys_stay_until_they_are_cleaned() {
 #[test]
 fn keys_of_a_run_that_failed_stay_if_they_are_wanted_and_those_of_others_go() {
     let play = Playground::new();
-    play.xtask(&["run", "--keep-failed", "--", "true"]).fails(3, &["no etcd is running that could keep the keys"]);
+    play.xtask(&["run", "--keep-failed", "--", "true"])
+        .fails(3, &["no etcd is running that can keep the keys of the run"]);
     play.up(&[]);
     let failed = Running::start(&play, "a", &["--keep-failed"]);
     let given = failed.given.clone();
@@ -458,6 +460,6 @@ fn a_run_that_somebody_removes_fails() {
     assert_eq!(count(&given.endpoints, "/Inventory/v1/Test/"), 0);
     let run = running.end(0);
     assert_eq!(run.code, Some(1), "{run:#?}");
-    assert!(run.stderr.contains("somebody removed this run"), "{run:#?}");
+    assert!(run.stderr.contains("another process deleted this run's keys"), "{run:#?}");
     assert!(finish(play.command(&["runs"])).ok().stdout.contains("no runs"));
 }

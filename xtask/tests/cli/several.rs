@@ -7,7 +7,7 @@ use crate::playground::{Playground, finish, get, port, put};
 #[test]
 fn a_list_shows_what_each_instance_is() {
     let play = Playground::new();
-    assert!(play.xtask(&["etcd-list"]).ok().stdout.contains("no instances: `cargo xtask etcd-up` starts"));
+    assert!(play.xtask(&["etcd-list"]).ok().stdout.contains("no instances; `cargo xtask etcd-up` starts"));
     let up = play.up(&[]);
     for name in ["lost", "newer", "old"] {
         play.up(&["--instance", name]);

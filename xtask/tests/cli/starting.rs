@@ -78,7 +78,7 @@ fn a_start_that_fails_does_not_claim_the_data_for_its_version() {
     play.xtask(&["etcd-up", "--etcd", &fails]).fails(1, &["ended with exit status: 1"]);
     put(&play.up(&["--etcd", "3.6.7"]), "dg==");
     play.xtask(&["etcd-down"]).ok();
-    let goes_on = "etcd 3.6.7 used the data last: `cargo xtask etcd-up --etcd 3.6.7` goes on with it";
+    let goes_on = "etcd 3.6.7 used the data last: `cargo xtask etcd-up --etcd 3.6.7` starts that version";
     let run = play.xtask(&["etcd-up", "--etcd", &fails]).fails(1, &["ended with exit status: 1", goes_on]);
     assert!(!run.stderr.contains("upgraded the data"), "{run:?}");
     assert_eq!(get(&play.up(&["--etcd", "3.6.7"])).as_deref(), Some("dg=="));

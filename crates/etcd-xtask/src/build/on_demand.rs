@@ -18,7 +18,7 @@ use crate::child::Interrupts;
 use crate::cli::NetworkPolicy;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::failure::{AlreadySaid, Failure};
+use crate::failure::{AlreadyReported, Failure};
 
 /// How long what cargo has said may still be on its way when it has ended.
 const LAST_WORD: Duration = Duration::from_secs(5);
@@ -179,8 +179,9 @@ fn check_owner(package: &str, target: &Path) -> Result<()> {
     let what =
         format!("{package} has to be built in `{target}`, which belongs to another user, {owner}; you are {user}");
     let variable = package.to_uppercase().replace('-', "_");
-    let next =
-        format!("run it as {owner}; CARGO_TARGET_DIR=DIR builds elsewhere, {variable}=FILE takes one that is built");
+    let next = format!(
+        "run it as {owner}; or build elsewhere with CARGO_TARGET_DIR=DIR; or use a built program with {variable}=FILE"
+    );
     Err(Failure::of(what, next))
 }
 
@@ -263,7 +264,7 @@ fn executable(line: &str, package: &str) -> Option<PathBuf> {
 fn build(package: &str, cargo: &mut Command) -> Result<()> {
     match Interrupts::listen()?.run(cargo, || ())? {
         Exit::SUCCESS => Ok(()),
-        Exit::INTERRUPTED => Err(AlreadySaid(Exit::INTERRUPTED).into()),
+        Exit::INTERRUPTED => Err(AlreadyReported(Exit::INTERRUPTED).into()),
         _ => Err(failed(package)),
     }
 }

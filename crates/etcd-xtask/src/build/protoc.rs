@@ -39,7 +39,7 @@ pub(crate) fn provide(cx: &Context, network: NetworkPolicy) {
     TRIED.call_once(|| {
         if let Err(error) = bring(cx, network) {
             cx.output.note(format_args!("note: there is no protoc for builds of etcd-client: {error:#}"));
-            cx.output.note("hint: `cargo xtask doctor` tries again; a protoc on PATH or in PROTOC does, too");
+            cx.output.note("hint: `cargo xtask doctor` tries again; or install a protoc on PATH, or set PROTOC");
         }
     });
 }
@@ -216,7 +216,7 @@ fn run_as_protoc() -> Option<i32> {
     }
     let brought = || launcher.ancestors().find_map(recorded);
     let Some(protoc) = whole_on_path(&Env::from_process().ok()?, launcher.parent()).or_else(brought) else {
-        output::say(format_args!("error: there is no protoc\nhint: `cargo xtask doctor` brings one"));
+        output::say(format_args!("error: there is no protoc\nhint: `cargo xtask doctor` installs one"));
         return Some(1);
     };
     let status = Command::new(&protoc).args(std::env::args_os().skip(1)).status();

@@ -1,5 +1,5 @@
-//! `doctor`: what a newcomer can trip over on this machine, each finding with what to do about it. Looks;
-//! what it changes is that a missing protoc is brought, and a missing `.etcd` made.
+//! `doctor`: checks this machine for common problems, and says how to solve each of them. Changes nothing, except that it
+//! installs a missing protoc and creates a missing `.etcd`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -20,10 +20,10 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::{advice, health, output};
 
-/// How long a program may take to say its version: rustup may fetch it first.
+/// How long a program may take to print its version: rustup may download it first.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The subject of what is said of the workspace's own directory.
+/// The subject of findings about `.etcd`.
 const HOME: &str = "workspace";
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,7 +39,7 @@ struct Finding {
     level: Level,
     subject: &'static str,
     finding: String,
-    /// What to do; absent where all is well.
+    /// What to do; `None` if there is no problem.
     #[serde(rename = "do")]
     remedy: Option<String>,
 }
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
     findings.extend(damaged(cx));
     findings.push(disk("disk", &cx.workspace));
     findings.push(disk("temporary disk", cx.env.temp_dir()));
-    findings.extend(unwritable("temporary disk", cx.env.temp_dir(), "TMPDIR (Windows: TEMP) names another directory"));
+    findings.extend(unwritable("temporary disk", cx.env.temp_dir(), "set TMPDIR (Windows: TEMP) to another directory"));
     findings.extend(data_dirs(&builder, &statuses, cx));
     match args.answer.format {
         Format::Json => output::json(&findings)?,
@@ -96,7 +96,7 @@ fn text(finding: &Finding) -> String {
     format!("{mark}  {}: {}{remedy}\n", finding.subject, finding.finding)
 }
 
-/// The first line that a program says of its version.
+/// The first line of a program's version.
 fn says(cx: &Context, program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
     etcd_local::first_line(program, args, &cx.workspace, &cx.env, TIMEOUT)
 }
@@ -116,7 +116,7 @@ fn toolchain(cx: &Context) -> Finding {
     }
 }
 
-/// This program was linked, here or on a machine like it: what is left to find is a linker by name.
+/// This program was linked, here or on a similar machine, so only a missing `cc` can be found.
 fn linker(cx: &Context) -> Finding {
     if cfg!(windows) || says(cx, "cc", &["--version"]).is_some() {
         return Finding::ok("linker", "it linked this program");
@@ -128,11 +128,11 @@ fn linker(cx: &Context) -> Finding {
 fn runner(cx: &Context) -> Finding {
     match says(cx, "cargo", &["nextest", "--version"]) {
         Some(said) => Finding::ok("test runner", said),
-        None => Finding::ok("test runner", "cargo test (nextest, where installed, runs tests side by side)"),
+        None => Finding::ok("test runner", "cargo test (nextest, if installed, runs tests in parallel)"),
     }
 }
 
-/// All commands keep something there.
+/// All commands store files there.
 fn home(cx: &Context) -> Finding {
     let home = cx.home();
     let probe = || -> Result<()> {
@@ -142,18 +142,18 @@ fn home(cx: &Context) -> Finding {
         Ok(std::fs::remove_file(probe)?)
     };
     match probe() {
-        Ok(()) => Finding::ok(HOME, "it can be written to"),
+        Ok(()) => Finding::ok(HOME, "it is writable"),
         Err(_) if home.exists() && !home.is_dir() => {
-            let remedy = "move it away: instances, and what commands remember, are kept in a directory of that name";
+            let remedy = "move the file away: commands need a directory with this name";
             Finding::failure(HOME, format!("`{}` is not a directory", cx.shown(&home)), remedy)
         }
         Err(error) => {
             let is_theirs = error.chain().any(|cause| cause.downcast_ref().and_then(NotYours::of).is_some());
             let remedy = advice::next_step(&error, &Which::named(None)).filter(|_| is_theirs).unwrap_or_else(|| {
                 let home = home.display();
-                format!("make `{home}` yours, with mode 0700, on a disk that is not read-only; or set ETCD_LOCAL_STATE")
+                format!("make `{home}` a writable directory of your own, with mode 0700; or set ETCD_LOCAL_STATE to another directory")
             });
-            Finding::failure(HOME, format!("`{}` cannot be written to: {error:#}", cx.shown(&home)), remedy)
+            Finding::failure(HOME, format!("`{}` is not writable: {error:#}", cx.shown(&home)), remedy)
         }
     }
 }
@@ -161,25 +161,25 @@ fn home(cx: &Context) -> Finding {
 fn compiler(home: Level, cx: &Context) -> Finding {
     protoc::provide(cx, NetworkPolicy::Online);
     let found = protoc::found(cx);
-    // Where it is, is written there.
+    // The path of protoc is recorded in `.etcd`.
     let remedy = match home {
         Level::Ok => "install protobuf's compiler, or set PROTOC to one",
-        _ => "mend `.etcd` first: which protoc was brought is kept there",
+        _ => "repair `.etcd` first: the path of the installed protoc is recorded there",
     };
     let finding = match found.as_ref().map(|program| (program, says(cx, program, &["--version"]))) {
         Some((_, Some(said))) if builds_client(cx) && !protoc::is_found_by_plain_cargo(cx) => {
-            let finding = format!("{said}; plain cargo and IDEs do not find it");
+            let finding = format!("{said}; but plain cargo and IDEs do not find it");
             let remedy = format!("add to `[env]` in .cargo/config.toml: {}", protoc::LINE);
             return Finding::warning("protoc", finding, remedy);
         }
         Some((_, Some(said))) => return Finding::ok("protoc", said),
         Some((program, None)) => format!("`{}` does not run", program.display()),
-        None => "there is none, and none could be brought".to_owned(),
+        None => "there is none, and installing one failed".to_owned(),
     };
     Finding::failure("protoc", finding, remedy)
 }
 
-/// Whether what cargo builds in this workspace needs a protoc.
+/// Whether builds in this workspace need a protoc.
 fn builds_client(cx: &Context) -> bool {
     let lock = std::fs::read_to_string(cx.workspace.join("Cargo.lock"));
     lock.is_ok_and(|lock| lock.contains("name = \"etcd-client\""))
@@ -191,12 +191,12 @@ fn etcd(cx: &Context, builder: &Builder) -> Finding {
         Err(_) => Finding::warning(
             "etcd",
             format!("`{}` is not on this machine", builder.settings().wanted),
-            "`cargo xtask etcd-install` brings it; `etcd-up` and `test` do, too",
+            "`cargo xtask etcd-install` installs it; `etcd-up` and `test` do, too",
         ),
     }
 }
 
-/// Programs that are kept must run where they are kept.
+/// Checks that programs can run in the cache directory.
 #[cfg(unix)]
 fn noexec(dir: &Path) -> Option<Finding> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -209,9 +209,9 @@ fn noexec(dir: &Path) -> Option<Finding> {
     };
     let ran = run();
     drop(std::fs::remove_file(&probe));
-    // That nothing can be written there says nothing of what is there already.
+    // If the directory is not writable, installed programs may still run.
     let error = ran.err().filter(|error| error.kind() == ErrorKind::PermissionDenied)?;
-    let remedy = "name a directory on a file system that is not mounted noexec with ETCD_LOCAL_CACHE";
+    let remedy = "set ETCD_LOCAL_CACHE to a directory on a file system that is not mounted noexec";
     Some(Finding::failure("cache", format!("no program runs in `{}`: {error}", dir.display()), remedy))
 }
 
@@ -223,7 +223,9 @@ fn noexec(_: &Path) -> Option<Finding> {
 fn cache(builder: &Builder) -> Vec<Finding> {
     let installed = match builder.binaries().installed() {
         Ok(installed) => installed,
-        Err(error) => return vec![Finding::failure("cache", error.to_string(), "point ETCD_LOCAL_CACHE elsewhere")],
+        Err(error) => {
+            return vec![Finding::failure("cache", error.to_string(), "set ETCD_LOCAL_CACHE to another directory")];
+        }
     };
     let check = |one: &etcd_local::binary::Installed| -> Option<Finding> {
         let error = one.check().err()?;
@@ -237,11 +239,11 @@ fn cache(builder: &Builder) -> Vec<Finding> {
     dir.and_then(|dir| noexec(&dir)).into_iter().chain(installed.iter().filter_map(check)).collect()
 }
 
-/// The instances, and what is wrong with those that nothing can be said of.
+/// The states of the instances, and findings for instances whose state is unknown.
 fn instances(builder: &Builder) -> (Vec<Status>, Vec<Finding>) {
     let mut statuses = Vec::new();
     let mut unknown = Vec::new();
-    // What cannot be listed is the workspace's directory, of which that is said already.
+    // If `.etcd` cannot be listed, another finding says so.
     for one in builder.instances().unwrap_or_default() {
         match one.status() {
             Ok(status) => statuses.push(status),
@@ -292,16 +294,16 @@ fn differences(builder: &Builder) -> Vec<Finding> {
     builder.instances().unwrap_or_default().into_iter().flat_map(of).collect()
 }
 
-/// Files that keep their workspace's user from working there, as root leaves them.
+/// Files of another user, such as root, that prevent the workspace's user from working.
 fn foreign_files(cx: &Context) -> Vec<Finding> {
     let home = cx.home();
     let Some(user) = User::of_process() else { return Vec::new() };
     let dirs = [(Some(home.clone()), 5), (on_demand::target_dir(cx).ok(), 2)];
     let find = |(dir, levels): (Option<PathBuf>, usize)| {
         let dir = dir?;
-        // Root is kept from nothing: it looks for the user's sake.
+        // Root can use all files, so for root this checks on behalf of the directory's owner.
         let owner = if user.is_root() { etcd_local::owner_of(&dir)? } else { user };
-        // Of `.etcd` itself that is said already.
+        // Another finding reports `.etcd` itself.
         let (path, theirs) = etcd_local::find_foreign(&dir, owner, levels).filter(|(path, _)| *path != home)?;
         let finding = format!("`{}` belongs to {theirs}, not to {owner}", cx.shown(&path));
         Some(Finding::failure(HOME, finding, format!("`sudo chown -R {owner} '{}'`", dir.display())))
@@ -309,13 +311,13 @@ fn foreign_files(cx: &Context) -> Vec<Finding> {
     dirs.into_iter().filter_map(find).collect()
 }
 
-/// A server may be ready, and refuse writes, or everybody.
+/// A ready server may still refuse writes or all requests.
 fn database(status: &Status) -> impl Iterator<Item = Finding> {
     let what = |what: &str| format!("`{}`: {what}", status.instance);
     health::of(status)
-        .troubles
+        .problems
         .into_iter()
-        .map(move |trouble| Finding::warning("instance", what(&trouble.what), trouble.remedy))
+        .map(move |problem| Finding::warning("instance", what(&problem.what), problem.remedy))
 }
 
 fn ports(builder: &Builder, statuses: &[Status]) -> Vec<Finding> {
@@ -328,7 +330,7 @@ fn ports(builder: &Builder, statuses: &[Status]) -> Vec<Finding> {
     ports.into_iter().filter_map(|(port, kind)| self::port(settings.host, number(port), kind, statuses)).collect()
 }
 
-/// `None`: any port, and there are some.
+/// `None` if any port may be used and one is free.
 fn port(host: IpAddr, number: u16, kind: PortKind, statuses: &[Status]) -> Option<Finding> {
     let addr = SocketAddr::new(host, number);
     let holder = match etcd_local::claim_port(host, number, kind) {
@@ -349,33 +351,33 @@ fn port(host: IpAddr, number: u16, kind: PortKind, statuses: &[Status]) -> Optio
         None => Finding::warning(
             "port",
             format!("{addr} is taken by {holder}"),
-            "`cargo xtask etcd-up --port auto` picks another, or stop that process",
+            "`cargo xtask etcd-up --port auto` picks another port; or stop that process",
         ),
     })
 }
 
-/// Locks say who runs: they must be there where the instances are, and where the ephemeral ones go.
+/// File locks must work in `.etcd` and in the directory for ephemeral etcds.
 fn locks(cx: &Context) -> Option<Finding> {
     let refused = [(cx.home(), "ETCD_LOCAL_STATE"), (cx.env.temp_dir().to_owned(), "TMPDIR")].map(|(dir, variable)| {
         let path = dir.join(format!(".doctor-{}.lock", std::process::id()));
         let locked = etcd_local::open_exclusive(&path);
         drop(std::fs::remove_file(&path));
-        // That nothing can be written there is told elsewhere.
+        // Other findings report a directory that is not writable.
         let error = locked.err().filter(|error| error.kind() == ErrorKind::Unsupported)?;
-        let remedy = format!("name a directory on another file system, a disk of this machine say, with {variable}");
+        let remedy = format!("set {variable} to a directory on another file system, for example on a local disk");
         Some(Finding::failure("locks", format!("`{}`: {error}", cx.shown(&dir)), remedy))
     });
     refused.into_iter().flatten().next()
 }
 
-/// All works without: processes are told by pid and by when they began.
+/// Without pidfds, processes are identified by pid and start time.
 fn handles() -> Option<Finding> {
     let error = etcd_local::has_pidfds().err()?;
-    let remedy = "nothing has to be done; Linux 5.3 has them, and a current container runtime does not refuse them";
+    let remedy = "nothing; Linux 5.3 or later has pidfds, and current container runtimes allow them";
     Some(Finding::warning("system", format!("there are no pidfds: {error}"), remedy))
 }
 
-/// Records that were set aside, which nothing needs any more.
+/// Damaged records that were set aside and replaced.
 fn damaged(cx: &Context) -> Vec<Finding> {
     let home = cx.home();
     let instances = std::fs::read_dir(home).into_iter().flatten().flatten();
@@ -384,29 +386,29 @@ fn damaged(cx: &Context) -> Vec<Finding> {
     damaged
         .map(|file| {
             let path = file.path();
-            let remedy = "look at it, then delete it: it was replaced";
+            let remedy = "delete it when you do not need it: it was replaced";
             Finding::warning("instance", format!("a damaged record was set aside as {}", cx.shown(&path)), remedy)
         })
         .collect()
 }
 
-/// Where data is kept that is not kept in the workspace: where the instances have theirs, and where a setting says.
+/// Data directories outside of `.etcd`: those of the instances, and the one of the settings.
 fn data_dirs(builder: &Builder, statuses: &[Status], cx: &Context) -> Vec<Finding> {
     const SUBJECT: &str = "data directory";
     let home = cx.home();
     let set = builder.settings().data_dir.iter();
     let dirs: BTreeSet<&PathBuf> = statuses.iter().map(|status| &status.data_dir).chain(set).collect();
     let elsewhere = dirs.into_iter().filter(|dir| !dir.starts_with(&home));
-    // One that is still to be made is made in the nearest that is there.
+    // A directory that does not exist will be created in its nearest existing parent.
     let there = elsewhere.filter_map(|dir| dir.ancestors().find(|dir| dir.is_dir()));
-    let remedy = "--data-dir, ETCDDATA or `data-dir` names another directory";
+    let remedy = "set another directory with --data-dir, ETCDDATA or `data-dir`";
     there.flat_map(|dir| unwritable(SUBJECT, dir, remedy).into_iter().chain([disk(SUBJECT, dir)])).collect()
 }
 
-/// `None`: files can be made there.
+/// `None` if files can be created there.
 fn unwritable(subject: &'static str, dir: &Path, remedy: &str) -> Option<Finding> {
     let error = etcd_local::check_writable(dir).err()?;
-    Some(Finding::failure(subject, format!("`{}` cannot be written to: {error}", dir.display()), remedy))
+    Some(Finding::failure(subject, format!("`{}` is not writable: {error}", dir.display()), remedy))
 }
 
 /// A fresh member takes 62 to 123 MB, most of it preallocated log.

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
     }
     let dialect = args.shell.unwrap_or(if cfg!(windows) { Dialect::Powershell } else { Dialect::Sh });
     let lines: Option<String> = vars.iter().map(|(name, value)| line(dialect, name, value)).collect();
-    let next = "`--format json` prints the variables for a program to read";
+    let next = "`--format json` prints the variables as JSON";
     output::answer_text(&lines.ok_or_else(|| Failure::of("cmd cannot set these endpoints", next))?)?;
     Ok(Exit::SUCCESS)
 }

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &EtcdInstall, cx: &Context) -> Result<Exit> {
     match args.answer.format {
         Format::Json => output::json(&Line { version: version.to_string(), path: Some(path), from: from(*origin) })?,
         Format::Text => {
-            let how = if matches!(origin, Origin::Installed(_)) { "is installed" } else { "was there already" };
+            let how = if matches!(origin, Origin::Installed(_)) { "is installed" } else { "was already installed" };
             cx.output.report(&format!("etcd {version} {how}: {}\n", cx.shown(path)))?;
         }
     }

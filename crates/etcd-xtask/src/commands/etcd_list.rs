@@ -68,7 +68,7 @@ pub(crate) fn run(args: &EtcdList, cx: &Context) -> Result<Exit> {
     match args.answer.format {
         Format::Json => output::json(&Answer { instances })?,
         Format::Text if instances.is_empty() => {
-            output::answer_text("no instances: `cargo xtask etcd-up` starts the first one\n")?;
+            output::answer_text("no instances; `cargo xtask etcd-up` starts one\n")?;
         }
         Format::Text => output::answer_text(&table(&instances, cx))?,
     }

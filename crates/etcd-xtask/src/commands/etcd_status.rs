@@ -61,7 +61,7 @@ fn text(status: &Status, report: &Report, cx: &Context) -> String {
         line("binary:", status.binary.as_ref().map(|path| cx.shown(path).to_string()).unwrap_or_default());
     }
     let is_gone = status.state != State::Stopped && matches!(status.data_dir.try_exists(), Ok(false));
-    let lost = if is_gone { " (was deleted: what the server has is lost when it stops)" } else { "" };
+    let lost = if is_gone { " (was deleted: the server's keys are lost when it stops)" } else { "" };
     line("data:", format!("{}{lost}", cx.shown(&status.data_dir)));
     line("database:", report.health.as_ref().and_then(health::size).unwrap_or_default());
     line("log:", cx.shown(&status.log).to_string());
@@ -70,8 +70,8 @@ fn text(status: &Status, report: &Report, cx: &Context) -> String {
     if matches!(status.state, State::Hidden | State::Orphaned) {
         line("do:", advice::way_out(status.state, &status.pids, &Which::named(Some(name))));
     }
-    for trouble in &report.troubles {
-        line("warning:", trouble.to_string());
+    for problem in &report.problems {
+        line("warning:", problem.to_string());
     }
     text
 }

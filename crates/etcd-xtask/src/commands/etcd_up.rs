@@ -43,9 +43,9 @@ pub(crate) fn answer(up: &Up, wiped: Option<Option<&Path>>, format: Format, cx: 
         health: Option<Health>,
     }
 
-    let Report { health, troubles } = health::of(&up.status);
-    for trouble in troubles {
-        cx.output.warn(format_args!("etcd `{}`: {trouble}", up.status.instance));
+    let Report { health, problems } = health::of(&up.status);
+    for problem in problems {
+        cx.output.warn(format_args!("etcd `{}`: {problem}", up.status.instance));
     }
     match format {
         Format::Json => output::json(&Answer { status: &up.status, started: up.started, wiped, health }),

@@ -52,8 +52,10 @@ fn how_to_have_one(binaries: &Binaries) -> String {
     let is_new = |one: &Known| installed.iter().all(|here| here.version != one.version);
     let releases = binaries.known().into_iter().filter(|one| one.tool == Tool::Etcd && one.source == Source::Release);
     match releases.filter(is_new).map(|one| one.version).max() {
-        Some(version) => format!("`cargo xtask etcd-install {version} --from release` brings one; any on PATH will do"),
-        None => "install the one of your system's packages: any on PATH will do".to_owned(),
+        Some(version) => {
+            format!("`cargo xtask etcd-install {version} --from release` installs one; any etcdctl on PATH works, too")
+        }
+        None => "install etcdctl from your system's packages: any version on PATH works".to_owned(),
     }
 }
 

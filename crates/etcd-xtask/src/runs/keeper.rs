@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::failure::{AlreadySaid, Failure};
+use crate::failure::{AlreadyReported, Failure};
 use crate::{child, console};
 
 /// How long a keeper may take to connect and register.
@@ -97,7 +97,7 @@ pub(crate) struct Keeper {
     lock: Option<std::fs::File>,
     lives: u32,
     /// Why the last one could not be started.
-    trouble: Option<String>,
+    problem: Option<String>,
     given_up: bool,
     lost: bool,
 }
@@ -117,7 +117,7 @@ impl Keeper {
             run,
             lock: Some(lock),
             lives: MAX_KEEPERS,
-            trouble: None,
+            problem: None,
             given_up: false,
             lost: false,
         })
@@ -134,7 +134,8 @@ impl Keeper {
         match self.process.lines.try_recv() {
             Ok(KeeperMessage::Lost) => {
                 self.lost = true;
-                cx.output.warn("somebody has removed this run: its tests cannot rely on their keys any more");
+                cx.output
+                    .warn("another process has deleted this run's keys: the results of its tests are not reliable");
             }
             Ok(_) | Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) if !self.lost && self.process.began.elapsed() > RETRY => self.replace(cx),
@@ -146,17 +147,17 @@ impl Keeper {
     fn replace(&mut self, cx: &Context) {
         if self.lives == 0 {
             if !std::mem::replace(&mut self.given_up, true) {
-                let why = self.trouble.as_deref().unwrap_or("it ends each time");
+                let why = self.problem.as_deref().unwrap_or("it ends each time");
                 cx.output.warn(format_args!(
-                    "this run has no keeper any more ({why}): who cleans on another machine may take it for dead"
+                    "this run has no keeper any more ({why}): a `test-clean` on another machine may take it for dead"
                 ));
             }
             return;
         }
         self.lives -= 1;
         match Process::start(&self.config, &self.settings, Some(&self.run.run), cx) {
-            Ok(process) => (self.process, self.trouble) = (process, None),
-            Err(error) => (self.process.began, self.trouble) = (Instant::now(), Some(format!("{error:#}"))),
+            Ok(process) => (self.process, self.problem) = (process, None),
+            Err(error) => (self.process.began, self.problem) = (Instant::now(), Some(format!("{error:#}"))),
         }
     }
 
@@ -263,7 +264,7 @@ impl Process {
     fn ended_early(&mut self) -> anyhow::Error {
         let how = match child::ended_within(EXIT_TIMEOUT, &mut self.child) {
             Some(status) if status.code().is_some_and(|code| code != 0) => {
-                return AlreadySaid(Exit::of_child(status)).into();
+                return AlreadyReported(Exit::of_child(status)).into();
             }
             Some(status) => format!("ended ({status})"),
             None => {

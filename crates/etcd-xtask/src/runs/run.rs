@@ -39,7 +39,7 @@ fn command(words: &[OsString], cx: &Context) -> Result<Command> {
         return Err(Failure::with_exit(
             Exit::USAGE,
             what,
-            "`cargo xtask run -- CMD ARGS…` wants one on PATH, or its path",
+            "CMD of `cargo xtask run -- CMD ARGS…` must be a program on PATH, or a path",
         ));
     };
     let mut command = cx.users_command(path);
@@ -148,8 +148,8 @@ impl RunSession {
         let exit = exit?;
         match ended {
             Ok(ended) if ended.lost && exit == Exit::SUCCESS => Err(Failure::of(
-                "somebody removed this run while it was under way: what it found cannot be relied upon",
-                "run it again; `cargo xtask test-clean --all` is what removes live runs",
+                "another process deleted this run's keys while it ran: its results are not reliable",
+                "run it again; `cargo xtask test-clean --all` may have deleted it",
             )),
             Err(_) if server.is_ephemeral() => Ok(exit),
             Err(error) if exit == Exit::SUCCESS => Err(error),
@@ -174,16 +174,16 @@ fn told(ended: Ended, keep: bool) -> String {
         (false, keys) => format!("; {keys} keys swept"),
     };
     if ended.stragglers {
-        let _ = write!(text, "; some of its processes live on: the next run sweeps what they write");
+        let _ = write!(text, "; some of its processes are still running: the next run deletes what they write");
     }
     text
 }
 
 /// Says what helps to find out why something failed.
 fn explain(server: &Server, cx: &Context) {
-    if let Some(trouble) = server.trouble(cx) {
+    if let Some(problem) = server.problem(cx) {
         cx.output.warn(format_args!(
-            "{} {trouble}; the end of its log:\n{}",
+            "{} {problem}; the end of its log:\n{}",
             server.describe(),
             server.tail().trim_end()
         ));

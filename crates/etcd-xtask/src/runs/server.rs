@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::readable_log::Readable;
 
 /// What else can be done where an instance cannot be used.
-const EPHEMERAL: &str = "; `--ephemeral` does without it";
+const EPHEMERAL: &str = "; `--ephemeral` uses a separate etcd";
 
 /// How much of a log is shown, in lines.
 const TAIL: usize = 20;
@@ -53,8 +53,9 @@ impl Server {
             }
         }
         if args.keep || args.keep_failed {
-            let next = "`cargo xtask etcd-up` starts one that stays; `--endpoints` names a cluster elsewhere";
-            let what = "no etcd is running that could keep the keys";
+            let next =
+                "`cargo xtask etcd-up` starts an etcd that keeps its keys; `--endpoints` uses a cluster elsewhere";
+            let what = "no etcd is running that can keep the keys of the run";
             return Err(Failure::with_exit(Exit::NOT_RUNNING, what, next));
         }
         let mut builder = cx.builder()?.offline(args.offline);
@@ -139,7 +140,7 @@ impl Server {
     }
 
     /// What is wrong with it, if that can be told from here.
-    pub(crate) fn trouble(&self, cx: &Context) -> Option<&'static str> {
+    pub(crate) fn problem(&self, cx: &Context) -> Option<&'static str> {
         match self {
             Self::Ephemeral(server) => (!server.is_alive()).then_some("has ended"),
             Self::Elsewhere { .. } => None,

@@ -25,8 +25,8 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     let here = Here::of(cx);
     let runner = choose_runner(args.runner, cx)?;
     let steps = Steps::of(runner, here.is_root(cx), &args.args).map_err(|option| {
-        let what = format!("`{option}` is an option of nextest, and plain cargo is to run these tests");
-        let next = "leave it out, or `--runner cargo`; `cargo install cargo-nextest --locked` brings nextest";
+        let what = format!("`{option}` is an option of nextest, but plain cargo runs these tests");
+        let next = "leave out the option, or leave out `--runner cargo`; `cargo install cargo-nextest --locked` installs nextest";
         Failure::with_exit(Exit::USAGE, what, next)
     })?;
     let built = Built::of(&[&[here.dir.to_string_lossy().into_owned()], &steps.build[..]].concat(), cx);
@@ -168,7 +168,7 @@ fn choose_runner(wanted: Runner, cx: &Context) -> Result<Chosen> {
         Runner::Auto | Runner::Nextest if has_nextest(cx) => Ok(Chosen::Nextest),
         Runner::Auto => Ok(Chosen::CargoTest),
         Runner::Nextest => {
-            let next = "`cargo install cargo-nextest --locked` brings it; `--runner cargo` does without it";
+            let next = "`cargo install cargo-nextest --locked` installs it; `--runner cargo` runs the tests without it";
             Err(Failure::of("nextest is not installed", next))
         }
     }
