@@ -16,7 +16,7 @@ use crate::env::Env;
 
 /// etcd's own default for other members; ours beside [`DEFAULT_PORT`].
 pub const DEFAULT_PEER_PORT: u16 = 2380;
-/// The etcd that everybody gets who says nothing else.
+/// The version of etcd to run if no setting names one. It must have checksums in etcd-binary's `pins.tsv`.
 pub const DEFAULT_VERSION: &str = "=3.7.2";
 
 /// The instance that is meant where none is named. The ports of a manifest, and etcd's own, are its alone.
