@@ -114,7 +114,6 @@ pub(crate) struct Fill {
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  cargo xtask bench delete")]
 pub(crate) struct Load {
-    #[arg(long)]
     pub(crate) key: String,
 }
 

@@ -10,7 +10,7 @@ use crate::playground::Playground;
 fn play() -> Playground {
     let play = Playground::new();
     let program = play.path("echo");
-    fs::write(&program, "#!/bin/sh\nshift 6\nfor arg; do printf '[%s]' \"$arg\"; done\n").unwrap();
+    fs::write(&program, "#!/bin/sh\nshift 8\nfor arg; do printf '[%s]' \"$arg\"; done\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     play.with("ETCD_CONSOLE", program)
 }

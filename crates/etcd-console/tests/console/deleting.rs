@@ -157,7 +157,7 @@ fn undo_files_that_are_none_are_refused() {
 fn keys_written_after_the_preview_survive() {
     let cluster = Cluster::new();
     cluster.fill("/r/", 8_000);
-    let mut writer = cluster.command(&["load", "--key", "/r/0000004000"]);
+    let mut writer = cluster.command(&["load", "/r/0000004000"]);
     let mut writer = writer.stdin(std::process::Stdio::piped()).spawn().unwrap();
     std::thread::park_timeout(std::time::Duration::from_millis(200));
     let said = cluster.run(&["del", "/r/", "--prefix", "--yes", "--expect-count", "8000", "--no-undo"]).ok().stdout;

@@ -102,7 +102,7 @@ impl<'a> Keyspace<'a> {
 
     /// Another client begins to write.
     pub(super) fn load(&self) -> Result<Load> {
-        let mut load = self.console(&["load", "--key", LOAD]);
+        let mut load = self.console(&["load", LOAD]);
         let load = Load(load.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
         wait::until("the other client writes", wait::TIMEOUT, || Ok(get(&self.url(), LOAD)?.is_some()))?;
         Ok(load)
