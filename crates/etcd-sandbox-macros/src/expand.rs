@@ -13,12 +13,13 @@ use syn::{
 #[derive(Default)]
 struct Options {
     private: Option<Path>,
+    members: Option<LitInt>,
     flavor: Option<LitStr>,
     worker_threads: Option<LitInt>,
     crate_path: Option<Path>,
 }
 
-const UNKNOWN: &str = "the options are `private`, `flavor = \"current_thread\"` or `\"multi_thread\"`, \
+const UNKNOWN: &str = "the options are `private`, `members = N`, `flavor = \"current_thread\"` or `\"multi_thread\"`, \
                        `worker_threads = N` and `crate = \"path::to::etcd_sandbox\"`";
 
 impl Parse for Options {
@@ -29,6 +30,7 @@ impl Parse for Options {
             let name = option.path().get_ident().map(ToString::to_string).unwrap_or_default();
             let is_second = match (name.as_str(), &option) {
                 ("private", Meta::Path(path)) => options.private.replace(path.clone()).is_some(),
+                ("members", Meta::NameValue(pair)) => options.members.replace(parse_value(&pair.value)?).is_some(),
                 ("flavor", Meta::NameValue(pair)) => options.flavor.replace(parse_value(&pair.value)?).is_some(),
                 ("worker_threads", Meta::NameValue(pair)) => {
                     options.worker_threads.replace(parse_value(&pair.value)?).is_some()
@@ -76,6 +78,21 @@ impl Options {
     }
 }
 
+impl Options {
+    /// Which etcd, as a variant of `etcd_sandbox::attribute::Server`.
+    fn server(&self) -> Result<TokenStream> {
+        let members = self.members.as_ref().map(LitInt::base10_parse).transpose()?.unwrap_or(1_usize);
+        match (&self.private, &self.members) {
+            (None, None) => Ok(quote!(Shared)),
+            (None, Some(option)) => Err(Error::new_spanned(option, "`members` requires `private`")),
+            (Some(_), Some(option)) if !matches!(members, 1 | 3 | 5 | 7) => {
+                Err(Error::new_spanned(option, format!("an etcd of a test has 1, 3, 5 or 7 members, not {members}")))
+            }
+            (Some(_), _) => Ok(quote!(Private(#members))),
+        }
+    }
+}
+
 /// Makes the test. `has_private`: whether the feature `private` of etcd-sandbox is enabled.
 pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool) -> Result<TokenStream> {
     let options: Options = parse2(options)?;
@@ -88,7 +105,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
         parse2(item).map_err(|error| Error::new(error.span(), "`#[etcd_sandbox::test]` stands before a function"))?;
     check_attributes(&test.attrs)?;
     check_signature(&test.sig)?;
-    let flavor = options.flavor()?;
+    let (server, flavor) = (options.server()?, options.flavor()?);
     if let (Some(option), None) = (&options.flavor, test.sig.asyncness) {
         let needless = "`flavor` is for an async function: other functions run without a runtime";
         return Err(Error::new_spanned(option, needless));
@@ -103,7 +120,6 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
     };
     let attribute = options.crate_path.unwrap_or_else(|| parse_quote!(::etcd_sandbox));
     let attribute = quote!(#attribute::attribute);
-    let server = if options.private.is_some() { quote!(Private) } else { quote!(Shared) };
     test.vis = syn::Visibility::Inherited;
     Ok(quote! {
         #(#attributes)*
@@ -224,7 +240,7 @@ mod tests {
     #[test]
     fn options_are_known_or_refused() {
         for (options, words) in [
-            ("shared", "the options are `private`, `flavor ="),
+            ("shared", "the options are `private`, `members = N`, `flavor ="),
             ("private = true", "the options are"),
             ("private(1)", "the options are"),
             ("start_paused = true", "the options are"),
@@ -240,6 +256,8 @@ mod tests {
             ("flavor = \"multi_thread\", worker_threads = \"2\"", "expected integer literal"),
             ("crate = \"a b\"", "unexpected token"),
             ("crate = 1", "expected identifier"),
+            ("members = 3", "`members` requires `private`"),
+            ("members = \"3\"", "expected integer literal"),
             ("private", "needs the feature `private` of etcd-sandbox; in Cargo.toml"),
         ] {
             let said = error(options, TEST);
@@ -247,7 +265,12 @@ mod tests {
         }
         let said = error("flavor = \"multi_thread\"", "fn a(sandbox: Sandbox) {}");
         assert!(said.contains("is for an async function"), "{said}");
-        assert!(expanded("private").contains("Server :: Private"));
+        for members in [0, 2, 4, 9] {
+            let refused = expand(tokens(&format!("private, members = {members}")), tokens(TEST), true).unwrap_err();
+            assert_eq!(refused.to_string(), format!("an etcd of a test has 1, 3, 5 or 7 members, not {members}"));
+        }
+        assert!(expanded("private").contains("Server :: Private (1usize)"));
+        assert!(expanded("members = 3, private").contains("Server :: Private (3usize)"));
     }
 
     #[test]

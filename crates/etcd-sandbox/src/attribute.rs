@@ -10,9 +10,9 @@ use crate::sandbox::Sandbox;
 pub enum Server {
     /// The run's.
     Shared,
-    /// One for the test alone.
+    /// One for the test alone, of so many members.
     #[cfg(feature = "private")]
-    Private,
+    Private(usize),
 }
 
 /// The runtime of an async test.
@@ -69,7 +69,7 @@ fn open(name: &str, server: Server, flavor: Flavor) -> (Runtime, Result<Sandbox,
         match server {
             Server::Shared => Sandbox::open(name).await,
             #[cfg(feature = "private")]
-            Server::Private => Sandbox::open_private(name).await,
+            Server::Private(members) => Sandbox::open_private(name, members).await,
         }
     });
     if let Ok(sandbox) = &opened {

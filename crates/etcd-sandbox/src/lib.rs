@@ -116,7 +116,8 @@ mod workspace;
 ///
 /// | option | effect |
 /// |---|---|
-/// | `private` | The test has an etcd of its own (feature `private`). |
+/// | `private` | The test has an etcd of its own (feature `private`): [`Sandbox::server`]. |
+/// | `members = 3` | That etcd has 3, 5 or 7 members; only with `private`. |
 /// | `flavor = "multi_thread"` | An async test runs on several threads; default: `"current_thread"`. |
 /// | `worker_threads = 2` | The number of these threads; only with `"multi_thread"`. |
 /// | `crate = "my::reexport"` | This crate is `my::reexport`, for crates that re-export it. |
@@ -138,8 +139,8 @@ pub use crate::connect::{connect, connect_options};
 pub use crate::error::Error;
 pub use crate::expect::Difference;
 pub use crate::sandbox::Sandbox;
-#[cfg(feature = "private")]
-pub use crate::sandbox::private::Server;
 pub use crate::wait_timeout::WaitTimeout;
 pub use etcd_client;
 pub use etcd_keys;
+#[cfg(feature = "private")]
+pub use etcd_local;

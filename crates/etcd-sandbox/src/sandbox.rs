@@ -51,7 +51,7 @@ struct Inner {
     since: i64,
     lease: OnceCell<Keeper>,
     #[cfg(feature = "private")]
-    server: Option<private::Server>,
+    server: Option<etcd_local::Ephemeral>,
 }
 
 impl Sandbox {
@@ -204,13 +204,13 @@ impl Sandbox {
 #[cfg(feature = "private")]
 impl Sandbox {
     /// Opens a sandbox on an etcd of its own, for a test that changes the whole server: users, alarms, compaction,
-    /// members. The etcd ends with the sandbox.
+    /// members. It has so many members, 1, 3, 5 or 7, and ends with the sandbox.
     ///
     /// # Errors
-    /// [`Error::Private`] if no etcd can be found or started.
-    pub async fn open_private(name: &str) -> Result<Self, Error> {
-        let (server, endpoints) = private::start().await?;
-        let target = Arc::new(Target::Private(endpoints));
+    /// [`Error::Private`] if no etcd can be found or started, or a cluster cannot have so many members.
+    pub async fn open_private(name: &str, members: usize) -> Result<Self, Error> {
+        let server = private::start(members).await?;
+        let target = Arc::new(Target::Private(server.endpoints()));
         let connecting = Arc::clone(&target);
         let connected = process::runtime()?.spawn(async move { crate::connect::connect_to(&connecting).await }).await;
         let connection = connected.map_err(|error| Error::Private(error.to_string()))??;
@@ -222,9 +222,10 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// The test's own server; `None`: the sandbox is on the run's.
+    /// The test's own etcd, whose members can be stopped, killed and started again; `None`: the sandbox is on the run's.
+    /// Its methods block until they are done.
     #[must_use]
-    pub fn server(&self) -> Option<&private::Server> {
+    pub fn server(&self) -> Option<&etcd_local::Ephemeral> {
         self.0.server.as_ref()
     }
 }

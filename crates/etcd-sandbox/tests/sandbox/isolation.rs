@@ -108,6 +108,22 @@ async fn two_workspaces_on_one_etcd_do_not_disturb_each_other() {
 }
 
 #[tokio::test]
+async fn a_test_may_have_a_cluster_whose_members_it_kills_and_restarts() {
+    let server = Server::start();
+    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
+    let mut command = server.subject(&["private_members"]);
+    command.env("ETCD_LOCAL_CACHE", cache);
+    let run = finished(command).await;
+    run.passed(1);
+    let pids = run.out.lines().find_map(|line| Some(line.split_once("members ")?.1)).unwrap();
+    assert_eq!(pids.split(' ').count(), 3);
+    crate::fixture::eventually("the members are gone", async || {
+        pids.split(' ').all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_private_server_is_its_tests_alone_and_goes_with_it() {
     let server = Server::start();
     let registry = server.registry().await;

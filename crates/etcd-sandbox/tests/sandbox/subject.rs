@@ -277,6 +277,27 @@ async fn private(sandbox: Sandbox) -> Result<(), Error> {
     Ok(())
 }
 
+#[etcd_sandbox::test(private, members = 3)]
+async fn private_members(sandbox: Sandbox) -> Result<(), Error> {
+    let server = sandbox.server().unwrap();
+    assert_eq!((server.members().len(), sandbox.endpoints()), (3, &*server.endpoints()));
+    sandbox.put("a", "1").await?;
+    let leader = server.leader().unwrap();
+    leader.kill().unwrap();
+    // The members elect another leader, and until then a write fails.
+    while sandbox.put("a", "2").await.is_err() {
+        assert!(!server.is_alive());
+    }
+    server.restart(leader).unwrap();
+    assert!(server.is_alive());
+    sandbox.expect_keys([("a", "2")]).await?;
+    println!(
+        "members {}",
+        server.members().iter().map(|member| member.pid().to_string()).collect::<Vec<_>>().join(" ")
+    );
+    Ok(())
+}
+
 /// What only other tests want: `SUBJECT_SCENARIO` names it. Without the variable this test does nothing.
 #[etcd_sandbox::test]
 async fn scenario(sandbox: Sandbox) -> Result<(), Error> {
