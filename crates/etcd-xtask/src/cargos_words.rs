@@ -1,18 +1,18 @@
-//! The last two lines that cargo says before it starts this program, `Finished …` and `Running …`, go from the terminal
-//! again. Cargo is not asked to be quiet: it would not say either that it waits for another cargo, or what it compiles.
+//! Removes cargo's last two lines, `Finished …` and `Running …`, from the terminal. Cargo is not called with `--quiet`, because it
+//! would then not report that it waits for another cargo, or what it compiles.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
 
 use crate::output;
 
-/// The alias sets it: without it, cargo may have been quiet, and the last lines may be the user's.
+/// The alias sets this variable. Without it, cargo may have been quiet, and the last lines may be the user's.
 const ALOUD: &str = "XTASK_ALIAS";
 
-/// Where a line may be cut off by less than this, cargo's first one may take several.
+/// If the terminal is hardly wider than cargo's first line, that line may take several lines.
 const NARROW: usize = 78;
 
-/// Takes them away, where that can be done safely.
+/// Removes the lines, if that is safe.
 pub(crate) fn take_away() {
     let is_smart = env::var_os("TERM").is_some_and(|term| term != "dumb");
     if env::var_os(ALOUD).is_none() || !is_smart || !io::stderr().is_terminal() {
@@ -29,13 +29,13 @@ fn columns() -> Option<usize> {
     rustix::termios::tcgetwinsize(io::stderr()).ok().map(|size| size.ws_col.into())
 }
 
-/// Not every console there knows how lines are taken away.
+/// Not every console on Windows can remove lines.
 #[cfg(windows)]
 fn columns() -> Option<usize> {
     None
 }
 
-/// How many lines of the terminal they take: the second one shows the whole command line.
+/// How many lines of the terminal they take. The second shows the whole command line.
 fn lines(args: &[String], columns: usize) -> Option<usize> {
     let (program, args) = args.split_first()?;
     let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -46,7 +46,7 @@ fn lines(args: &[String], columns: usize) -> Option<usize> {
     Some(1 + running.div_ceil(columns))
 }
 
-/// How long an argument is as cargo shows it, in quotes if need be.
+/// The length of an argument as cargo shows it, with quotes if necessary.
 fn shown(arg: &str) -> usize {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=/,.+".contains(&byte);
     if !arg.is_empty() && arg.bytes().all(is_bare) {

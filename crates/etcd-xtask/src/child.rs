@@ -1,4 +1,4 @@
-//! A child that has the terminal: it runs to its end, Ctrl-C is its to handle first, and ours to see through.
+//! Child processes in the terminal. The child handles Ctrl-C first. If it does not end, this process ends it.
 
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -11,12 +11,12 @@ use etcd_local::ProcessGroup;
 
 use crate::exit::Exit;
 
-/// How long a child may take to end after Ctrl-C before it is told more plainly: CI systems give about as long to us.
+/// How long a child may take to end after Ctrl-C before it is signalled again. CI systems give us about the same time.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often a child is asked whether it has ended.
+/// The interval of checks whether a child has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Becomes another program: on Unix in this very process, so that signals and memory are its own.
+/// Replaces this process by another program (Unix).
 ///
 /// # Errors
 /// If it cannot be run.
@@ -28,7 +28,7 @@ pub fn become_program(command: &mut Command) -> Result<Exit> {
     Err(error).with_context(|| format!("cannot run `{}`", command.get_program().display()))
 }
 
-/// Becomes another program, as far as Windows allows: it runs, and this one waits and passes its code on.
+/// Runs another program, waits for it, and returns its exit code: Windows cannot replace a process.
 ///
 /// # Errors
 /// If it cannot be run.
@@ -37,7 +37,7 @@ pub fn become_program(command: &mut Command) -> Result<Exit> {
     Interrupts::listen()?.run(command, || ())
 }
 
-/// Ctrl-C in a terminal is not for this child.
+/// Keeps Ctrl-C in the terminal from this child.
 #[cfg(unix)]
 pub fn ignore_terminal_signals(command: &mut Command) {
     use std::os::unix::process::CommandExt as _;
@@ -45,7 +45,7 @@ pub fn ignore_terminal_signals(command: &mut Command) {
     command.process_group(0);
 }
 
-/// Ctrl-C in a console is not for this child.
+/// Keeps Ctrl-C in the console from this child.
 #[cfg(windows)]
 pub fn ignore_terminal_signals(command: &mut Command) {
     use std::os::windows::process::CommandExt as _;
@@ -55,7 +55,7 @@ pub fn ignore_terminal_signals(command: &mut Command) {
     command.creation_flags(NEW_GROUP);
 }
 
-/// How a child ended, if it does so in time. It is reaped then.
+/// Waits for a child. Returns its exit status, and reaps it, if it ends in time.
 pub(crate) fn ended_within(timeout: Duration, child: &mut Child) -> Option<ExitStatus> {
     let began = Instant::now();
     loop {
@@ -66,40 +66,40 @@ pub(crate) fn ended_within(timeout: Duration, child: &mut Child) -> Option<ExitS
     }
 }
 
-/// Hears of Ctrl-C, SIGTERM and the like while children run; the second one ends this process at once.
-pub(crate) struct Interrupts(Arc<Heard>);
+/// Catches Ctrl-C, SIGTERM and similar signals while children run. A second interrupt ends this process at once.
+pub(crate) struct Interrupts(Arc<InterruptState>);
 
 #[derive(Default)]
-struct Heard {
+struct InterruptState {
     count: AtomicUsize,
-    /// Whether the first one ends this process, too.
+    /// Whether the first interrupt ends this process, too.
     breakable: AtomicBool,
 }
 
 impl Interrupts {
-    /// Starts listening, unless this process does already.
+    /// Installs the signal handler, once per process.
     pub(crate) fn listen() -> Result<Self> {
-        static HEARD: OnceLock<Arc<Heard>> = OnceLock::new();
+        static HEARD: OnceLock<Arc<InterruptState>> = OnceLock::new();
         if let Some(heard) = HEARD.get() {
             return Ok(Self(Arc::clone(heard)));
         }
         let this = Self(Arc::default());
         let heard = Arc::clone(&this.0);
-        let hear = move || {
+        let handler = move || {
             if heard.count.fetch_add(1, SeqCst) > 0 || heard.breakable.load(SeqCst) {
                 std::process::exit(Exit::INTERRUPTED.code());
             }
         };
-        ctrlc::set_handler(hear).context("cannot watch for Ctrl-C")?;
+        ctrlc::set_handler(handler).context("cannot watch for Ctrl-C")?;
         Ok(Self(Arc::clone(HEARD.get_or_init(|| this.0))))
     }
 
-    /// Whether there was one.
+    /// Whether there was an interrupt.
     pub(crate) fn any(&self) -> bool {
         self.0.count.load(SeqCst) > 0
     }
 
-    /// Does what leaves nothing behind, wherever it is broken off: an interrupt ends this process at once.
+    /// Runs `work`, during which an interrupt ends this process at once. For work that leaves nothing behind.
     pub(crate) fn breakable<T>(&self, work: impl FnOnce() -> T) -> T {
         self.0.breakable.store(true, SeqCst);
         if self.any() {
@@ -110,9 +110,8 @@ impl Interrupts {
         done
     }
 
-    /// Runs a child to its end, however long that takes. After an interrupt, which the child hears of as well, it has
-    /// [`GRACE`] to end by itself. If the interrupt came first, the child is not started. Calls `meanwhile` every few
-    /// milliseconds.
+    /// Runs a child and waits for its end, without a timeout. After an interrupt, which the child receives as well, the child
+    /// has [`GRACE`] to end. If the interrupt came first, the child is not started. Calls `meanwhile` every few milliseconds.
     pub(crate) fn run(&self, command: &mut Command, mut meanwhile: impl FnMut()) -> Result<Exit> {
         if self.any() {
             return Ok(Exit::INTERRUPTED);
@@ -139,10 +138,10 @@ impl Interrupts {
     }
 }
 
-/// What hears of an interrupt. A terminal tells every process in it. Without a terminal, as in CI, only this process is
-/// told: its child gets a process group, which we signal, and which ends if we are killed. A `kill` of this process looks
-/// the same from here, but no terminal tells the child of it: a child that goes on is signalled once more before it is
-/// killed.
+/// The processes that an interrupt must reach. A terminal signals every process in it. Without a terminal, as in CI, only this
+/// process is signalled: the child then gets a process group, which this process signals, and which ends if this process is
+/// killed. A `kill` of this process looks the same as Ctrl-C, but the terminal does not signal the child: if the child does not
+/// end, it is signalled once more before it is killed.
 struct InterruptTarget {
     #[cfg(unix)]
     group: Option<ProcessGroup>,
@@ -159,7 +158,7 @@ impl InterruptTarget {
         Ok(Self { group })
     }
 
-    /// Whether the child has ended. It is not reaped: its pid stays its own.
+    /// Whether the child has ended. Does not reap it, so that its pid is not reused.
     fn has_ended(&self, child: &mut Child) -> Result<bool> {
         use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
@@ -167,20 +166,20 @@ impl InterruptTarget {
         Ok(waitid(WaitId::Pid(Pid::from_child(child)), options)?.is_some())
     }
 
-    /// Has the child end, more plainly each time.
+    /// Ends the child: each call uses a stronger signal.
     fn tell(&self, times: u32, child: &mut Child) {
         use rustix::process::{Pid, Signal, kill_process};
 
         match (&self.group, times) {
             (Some(group), 0) => group.signal(Signal::INT),
             (None, 0) => {}
-            // It is not reaped, so that its pid is still its own.
+            // The child is not reaped, so its pid has not been reused.
             (None, 1) => drop(kill_process(Pid::from_child(child), Signal::TERM)),
             _ => self.kill(child),
         }
     }
 
-    /// Ends the child, and what it left in its group.
+    /// Ends the child and the other processes of its group.
     fn kill(&self, child: &mut Child) {
         match &self.group {
             Some(group) => group.signal(rustix::process::Signal::KILL),
@@ -189,7 +188,7 @@ impl InterruptTarget {
     }
 }
 
-/// A console tells all that runs in it.
+/// A console signals all processes in it.
 #[cfg(windows)]
 impl InterruptTarget {
     #[expect(clippy::unnecessary_wraps, reason = "Unix can fail here")]

@@ -1,5 +1,4 @@
-//! The commands that speak etcd's API live in another program, `etcd-console`, which needs gRPC. Here everything is
-//! handed over to it.
+//! Runs `etcd-console`, a separate program for the commands that use etcd's API, because it needs gRPC.
 
 use std::ffi::OsString;
 
@@ -20,7 +19,7 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     find_instance(args, cx)?;
     if name == "del" {
-        // Undo files go there.
+        // The directory for undo files.
         cx.create_home()?;
     }
     let mut command = cx.command(on_demand::program(PACKAGE, cx)?);
@@ -35,7 +34,7 @@ pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     child::become_program(&mut command)
 }
 
-/// Sees to it that the program finds the instance that it is for, if it is for one: it goes by the record alone.
+/// Makes sure that the program finds its instance: it reads only the record.
 fn find_instance(args: &[OsString], cx: &Context) -> Result<()> {
     let name = flag(args, "--instance");
     let is_elsewhere = flag(args, "--endpoints").or(flag(args, "--cluster")).is_some();
@@ -45,7 +44,7 @@ fn find_instance(args: &[OsString], cx: &Context) -> Result<()> {
     Ok(cx.instance(&Which::named(name))?.lead_others()?)
 }
 
-/// What it is told of the workspace, in hidden flags.
+/// The hidden flags that describe the workspace.
 pub(crate) fn settings(cx: &Context) -> Result<Vec<OsString>> {
     let builder = cx.builder()?;
     let settings = builder.settings();

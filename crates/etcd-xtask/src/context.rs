@@ -1,4 +1,4 @@
-//! What every command has: the environment, the workspace, and how to speak to the user.
+//! The context of every command: the environment, the workspace, and the output.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// The environment, the workspace, and the user.
+/// The environment, the workspace, and the output.
 pub struct Context {
     /// The environment.
     pub env: Env,
     /// The directory of the workspace's Cargo.toml.
     pub workspace: PathBuf,
-    /// How to speak to the user.
+    /// The output to the user.
     pub output: Arc<Output>,
 }
 
@@ -42,7 +42,7 @@ impl Context {
         Ok(builder.reporter(Arc::clone(&self.output) as Arc<dyn etcd_local::Reporter>))
     }
 
-    /// A program with the user's environment: without what cargo and rustup add to ours.
+    /// A command with the user's environment, without the variables that cargo and rustup add.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -117,18 +117,18 @@ impl Context {
         self.workspace.join("Cargo.toml")
     }
 
-    /// What the workspace keeps, `.etcd` by default.
+    /// The workspace's directory for our files, `.etcd` by default.
     pub(crate) fn home(&self) -> PathBuf {
         etcd_local::home(&self.workspace, &self.env)
     }
 
-    /// The same, created if it is not there.
+    /// The same directory, created if it does not exist.
     pub(crate) fn create_home(&self) -> Result<PathBuf> {
         Ok(etcd_local::create_home(&self.workspace, &self.env)?)
     }
 
-    /// Where the locks of runs are, and the log of one that failed: what the workspace keeps, or, where that cannot be
-    /// written, a directory among the temporary files. Nothing of it has to last.
+    /// The directory for locks of runs and the log of a failed run: `.etcd`, or a temporary directory if `.etcd` is not
+    /// writable. These files are not needed for long.
     pub(crate) fn home_of_runs(&self) -> Result<PathBuf> {
         let own = self.create_home();
         match own.and_then(|home| Ok(etcd_local::check_writable(&home).map(|()| home)?)) {
@@ -137,7 +137,7 @@ impl Context {
         }
     }
 
-    /// A path as the user would write it: relative to where they are, if it is below.
+    /// A path to show: relative to the current directory if it is inside.
     pub(crate) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(self.env.cwd()).unwrap_or(path).display()
     }

@@ -10,13 +10,13 @@ pub struct Exit(u8);
 impl Exit {
     /// Done, or nothing to do.
     pub const SUCCESS: Self = Self(0);
-    /// It failed; the message says why.
+    /// Failed; the message says why.
     pub const FAILURE: Self = Self(1);
     /// Wrong arguments or settings; clap's code, too. Nothing was done.
     pub const USAGE: Self = Self(2);
-    /// No etcd is running where one is needed or asked about.
+    /// The etcd that is needed, or whose state was requested, is not running.
     pub const NOT_RUNNING: Self = Self(3);
-    /// Refused: it would destroy something, and was not plainly told to.
+    /// Refused to delete something without an explicit flag.
     pub const REFUSED: Self = Self(4);
     /// Ended by Ctrl-C: 128 + SIGINT, as shells have it.
     pub const INTERRUPTED: Self = Self(130);
@@ -43,12 +43,12 @@ impl Exit {
     }
 }
 
-/// For people: who knows no shell by heart takes 137 for a code like any other.
+/// For people: names the signal of codes like 137.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "exit code {}", self.0)?;
         match self.0 {
-            // As many signals as Linux has.
+            // Linux has this many signals.
             129..=192 if cfg!(unix) => write!(f, ", as after signal {}", self.0 - 128),
             _ => Ok(()),
         }

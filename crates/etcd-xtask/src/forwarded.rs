@@ -1,5 +1,5 @@
-//! Commands that another program carries out. Their arguments are known here all the same: help, completions and
-//! refusals need no program that is yet to be built. What was given is handed on.
+//! Commands that another program runs. Their arguments are declared here, too, so that help, completions and checks work before
+//! that program is built. The arguments are then passed on.
 
 use std::ffi::OsString;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
-/// What was given of the arguments that `A` declares, for another program that declares the same.
+/// The given arguments, which `A` declares, for another program with the same declaration.
 #[derive(Debug)]
 pub struct Forwarded<A> {
     /// Options first; a `--` comes before arguments that are not options.

@@ -1,6 +1,6 @@
 //! The commands of `cargo xtask` for any workspace that uses etcd: `etcd-up`, `etcd-down`, `test`, `test-clean`,
-//! `watch` and more, from arguments to an exit code. Light: it has no tokio and no gRPC; what speaks etcd's API is
-//! another program, which it builds on demand.
+//! `watch` and more, from arguments to an exit code. It compiles quickly: it has no tokio and no gRPC. The commands
+//! that use etcd's API are in another program, which it builds on demand.
 //!
 //! A workspace's whole `xtask/src/main.rs`:
 //!
@@ -35,7 +35,7 @@
 //! }
 //! ```
 //!
-//! `.cargo/config.toml` has the alias that makes it `cargo xtask`:
+//! The alias in `.cargo/config.toml`, for `cargo xtask`:
 //! `xtask = "--config env.XTASK_ALIAS='1' --config term.quiet=false run --package xtask --"`.
 
 mod advice;
@@ -75,7 +75,7 @@ pub use crate::exit::Exit;
 pub use crate::failure::Failure;
 pub use crate::forwarded::Forwarded;
 
-/// A command line of these commands and no others.
+/// A command line with only these commands.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = parse::<Cli>();
@@ -84,11 +84,11 @@ pub fn main() -> ExitCode {
 
 /// The command line's arguments; ends the process if they are wrong, or ask for help.
 ///
-/// Where the program runs under the name `protoc`, it is one: see the README on builds without a protoc.
+/// Under the name `protoc`, this program acts as a protoc: see docs/tests.md on builds without a protoc.
 #[must_use]
 pub fn parse<C: Parser>() -> C {
     protoc::stand_in();
-    // A shell asks in the middle of the user's line, where no line may be taken away.
+    // A shell asks in the middle of the user's line, where lines must not be removed.
     completions::answer(C::command);
     cargos_words::take_away();
     let mut known = C::command();
@@ -96,7 +96,7 @@ pub fn parse<C: Parser>() -> C {
     C::try_parse_from(args).unwrap_or_else(|error| tips::with_tip(error, &known).exit())
 }
 
-/// Does something in the workspace that this program belongs to; prints what went wrong, and what to do next.
+/// Runs a command in the workspace of this program. Prints an error with its hint.
 pub fn in_workspace(global: &Global, run: impl FnOnce(&Context) -> Result<Exit>) -> ExitCode {
     let context = Env::from_process().map_err(anyhow::Error::from).and_then(|env| Context::new(env, global));
     match context.and_then(|cx| run(&cx)) {

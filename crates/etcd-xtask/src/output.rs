@@ -1,5 +1,4 @@
-//! The streams: answers to stdout, everything else to stderr; progress only on terminals. Decides how
-//! things are shown, never what.
+//! Output: answers go to stdout, everything else to stderr, progress only to terminals.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Mutex;
@@ -9,7 +8,7 @@ use anyhow::Result;
 use etcd_local::{Env, Event, Reporter, binary};
 use serde::Serialize;
 
-/// How things are shown.
+/// How to print.
 pub struct Output {
     quiet: bool,
     progress: bool,
@@ -28,7 +27,7 @@ impl Output {
         Self { quiet, progress, line: Mutex::new(None) }
     }
 
-    /// Whether a terminal is there to draw progress on.
+    /// Whether stderr is a terminal, for progress.
     pub(crate) fn shows_progress(&self) -> bool {
         self.progress
     }
@@ -37,16 +36,15 @@ impl Output {
         self.quiet
     }
 
-    /// Tells the user, on stdout, what was done, unless it is to be quiet. Data that was asked for goes through
-    /// [`answer_text`].
+    /// Reports on stdout what was done, except with --quiet. Requested data is printed with [`answer_text`].
     ///
     /// # Errors
-    /// If nobody reads it.
+    /// If stdout cannot be written.
     pub fn report(&self, text: &str) -> Result<()> {
         if self.quiet { Ok(()) } else { answer_text(text) }
     }
 
-    /// Tells the user something that is neither an answer nor an error.
+    /// Prints a note on stderr, except with --quiet.
     pub fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
             self.clear_line();
@@ -54,13 +52,13 @@ impl Output {
         }
     }
 
-    /// Tells the user something that even `-q` should not hide.
+    /// Prints a warning on stderr, also with --quiet.
     pub fn warn(&self, text: impl std::fmt::Display) {
         self.clear_line();
         say(format_args!("warning: {text}"));
     }
 
-    /// Draws the progress of a download over the last one, ten times a second at most.
+    /// Draws the progress of a download over the line before, at most ten times a second.
     fn draw(&self, received: u64, total: Option<u64>) {
         const POLL_INTERVAL: Duration = Duration::from_millis(100);
         let Ok(mut line) = self.line.lock() else { return };
@@ -81,10 +79,10 @@ impl Output {
     }
 }
 
-/// Columns that a progress line takes, the narrowest terminal's.
+/// The width of a progress line: that of the narrowest terminals.
 const WIDTH: usize = 60;
 
-/// Bytes as people count them.
+/// A number of bytes, for people.
 pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
@@ -121,12 +119,12 @@ impl Reporter for Output {
     }
 }
 
-/// Says something on stderr, on a line of its own; unlike `eprintln!` it does not panic where nobody can hear it.
+/// Prints a line on stderr. Unlike `eprintln!` it does not panic if stderr is closed.
 pub(crate) fn say(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Says something on stderr that a line does not end with.
+/// Prints on stderr without a newline.
 pub(crate) fn say_part(text: std::fmt::Arguments<'_>) {
     let mut stderr = io::stderr().lock();
     let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
@@ -135,24 +133,24 @@ pub(crate) fn say_part(text: std::fmt::Arguments<'_>) {
 /// Prints one JSON object on stdout.
 ///
 /// # Errors
-/// If nobody reads it.
+/// If stdout cannot be written.
 pub fn json(answer: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string(answer)?;
     text.push('\n');
     answer_text(&text)
 }
 
-/// Prints an answer on stdout; unlike `println!` it does not panic when the reader is gone.
+/// Prints an answer on stdout. Unlike `println!` it does not panic if the reader has closed the pipe.
 ///
 /// # Errors
-/// If nobody reads it.
+/// If stdout cannot be written.
 pub fn answer_text(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 
-/// Whether the reader of our output, `head` say, simply had enough.
+/// Whether the reader of our output, such as `head`, has closed the pipe.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

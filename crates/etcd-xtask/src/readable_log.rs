@@ -1,5 +1,4 @@
-//! etcd's log as people read it: time, level, message and fields, a line each. Whatever is no line of etcd's stays as it
-//! is.
+//! Makes etcd's log readable: time, level, message and fields. Other lines are not changed.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,10 +6,10 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-/// For those who debug etcd itself; the lines as etcd writes them have it.
+/// Left out: this field is for developers of etcd.
 const LEFT_OUT: [&str; 3] = ["caller", "errorVerbose", "stacktrace"];
 
-/// Hands a log on, each line made readable when its end is there; what has none by the time that this goes, as it is.
+/// Copies a log and makes each complete line readable. An incomplete last line is copied unchanged.
 pub(crate) struct Readable<W: Write> {
     to: W,
     line: Vec<u8>,
@@ -59,11 +58,11 @@ fn readable(line: &[u8]) -> Option<String> {
     for (name, value) in fields.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str())) {
         let _ = write!(text, "  {name}={}", plain(value));
     }
-    // Keys that clients send are among it, and a terminal would obey what is in them.
+    // Escaped, because it contains keys from clients, which may have control characters.
     Some(text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect())
 }
 
-/// Text as it is where that is one word, else as JSON.
+/// A single word unchanged, other text as JSON.
 fn plain(value: &Value) -> Cow<'_, str> {
     let is_word = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "\"=".contains(c));
     match value {
@@ -72,7 +71,7 @@ fn plain(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// A time of etcd's, `2026-11-28T04:32:10.115126+0530`, in milliseconds. It is local, with its offset.
+/// A local time of etcd's with its offset, like `2026-11-28T04:32:10.115126+0530`, cut to milliseconds.
 fn short(time: &str) -> String {
     let Some((seconds, rest)) = time.split_once('.') else { return time.to_owned() };
     let (fraction, zone) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));

@@ -1,6 +1,6 @@
-//! Whether the tests are built as the workspace stands. Building them first means that nothing is started for tests
-//! that do not compile; asking cargo takes a quarter of a second, so it is asked only when something changed. That
-//! is no promise: the runner builds whatever it finds stale, only later.
+//! Whether the tests are built from the current sources. Tests are built before anything is started, in case they do not
+//! compile. Calling cargo takes a quarter of a second, so it is called only after changes. If this check misses a change, the
+//! runner builds the tests later.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ pub(crate) struct Built {
     env: Env,
     workspace: PathBuf,
     stamp: PathBuf,
-    /// What selects the tests.
+    /// The arguments that select the tests.
     args: String,
-    /// When this command began to look: what changes while cargo works is newer.
+    /// The start of this command: files that change during the build are newer.
     began: SystemTime,
 }
 
@@ -45,7 +45,7 @@ impl Built {
         self.began
     }
 
-    /// To be called when they are built. If it fails, cargo is asked the next time.
+    /// To be called after the build. If it fails, cargo is called again the next time.
     pub(crate) fn remember(&self) {
         let write = || -> anyhow::Result<()> {
             etcd_local::create_home(&self.workspace, &self.env)?;

@@ -1,4 +1,4 @@
-//! Programs that are built when a command first needs them: they take long to build, and most commands do without.
+//! Builds programs when a command first needs them, because they take long to build and most commands do not need them.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -20,11 +20,11 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{AlreadyReported, Failure};
 
-/// How long what cargo has said may still be on its way when it has ended.
+/// How long to wait for cargo's last output after it has ended.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
-/// The program of a package that lies beside this one, built if it is missing or older than what it is made of. One that
-/// the environment names wins: `ETCD_CONSOLE` for `etcd-console`.
+/// The program of a package beside this one. Built if it is missing or older than its sources. A program in the environment
+/// has priority: `ETCD_CONSOLE` for `etcd-console`.
 ///
 /// # Errors
 /// If it cannot be built.
@@ -43,15 +43,15 @@ pub(crate) fn program_within(network: NetworkPolicy, package: &str, cx: &Context
     }
 }
 
-/// A program that [`program`] would not have to build first.
+/// The program, if [`program`] would not have to build it.
 pub(crate) fn if_built(package: &str, cx: &Context) -> Option<PathBuf> {
     let in_checkout = || Checkout::new(package, manifest(package, cx)?, cx).ok()?.fresh();
     let installed = || Some(installation(package, &target_dir(cx).ok()?).1).filter(|program| program.is_file());
     given(package, cx).or_else(in_checkout).or_else(installed)
 }
 
-/// Notes that a build of the workspace's tests, which began at `began`, has built the program, too. It does in a
-/// checkout, where the program's own tests run it. If the note cannot be written, the program is built when needed.
+/// Records that a build of the workspace's tests, which began at `began`, has also built the program. This is so in a checkout,
+/// where the program's own tests need it. If this cannot be recorded, the program is built again when needed.
 pub(crate) fn built_with_tests(package: &str, began: SystemTime, cx: &Context) {
     let Some(manifest) = manifest(package, cx).filter(|manifest| root(manifest) == cx.workspace) else { return };
     let Ok(checkout) = Checkout::new(package, manifest, cx) else { return };
@@ -61,7 +61,7 @@ pub(crate) fn built_with_tests(package: &str, began: SystemTime, cx: &Context) {
     }
 }
 
-/// The program that the environment names, as `ETCD_CONSOLE` does for `etcd-console`: where nothing is to be built.
+/// The program that the environment names, so that nothing is built.
 fn given(package: &str, cx: &Context) -> Option<PathBuf> {
     cx.env.path_var(&package.to_uppercase().replace('-', "_"))
 }
@@ -71,8 +71,8 @@ struct Checkout<'a> {
     package: &'a str,
     manifest: PathBuf,
     target: PathBuf,
-    /// Its time says when the program was built, and what is in it, where: for another system than cargo's own that is
-    /// a directory deeper.
+    /// Its time is the time of the build. Its content is the path of the program, which is a directory deeper if it was built
+    /// for another system.
     stamp: PathBuf,
 }
 
@@ -91,11 +91,11 @@ impl<'a> Checkout<'a> {
         Ok(in_target(own_target_dir(package, root(&manifest), &plain.target)))
     }
 
-    /// Whether the program that is there was built of other sources than these.
+    /// Whether the existing program was built from other sources.
     fn is_of_another_checkout(&self) -> bool {
         let program = self.built().unwrap_or_else(|| self.stamp.with_file_name(self.package));
         let main = self.manifest.with_file_name("src").join("main.rs");
-        // A file that cargo is writing right now names none.
+        // A file that cargo is writing now may have no sources.
         let main = main.canonicalize().ok();
         let is_another = |path: &PathBuf| {
             path.ends_with(Path::new(self.package).join("src/main.rs")) && path.canonicalize().ok() != main
@@ -103,18 +103,18 @@ impl<'a> Checkout<'a> {
         fs::read_to_string(program.with_extension("d")).is_ok_and(|text| sources(&text).iter().any(is_another))
     }
 
-    /// The program that was built last, here: the stamp of a target folder that was copied names the original's.
+    /// The program that was built last in this folder. The stamp in a copied target folder names the original's program.
     fn built(&self) -> Option<PathBuf> {
         let program = PathBuf::from(fs::read_to_string(&self.stamp).ok()?);
         (program.starts_with(&self.target) && program.is_file()).then_some(program)
     }
 
-    /// The same, if nothing has changed since.
+    /// The same program, if no source has changed since.
     fn fresh(&self) -> Option<PathBuf> {
         self.built().filter(|program| is_fresh(&self.stamp, &program.with_extension("d"), &self.manifest))
     }
 
-    /// Whether another cargo builds there. Ours would wait for it, and, being quiet, not say so.
+    /// Whether another cargo is building there. Our quiet cargo would wait for it without a message.
     fn is_locked(&self) -> bool {
         let lock = self.stamp.with_file_name(".cargo-lock");
         fs::File::open(lock).is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
@@ -145,7 +145,7 @@ impl<'a> Checkout<'a> {
         Ok(program)
     }
 
-    /// `began` is when cargo was started: what changed while it worked is newer.
+    /// `began` is the start of the build: sources that changed during the build are newer.
     fn stamp_as_built(&self, program: &Path, began: SystemTime) -> io::Result<()> {
         fs::create_dir_all(self.stamp.parent().unwrap_or(&self.target))?;
         fs::write(&self.stamp, program.as_os_str().as_encoded_bytes())?;
@@ -171,7 +171,7 @@ fn installed(package: &str, network: NetworkPolicy, cx: &Context) -> Result<Path
     Ok(program)
 }
 
-/// Refuses to build where another user builds, as root may: what it leaves there, the other's cargo cannot replace.
+/// Refuses to build in another user's target folder, for example as root: that user's cargo could not replace the files.
 fn check_owner(package: &str, target: &Path) -> Result<()> {
     let there = target.ancestors().find(|dir| dir.exists());
     let Some(NotYours { owner, user, .. }) = there.and_then(NotYours::find) else { return Ok(()) };
@@ -185,25 +185,24 @@ fn check_owner(package: &str, target: &Path) -> Result<()> {
     Err(Failure::of(what, next))
 }
 
-/// Where a program is installed: the directory that cargo is told, and the program in it.
+/// Where to install a program: the directory for cargo, and the program in it.
 fn installation(package: &str, target: &Path) -> (PathBuf, PathBuf) {
     let root = target.join(format!("{package}-{VERSION}"));
     let program = root.join("bin").join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
     (root, program)
 }
 
-/// Their version, which is ours.
+/// The version of the programs: that of this crate.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The manifest of a package that lies beside this crate, where that is a checkout; else both come from the Cargo
-/// registry.
+/// The manifest of a package beside this crate in a checkout; `None` if the crates come from the Cargo registry.
 #[must_use]
 pub fn manifest(package: &str, cx: &Context) -> Option<PathBuf> {
     beside(Path::new(env!("CARGO_MANIFEST_DIR")), &cx.workspace, package)
 }
 
-/// Beside `here`, where this crate was when it was compiled. A workspace that was moved or copied with its target
-/// folder is not compiled anew, so that what lies at the same place within `workspace` comes first.
+/// Beside `here`, the path of this crate when it was compiled. A moved or copied workspace is not compiled again, so the same
+/// place within `workspace` has priority.
 fn beside(here: &Path, workspace: &Path, package: &str) -> Option<PathBuf> {
     let names = || here.components().filter(|part| matches!(part, Component::Normal(_)));
     let tails = (0..names().count()).map(|skipped| names().skip(skipped).collect::<PathBuf>());
@@ -216,7 +215,7 @@ fn announce(package: &str, cx: &Context) {
     cx.output.note(format_args!("building {package}; this happens once"));
 }
 
-/// Cargo draws its bar where we would, and in quiet mode only when told to.
+/// Makes cargo draw its progress bar if we would draw one. In quiet mode it needs this setting.
 fn progress(cx: &Context) -> [&'static str; 4] {
     let when = if cx.output.shows_progress() { "term.progress.when='always'" } else { "term.progress.when='never'" };
     ["--config", when, "--config", "term.progress.width=80"]
@@ -230,7 +229,7 @@ fn cargo(call: Cmd<'_>, network: NetworkPolicy, cx: &Context) -> Command {
     cargo
 }
 
-/// Builds, and hears from cargo where the program is.
+/// Builds the program, and gets its path from cargo.
 fn executable_of(package: &str, mut cargo: Command) -> Result<PathBuf> {
     let (told, stdout) = std::io::pipe().context("cannot make a pipe")?;
     let (sender, programs) = channel();
@@ -240,12 +239,12 @@ fn executable_of(package: &str, mut cargo: Command) -> Result<PathBuf> {
         lines.filter_map(|line| executable(&line, &name)).try_for_each(|program| sender.send(program))
     });
     build(package, cargo.stdout(stdout))?;
-    // Our end of the pipe goes with it. Whatever a build left running may hold it open, too.
+    // This closes our end of the pipe. A process that the build left running may keep it open.
     drop(cargo);
     programs.recv_timeout(LAST_WORD).map_err(|_| failed(package))
 }
 
-/// The program that cargo says it has built, if this line is about that.
+/// The path of the built program, if this line of cargo's has it.
 fn executable(line: &str, package: &str) -> Option<PathBuf> {
     #[derive(Deserialize)]
     struct Artifact {
@@ -260,7 +259,7 @@ fn executable(line: &str, package: &str) -> Option<PathBuf> {
     (artifact.target.name == package).then_some(artifact.executable)
 }
 
-/// Ctrl-C ends the build, and then us, also where no terminal tells both.
+/// Ctrl-C ends the build and then this process, also without a terminal.
 fn build(package: &str, cargo: &mut Command) -> Result<()> {
     match Interrupts::listen()?.run(cargo, || ())? {
         Exit::SUCCESS => Ok(()),
@@ -274,7 +273,7 @@ fn failed(package: &str) -> anyhow::Error {
     Failure::of(what, "`cargo xtask doctor` checks toolchain, linker and protoc")
 }
 
-/// Where cargo builds: this program lies in `<target>/<profile>/`, or in `<target>/<system>/<profile>/`.
+/// The target folder: this program is in `<target>/<profile>/` or `<target>/<system>/<profile>/`.
 pub(crate) fn target_dir(cx: &Context) -> Result<PathBuf> {
     if let Some(dir) = cx.env.path_var("CARGO_TARGET_DIR") {
         return Ok(dir);
@@ -291,16 +290,16 @@ fn root(manifest: &Path) -> &Path {
     manifest.ancestors().nth(3).unwrap_or(manifest)
 }
 
-/// Where a checkout builds if the target folder may be another's, too: cargo tells the crates of two checkouts apart by
-/// nothing but their files' times. In a folder of its own nothing is taken for what it is not.
+/// A folder for this checkout in a shared target folder. Cargo distinguishes the crates of two checkouts only by the times of
+/// their files, and would confuse them in the same folder.
 fn own_target_dir(package: &str, root: &Path, target: &Path) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     root.hash(&mut hasher);
     target.join(format!("{package}-{:016x}", hasher.finish()))
 }
 
-/// Whether nothing that the program is made of is newer than the last build. Asking cargo would take longer than most
-/// commands do; what it goes by, the sources in its dep-info and their manifests, is what we look at.
+/// Whether no source is newer than the last build. Calling cargo would take longer than most commands. This checks the same
+/// files as cargo: the sources in its dep-info, and their manifests.
 fn is_fresh(stamp: &Path, dep_info: &Path, manifest: &Path) -> bool {
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let Some(built) = modified(stamp) else { return false };

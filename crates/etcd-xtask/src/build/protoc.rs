@@ -7,8 +7,8 @@
 //! PROTOC = { value = ".etcd/protoc", relative = true }
 //! ```
 //!
-//! The launcher runs the protoc that the user has on PATH, else the one whose path stands in `.etcd/.protoc`. Here both
-//! files are written where they are missing, and a protoc is brought if there is none. On Windows the launcher is a copy
+//! The launcher runs the user's protoc on PATH, else the one whose path is in `.etcd/.protoc`. This module writes both files if
+//! they are missing, and installs a protoc if there is none. On Windows the launcher is a copy
 //! of this program: see [`run_as_protoc`].
 
 use std::ffi::OsString;
@@ -32,8 +32,8 @@ const SCRIPT: &str = include_str!("protoc.sh");
 /// The line that leads plain cargo to the launcher.
 pub(crate) const LINE: &str = r#"PROTOC = { value = ".etcd/protoc", relative = true }"#;
 
-/// Makes sure that a build finds a protoc; tried once a process. That there is none is no failure of the command at hand:
-/// what it builds may not need one.
+/// Makes sure that a build finds a protoc. Tried once per process. Without a protoc, the command goes on, because its build may
+/// not need one.
 pub(crate) fn provide(cx: &Context, network: NetworkPolicy) {
     static TRIED: Once = Once::new();
     TRIED.call_once(|| {
@@ -60,7 +60,7 @@ fn bring(cx: &Context, network: NetworkPolicy) -> Result<()> {
         Ok(replace(&pointer, path.as_os_str().as_encoded_bytes())?)
     };
     match record() {
-        // Plain cargo does not find it then, but what this command builds does.
+        // Plain cargo will not find the protoc, but this command's build will.
         Err(error) if is_read_only(&error) => {
             let _ = UNRECORDED.set(path);
             Ok(())
@@ -69,7 +69,7 @@ fn bring(cx: &Context, network: NetworkPolicy) -> Result<()> {
     }
 }
 
-/// A protoc that was brought for a workspace that cannot be written.
+/// A protoc that was installed for a workspace that is not writable.
 static UNRECORDED: OnceLock<PathBuf> = OnceLock::new();
 
 fn is_read_only(error: &anyhow::Error) -> bool {
@@ -77,7 +77,7 @@ fn is_read_only(error: &anyhow::Error) -> bool {
     kinds.into_iter().any(|kind| kind == ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Where Cargo's configuration points PROTOC, if our launcher is there, or is to be.
+/// The path of PROTOC in Cargo's configuration, if our launcher is there or should be there.
 fn launcher(cx: &Context) -> Option<PathBuf> {
     let path = PathBuf::from(configured(cx)?);
     let is_ours = match fs::read_to_string(&path) {
@@ -95,7 +95,7 @@ fn write_launcher(path: &Path) -> Result<()> {
     }
     let write = || -> Result<()> {
         let dir = path.parent().unwrap_or(path);
-        // What is in `.etcd` is for this user only, and kept out of git.
+        // `.etcd` is only for this user, and not in git.
         match dir.parent().filter(|above| own_home(above) == dir) {
             Some(workspace) => drop(create_own_home(workspace)?),
             None => fs::create_dir_all(dir)?,
@@ -125,12 +125,12 @@ fn pointer(workspace: &Path) -> PathBuf {
     own_home(workspace).join(".protoc")
 }
 
-/// PROTOC as cargo sets it for what it builds and runs here.
+/// PROTOC as cargo sets it for builds in this workspace.
 fn configured(cx: &Context) -> Option<OsString> {
     cx.env.configured_var_os("PROTOC", &cx.workspace)
 }
 
-/// The protoc that PROTOC names, if that is not our launcher, as it stands: it may be a name.
+/// The value of PROTOC, if it is not our launcher. It may be a name without a path.
 fn users(cx: &Context) -> Option<OsString> {
     let named = cx.env.var_os("PROTOC").map(ToOwned::to_owned).or_else(|| configured(cx))?;
     let same = |launcher: &PathBuf| *launcher == *named || is_same(launcher, Path::new(&named));
@@ -141,7 +141,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// The user's own protoc, if it is whole. The launcher's directory may be on PATH, too.
+/// The user's own protoc, if it is complete. Skips our launcher, whose directory may be on PATH.
 fn on_path(cx: &Context) -> Option<PathBuf> {
     whole_on_path(&cx.env, launcher(cx).as_deref().and_then(Path::parent))
 }
@@ -151,7 +151,7 @@ fn whole_on_path(env: &Env, but_not_in: Option<&Path>) -> Option<PathBuf> {
     all.find(|found| is_whole_protoc(found))
 }
 
-/// The protoc that a build takes: the one that PROTOC names, else the user's own, else the one that was brought.
+/// The protoc for a build: the one in PROTOC, else the user's own, else the installed one.
 pub(crate) fn found(cx: &Context) -> Option<PathBuf> {
     users(cx)
         .map(PathBuf::from)
@@ -160,14 +160,14 @@ pub(crate) fn found(cx: &Context) -> Option<PathBuf> {
         .or_else(|| UNRECORDED.get().cloned())
 }
 
-/// Whether plain cargo in this workspace finds a protoc. On PATH it takes the first, whole or not.
+/// Whether plain cargo finds a protoc in this workspace. It uses the first on PATH, complete or not.
 pub(crate) fn is_found_by_plain_cargo(cx: &Context) -> bool {
     let first = || all_on_path(&cx.env, "protoc").into_iter().next();
     users(cx).is_some() || launcher(cx).is_some() || first().is_some_and(|first| is_whole_protoc(&first))
 }
 
-/// Leads a program that may build to a protoc that plain cargo would not find: cargo builds anew what depends on PROTOC
-/// when that changes, so that it is left alone wherever it can be.
+/// Sets PROTOC for a program that may build, only if plain cargo would not find a protoc: cargo rebuilds dependents whenever
+/// PROTOC changes.
 pub(crate) fn lead(command: &mut Command, cx: &Context) {
     if !is_found_by_plain_cargo(cx)
         && let Some(protoc) = found(cx)
@@ -176,7 +176,7 @@ pub(crate) fn lead(command: &mut Command, cx: &Context) {
     }
 }
 
-/// The same for a cargo of ours, which is also kept off the network if need be.
+/// The same for a cargo that this program calls, without network if required.
 pub(crate) fn lead_cargo(cargo: &mut Command, network: NetworkPolicy, cx: &Context) {
     if network == NetworkPolicy::Offline {
         cargo.env("CARGO_NET_OFFLINE", "true");
@@ -184,19 +184,19 @@ pub(crate) fn lead_cargo(cargo: &mut Command, network: NetworkPolicy, cx: &Conte
     lead(cargo, cx);
 }
 
-/// The protoc that was brought.
+/// The installed protoc.
 fn recorded(workspace: &Path) -> Option<PathBuf> {
     let path = path_of(fs::read(pointer(workspace)).ok()?.trim_ascii_end())?;
     path.is_file().then_some(path)
 }
 
-/// A path need not be text.
+/// A path may not be valid UTF-8.
 #[cfg(unix)]
 fn path_of(bytes: &[u8]) -> Option<PathBuf> {
     Some(std::os::unix::ffi::OsStrExt::from_bytes(bytes)).map(|path: &std::ffi::OsStr| path.into())
 }
 
-/// A path that is not valid UTF-8 is fetched again each time.
+/// A path that is not valid UTF-8 is searched again each time.
 #[cfg(windows)]
 fn path_of(bytes: &[u8]) -> Option<PathBuf> {
     std::str::from_utf8(bytes).ok().map(PathBuf::from)

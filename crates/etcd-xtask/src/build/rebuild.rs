@@ -1,5 +1,5 @@
 //! A way for cargo to rebuild this program while it runs. Windows does not let a running program's file be
-//! overwritten, but it does let it be renamed: commands that run long step aside and leave a copy.
+//! overwritten, but it can be renamed: long-running commands rename their file and leave a copy.
 
 use std::fs;
 use std::io;
@@ -9,8 +9,7 @@ use crate::context::Context;
 
 const ASIDE: &str = ".running-";
 
-/// Called by commands that may still run when the user types the next one. Elsewhere than on Windows a
-/// running file can be replaced, and nothing is done.
+/// To be called by long-running commands. Does nothing except on Windows: other systems can replace a running program's file.
 pub(crate) fn make_way(cx: &Context) {
     if !cfg!(windows) {
         return;
@@ -21,7 +20,7 @@ pub(crate) fn make_way(cx: &Context) {
     }
 }
 
-/// Deletes what ended commands left; files that still run refuse, and stay.
+/// Deletes the renamed files of commands that have ended. The files of running commands cannot be deleted, and stay.
 pub(crate) fn clean_up() {
     if !cfg!(windows) {
         return;

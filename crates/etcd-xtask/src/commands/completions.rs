@@ -1,5 +1,5 @@
-//! `completions`: a script for the user's shell, and what it asks this program for: commands, options and their values,
-//! the names of instances, and keys where an etcd runs. A question is answered soon or not at all, and builds nothing.
+//! `completions`: a script for the user's shell, and the answers to that script: commands, options and their values, names of
+//! instances, and keys if an etcd is running. Answers come quickly or not at all, and build nothing.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -19,11 +19,11 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::{child, console, output};
 
-/// Names the shell that asks.
+/// The variable with the shell that asks.
 const VARIABLE: &str = "XTASK_COMPLETE";
-/// How many keys are looked at: enough to see how they go on.
+/// How many keys are read.
 const KEYS: &str = "100";
-/// How long the user, who has just pressed Tab, is to wait for keys at most.
+/// The longest time to wait for keys after Tab.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
 pub(crate) fn run(args: &Completions) -> Result<Exit> {
@@ -89,7 +89,7 @@ fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
     found.into_iter().map(Into::into).collect()
 }
 
-/// Of the instance `default`, or the cluster that ETCD_ENDPOINTS names, if the program that speaks to it is built.
+/// Keys of the instance `default` or of the cluster in ETCD_ENDPOINTS, if `etcd-console` is built.
 fn keys_below(current: &str) -> Option<Vec<String>> {
     let cx = context()?;
     let root = cx.builder().ok()?.settings().root.clone();

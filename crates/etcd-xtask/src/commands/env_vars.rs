@@ -1,4 +1,4 @@
-//! The variables that lead a program to a server, and `env`, which prints them. Defines them for `test`, too.
+//! `env`: prints the environment variables with which programs find a server. Defines them for `test`, too.
 
 use anyhow::Result;
 use etcd_local::{State, Status};

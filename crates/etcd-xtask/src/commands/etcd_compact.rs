@@ -1,4 +1,4 @@
-//! `etcd-compact`: the space that an instance's database takes for nothing is free again.
+//! `etcd-compact`: frees unused space in an instance's database.
 
 use anyhow::Result;
 use etcd_local::{Compacted, HealthError, State};

@@ -1,4 +1,4 @@
-//! `etcd-down`: the instance, or every instance, does not run, and its data stays.
+//! `etcd-down`: stops an instance or all instances. Their data stays.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &EtcdDown, cx: &Context) -> Result<Exit> {
     Ok(Exit::SUCCESS)
 }
 
-/// Stops them one after the other, and carries on past one that fails. The exit code is the highest of theirs.
+/// Stops all instances, one after the other, and continues after a failure. Returns the highest exit code.
 fn all(format: Format, cx: &Context) -> Result<Exit> {
     #[derive(Serialize)]
     struct Answers {

@@ -1,4 +1,4 @@
-//! `etcd-install`: an etcd in this user's cache, without starting it.
+//! `etcd-install`: installs an etcd into this user's cache, without starting it.
 
 use anyhow::Result;
 use etcd_local::binary::{Binaries, Binary, Origin, Source, Tool};
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &EtcdInstall, cx: &Context) -> Result<Exit> {
 #[derive(Serialize)]
 struct Line<'a> {
     version: String,
-    /// Absent: it could be installed, and is not.
+    /// `None` if it is available, but not installed.
     path: Option<&'a std::path::Path>,
     from: &'static str,
 }

@@ -16,7 +16,7 @@ struct Answer {
     instances: Vec<Listed>,
 }
 
-/// One instance, or why nothing can be said of it.
+/// One instance, or the error of reading its state.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Listed {
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &EtcdList, cx: &Context) -> Result<Exit> {
     Ok(Exit::SUCCESS)
 }
 
-/// The state in a word; `etcd-status` says more.
+/// The state in one word.
 fn word(status: &Status) -> &'static str {
     use etcd_local::State::{Hidden, Orphaned, Ready, Starting, Stopped};
     match status.state {

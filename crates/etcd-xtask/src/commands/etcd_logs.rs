@@ -1,4 +1,4 @@
-//! `etcd-logs`: the server's log, and what is added to it.
+//! `etcd-logs`: prints the server's log, and follows it.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
                 ),
             });
         }
-        // Who may read the log may read the rest; who may not is told whose it is.
+        // Reports if the log belongs to another user. A user who may read the log may read the other files, too.
         Err(error) => {
             instance.status()?;
             Err(error).with_context(|| format!("cannot read `{}`", log.display()))?

@@ -1,4 +1,4 @@
-//! `etcd-reset`: the instance's own data is gone, and it runs again if it ran.
+//! `etcd-reset`: deletes the instance's data, and starts it again if it was running.
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -48,7 +48,7 @@ struct Stopped<'a> {
     wiped: &'a Option<std::path::PathBuf>,
 }
 
-/// Asks on a terminal. Elsewhere nobody can answer, so that silence is a no.
+/// Asks on a terminal. Without a terminal the answer is no.
 fn confirmed(which: &Which, data_dir: &Path, cx: &Context) -> Result<bool> {
     let what = format!("all data of etcd `{}` in {}", which.instance, cx.shown(data_dir));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {

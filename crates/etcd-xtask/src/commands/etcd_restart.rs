@@ -1,4 +1,4 @@
-//! `etcd-restart`: stops an instance and starts it again, with the program, the ports and the data that it had.
+//! `etcd-restart`: stops an instance and starts it again, with the same program, ports and data.
 
 use anyhow::Result;
 use etcd_local::binary::Wanted;
@@ -15,7 +15,7 @@ pub(crate) fn run(args: &EtcdRestart, cx: &Context) -> Result<Exit> {
     let settings = cx.builder()?;
     let before = settings.instance(name)?.status()?;
     let builder = args.start.apply(as_before(settings, name, &before));
-    // What would keep it from starting again is noticed before it is stopped.
+    // Problems that would prevent the start are found before the stop.
     builder.binaries().find(&builder.settings().wanted)?;
     let instance = builder.instance(name)?;
     if instance.dir().is_dir() {

@@ -1,4 +1,4 @@
-//! `etcd-status`: what is true of an instance now.
+//! `etcd-status`: describes an instance.
 
 use anyhow::Result;
 use etcd_local::{Health, State, Status};
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &EtcdStatus, cx: &Context) -> Result<Exit> {
         status: &'a Status,
         /// Always false: shared with `etcd-up`, whose answer has the same shape.
         started: bool,
-        /// Null while it is not ready.
+        /// Null while the instance is not ready.
         health: Option<Health>,
         /// What commands use that are given neither `--instance` nor `--endpoints`.
         commands_use: Used,
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &EtcdStatus, cx: &Context) -> Result<Exit> {
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     enum Used {
-        /// As ETCD_ENDPOINTS says.
+        /// From ETCD_ENDPOINTS.
         Endpoints(Vec<String>),
         Instance(&'static str),
     }

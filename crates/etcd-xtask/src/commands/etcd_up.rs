@@ -1,4 +1,4 @@
-//! `etcd-up`: the instance runs and is ready.
+//! `etcd-up`: starts an instance, and waits until it is ready.
 
 use std::io;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     Ok(Exit::SUCCESS)
 }
 
-/// The answer to `etcd-up` and, after a restart, to `etcd-reset`, with what that has wiped, if anything.
+/// The answer of `etcd-up`, and of `etcd-reset` if it started the instance again, with the deleted data.
 pub(crate) fn answer(up: &Up, wiped: Option<Option<&Path>>, format: Format, cx: &Context) -> Result<()> {
     #[derive(Serialize)]
     struct Answer<'a> {
@@ -77,7 +77,7 @@ fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> 
     rebuild::make_way(cx);
     let interrupts = Interrupts::listen()?;
     let before = Tail::at_end(&instance.log()).ok();
-    // It may wait for another command, or install an etcd, for minutes; a server that is not ready yet goes with us.
+    // This may wait for another command or install an etcd, for minutes. A server that is not ready yet ends with this process.
     let mut server = interrupts.breakable(|| instance.up_in_foreground())?;
     answer(&Up { status: server.status.clone(), started: true }, None, args.answer.format, cx)?;
     let mut tail = match before {

@@ -1,4 +1,4 @@
-//! `etcdctl`: a real one, pointed at the instance.
+//! `etcdctl`: runs a real etcdctl on the instance.
 
 use std::ffi::OsString;
 
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     child::become_program(command.envs(vars))
 }
 
-/// Release archives bring an etcdctl, and the registry's crates none: a version that is there from one stays as it is.
+/// Release archives contain etcdctl; the registry's crates do not. An installed version from a crate is not replaced.
 fn how_to_have_one(binaries: &Binaries) -> String {
     let installed = binaries.installed().unwrap_or_default();
     let is_new = |one: &Known| installed.iter().all(|here| here.version != one.version);
@@ -59,13 +59,13 @@ fn how_to_have_one(binaries: &Binaries) -> String {
     }
 }
 
-/// Whether the caller says which cluster is meant.
+/// Whether the arguments select a cluster.
 fn names_endpoints(args: &[OsString]) -> bool {
     let flags = args.iter().map(|arg| arg.as_encoded_bytes()).take_while(|arg| arg != b"--");
     flags.into_iter().any(|arg| arg == b"--endpoints" || arg.starts_with(b"--endpoints="))
 }
 
-/// Whether etcdctl answers without a server.
+/// Whether etcdctl needs no server for these arguments.
 fn is_about_itself(args: &[OsString]) -> bool {
     let Some(first) = args.first() else { return true };
     ["version", "help", "completion", "-h", "--help"].iter().any(|word| first == word)

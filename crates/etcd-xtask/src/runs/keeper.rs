@@ -1,5 +1,5 @@
-//! A run's keeper, as its runner sees it: a process of `etcd-console` that registers the run, keeps it alive and
-//! sweeps it, also when we are killed. Here: starting it, the words that go to and fro, and a new one if it dies.
+//! Starts a run's keeper: a process of `etcd-console` that registers the run, keeps it alive and sweeps it, also if this process
+//! is killed. This module also exchanges messages with the keeper, and replaces a keeper that dies.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,17 +19,17 @@ use crate::{child, console};
 
 /// How long a keeper may take to connect and register.
 const REGISTER: Duration = Duration::from_secs(30);
-/// How long it may take to sweep: millions of keys take minutes.
+/// How long a sweep may take: millions of keys take minutes.
 const SWEEP: Duration = Duration::from_secs(600);
-/// How long it may take to end when it has swept.
+/// How long the keeper may take to end after the sweep.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a keeper that died is replaced, and how soon after it began.
+/// How many times a dead keeper is replaced, and how soon after its start.
 const MAX_KEEPERS: u32 = 5;
 const RETRY: Duration = Duration::from_secs(1);
-/// How much of a command people are shown, in characters. Linux takes 128 KiB in one argument, Windows 32 KiB in all.
+/// The limit of a command that is shown, in characters. Linux allows 128 KiB in one argument, Windows 32 KiB in all.
 const SHOWN: usize = 2000;
 
-/// What a keeper says: see `keep` of etcd-console.
+/// A message of the keeper: see `keep` in etcd-console.
 #[derive(PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum KeeperMessage {
@@ -46,18 +46,18 @@ pub(crate) struct Registered {
     /// The prefix of its keys.
     pub(crate) prefix: String,
     lock: PathBuf,
-    /// What its processes find it by.
+    /// The environment variables for its processes.
     pub(crate) variables: Vec<(String, String)>,
 }
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Ended {
-    /// Keys that were deleted.
+    /// The number of deleted keys.
     pub(crate) keys: u64,
-    /// Whether processes of it go on.
+    /// Whether some of its processes are still running.
     pub(crate) stragglers: bool,
-    /// Whether somebody else had taken it away.
+    /// Whether another process had swept the run.
     pub(crate) lost: bool,
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum AtEnd {
     Keep,
 }
 
-/// How keepers of a run are started.
+/// How to start the keepers of a run.
 pub(crate) struct KeeperConfig {
     /// `etcd-console`.
     pub(crate) program: PathBuf,
@@ -76,27 +76,27 @@ pub(crate) struct KeeperConfig {
     pub(crate) client: ClientConfig,
     /// Whether the environment says so.
     pub(crate) is_of_environment: bool,
-    /// What leads another command there, with a space before it.
+    /// The flags with which other commands use the same etcd, with a space before them.
     pub(crate) flag: String,
-    /// Where the run's lock is to be.
+    /// The directory of the run's lock.
     pub(crate) lock_dir: PathBuf,
-    /// What runs, for people.
+    /// The command of the run, to be shown.
     pub(crate) command: String,
-    /// Whether etcd goes when we do, and all keys with it.
+    /// Whether etcd ends with this process, and all keys are lost.
     pub(crate) ephemeral: bool,
 }
 
 /// A run, with a keeper.
 pub(crate) struct Keeper {
     config: KeeperConfig,
-    /// What a keeper is told of the workspace.
+    /// The arguments that describe the workspace.
     settings: Vec<OsString>,
     process: Process,
     run: Registered,
-    /// Ours; the keeper has it, too, and so has each test. As long as one of us lives, nobody takes the run for dead.
+    /// The run's lock, which the keeper and each test hold, too. While one of them lives, the run does not count as dead.
     lock: Option<std::fs::File>,
     lives: u32,
-    /// Why the last one could not be started.
+    /// Why the last keeper could not be started.
     problem: Option<String>,
     given_up: bool,
     lost: bool,
@@ -128,8 +128,8 @@ impl Keeper {
         &self.run
     }
 
-    /// To be called while the tests run: replaces a keeper that died, and tells, once, if the run is lost. Waits for
-    /// nothing: etcd may be away just now, and a run whose lock is held is not swept by anybody here meanwhile.
+    /// To be called while the tests run. Replaces a dead keeper, and reports once if the run is lost. Does not wait, because
+    /// etcd may not answer now, and a run whose lock is held is not swept on this machine.
     pub(crate) fn look_after(&mut self, cx: &Context) {
         match self.process.lines.try_recv() {
             Ok(KeeperMessage::Lost) => {
@@ -143,7 +143,7 @@ impl Keeper {
         }
     }
 
-    /// A new keeper for one that died, unless it dies each time: that is told, once.
+    /// Replaces a dead keeper. If each new keeper dies, reports that once.
     fn replace(&mut self, cx: &Context) {
         if self.lives == 0 {
             if !std::mem::replace(&mut self.given_up, true) {
@@ -161,7 +161,7 @@ impl Keeper {
         }
     }
 
-    /// Has the keeper end what the command left running: a process in the background of a shell gets no Ctrl-C.
+    /// Lets the keeper end the remaining processes of the command: background processes of a shell do not get Ctrl-C.
     pub(crate) fn end_the_rest(&mut self) {
         self.process.say("interrupted");
     }
@@ -170,7 +170,7 @@ impl Keeper {
     pub(crate) fn end(mut self, at_end: AtEnd, cx: &Context) -> Result<Ended> {
         self.look_after(cx);
         let flag = &self.config.flag;
-        // Else the keeper would wait for us to end.
+        // Otherwise the keeper would wait until this process ends.
         drop(self.lock.take());
         self.process.say(match at_end {
             AtEnd::Sweep => "sweep",
@@ -196,7 +196,7 @@ impl Keeper {
     }
 }
 
-/// The beginning of a command, for people.
+/// The beginning of a command, to be shown.
 fn shown(command: &str) -> String {
     let mut rest = command.chars();
     let mut shown: String = rest.by_ref().take(SHOWN).collect();
@@ -226,14 +226,14 @@ impl Process {
         command.arg("keep").arg("--lock-dir").arg(&config.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&config.command)]);
         if config.ephemeral {
-            // Without us there is no etcd either.
+            // Without this process, etcd ends as well.
             command.args(["--sweep-timeout", "0"]);
         }
         if let Some(run) = adopt {
-            // It fails as long as etcd does not answer, which the user knows.
+            // It fails while etcd does not answer, which the user already knows.
             command.args(["--adopt", run]).stderr(Stdio::null());
         }
-        // It has to sweep after it.
+        // It must sweep after Ctrl-C.
         child::ignore_terminal_signals(&mut command);
         etcd_local::hand_over_stdio_only(&mut command).context("cannot start the keeper")?;
         let mut child =
@@ -259,8 +259,8 @@ impl Process {
         }
     }
 
-    /// Why a keeper said nothing. One that failed has told the user on stderr; what else ends, or closes its stdout and
-    /// goes on, is none.
+    /// The error for a keeper that sent no message. A keeper that failed has reported the error on stderr. A program that ends
+    /// otherwise, or closes its stdout, is not a keeper.
     fn ended_early(&mut self) -> anyhow::Error {
         let how = match child::ended_within(EXIT_TIMEOUT, &mut self.child) {
             Some(status) if status.code().is_some_and(|code| code != 0) => {
@@ -277,7 +277,7 @@ impl Process {
         Failure::of(format!("the keeper {how} before it registered a run"), next)
     }
 
-    /// Waits until a keeper that has said its last word is gone, for a moment at most.
+    /// Waits a moment for a keeper to end after its last message.
     fn reap(&mut self) {
         drop(self.child.stdin.take());
         while self.lines.recv_timeout(EXIT_TIMEOUT).is_ok() {}
@@ -285,7 +285,7 @@ impl Process {
     }
 
     fn say(&mut self, word: &str) {
-        // If it is dead, it says nothing, and that is noticed.
+        // If the keeper is dead, its missing answer is noticed.
         if let Some(stdin) = &mut self.child.stdin {
             drop(stdin.write_all(format!("{word}\n").as_bytes()));
         }
@@ -294,7 +294,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The end of its stdin has it sweep, if it did not. It is not waited for: it may take its time.
+        // The end of stdin makes the keeper sweep, if it has not. This does not wait for it.
         drop(self.child.stdin.take());
         drop(self.child.try_wait());
     }

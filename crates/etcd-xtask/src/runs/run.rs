@@ -1,5 +1,5 @@
-//! `run`, and what `test` shares with it: an etcd, a run in it with a keeper, commands inside that run, and its end:
-//! keys swept, one line that says how it went.
+//! `run`, and the parts that `test` shares with it: chooses an etcd, registers a run with a keeper, runs commands, sweeps the
+//! keys, and prints a line with the result.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     session.close(exit, ["the command", "was"], cx)
 }
 
-/// The command, once it is known to be there: nothing is started for one that is not.
+/// The command, after a check that the program exists: nothing is started for a missing program.
 fn command(words: &[OsString], cx: &Context) -> Result<Command> {
     let (program, args) = words.split_first().context("there is no command to run")?;
     let Some(path) = etcd_local::all_on_path(&cx.env, program).into_iter().next() else {
@@ -47,7 +47,7 @@ fn command(words: &[OsString], cx: &Context) -> Result<Command> {
     Ok(command)
 }
 
-/// When the keys of a run stay.
+/// When to keep the keys of a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keep {
     Never,
@@ -65,12 +65,12 @@ impl Keep {
     }
 }
 
-/// An etcd and a run in it, for commands to run inside of.
+/// An etcd, and a run in it for commands.
 pub(crate) struct RunSession {
-    // Dropped in this order: a keeper sweeps while its server is there.
+    // Dropped in this order: the keeper sweeps while the server is running.
     keeper: Keeper,
     server: Server,
-    /// The program that was asked for plainly.
+    /// The program of an explicit --etcd.
     etcd: Option<PathBuf>,
     keep: Keep,
     began: Instant,
@@ -80,7 +80,7 @@ impl RunSession {
     /// Chooses or starts an etcd, and registers a run for `command`.
     pub(crate) fn open(args: &RunTarget, command: String, interrupts: &Interrupts, cx: &Context) -> Result<Self> {
         let program = on_demand::program_within(args.network(), console::PACKAGE, cx)?;
-        // It may bring an etcd first, for minutes.
+        // This may first install an etcd, for minutes.
         let server = interrupts.breakable(|| Server::choose(args, cx))?;
         let config = KeeperConfig {
             program,
@@ -100,21 +100,21 @@ impl RunSession {
     /// Runs a command inside the run.
     pub(crate) fn run_command(&mut self, command: &mut Command, interrupts: &Interrupts, cx: &Context) -> Result<Exit> {
         let variables = self.keeper.run().variables.clone();
-        // Tests that start a server of their own are to have the same.
+        // Tests that start their own server should use the same program.
         command.envs(self.etcd.iter().map(|etcd| ("ETCDBINPATH", etcd)));
         // Another cluster's TLS settings and user have no business in this run.
         for name in ClientConfig::VARIABLES {
             command.env_remove(name);
         }
         let exit = interrupts.run(command.envs(variables), || self.keeper.look_after(cx))?;
-        // Not whether we have heard of it: a command may have died of what we are only about to hear.
+        // Checked by the child's signal, because the child may get the interrupt before this process.
         if exit == Exit::INTERRUPTED {
             self.keeper.end_the_rest();
         }
         Ok(exit)
     }
 
-    /// Ends the run, and says how what ran in it went: its subject, and the verb for being interrupted.
+    /// Ends the run, and reports the result. Takes the subject of the sentence, and its verb for an interrupt.
     pub(crate) fn close(self, exit: Result<Exit>, [what, was]: [&str; 2], cx: &Context) -> Result<Exit> {
         let Self { keeper, server, keep, began, .. } = self;
         let failed = !matches!(exit, Ok(Exit::SUCCESS | Exit::INTERRUPTED));
@@ -129,13 +129,13 @@ impl RunSession {
             Ok(Exit::SUCCESS) => "passed".to_owned(),
             Ok(Exit::INTERRUPTED) => format!("{was} interrupted"),
             Ok(exit) => format!("failed with {exit}"),
-            // The error says more.
+            // The error has the details.
             Err(_) => "failed".to_owned(),
         };
         let mut line = format!("{what} {outcome} in {took:.1} s; run {}", run.run);
         match &ended {
             Ok(ended) => line.push_str(&told(*ended, keep)),
-            // Its keys go with it.
+            // The keys end with the ephemeral etcd.
             Err(_) if server.is_ephemeral() => {}
             Err(_) => line.push_str("; its keys are still there"),
         }
@@ -153,7 +153,7 @@ impl RunSession {
             )),
             Err(_) if server.is_ephemeral() => Ok(exit),
             Err(error) if exit == Exit::SUCCESS => Err(error),
-            // The command's own failure comes first.
+            // The failure of the command is more important.
             Err(error) => {
                 let flag = server.flag();
                 let next =
@@ -166,7 +166,7 @@ impl RunSession {
     }
 }
 
-/// What became of the run's keys.
+/// What happened to the run's keys.
 fn told(ended: Ended, keep: bool) -> String {
     let mut text = match (keep, ended.keys) {
         (true, _) => "; its keys are kept".to_owned(),
@@ -179,7 +179,7 @@ fn told(ended: Ended, keep: bool) -> String {
     text
 }
 
-/// Says what helps to find out why something failed.
+/// Prints information about a failure.
 fn explain(server: &Server, cx: &Context) {
     if let Some(problem) = server.problem(cx) {
         cx.output.warn(format_args!(

@@ -1,5 +1,5 @@
-//! The etcd that tests and other commands run against: the workspace's own instance, a cluster elsewhere, or an
-//! ephemeral one. Here it is chosen and described, and asked at the end whether it was well.
+//! The etcd that tests and other commands run against: the workspace's instance, a cluster elsewhere, or an ephemeral etcd.
+//! Chooses and describes it, and checks its health at the end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::readable_log::Readable;
 
-/// What else can be done where an instance cannot be used.
+/// Added to the hint if an instance cannot be used.
 const EPHEMERAL: &str = "; `--ephemeral` uses a separate etcd";
 
-/// How much of a log is shown, in lines.
+/// How many lines of a log are shown.
 const TAIL: usize = 20;
 
 /// An etcd to run something against.
 pub(crate) enum Server {
-    /// Started for this; gone when this value is.
+    /// Started for this command; ends when this value is dropped.
     Ephemeral(Box<Ephemeral>),
-    /// An instance of the workspace's, which stays.
+    /// An instance of the workspace. It keeps running.
     Instance { which: Which, endpoints: Vec<String>, version: String, log: PathBuf },
     /// A cluster elsewhere.
     Elsewhere {
@@ -45,7 +45,7 @@ impl Server {
             let which = Which::named(args.instance.as_deref());
             match Self::running(&which, cx)? {
                 Ok(instance) => return Ok(instance),
-                // Whoever names one means that one.
+                // An instance that is named explicitly must be used.
                 Err(stopped) if args.instance.is_some() => {
                     return Err(advice::unusable(&stopped, &which, EPHEMERAL));
                 }
@@ -68,7 +68,7 @@ impl Server {
     /// The instance, if it answers.
     ///
     /// # Errors
-    /// If it runs and cannot be used: another etcd beside it would not be what was meant. Inside, that it is stopped.
+    /// If the instance runs and cannot be used. The user does not expect another etcd then. The inner error: it is stopped.
     fn running(which: &Which, cx: &Context) -> Result<Result<Self, Status>> {
         let instance = cx.instance(which)?;
         let status = instance.status()?;
@@ -95,7 +95,7 @@ impl Server {
         }
     }
 
-    /// Its program, where it was started for this.
+    /// The program of an ephemeral etcd.
     pub(crate) fn binary(&self) -> Option<&Path> {
         match self {
             Self::Ephemeral(server) => Some(server.binary()),
@@ -103,12 +103,12 @@ impl Server {
         }
     }
 
-    /// Whether it goes at the end, and all keys with it.
+    /// Whether the etcd ends with this command, and all keys are lost.
     pub(crate) fn is_ephemeral(&self) -> bool {
         matches!(self, Self::Ephemeral(_))
     }
 
-    /// The flag that leads another command to it, with a space before it, if one is needed.
+    /// The flag with which other commands use the same etcd, with a space before it; empty if none is needed.
     pub(crate) fn flag(&self) -> String {
         match self {
             Self::Elsewhere { flag, .. } => flag.clone(),
@@ -139,7 +139,7 @@ impl Server {
         }
     }
 
-    /// What is wrong with it, if that can be told from here.
+    /// The etcd's problem, if one can be detected from here.
     pub(crate) fn problem(&self, cx: &Context) -> Option<&'static str> {
         match self {
             Self::Ephemeral(server) => (!server.is_alive()).then_some("has ended"),
@@ -160,7 +160,7 @@ impl Server {
         }
     }
 
-    /// The last lines of its log; empty where it is not here.
+    /// The last lines of its log; empty if the log is not on this machine.
     pub(crate) fn tail(&self) -> String {
         let mut text = Vec::new();
         let read =
@@ -169,7 +169,7 @@ impl Server {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// Where its log can be read when this command has ended: one that goes with its server is copied first.
+    /// The path of its log after this command. The log of an ephemeral etcd is copied first.
     pub(crate) fn lasting_log(&self, cx: &Context) -> Result<Option<PathBuf>> {
         let Some(log) = self.log().filter(|_| self.is_ephemeral()) else { return Ok(self.log()) };
         let copy = cx.home_of_runs()?.join("last-failure.log");

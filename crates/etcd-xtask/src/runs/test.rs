@@ -1,4 +1,4 @@
-//! `test`: the project's tests, built first, run against a real etcd, with nothing left behind.
+//! `test`: builds the project's tests, runs them against a real etcd, and deletes their keys.
 
 mod arguments;
 
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
             return Ok(exit);
         }
         built.remember();
-        // Whatever is selected or set may mean other builds, in other places.
+        // Arguments and variables may select other builds.
         if here.is_root(cx) && args.args.is_empty() {
             on_demand::built_with_tests(console::PACKAGE, built.began(), cx);
         }
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     let words = [&["cargo xtask test".to_owned()], &args.args[..]].concat().join(" ");
     let mut session = RunSession::open(&args.target, words, &interrupts, cx)?;
     let mut exit = session.run_command(&mut here.cargo(&steps.tests, args, cx), &interrupts, cx);
-    // Not after a failure: what failed should be the last that is read.
+    // Not after a failure: the names of the failed tests should be the last lines.
     if matches!(exit, Ok(Exit::SUCCESS))
         && let Some(documentation) = &steps.documentation
         && here.has_documentation_tests(&args.args, cx)
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     session.close(exit, ["the tests", "were"], cx)
 }
 
-/// Where in the workspace the user stands.
+/// The current directory's place in the workspace.
 struct Here {
     dir: PathBuf,
     /// Of the package that cargo takes there, or of the workspace.
@@ -80,7 +80,7 @@ impl Here {
         cargo
     }
 
-    /// Whether what is tested has any: cargo takes it for a mistake to ask for them where there is no library.
+    /// Whether there can be documentation tests: for packages without a library, cargo reports an error.
     fn has_documentation_tests(&self, args: &[String], cx: &Context) -> bool {
         let mut cargo = cx.cargo();
         cargo.args(["metadata", "--no-deps", "--format-version=1", "--offline", "--quiet"]).current_dir(&self.dir);
@@ -92,7 +92,7 @@ impl Here {
         };
         let packages = said.map(|metadata| metadata.packages).unwrap_or_default();
         let mut tested = packages.iter().filter(is_tested).peekable();
-        // Where they are named otherwise, cargo knows.
+        // If packages are selected in another way, cargo decides.
         tested.peek().is_none() || tested.any(|package| package.targets.iter().any(|target| target.doctest))
     }
 }
@@ -118,25 +118,25 @@ struct Target {
     doctest: bool,
 }
 
-/// The runner, once chosen.
+/// The chosen runner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Chosen {
     Nextest,
     CargoTest,
 }
 
-/// Calls of cargo, one after the other.
+/// The calls of cargo, in order.
 struct Steps {
-    /// Empty where cargo builds one by one what it runs, as it does documentation tests.
+    /// Empty for documentation tests, which cargo builds one by one when it runs them.
     build: Vec<String>,
     tests: Vec<String>,
-    /// nextest does not run documentation tests, so cargo does; not when ARGS select something else.
+    /// nextest does not run documentation tests, so cargo runs them, unless ARGS select other tests.
     documentation: Option<Vec<String>>,
 }
 
 impl Steps {
-    /// At the workspace's root all packages are tested, also where that is a package itself; elsewhere cargo takes the
-    /// package that one stands in. The error is an option that the runner does not have.
+    /// At the workspace's root, all packages are tested, also if the root is a package itself. Elsewhere cargo selects the
+    /// package of the current directory. The error is an option that the runner does not have.
     fn of(runner: Chosen, at_root: bool, args: &[String]) -> Result<Self, &str> {
         let all = (at_root && !arguments::select_packages(args)).then_some("--workspace");
         let step = |command: &[&str], args: &[&str]| {
@@ -174,7 +174,7 @@ fn choose_runner(wanted: Runner, cx: &Context) -> Result<Chosen> {
     }
 }
 
-/// Whether cargo would find it: among what it has installed, and on PATH. Asking it takes ten times as long.
+/// Whether cargo would find nextest: among its installed programs, or on PATH. Asking cargo takes ten times as long.
 fn has_nextest(cx: &Context) -> bool {
     let installed = cx.env.path_var("CARGO_HOME").map(|home| home.join("bin").join("cargo-nextest"));
     let places = [Some("cargo-nextest".into()), installed];

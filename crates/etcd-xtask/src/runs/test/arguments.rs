@@ -1,5 +1,5 @@
-//! What is given to `test`: its own options, wherever they stand, and those of the runner, which are handed on. Both
-//! runners understand the same, as far as both can do it: where they spell it differently it is translated.
+//! The arguments of `test`: its own options, in any position, and the options of the runner, which are passed on. Options that
+//! both runners have are translated if their names differ.
 
 use std::ffi::{OsStr, OsString};
 
@@ -40,12 +40,12 @@ const TARGETS: [&str; 10] = [
     "--benches",
     "--all-targets",
 ];
-/// Options that say by themselves which packages are tested.
+/// Options that select packages.
 const PACKAGES: [&str; 8] =
     ["-p", "--package", "--workspace", "--all", "--manifest-path", "--archive-file", "--binaries-metadata", "--rerun"];
-/// Options of test binaries, which cargo and nextest take after `--` alone.
+/// Options of test binaries, which cargo and nextest accept only after `--`.
 const OF_TESTS: [&str; 4] = ["--exact", "--ignored", "--include-ignored", "--skip"];
-/// Options of nextest for which cargo has nothing.
+/// Options that only nextest has.
 const NEXTEST_ONLY: [&str; 19] = [
     "-E",
     "--filterset",
@@ -72,7 +72,7 @@ const NEXTEST_ONLY: [&str; 19] = [
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
     options: Vec<String>,
-    /// What comes after `--`.
+    /// The arguments after `--`.
     of_tests: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ impl Line {
     }
 }
 
-/// In cargo's words, or the option for which it has none.
+/// The arguments for cargo. The error is an option that cargo does not have.
 pub(super) fn for_cargo(args: &[String]) -> Result<Line, &str> {
     let mut line = Line::default();
     let mut args = args.iter();
@@ -128,7 +128,7 @@ pub(super) fn for_cargo(args: &[String]) -> Result<Line, &str> {
     Ok(line)
 }
 
-/// In nextest's words: as they stand, but for what it takes after `--` alone.
+/// The arguments for nextest: unchanged, except those that it accepts only after `--`.
 pub(super) fn for_nextest(args: &[String]) -> Line {
     let mut line = Line::default();
     let mut args = args.iter();
@@ -148,7 +148,7 @@ pub(super) fn for_nextest(args: &[String]) -> Line {
     line
 }
 
-/// Those of nextest's that it takes together with `--no-run`: all but when to stop, and what to run a test under.
+/// The options that nextest accepts with `--no-run`: all except when to stop, and the debugger or tracer of tests.
 pub(super) fn of_builds<'a>(args: &[&'a str]) -> Vec<&'a str> {
     const ALONE: [&str; 4] = ["--fail-fast", "--ff", "--no-fail-fast", "--nff"];
     const WITH_VALUE: [&str; 3] = ["--max-fail", "--debugger", "--tracer"];
@@ -165,28 +165,28 @@ pub(super) fn of_builds<'a>(args: &[&'a str]) -> Vec<&'a str> {
     left
 }
 
-/// Whether only documentation tests are wanted.
+/// Whether only documentation tests are selected.
 pub(super) fn are_of_documentation(args: &[String]) -> bool {
     have(args, &["--doc"])
 }
 
-/// Whether they say which targets are tested.
+/// Whether the arguments select targets.
 pub(super) fn select_targets(args: &[String]) -> bool {
     have(args, &TARGETS)
 }
 
-/// Whether they say which packages are tested.
+/// Whether the arguments select packages.
 pub(super) fn select_packages(args: &[String]) -> bool {
     have(args, &PACKAGES) || have(args, &["-R"])
 }
 
-/// Whether one of these options is there.
+/// Whether the arguments have one of these options.
 pub(super) fn have(args: &[String], names: &[&str]) -> bool {
     let mut before = args.iter().take_while(|arg| *arg != "--");
     before.any(|arg| names.iter().any(|name| is(arg.split_once('=').map_or(arg, |(name, _)| name), name)))
 }
 
-/// The packages that they name.
+/// The packages that the arguments name.
 pub(super) fn packages(args: &[String]) -> Vec<&str> {
     let mut found = Vec::new();
     let mut args = args.iter().map(String::as_str).take_while(|arg| *arg != "--");
@@ -199,12 +199,12 @@ pub(super) fn packages(args: &[String]) -> Vec<&str> {
     found
 }
 
-/// Whether an option is the one with this name; a short one may have its value glued to it.
+/// Whether an argument is this option. The value of a short option may follow without a space.
 fn is(given: &str, name: &str) -> bool {
     given == name || (name.len() == 2 && !given.starts_with("--") && given.starts_with(name))
 }
 
-/// Puts the options of `test` itself first, and a `--` between them and the runner's, of which clap knows nothing.
+/// Moves the options of `test` itself to the front, and puts a `--` before those of the runner, which clap does not know.
 pub(crate) fn own_first(args: Vec<OsString>, known: &mut clap::Command) -> Vec<OsString> {
     let is_option = |arg: &OsStr| arg.as_encoded_bytes().starts_with(b"-");
     let command = args.iter().skip(1).position(|arg| !is_option(arg)).map(|at| at + 1);
@@ -216,7 +216,7 @@ pub(crate) fn own_first(args: Vec<OsString>, known: &mut clap::Command) -> Vec<O
     let (mut own, mut others) = (args.by_ref().take(at + 1).collect::<Vec<_>>(), Vec::new());
     while let Some(arg) = args.next() {
         if arg == "--" {
-            // A first one stands between ours and theirs; a later one is theirs.
+            // The first `--` separates our options from the runner's. A later `--` belongs to the runner.
             others.extend((!others.is_empty()).then_some(arg));
             others.extend(args.by_ref());
         } else if let Some(option) = option(test, &arg) {
