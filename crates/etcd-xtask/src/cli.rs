@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use etcd_console_cli::{Client, OnCluster};
@@ -392,17 +393,25 @@ pub(crate) struct RunTarget {
     /// Start a separate etcd even if an instance is running
     #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) ephemeral: bool,
+    /// How many members the etcd to start has; implies --ephemeral
+    #[arg(long, value_name = "N", value_parser = members(), conflicts_with_all = ["endpoints", "cluster"])]
+    pub(crate) members: Option<usize>,
     /// Keep the keys of the run, to look at them; `test-clean` deletes them
-    #[arg(long, conflicts_with_all = ["ephemeral", "etcd"])]
+    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members"])]
     pub(crate) keep: bool,
     /// Keep the keys only if the run fails
-    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "keep"])]
+    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "keep"])]
     pub(crate) keep_failed: bool,
     /// Do not use the network
     #[arg(long)]
     pub(crate) offline: bool,
     #[command(flatten)]
     pub(crate) client: Box<Client>,
+}
+
+/// The numbers of members that a cluster can have.
+fn members() -> impl TypedValueParser<Value = usize> {
+    PossibleValuesParser::new(["1", "3", "5", "7"]).try_map(|number| number.parse::<usize>())
 }
 
 impl RunTarget {

@@ -251,6 +251,26 @@ fn where_no_port_is_free_nothing_is_started() {
     assert!(play.processes().is_empty() && fs::read_dir(play.path("tmp")).unwrap().count() == 0);
 }
 
+#[test]
+fn a_run_may_have_a_cluster_of_its_own() {
+    build_console();
+    crate::playground::etcd("3.7.2");
+    let play = Playground::new();
+    let script = "echo $ETCD_ENDPOINTS; \"$@\" put ${ETCD_TEST_PREFIX}a 1 && \"$@\" member list";
+    let xtask = play.command(&["run", "--members", "3", "--", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_xtask")]);
+    let run = finish(xtask).ok();
+    assert!(run.stderr.contains("an ephemeral etcd 3.7.2 of 3 members at http://"), "{run:?}");
+    assert_eq!(run.stdout.lines().next().unwrap().split(',').count(), 3, "{run:?}");
+    assert_eq!(run.stdout.matches("started").count(), 3, "{run:?}");
+    assert!(play.processes().is_empty() && fs::read_dir(play.path("tmp")).unwrap().count() == 0);
+    for (args, words) in
+        [(&["2"][..], "[possible values: 1, 3, 5, 7]"), (&["3", "--endpoints", "http://127.0.0.1:1"], "cannot be")]
+    {
+        let refused = play.xtask(&[&["run", "--members"], args, &["--", "true"]].concat());
+        assert!(refused.code == Some(2) && refused.stderr.contains(words), "{refused:?}");
+    }
+}
+
 /// What an ephemeral server leaves behind when it never gets ready is one error.
 #[test]
 fn an_ephemeral_etcd_that_does_not_start_says_why() {

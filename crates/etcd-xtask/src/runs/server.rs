@@ -38,7 +38,7 @@ pub(crate) enum Server {
 impl Server {
     /// The etcd that the arguments ask for, else the running instance, else an ephemeral one.
     pub(crate) fn choose(args: &RunTarget, cx: &Context) -> Result<Self> {
-        if !args.ephemeral && args.etcd.is_none() {
+        if !args.ephemeral && args.etcd.is_none() && args.members.is_none() {
             if let Some(elsewhere) = elsewhere(args, cx)? {
                 return Ok(elsewhere);
             }
@@ -62,6 +62,7 @@ impl Server {
         if let Some(wanted) = &args.etcd {
             builder = builder.etcd(wanted.clone());
         }
+        let builder = builder.members(args.members.unwrap_or(1))?;
         Ok(Self::Ephemeral(Box::new(builder.start_ephemeral()?)))
     }
 
@@ -133,7 +134,10 @@ impl Server {
     pub(crate) fn describe(&self) -> String {
         let at = self.endpoints().join(",");
         match self {
-            Self::Ephemeral(server) => format!("an ephemeral etcd {} at {at}", server.version()),
+            Self::Ephemeral(server) => match server.members().len() {
+                1 => format!("an ephemeral etcd {} at {at}", server.version()),
+                members => format!("an ephemeral etcd {} of {members} members at {at}", server.version()),
+            },
             Self::Instance { which, version, .. } => format!("etcd {version} `{}` at {at}", which.instance),
             Self::Elsewhere { .. } => format!("the cluster at {at}"),
         }
