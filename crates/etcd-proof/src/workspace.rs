@@ -51,8 +51,15 @@ pub(crate) fn command_line(command: &Command) -> String {
 
 /// Two ports that are free now.
 pub(crate) fn free_ports() -> Result<(u16, u16)> {
-    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
+    free_ports_of_members(1)?.pop().context("no port is free")
+}
+
+/// The same for each of so many members.
+pub(crate) fn free_ports_of_members(members: usize) -> Result<Vec<(u16, u16)>> {
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    // Held until all are found, so that none is found twice.
+    let held = (0..members).map(|_| Ok((bind()?, bind()?))).collect::<Result<Vec<_>>>()?;
+    held.iter().map(|(one, other)| Ok((one.local_addr()?.port(), other.local_addr()?.port()))).collect()
 }
 
 /// Writes a key; returns when etcd has acknowledged it.

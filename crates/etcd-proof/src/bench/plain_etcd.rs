@@ -37,7 +37,7 @@ impl PlainEtcd {
 
     /// Starts so many members at once, and returns when all are healthy.
     pub(super) fn start_members(&self, members: usize) -> Result<Vec<PlainServer>> {
-        let ports = (0..members).map(|_| workspace::free_ports()).collect::<Result<Vec<_>>>()?;
+        let ports = workspace::free_ports_of_members(members)?;
         let url = |port: &u16| format!("http://127.0.0.1:{port}");
         let name = |index: usize| if index == 0 { "default".to_owned() } else { format!("m{index}") };
         let peers: Vec<_> = ports.iter().map(|(_, peer)| url(peer)).collect();
