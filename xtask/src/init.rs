@@ -80,8 +80,8 @@ impl Workspace {
         cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
         let output = cargo.output().context("cannot run `cargo metadata`")?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(elsewhere(said.trim().trim_start_matches("error: ").to_owned()));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(elsewhere(stderr.trim().trim_start_matches("error: ").to_owned()));
         }
         let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata` printed no JSON")?;
         let root = PathBuf::from(text(&metadata, "workspace_root").context("`cargo metadata` names no root")?);

@@ -33,7 +33,7 @@ pub(crate) use self::record::Record;
 pub enum CacheError {
     /// No variable says where it should be.
     #[error("there is no place for the cache: neither `ETCD_LOCAL_CACHE` nor a home directory is set")]
-    NoPlace,
+    NoCacheDir,
     /// A file or directory of it cannot be read or written.
     #[error("cannot {action} `{}`", path.display())]
     Io {
@@ -100,7 +100,7 @@ impl Cache {
         } else {
             env.path_var("XDG_CACHE_HOME").or_else(|| env.home().map(|home| home.join(".cache")))
         };
-        Ok(Self { root: base.ok_or(CacheError::NoPlace)?.join("etcd-local") })
+        Ok(Self { root: base.ok_or(CacheError::NoCacheDir)?.join("etcd-local") })
     }
 
     pub(super) fn root(&self) -> &Path {

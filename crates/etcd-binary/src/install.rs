@@ -69,7 +69,7 @@ pub enum InstallError {
     },
     /// A source that was not asked, or is not to be, has such a version.
     #[error(
-        "{tool} `{wanted}` does not come from {asked}, but from {origin}{}",
+        "{tool} `{wanted}` does not come from {requested}, but from {origin}{}",
         if *offline { ", which needs the network" } else { "" }
     )]
     OtherSource {
@@ -78,7 +78,7 @@ pub enum InstallError {
         /// Which version of it.
         wanted: Wanted,
         /// From where.
-        asked: Source,
+        requested: Source,
         /// Where it comes from.
         origin: Source,
         /// Whether that was not asked only because it needs the network.

@@ -38,12 +38,12 @@ pub enum VersionError {
         path: PathBuf,
     },
     /// It ran and said something else: it is no etcd.
-    #[error("`{} --version` printed `{said}`, not `{PREFIX}…`", path.display())]
+    #[error("`{} --version` printed `{output}`, not `{PREFIX}…`", path.display())]
     NotEtcd {
         /// The file.
         path: PathBuf,
         /// The beginning of what it printed.
-        said: String,
+        output: String,
     },
 }
 
@@ -68,8 +68,8 @@ fn ask(path: &Path, env: &Env, timeout: Duration) -> Result<Version, VersionErro
     }
     parse(&text).ok_or_else(|| {
         let first = text.trim().lines().next().unwrap_or_default();
-        let said = first.chars().filter(|c| !c.is_control()).take(80).collect();
-        VersionError::NotEtcd { path: path.to_owned(), said }
+        let output = first.chars().filter(|c| !c.is_control()).take(80).collect();
+        VersionError::NotEtcd { path: path.to_owned(), output }
     })
 }
 
@@ -98,7 +98,7 @@ mod tests {
         use super::*;
         use crate::fakes::script;
 
-        fn told(body: &str) -> Result<Version, VersionError> {
+        fn version_of_script(body: &str) -> Result<Version, VersionError> {
             told_within(Duration::from_secs(60), body)
         }
 
@@ -111,15 +111,15 @@ mod tests {
         #[test]
         fn an_etcd_is_understood_and_sees_no_configuration() {
             let body = r#"[ "$*" = --version ] && [ -z "$ETCD_NAME" ] && echo "etcd Version: 3.5.1""#;
-            assert_eq!(told(body).unwrap(), Version::new(3, 5, 1));
+            assert_eq!(version_of_script(body).unwrap(), Version::new(3, 5, 1));
         }
 
         #[test]
         fn everything_else_has_an_error_of_its_own() {
-            assert!(matches!(told("exit 0"), Err(VersionError::Silent { .. })));
-            let error = told("printf 'Python 3.12\\nmore\\n'").unwrap_err();
-            assert!(matches!(&error, VersionError::NotEtcd { said, .. } if said == "Python 3.12"), "{error}");
-            let failed = told("echo 'no such flag' >&2; exit 3").unwrap_err();
+            assert!(matches!(version_of_script("exit 0"), Err(VersionError::Silent { .. })));
+            let error = version_of_script("printf 'Python 3.12\\nmore\\n'").unwrap_err();
+            assert!(matches!(&error, VersionError::NotEtcd { output, .. } if output == "Python 3.12"), "{error}");
+            let failed = version_of_script("echo 'no such flag' >&2; exit 3").unwrap_err();
             let VersionError::Command { source: CommandError::Failed { stderr, status, .. }, .. } = failed else {
                 panic!("{failed}")
             };

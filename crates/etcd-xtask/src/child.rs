@@ -119,7 +119,7 @@ impl Interrupts {
         let failed = format!("cannot run `{}`", command.get_program().display());
         let target = InterruptTarget::prepare(command)?;
         let mut child = command.spawn().context(failed)?;
-        let (mut interrupted, mut told) = (None, 0);
+        let (mut interrupted, mut signals) = (None, 0);
         loop {
             if target.has_ended(&mut child)? {
                 if self.any() {
@@ -128,9 +128,9 @@ impl Interrupts {
                 let status = child.wait()?;
                 return Ok(if self.any() { Exit::INTERRUPTED } else { Exit::of_child(status) });
             }
-            if self.any() && interrupted.get_or_insert_with(Instant::now).elapsed() >= GRACE * told {
-                target.tell(told, &mut child);
-                told += 1;
+            if self.any() && interrupted.get_or_insert_with(Instant::now).elapsed() >= GRACE * signals {
+                target.signal(signals, &mut child);
+                signals += 1;
             }
             meanwhile();
             std::thread::park_timeout(POLL_INTERVAL);
@@ -167,7 +167,7 @@ impl InterruptTarget {
     }
 
     /// Ends the child: each call uses a stronger signal.
-    fn tell(&self, times: u32, child: &mut Child) {
+    fn signal(&self, times: u32, child: &mut Child) {
         use rustix::process::{Pid, Signal, kill_process};
 
         match (&self.group, times) {
@@ -200,7 +200,7 @@ impl InterruptTarget {
         Ok(child.try_wait()?.is_some())
     }
 
-    fn tell(&self, times: u32, child: &mut Child) {
+    fn signal(&self, times: u32, child: &mut Child) {
         if times > 0 {
             self.kill(child);
         }

@@ -70,8 +70,8 @@ impl Context {
             return false;
         };
         let env = self.env.clone().without("RUSTUP_TOOLCHAIN");
-        let said = etcd_local::first_line("rustup", &["show", "active-toolchain"], env.cwd(), &env, TIMEOUT);
-        said.is_some_and(|said| said.split(' ').next() == Some(toolchain))
+        let active = etcd_local::first_line("rustup", &["show", "active-toolchain"], env.cwd(), &env, TIMEOUT);
+        active.is_some_and(|active| active.split(' ').next() == Some(toolchain))
     }
 
     /// Cargo in this workspace, of the toolchain that runs this program.

@@ -20,7 +20,6 @@ mod completing;
 mod damaged_data;
 #[cfg(target_os = "linux")] // mounts
 mod doctor;
-mod doors;
 mod environment;
 mod handing_over;
 mod health;
@@ -37,13 +36,14 @@ mod mistakes;
 mod observed;
 mod on_demand;
 mod playground;
-mod protoc_door;
+mod protoc_launcher;
 mod quiet;
 #[cfg(target_os = "linux")] // mounts
 mod read_only;
 mod run_tests;
 mod runners;
 mod runs;
+mod scripts;
 mod secure_clusters;
 mod several;
 #[cfg(target_os = "linux")] // /proc, mounts, namespaces

@@ -84,7 +84,7 @@ impl Situation {
     }
 
     fn cell(&self, world: &World, row: &'static Row) -> Cell {
-        let (run, faults) = world.act(row);
+        let (run, faults) = world.run_row(row);
         let mut cell = Cell::of(row, run, self.expected(row));
         cell.faults.extend(faults);
         cell

@@ -61,7 +61,7 @@ fn the_environment_says_where_the_cache_is() {
         assert_eq!(root(env.clone()).unwrap(), Path::new("/home/me/.cache/etcd-local"));
         assert_eq!(root(env.with("XDG_CACHE_HOME", "/xdg")).unwrap(), Path::new("/xdg/etcd-local"));
     }
-    assert!(matches!(root(Env::empty("/work")), Err(CacheError::NoPlace)));
+    assert!(matches!(root(Env::empty("/work")), Err(CacheError::NoCacheDir)));
 }
 
 #[test]

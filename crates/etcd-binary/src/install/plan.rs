@@ -118,12 +118,12 @@ impl Request<'_> {
 
     /// Why there is nothing to try.
     fn unknown(&self) -> InstallError {
-        let (tool, wanted, asked) = (self.tool, self.wanted.clone(), self.sources());
+        let (tool, wanted, requested) = (self.tool, self.wanted.clone(), self.sources());
         let has = |source: &Source| self.pinned(*source).iter().any(|version| wanted.accepts(version));
-        let origin = ORDER.into_iter().find(|source| !asked.contains(source) && has(source));
-        if let (Some(origin), Some(&asked)) = (origin, asked.first()) {
+        let origin = ORDER.into_iter().find(|source| !requested.contains(source) && has(source));
+        if let (Some(origin), Some(&requested)) = (origin, requested.first()) {
             let offline = self.route == Route::Auto;
-            return InstallError::OtherSource { tool, wanted, asked, origin, offline };
+            return InstallError::OtherSource { tool, wanted, requested, origin, offline };
         }
         let (platform, nearest) = (self.platform.name(tool), nearest(&self.known(), self.wanted));
         InstallError::Unknown { tool, wanted, platform, nearest }

@@ -63,7 +63,7 @@ pub struct Deletion {
     /// Index into the preview's boundaries. Everything before it is done.
     next: usize,
     deleted: u64,
-    passed: u64,
+    keys_done: u64,
     revision: i64,
 }
 
@@ -85,7 +85,7 @@ impl Deletion {
             pace: Pace::default(),
             next: 0,
             deleted: 0,
-            passed: 0,
+            keys_done: 0,
             revision,
         }
     }
@@ -105,7 +105,11 @@ impl Deletion {
     /// The progress so far. If the answer for a chunk was lost, its keys count as kept.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        Progress { deleted: self.deleted, kept: self.passed.saturating_sub(self.deleted), total: self.preview.count() }
+        Progress {
+            deleted: self.deleted,
+            kept: self.keys_done.saturating_sub(self.deleted),
+            total: self.preview.count(),
+        }
     }
 
     /// The revision of the last chunk that was deleted, or the preview's.
@@ -129,7 +133,7 @@ impl Deletion {
             self.deleted += outcome.deleted;
             self.revision = self.revision.max(outcome.revision);
             self.next += steps;
-            self.passed = self.preview.keys_before(self.next);
+            self.keys_done = self.preview.keys_before(self.next);
             on_progress(self.progress());
         }
         Ok(self.progress())

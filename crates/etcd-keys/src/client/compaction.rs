@@ -24,13 +24,13 @@ pub(crate) async fn oldest_revision(connection: &Connection, compacted: i64) -> 
 }
 
 /// Adds the revisions to an error.
-pub(crate) async fn with_revisions(connection: &Connection, asked: i64, mut error: Error) -> Error {
+pub(crate) async fn with_revisions(connection: &Connection, requested: i64, mut error: Error) -> Error {
     match &mut error.kind {
         ErrorKind::Compacted { asked: unknown, oldest } => {
-            *unknown = asked;
-            *oldest = oldest_revision(connection, asked).await;
+            *unknown = requested;
+            *oldest = oldest_revision(connection, requested).await;
         }
-        ErrorKind::FutureRevision(unknown) => *unknown = asked,
+        ErrorKind::FutureRevision(unknown) => *unknown = requested,
         _ => {}
     }
     error

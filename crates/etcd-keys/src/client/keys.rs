@@ -239,11 +239,11 @@ impl sealed::Call for Get {
 
     async fn send(self, keys: &Keys) -> Result<GetResponse, Error> {
         let shown = keys.shown(&self.range);
-        let (asked, operation) = (self.revision, || Operation::Read(shown.clone()));
+        let (requested, operation) = (self.revision, || Operation::Read(shown.clone()));
         let (key, options) = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
         match keys.connection.read(operation, key, options).await {
             Ok(response) => Ok(GetResponse::from_etcd(response, &keys.namespace)),
-            Err(error) => Err(compaction::with_revisions(&keys.connection, asked, error).await),
+            Err(error) => Err(compaction::with_revisions(&keys.connection, requested, error).await),
         }
     }
 }
@@ -292,8 +292,8 @@ impl sealed::Call for Txn {
         match keys.connection.call(operation, kv.txn(txn)).await {
             Ok(response) => Ok(TxnResponse::from_etcd(&response, &keys.namespace)),
             Err(error) => {
-                let asked = if matches!(error.kind, ErrorKind::FutureRevision(_)) { newest } else { oldest };
-                Err(compaction::with_revisions(&keys.connection, asked, error).await)
+                let requested = if matches!(error.kind, ErrorKind::FutureRevision(_)) { newest } else { oldest };
+                Err(compaction::with_revisions(&keys.connection, requested, error).await)
             }
         }
     }

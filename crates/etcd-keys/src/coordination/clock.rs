@@ -64,10 +64,10 @@ mod tests {
         let mut again = unshare(std::env::current_exe().unwrap().as_os_str());
         let ended =
             again.args(["it_goes_on_while_the_machine_sleeps", "--nocapture"]).env(SLEPT, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&ended.stdout);
+        let stdout = String::from_utf8_lossy(&ended.stdout);
         assert!(
-            ended.status.success() && said.contains("1 passed"),
-            "{said}{}",
+            ended.status.success() && stdout.contains("1 passed"),
+            "{stdout}{}",
             String::from_utf8_lossy(&ended.stderr)
         );
     }

@@ -78,26 +78,26 @@ impl Registry {
     /// Those of a read. A server that does not answer is asked again, for twice the time.
     pub async fn prove_dead(&self, run: &Entry) -> Result<Option<DeathProof>, Error> {
         let ttl = run.found.ttl();
-        let pace = ttl / 2;
+        let interval = ttl / 2;
         let deadline = Instant::now() + ttl * TTLS * 2;
         let (mut away, mut last) = (Duration::ZERO, None);
         while away < ttl * TTLS {
-            let asked = Instant::now();
-            if asked > deadline {
+            let sent = Instant::now();
+            if sent > deadline {
                 return Ok(None);
             }
             match self.entry(&run.id).await {
                 Ok(Some(now)) if !now.alive && now.revision == run.revision => {
-                    let told = Instant::now();
-                    let prompt = told.duration_since(asked) < pace;
-                    away += last.filter(|_| prompt).map_or(Duration::ZERO, |last| asked.duration_since(last)).min(ttl);
-                    last = prompt.then_some(told);
+                    let answered = Instant::now();
+                    let prompt = answered.duration_since(sent) < interval;
+                    away += last.filter(|_| prompt).map_or(Duration::ZERO, |last| sent.duration_since(last)).min(ttl);
+                    last = prompt.then_some(answered);
                 }
                 Ok(_) => return Ok(None),
                 Err(error) if error.kind.is_transient() => last = None,
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(pace).await;
+            tokio::time::sleep(interval).await;
         }
         Ok(Some(DeathProof(None)))
     }

@@ -128,8 +128,8 @@ impl Found {
 
     /// The time to live of `.alive`, or the default.
     pub(crate) fn ttl(&self) -> Duration {
-        let said = self.record().map(|record| record.ttl.clamp(1, LONGEST_TTL));
-        said.map_or(TTL, Duration::from_secs)
+        let ttl = self.record().map(|record| record.ttl.clamp(1, LONGEST_TTL));
+        ttl.map_or(TTL, Duration::from_secs)
     }
 }
 

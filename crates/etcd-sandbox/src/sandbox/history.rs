@@ -18,8 +18,8 @@ pub(crate) async fn since(keys: &Keys, revision: i64) -> Result<Vec<Event>, Erro
     let prefix = keys.namespace().prefix();
     let mark = [prefix.strip_suffix(b"/").unwrap_or(prefix), b"~history"].concat();
     let end = keys.connection().all_keys().put(mark.as_slice(), "").await?.revision;
-    let reach = KeyRange::between(prefix, etcd_keys::range::successor(&mark));
-    let mut watch = keys.connection().all_keys().watch(reach).from_revision(revision).previous_values();
+    let range = KeyRange::between(prefix, etcd_keys::range::successor(&mark));
+    let mut watch = keys.connection().all_keys().watch(range).from_revision(revision).previous_values();
     let history = async {
         let mut events = Vec::new();
         loop {

@@ -231,11 +231,11 @@ fn cargo(call: Cmd<'_>, network: NetworkPolicy, cx: &Context) -> Command {
 
 /// Builds the program, and gets its path from cargo.
 fn executable_of(package: &str, mut cargo: Command) -> Result<PathBuf> {
-    let (told, stdout) = std::io::pipe().context("cannot make a pipe")?;
+    let (reader, stdout) = std::io::pipe().context("cannot make a pipe")?;
     let (sender, programs) = channel();
     let name = package.to_owned();
     std::thread::spawn(move || {
-        let lines = BufReader::new(told).lines().map_while(Result::ok);
+        let lines = BufReader::new(reader).lines().map_while(Result::ok);
         lines.filter_map(|line| executable(&line, &name)).try_for_each(|program| sender.send(program))
     });
     build(package, cargo.stdout(stdout))?;

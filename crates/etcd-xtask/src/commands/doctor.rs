@@ -97,28 +97,28 @@ fn text(finding: &Finding) -> String {
 }
 
 /// The first line of a program's version.
-fn says(cx: &Context, program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
+fn version_line(cx: &Context, program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
     etcd_local::first_line(program, args, &cx.workspace, &cx.env, TIMEOUT)
 }
 
 fn toolchain(cx: &Context) -> Finding {
     const NEEDED: &str = env!("CARGO_PKG_RUST_VERSION");
-    let Some(said) = says(cx, "rustc", &["--version"]) else {
+    let Some(line) = version_line(cx, "rustc", &["--version"]) else {
         return Finding::failure("toolchain", "rustc does not run", "install Rust with rustup");
     };
-    let version = said.split(' ').nth(1).and_then(|version| semver::Version::parse(version).ok());
+    let version = line.split(' ').nth(1).and_then(|version| semver::Version::parse(version).ok());
     let needed = semver::VersionReq::parse(&format!(">={NEEDED}")).unwrap_or_default();
     match version {
         Some(version) if !needed.matches(&version) => {
-            Finding::failure("toolchain", format!("{said}; Rust {NEEDED} is needed"), "`rustup update`")
+            Finding::failure("toolchain", format!("{line}; Rust {NEEDED} is needed"), "`rustup update`")
         }
-        _ => Finding::ok("toolchain", said),
+        _ => Finding::ok("toolchain", line),
     }
 }
 
 /// This program was linked, here or on a similar machine, so only a missing `cc` can be found.
 fn linker(cx: &Context) -> Finding {
-    if cfg!(windows) || says(cx, "cc", &["--version"]).is_some() {
+    if cfg!(windows) || version_line(cx, "cc", &["--version"]).is_some() {
         return Finding::ok("linker", "it linked this program");
     }
     let remedy = "install a C toolchain: `build-essential`, `gcc`, or Xcode's command line tools";
@@ -126,8 +126,8 @@ fn linker(cx: &Context) -> Finding {
 }
 
 fn runner(cx: &Context) -> Finding {
-    match says(cx, "cargo", &["nextest", "--version"]) {
-        Some(said) => Finding::ok("test runner", said),
+    match version_line(cx, "cargo", &["nextest", "--version"]) {
+        Some(line) => Finding::ok("test runner", line),
         None => Finding::ok("test runner", "cargo test (nextest, if installed, runs tests in parallel)"),
     }
 }
@@ -166,13 +166,13 @@ fn compiler(home: Level, cx: &Context) -> Finding {
         Level::Ok => "install protobuf's compiler, or set PROTOC to one",
         _ => "repair `.etcd` first: the path of the installed protoc is recorded there",
     };
-    let finding = match found.as_ref().map(|program| (program, says(cx, program, &["--version"]))) {
-        Some((_, Some(said))) if builds_client(cx) && !protoc::is_found_by_plain_cargo(cx) => {
-            let finding = format!("{said}; but plain cargo and IDEs do not find it");
+    let finding = match found.as_ref().map(|program| (program, version_line(cx, program, &["--version"]))) {
+        Some((_, Some(line))) if builds_client(cx) && !protoc::is_found_by_plain_cargo(cx) => {
+            let finding = format!("{line}; but plain cargo and IDEs do not find it");
             let remedy = format!("add to `[env]` in .cargo/config.toml: {}", protoc::LINE);
             return Finding::warning("protoc", finding, remedy);
         }
-        Some((_, Some(said))) => return Finding::ok("protoc", said),
+        Some((_, Some(line))) => return Finding::ok("protoc", line),
         Some((program, None)) => format!("`{}` does not run", program.display()),
         None => "there is none, and installing one failed".to_owned(),
     };
@@ -286,10 +286,10 @@ fn differences(builder: &Builder) -> Vec<Finding> {
     let of = |one: etcd_local::Instance| {
         let remedy = advice::restart(&Which::named(Some(one.name())));
         let found = one.differences().unwrap_or_default().into_iter();
-        let told = |difference| {
+        let finding_of = |difference| {
             Finding::warning("instance", format!("`{}` runs with {difference}", one.name()), remedy.clone())
         };
-        found.map(told).collect::<Vec<_>>()
+        found.map(finding_of).collect::<Vec<_>>()
     };
     builder.instances().unwrap_or_default().into_iter().flat_map(of).collect()
 }

@@ -77,8 +77,8 @@ mod tests {
         for value in ODD {
             let script = line(Dialect::Sh, "V", value).unwrap();
             let mut sh = std::process::Command::new("/bin/sh");
-            let said = sh.args(["-c", "eval \"$1\"; printf %s \"$V\"", "sh", &script]).output().unwrap();
-            assert_eq!(String::from_utf8(said.stdout).unwrap(), value);
+            let output = sh.args(["-c", "eval \"$1\"; printf %s \"$V\"", "sh", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), value);
         }
     }
 

@@ -241,8 +241,8 @@ impl Process {
         let out = child.stdout.take().context("the keeper has no stdout")?;
         let (sender, lines) = channel();
         std::thread::spawn(move || {
-            let said = BufReader::new(out).lines().map_while(Result::ok);
-            said.filter_map(|line| serde_json::from_str(&line).ok()).try_for_each(|said| sender.send(said))
+            let lines = BufReader::new(out).lines().map_while(Result::ok);
+            lines.filter_map(|line| serde_json::from_str(&line).ok()).try_for_each(|message| sender.send(message))
         });
         Ok(Self { child, lines, began: Instant::now() })
     }

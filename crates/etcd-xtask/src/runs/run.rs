@@ -134,7 +134,7 @@ impl RunSession {
         };
         let mut line = format!("{what} {outcome} in {took:.1} s; run {}", run.run);
         match &ended {
-            Ok(ended) => line.push_str(&told(*ended, keep)),
+            Ok(ended) => line.push_str(&keys_result(*ended, keep)),
             // The keys end with the ephemeral etcd.
             Err(_) if server.is_ephemeral() => {}
             Err(_) => line.push_str("; its keys are still there"),
@@ -167,7 +167,7 @@ impl RunSession {
 }
 
 /// What happened to the run's keys.
-fn told(ended: Ended, keep: bool) -> String {
+fn keys_result(ended: Ended, keep: bool) -> String {
     let mut text = match (keep, ended.keys) {
         (true, _) => "; its keys are kept".to_owned(),
         (false, 1) => "; 1 key swept".to_owned(),

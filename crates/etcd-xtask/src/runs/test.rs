@@ -84,13 +84,13 @@ impl Here {
     fn has_documentation_tests(&self, args: &[String], cx: &Context) -> bool {
         let mut cargo = cx.cargo();
         cargo.args(["metadata", "--no-deps", "--format-version=1", "--offline", "--quiet"]).current_dir(&self.dir);
-        let said = cargo.output().ok().and_then(|output| serde_json::from_slice::<Metadata>(&output.stdout).ok());
+        let metadata = cargo.output().ok().and_then(|output| serde_json::from_slice::<Metadata>(&output.stdout).ok());
         let named = arguments::packages(args);
         let is_tested = |package: &&Package| match &named[..] {
             [] => self.is_root(cx) || package.manifest_path == self.manifest,
             named => named.contains(&&*package.name),
         };
-        let packages = said.map(|metadata| metadata.packages).unwrap_or_default();
+        let packages = metadata.map(|metadata| metadata.packages).unwrap_or_default();
         let mut tested = packages.iter().filter(is_tested).peekable();
         // If packages are selected in another way, cargo decides.
         tested.peek().is_none() || tested.any(|package| package.targets.iter().any(|target| target.doctest))

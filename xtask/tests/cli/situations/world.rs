@@ -138,7 +138,7 @@ impl World {
     }
 
     /// Runs a row's command; then what it did that it should not have done.
-    pub(super) fn act(&self, row: &Row) -> (Run, Vec<String>) {
+    pub(super) fn run_row(&self, row: &Row) -> (Run, Vec<String>) {
         (self.spoil)(self);
         let before = self.pids();
         let strange = self.strange_files();

@@ -26,10 +26,10 @@ pub(super) fn check(path: &Path) -> Result<(Header, u64), UndoError> {
                 return Err(lines.damaged(format!("the key is not in the file's range, {}", header.range)));
             }
             Some(Line::Entry(entry)) => (keys, last) = (keys + 1, entry.key),
-            Some(Line::End(said)) if said == keys && keys == header.keys => break,
-            Some(Line::End(said)) => {
+            Some(Line::End(count)) if count == keys && keys == header.keys => break,
+            Some(Line::End(count)) => {
                 let reason =
-                    format!("the file has {keys} keys, but its header says {} and its footer {said}", header.keys);
+                    format!("the file has {keys} keys, but its header says {} and its footer {count}", header.keys);
                 return Err(lines.damaged(reason));
             }
             None => return Err(lines.incomplete()),

@@ -96,8 +96,8 @@ impl Restore {
         let (header, total) = self.blocking(move || check(&path)).await?;
         self.check_cluster(&header).await?;
         let mut done = Restored { total, ..Restored::default() };
-        let passed = self.pass(None, &mut done, &mut on_progress).await;
-        let mut untouched = passed.map_err(|error| error.after_partial_restore(done.restored))?;
+        let outcome = self.restore_pass(None, &mut done, &mut on_progress).await;
+        let mut untouched = outcome.map_err(|error| error.after_partial_restore(done.restored))?;
         // A deletion that was killed may have one more chunk on its way. Only the keys that this chunk could still delete
         // are checked again, so that keys that others delete from now on stay deleted.
         let again = Self { overwrite: false, ..self.clone() };
@@ -107,8 +107,8 @@ impl Restore {
             }
             tokio::time::sleep(LATE_CHUNK_DELAY).await;
             let mut late = Restored { total, ..Restored::default() };
-            let passed = again.pass(Some(untouched), &mut late, &mut |_| ()).await;
-            untouched = passed.map_err(|error| error.after_partial_restore(done.restored + late.restored))?;
+            let outcome = again.restore_pass(Some(untouched), &mut late, &mut |_| ()).await;
+            untouched = outcome.map_err(|error| error.after_partial_restore(done.restored + late.restored))?;
             if late.restored == 0 {
                 break;
             }
@@ -122,7 +122,7 @@ impl Restore {
 
     /// Restores the absent keys, of the whole file or of `among`. Returns the keys that the deletion could still delete:
     /// they were neither deleted nor written since.
-    async fn pass(
+    async fn restore_pass(
         &self,
         among: Option<Untouched>,
         done: &mut Restored,

@@ -100,7 +100,7 @@ pub(super) fn for_cargo(args: &[String]) -> Result<Line, &str> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let (name, value) = arg.split_once('=').map_or((arg.as_str(), None), |(name, value)| (name, Some(value)));
-        let said = |name: &str| value.map_or_else(|| name.to_owned(), |value| format!("{name}={value}"));
+        let with_value = |name: &str| value.map_or_else(|| name.to_owned(), |value| format!("{name}={value}"));
         if arg == "--" {
             line.of_tests.extend(args.by_ref().cloned());
         } else if let Some(only) = NEXTEST_ONLY.into_iter().find(|only| is(name, only)) {
@@ -114,8 +114,8 @@ pub(super) fn for_cargo(args: &[String]) -> Result<Line, &str> {
             match name {
                 "--fail-fast" | "--ff" => {}
                 "--nff" => line.options.push("--no-fail-fast".to_owned()),
-                "--cargo-profile" => line.options.push(said("--profile")),
-                "--build-jobs" => line.options.push(said("--jobs")),
+                "--cargo-profile" => line.options.push(with_value("--profile")),
+                "--build-jobs" => line.options.push(with_value("--jobs")),
                 _ => line.options.push(arg.clone()),
             }
             if WITH_VALUE.contains(&arg.as_str()) {
