@@ -11,6 +11,7 @@ use etcd_local::binary::{Route, Sha256, Wanted};
 use etcd_local::{Builder, Port};
 
 use crate::forwarded::{self, Forwarded};
+use crate::versions::Versions;
 
 /// The purpose of these commands, in a line.
 pub(crate) const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";
@@ -387,9 +388,10 @@ pub(crate) struct RunTarget {
     /// Which of this workspace's instances, which must be running [default: default, if it runs]
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
-    /// Which etcd to start: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path; implies --ephemeral
-    #[arg(long, value_name = "VERSION|PATH", conflicts_with_all = ["endpoints", "cluster"])]
-    pub(crate) etcd: Option<Wanted>,
+    /// Which etcd to start: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path; implies --ephemeral.
+    /// Several, as in 3.5,3.6,3.7, are used one after the other
+    #[arg(long, value_name = "VERSION|PATH,…", conflicts_with_all = ["endpoints", "cluster"])]
+    pub(crate) etcd: Option<Versions>,
     /// Start a separate etcd even if an instance is running
     #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) ephemeral: bool,
@@ -415,6 +417,11 @@ fn members() -> impl TypedValueParser<Value = usize> {
 }
 
 impl RunTarget {
+    /// The etcds to start, one after the other.
+    pub(crate) fn versions(&self) -> &[Wanted] {
+        self.etcd.as_ref().map_or(&[], Versions::as_slice)
+    }
+
     /// Whether the network may be used.
     pub(crate) fn network(&self) -> NetworkPolicy {
         if self.offline { NetworkPolicy::Offline } else { NetworkPolicy::Online }
@@ -431,7 +438,9 @@ impl RunTarget {
 /// --workspace, as with cargo. Runs nextest if it is installed, else cargo test. If all tests pass, documentation tests
 /// follow, unless ARGS select targets or tests.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test -p my-crate --etcd 3.5 name_of_a_test")]
+#[command(
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test -p my-crate --etcd 3.5 name_of_a_test\n  cargo xtask test --etcd 3.5,3.6,3.7 --no-fail-fast"
+)]
 pub struct Test {
     #[command(flatten)]
     pub(crate) target: RunTarget,

@@ -54,6 +54,7 @@ pub mod output;
 mod readable_log;
 mod runs;
 mod tips;
+mod versions;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,9 @@
 //! `run` and `test`: which etcd they use, the keeper of their run, and the commands inside it. The registry of runs and
 //! what sweeps them are `etcd-sandbox`'s.
 
+pub(crate) mod each_version;
 pub(crate) mod keeper;
 pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod test;
+pub(crate) mod test_results;

@@ -20,6 +20,7 @@ mod completing;
 mod damaged_data;
 #[cfg(target_os = "linux")] // mounts
 mod doctor;
+mod each_version;
 mod environment;
 mod handing_over;
 mod health;

@@ -90,17 +90,7 @@ fn word(status: &Status) -> &'static str {
 fn table(instances: &[Listed], cx: &Context) -> String {
     let header = ["NAME", "STATE", "VERSION", "SIZE", "ENDPOINTS", "DATA"].map(str::to_owned);
     let rows: Vec<[String; 6]> = std::iter::once(header).chain(instances.iter().map(|one| one.row(cx))).collect();
-    let mut widths = [0; 6];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; 6]| {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    output::table(&rows)
 }
 
 /// Bytes of all files below a directory.

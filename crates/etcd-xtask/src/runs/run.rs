@@ -1,7 +1,7 @@
 //! `run`, and the parts that `test` shares with it: chooses an etcd, registers a run with a keeper, runs commands, sweeps the
 //! keys, and prints a line with the result.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,34 +17,32 @@ use crate::console;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::runs::each_version::{self, Attempt};
 use crate::runs::keeper::{AtEnd, Ended, Keeper, KeeperConfig};
 use crate::runs::server::Server;
 
 pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     let interrupts = Interrupts::listen()?;
-    let mut command = command(&args.command, cx)?;
+    let (program, rest) = args.command.split_first().context("there is no command to run")?;
+    // Nothing is started for a missing program.
+    let program = find_program(program, cx)?;
     let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
-    let mut session = RunSession::open(&args.target, words.join(" "), &interrupts, cx)?;
-    protoc::lead(&mut command, cx);
-    let exit = session.run_command(&mut command, &interrupts, cx);
-    session.close(exit, ["the command", "was"], cx)
+    each_version::on_each(args.target.versions(), &interrupts, cx, |attempt| {
+        let mut session = RunSession::open(&args.target, attempt, words.join(" "), &interrupts, cx)?;
+        let mut command = cx.users_command(&program);
+        protoc::lead(command.args(rest), cx);
+        let exit = session.run_command(&mut command, &interrupts, cx);
+        session.close(exit, ["the command", "was"], cx)
+    })
 }
 
-/// The command, after a check that the program exists: nothing is started for a missing program.
-fn command(words: &[OsString], cx: &Context) -> Result<Command> {
-    let (program, args) = words.split_first().context("there is no command to run")?;
-    let Some(path) = etcd_local::all_on_path(&cx.env, program).into_iter().next() else {
+fn find_program(program: &OsStr, cx: &Context) -> Result<PathBuf> {
+    etcd_local::all_on_path(&cx.env, program).into_iter().next().ok_or_else(|| {
         let what = format!("there is no program `{}`", program.display());
-        return Err(Failure::with_exit(
-            Exit::USAGE,
-            what,
-            "CMD of `cargo xtask run -- CMD ARGS…` must be a program on PATH, or a path",
-        ));
-    };
-    let mut command = cx.users_command(path);
-    command.args(args);
-    Ok(command)
+        let next = "CMD of `cargo xtask run -- CMD ARGS…` must be a program on PATH, or a path";
+        Failure::with_exit(Exit::USAGE, what, next)
+    })
 }
 
 /// When to keep the keys of a run.
@@ -73,15 +71,24 @@ pub(crate) struct RunSession {
     /// The program of an explicit --etcd.
     etcd: Option<PathBuf>,
     keep: Keep,
+    /// The name for the copy of an ephemeral etcd's log after a failure.
+    log_name: String,
     began: Instant,
 }
 
 impl RunSession {
     /// Chooses or starts an etcd, and registers a run for `command`.
-    pub(crate) fn open(args: &RunTarget, command: String, interrupts: &Interrupts, cx: &Context) -> Result<Self> {
+    pub(crate) fn open(
+        args: &RunTarget,
+        attempt: &mut Attempt<'_>,
+        command: String,
+        interrupts: &Interrupts,
+        cx: &Context,
+    ) -> Result<Self> {
         let program = on_demand::program_within(args.network(), console::PACKAGE, cx)?;
         // This may first install an etcd, for minutes.
-        let server = interrupts.breakable(|| Server::choose(args, cx))?;
+        let server = interrupts.breakable(|| Server::choose(args, attempt.wanted, cx))?;
+        attempt.begin(server.started_version())?;
         let config = KeeperConfig {
             program,
             client: server.client_config(),
@@ -93,8 +100,17 @@ impl RunSession {
         };
         let keeper = Keeper::start(config, cx)?;
         cx.output.note(format_args!("run {} on {}", keeper.run().run, server.describe()));
-        let etcd = server.binary().filter(|_| args.etcd.is_some()).map(Path::to_owned);
-        Ok(Self { keeper, server, etcd, keep: Keep::of(args), began: Instant::now() })
+        let etcd = server.binary().filter(|_| attempt.wanted.is_some()).map(Path::to_owned);
+        let log_name = match server.started_version().filter(|_| attempt.is_one_of_several) {
+            Some(version) => format!("last-failure-{version}.log"),
+            None => "last-failure.log".to_owned(),
+        };
+        Ok(Self { keeper, server, etcd, keep: Keep::of(args), log_name, began: Instant::now() })
+    }
+
+    /// The temporary directory of an ephemeral etcd.
+    pub(crate) fn temporary_dir(&self) -> Option<&Path> {
+        self.server.temporary_dir()
     }
 
     /// Runs a command inside the run.
@@ -116,11 +132,11 @@ impl RunSession {
 
     /// Ends the run, and reports the result. Takes the subject of the sentence, and its verb for an interrupt.
     pub(crate) fn close(self, exit: Result<Exit>, [what, was]: [&str; 2], cx: &Context) -> Result<Exit> {
-        let Self { keeper, server, keep, began, .. } = self;
+        let Self { keeper, server, keep, log_name, began, .. } = self;
         let failed = !matches!(exit, Ok(Exit::SUCCESS | Exit::INTERRUPTED));
         let keep = keep == Keep::Always || keep == Keep::Failed && failed;
         if failed {
-            explain(&server, cx);
+            explain(&server, &log_name, cx);
         }
         let run = keeper.run().clone();
         let ended = keeper.end(if keep { AtEnd::Keep } else { AtEnd::Sweep }, cx);
@@ -180,7 +196,7 @@ fn keys_result(ended: Ended, keep: bool) -> String {
 }
 
 /// Prints information about a failure.
-fn explain(server: &Server, cx: &Context) {
+fn explain(server: &Server, log_name: &str, cx: &Context) {
     if let Some(problem) = server.problem(cx) {
         cx.output.warn(format_args!(
             "{} {problem}; the end of its log:\n{}",
@@ -188,7 +204,7 @@ fn explain(server: &Server, cx: &Context) {
             server.tail().trim_end()
         ));
     }
-    match server.lasting_log(cx) {
+    match server.lasting_log(log_name, cx) {
         Ok(Some(log)) => cx.output.note(format_args!("  etcd log: {}", cx.shown(&log))),
         Ok(None) => {}
         Err(error) => cx.output.warn(format_args!("{error:#}")),

@@ -5,8 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use etcd_local::binary::Wanted;
 use etcd_local::{Ephemeral, State, Status, Tail};
 use etcd_workspace::{ClientConfig, Leads};
+use semver::Version;
 
 use crate::advice;
 use crate::cli::{RunTarget, Which};
@@ -37,8 +39,8 @@ pub(crate) enum Server {
 
 impl Server {
     /// The etcd that the arguments ask for, else the running instance, else an ephemeral one.
-    pub(crate) fn choose(args: &RunTarget, cx: &Context) -> Result<Self> {
-        if !args.ephemeral && args.etcd.is_none() && args.members.is_none() {
+    pub(crate) fn choose(args: &RunTarget, etcd: Option<&Wanted>, cx: &Context) -> Result<Self> {
+        if !args.ephemeral && etcd.is_none() && args.members.is_none() {
             if let Some(elsewhere) = elsewhere(args, cx)? {
                 return Ok(elsewhere);
             }
@@ -59,7 +61,7 @@ impl Server {
             return Err(Failure::with_exit(Exit::NOT_RUNNING, what, next));
         }
         let mut builder = cx.builder()?.offline(args.offline);
-        if let Some(wanted) = &args.etcd {
+        if let Some(wanted) = etcd {
             builder = builder.etcd(wanted.clone());
         }
         let builder = builder.members(args.members.unwrap_or(1))?;
@@ -100,6 +102,22 @@ impl Server {
     pub(crate) fn binary(&self) -> Option<&Path> {
         match self {
             Self::Ephemeral(server) => Some(server.binary()),
+            Self::Instance { .. } | Self::Elsewhere { .. } => None,
+        }
+    }
+
+    /// The version of an etcd that this command started.
+    pub(crate) fn started_version(&self) -> Option<&Version> {
+        match self {
+            Self::Ephemeral(server) => Some(server.version()),
+            Self::Instance { .. } | Self::Elsewhere { .. } => None,
+        }
+    }
+
+    /// The temporary directory of an ephemeral etcd.
+    pub(crate) fn temporary_dir(&self) -> Option<&Path> {
+        match self {
+            Self::Ephemeral(server) => Some(server.dir()),
             Self::Instance { .. } | Self::Elsewhere { .. } => None,
         }
     }
@@ -174,9 +192,9 @@ impl Server {
     }
 
     /// The path of its log after this command. The log of an ephemeral etcd is copied first.
-    pub(crate) fn lasting_log(&self, cx: &Context) -> Result<Option<PathBuf>> {
+    pub(crate) fn lasting_log(&self, name: &str, cx: &Context) -> Result<Option<PathBuf>> {
         let Some(log) = self.log().filter(|_| self.is_ephemeral()) else { return Ok(self.log()) };
-        let copy = cx.home_of_runs()?.join("last-failure.log");
+        let copy = cx.home_of_runs()?.join(name);
         fs::copy(&log, &copy).with_context(|| format!("cannot copy the log to `{}`", copy.display()))?;
         Ok(Some(copy))
     }

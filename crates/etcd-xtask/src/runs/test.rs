@@ -16,8 +16,10 @@ use crate::console;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::runs::each_version;
 use crate::runs::run::RunSession;
 pub(crate) use crate::runs::test::arguments::own_first;
+use crate::runs::test_results::{CountedOutput, NextestReport, TestResults};
 
 pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
@@ -43,16 +45,39 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
         }
     }
     let words = [&["cargo xtask test".to_owned()], &args.args[..]].concat().join(" ");
-    let mut session = RunSession::open(&args.target, words, &interrupts, cx)?;
-    let mut exit = session.run_command(&mut here.cargo(&steps.tests, args, cx), &interrupts, cx);
-    // Not after a failure: the names of the failed tests should be the last lines.
-    if matches!(exit, Ok(Exit::SUCCESS))
-        && let Some(documentation) = &steps.documentation
-        && here.has_documentation_tests(&args.args, cx)
-    {
-        exit = session.run_command(&mut here.cargo(documentation, args, cx), &interrupts, cx);
+    each_version::on_each(args.target.versions(), &interrupts, cx, |attempt| {
+        let mut session = RunSession::open(&args.target, attempt, words.clone(), &interrupts, cx)?;
+        let dir = session.temporary_dir().filter(|_| attempt.is_one_of_several);
+        let (mut tests, count) = here.counted(&steps.tests, args, dir, cx)?;
+        let mut exit = session.run_command(&mut tests, &interrupts, cx);
+        drop(tests);
+        attempt.tests = count.results();
+        // Not after a failure: the names of the failed tests should be the last lines.
+        if matches!(exit, Ok(Exit::SUCCESS))
+            && let Some(documentation) = &steps.documentation
+            && here.has_documentation_tests(&args.args, cx)
+        {
+            exit = session.run_command(&mut here.cargo(documentation, args, cx), &interrupts, cx);
+        }
+        session.close(exit, ["the tests", "were"], cx)
+    })
+}
+
+/// How tests are counted. Documentation tests that follow nextest are not: on a terminal their output cannot be read.
+enum Count {
+    Nextest(NextestReport),
+    Cargo(CountedOutput),
+    Nothing,
+}
+
+impl Count {
+    fn results(self) -> Option<TestResults> {
+        match self {
+            Self::Nextest(report) => report.read(),
+            Self::Cargo(output) => output.results(),
+            Self::Nothing => None,
+        }
     }
-    session.close(exit, ["the tests", "were"], cx)
 }
 
 /// The current directory's place in the workspace.
@@ -78,6 +103,21 @@ impl Here {
         protoc::lead_cargo(&mut cargo, args.target.network(), cx);
         cargo.args(step).current_dir(&self.dir);
         cargo
+    }
+
+    /// The call that runs the tests, and how they are counted. Without a directory for a report they are not counted.
+    fn counted(&self, tests: &[String], args: &Test, dir: Option<&Path>, cx: &Context) -> Result<(Command, Count)> {
+        let Some(dir) = dir else { return Ok((self.cargo(tests, args, cx), Count::Nothing)) };
+        if let [nextest, run, rest @ ..] = tests
+            && nextest == "nextest"
+        {
+            let report = NextestReport::prepare(dir)?;
+            let step = [&[nextest.clone(), run.clone()], &report.args()[..], rest].concat();
+            return Ok((self.cargo(&step, args, cx), Count::Nextest(report)));
+        }
+        let mut cargo = self.cargo(tests, args, cx);
+        let output = CountedOutput::of(&mut cargo)?;
+        Ok((cargo, output.map_or(Count::Nothing, Count::Cargo)))
     }
 
     /// Whether there can be documentation tests: for packages without a library, cargo reports an error.
