@@ -31,8 +31,8 @@ pub(crate) use self::record::Record;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// No variable says where it should be.
-    #[error("there is no place for the cache: neither `ETCD_LOCAL_CACHE` nor a home directory is set")]
+    /// No variable names a directory for the cache.
+    #[error("there is no directory for the cache: neither `ETCD_LOCAL_CACHE` nor a home directory is set")]
     NoCacheDir,
     /// A file or directory of it cannot be read or written.
     #[error("cannot {action} `{}`", path.display())]
@@ -112,8 +112,8 @@ impl Cache {
         Slot { root: self.root.clone(), tool, version: version.clone(), platform: platform.name(tool) }
     }
 
-    /// What is installed for a platform, lowest version first. A cache that does not exist is empty, and a version whose
-    /// program somebody removed, a virus scanner perhaps, is not installed any more.
+    /// The installed versions for a platform, lowest first. A missing cache is empty. A version whose program was removed, for
+    /// example by a virus scanner, does not count.
     pub(super) fn installed(&self, tool: Tool, platform: Platform) -> Result<Vec<Installed>, CacheError> {
         let dir = self.root.join(tool.to_string());
         let entries = match std::fs::read_dir(&dir) {
@@ -166,8 +166,8 @@ impl Slot {
         })
     }
 
-    /// Waits until nobody else installs the same. The lock file stays for good: removing it would let two processes
-    /// lock two files of one name.
+    /// Waits until no other process installs the same version. The lock file is never removed: otherwise two processes could
+    /// lock two files with the same name.
     pub(super) fn lock(&self, reporter: &dyn Reporter, timeout: Duration) -> Result<Lock, CacheError> {
         let path = self.root.join(".locks").join(self.name());
         create_private_dir(&self.root.join(".locks"))?;

@@ -30,7 +30,7 @@ pub(crate) use self::source::with_causes;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// Nobody publishes binaries for this machine.
+    /// There are no published binaries for this machine.
     #[error("no binaries are published for {os} on {arch}")]
     NoPlatform {
         /// The operating system, as Rust calls it.
@@ -47,7 +47,7 @@ pub enum InstallError {
     /// This source never has this tool.
     #[error("{tool} cannot be installed from {origin}")]
     NotOffered {
-        /// What was asked for.
+        /// The requested program.
         tool: Tool,
         /// From where.
         origin: Source,
@@ -58,46 +58,46 @@ pub enum InstallError {
         listed(nearest)
     )]
     Unknown {
-        /// What was asked for.
+        /// The requested program.
         tool: Tool,
-        /// Which version of it.
+        /// The requested version.
         wanted: Wanted,
         /// The platform, as the publisher spells it.
         platform: &'static str,
         /// Known versions near to it.
         nearest: Vec<Version>,
     },
-    /// A source that was not asked, or is not to be, has such a version.
+    /// Another source has this version, but was not requested or needs the network.
     #[error(
         "{tool} `{wanted}` does not come from {requested}, but from {origin}{}",
         if *offline { ", which needs the network" } else { "" }
     )]
     OtherSource {
-        /// What was asked for.
+        /// The requested program.
         tool: Tool,
-        /// Which version of it.
+        /// The requested version.
         wanted: Wanted,
-        /// From where.
+        /// The requested source.
         requested: Source,
-        /// Where it comes from.
+        /// The source that has it.
         origin: Source,
-        /// Whether that was not asked only because it needs the network.
+        /// Whether that source was left out because it needs the network.
         offline: bool,
     },
-    /// No source delivered.
+    /// All sources failed.
     #[error("{tool} could not be installed{}", failures(tried))]
     Failed {
-        /// What was asked for.
+        /// The requested program.
         tool: Tool,
         /// What was tried, in order.
         tried: Vec<Tried>,
     },
-    /// PATH has none that will do.
+    /// PATH has no such program.
     #[error("PATH has no {tool} that satisfies `{wanted}`")]
     NotOnPath {
-        /// What was asked for.
+        /// The requested program.
         tool: Tool,
-        /// Which version of it.
+        /// The requested version.
         wanted: Wanted,
     },
     /// A program that a variable names is not there.
@@ -201,7 +201,7 @@ impl Binaries {
         given: Option<Sha256>,
     ) -> Result<Result<Binary, SourceError>, CacheError> {
         let _lock = slot.lock(self.reporter.as_ref(), self.lock_timeout)?;
-        // Whoever held the lock before us, and was killed, left this.
+        // An installation that was killed may have left files.
         let scratch = slot.scratch();
         cache::remove_dir(&scratch)?;
         if let Some(installed) = intact(slot, given) {

@@ -24,7 +24,7 @@ const VARIABLE: &str = "ETCDBINPATH";
 #[non_exhaustive]
 pub enum FindError {
     /// What the caller or `ETCDBINPATH` names is not an etcd.
-    #[error("{named_by} does not name an etcd that works")]
+    #[error("{named_by} does not name a working etcd")]
     Given {
         /// Who named it.
         named_by: &'static str,
@@ -143,9 +143,9 @@ impl Binaries {
         }
     }
 
-    /// The highest version in the cache that satisfies; the layout tells the versions, so nothing is run.
+    /// The highest version in the cache that satisfies. The names of the directories contain the versions, so nothing is run.
     fn in_cache(&self, wanted: &Wanted, rejected: &mut Rejected) -> Result<Option<Binary>, CacheError> {
-        // Without a home directory or on a platform nobody publishes for there is no cache, but there may be an etcd.
+        // Without a home directory, or on a platform without published binaries, there is no cache, but there may be an etcd.
         let (Ok(cache), Ok(platform)) = (self.cache(), self.platform()) else { return Ok(None) };
         for installed in cache.installed(Tool::Etcd, platform)?.into_iter().rev() {
             let accepted = wanted.accepts(&installed.version);

@@ -24,7 +24,7 @@ pub enum VersionError {
         path: PathBuf,
     },
     /// It is there but does not run: not executable, for another machine, too slow, or it reports a failure.
-    #[error("`{}` does not tell its version", path.display())]
+    #[error("`{}` does not report its version", path.display())]
     Command {
         /// The file.
         path: PathBuf,

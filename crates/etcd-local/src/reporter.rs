@@ -106,7 +106,7 @@ impl fmt::Display for Event {
             ),
             Self::Exposed { host } => write!(
                 f,
-                "etcd listens on {host}, not only to this machine: whoever reaches it there may read and write all keys"
+                "etcd listens on {host}, not only on this machine: everyone who can reach this address can read and write all keys"
             ),
             Self::Adopted { pid } => write!(f, "found the server already running, pid {pid}"),
         }

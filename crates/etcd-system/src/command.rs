@@ -207,8 +207,8 @@ impl Helper {
             }
             if status.is_none() {
                 status = running.status().map_err(|source| self.unusable(source))?;
-                // Once the helper has ended, a child of its own may still hold the pipes open. Nobody asked for that
-                // child's output, but the helper's own may wait for our reader to get its turn on a busy machine.
+                // After the helper has ended, a child of it may still hold the pipes open. That child's output is not needed,
+                // but on a busy machine the helper's own output may still wait for our reader.
                 end = status.map_or(end, |_| Deadline::after(SILENCE));
             }
         }

@@ -40,7 +40,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut scratch = Some(scratch.into_temp_path());
     let mut refused = io::Error::from(io::ErrorKind::ResourceBusy);
     let replaced =
-        until(Deadline::after(BUSY_PATIENCE), || match scratch.take().map(|scratch| scratch.persist(path)) {
+        until(Deadline::after(BUSY_TIMEOUT), || match scratch.take().map(|scratch| scratch.persist(path)) {
             Some(Err(PersistError { error, path })) if is_busy(&error) => {
                 scratch = Some(path);
                 refused = error;
@@ -86,22 +86,22 @@ pub fn is_dir(path: &Path) -> io::Result<bool> {
 /// How files begin that [`replace`] has not finished.
 pub const SCRATCH: &str = ".etcd-local-tmp-";
 
-/// Removes what a [`replace`] that was killed left in `dir`. Its caller sees to it that nobody is at work there.
+/// Removes files that a killed [`replace`] left in `dir`. The caller makes sure that no other process is writing there.
 pub fn remove_scratch(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let is_scratch = entry.file_name().to_str().is_some_and(|name| name.starts_with(SCRATCH));
         if is_scratch && entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            // One that resists is in nobody's way.
+            // A file that cannot be removed does no harm.
             drop(std::fs::remove_file(entry.path()));
         }
     }
 }
 
-/// How long a reader, or a virus scanner, may have a file open that is to be replaced.
-const BUSY_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a reader, or a virus scanner, may keep a file open that is to be replaced.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Windows replaces no file that somebody has open, be it only for reading (5: access denied), and moves none
-/// that somebody opened alone (32: sharing violation).
+/// Windows does not replace a file that is open, even only for reading (5: access denied), and does not move a file that is
+/// open without sharing (32: sharing violation).
 fn is_busy(error: &io::Error) -> bool {
     cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32))
 }

@@ -38,7 +38,7 @@ pub fn has_pidfds() -> io::Result<()> {
     system::has_pidfds()
 }
 
-/// This machine's name, for a member that nobody named.
+/// This machine's name, the default name of a member.
 pub fn host_name() -> Option<String> {
     system::host_name()
 }
@@ -49,7 +49,7 @@ pub(crate) use system::Server;
 /// How long a child may live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Until somebody stops it: our end, the terminal's end and Ctrl-C do not concern it.
+    /// Until it is stopped. The end of this process, the end of the terminal and Ctrl-C do not end it.
     Detached,
     /// Not longer than this process, however this process ends.
     Ours,

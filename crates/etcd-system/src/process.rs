@@ -21,13 +21,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// The process that has this pid now; `None`: nobody.
+    /// The process that has this pid now; `None` if there is none.
     pub fn with_pid(pid: u32) -> io::Result<Option<Self>> {
         let Some(process) = os::Process::open(pid)? else { return Ok(None) };
         Ok(process.identity()?.map(|identity| Self { process, identity }))
     }
 
-    /// The process that was recorded; `None` if it has ended, whoever has its pid now.
+    /// The process that was recorded; `None` if it has ended, even if another process has its pid now.
     pub fn recorded(identity: &Identity) -> io::Result<Option<Self>> {
         Ok(Self::with_pid(identity.pid)?.filter(|running| running.identity == *identity))
     }
@@ -114,7 +114,7 @@ pub fn spawn(spawn: Spawn<'_>) -> io::Result<Spawned> {
         // Opened before it is reaped, so that the pid is still the child's.
         let running = Running::with_pid(server.id());
         if !matches!(running, Ok(Some(_))) {
-            // It has ended, or nobody could ever tell it from others, and stop it.
+            // It has ended, or it cannot be identified, and could never be stopped later.
             let _ = server.kill();
         }
         // The receivers may be gone: the child is reaped all the same.

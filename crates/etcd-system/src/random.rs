@@ -1,4 +1,4 @@
-//! Names that nobody else has.
+//! Random names, which no other process has.
 
 /// 128 random bits as 32 hexadecimal digits.
 ///

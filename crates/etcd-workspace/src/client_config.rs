@@ -62,7 +62,7 @@ impl Password {
         Ok(Self(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 
-    /// The text, for whoever logs in.
+    /// The password as text, for the login.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

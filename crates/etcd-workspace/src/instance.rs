@@ -12,21 +12,21 @@ use crate::record::Record;
 /// Whether the server of an instance runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// Nobody holds the lock.
+    /// No process holds the lock.
     Stopped,
     /// The lock is held, and the record does not name a server yet: another command is starting it.
     Starting,
-    /// The server lives. Whoever takes the endpoints from here compares [`Record::cluster_id`] with the answers.
+    /// The server is running. A client that uses these endpoints must compare [`Record::cluster_id`] with the answers.
     Running(Box<Record>),
 }
 
 /// Whether the server of the instance in `dir` runs, and where. A directory that does not exist has no server.
 ///
 /// # Errors
-/// If the lock or, while it is held, the record does not say.
+/// If the lock, or the record while the lock is held, cannot be read.
 pub fn liveness(dir: &Path) -> Result<Liveness, InstanceError> {
     let lock = member_lock(dir);
-    // The lock comes first: whoever takes it has put the record of a dead server right before.
+    // The lock is checked first: a command that takes the lock has already corrected the record of a dead server.
     if !is_held(&lock).map_err(InstanceError::unreadable(&lock))? {
         let pids = orphans(dir);
         return if pids.is_empty() { Ok(Liveness::Stopped) } else { Err(InstanceError::Orphaned { pids }) };

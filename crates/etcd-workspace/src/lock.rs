@@ -1,16 +1,16 @@
-//! Locks that are open files: held by whoever has the file open in this way, and free when the last one has closed it
-//! or ended.
+//! File locks. A lock is held while a process has the file open in this way. It is free when the last such process has closed
+//! the file or ended.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens `path`, which is created if it is missing, so that nobody else can do the same until every copy of the handle
-/// is closed, inherited ones included. `None`: somebody else has it.
+/// Locks `path`, which is created if it is missing. No other call can lock it until every copy of the handle is closed, also
+/// inherited copies. `None` if it is already locked.
 ///
 /// On Unix this is a lock of `flock(2)`'s kind, which belongs to the open file: a child that inherits it holds it as
-/// long as it lives. Never unlock it explicitly: that would take it from the child. On Windows the file is shared with
-/// nobody.
+/// long as it lives. Never unlock it explicitly: that would take it from the child. On Windows the file is opened
+/// without sharing.
 ///
 /// # Errors
 /// If the file cannot be opened, or the file system has no such locks.
@@ -18,7 +18,7 @@ pub fn open_exclusive(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     match system::open(options, path, Share::Nothing) {
-        // A file that is there needs no writing to be locked.
+        // An existing file can be locked without write access.
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
             let mut options = OpenOptions::new();
             options.read(true);
@@ -28,8 +28,8 @@ pub fn open_exclusive(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether somebody has `path` open the way [`open_exclusive`] and etcd do. A missing file is nobody's. Two who look at
-/// the same time do not see each other.
+/// Whether `path` is locked, by [`open_exclusive`] or by etcd. A missing file is not locked. Two calls at the same time do not
+/// affect each other.
 ///
 /// # Errors
 /// If the file exists and cannot be opened, or the file system has no such locks.

@@ -255,10 +255,10 @@ fn a_reset_that_finds_no_etcd_to_start_again_touches_nothing() {
     let up = play.up(&[]);
     put(&up, "dg==");
     fs::remove_file(&binary).unwrap();
-    play.xtask(&["etcd-reset", "--yes"]).fails(2, &["does not name an etcd that works"]);
+    play.xtask(&["etcd-reset", "--yes"]).fails(2, &["does not name a working etcd"]);
     fake_etcd(play.dir.path(), "exit 1");
     fs::write(&binary, "#!/bin/sh\nexit 1\n").unwrap();
-    play.xtask(&["etcd-reset", "--yes"]).fails(2, &["does not name an etcd that works"]);
+    play.xtask(&["etcd-reset", "--yes"]).fails(2, &["does not name a working etcd"]);
     assert_eq!((get(&up).as_deref(), play.status().pids), (Some("dg=="), up.pids.clone()));
     // Another version there is taken, as `etcd-up` would.
     fs::remove_file(&binary).unwrap();

@@ -255,7 +255,7 @@ fn the_ports_of_the_manifest_are_those_of_default() {
 #[test]
 fn a_server_that_listens_beyond_this_machine_says_so() {
     build_console();
-    let note = "note: etcd listens on 0.0.0.0, not only to this machine: ";
+    let note = "note: etcd listens on 0.0.0.0, not only on this machine: ";
     let play = Playground::new();
     for args in [&["etcd-up"][..], &["etcd-down"], &["run", "--", "true"]] {
         let run = play.xtask(args).ok();

@@ -35,7 +35,7 @@ impl Default for Timeouts {
 #[non_exhaustive]
 pub enum DownloadError {
     /// There is no curl.
-    #[error("`curl` is not on PATH, and `{url}` is downloaded with it")]
+    #[error("`curl`, which is needed to download `{url}`, is not on PATH")]
     NoCurl {
         /// What was to be downloaded.
         url: String,

@@ -76,13 +76,13 @@ pub enum SourceError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// Go can fetch no such version.
-    #[error("Go fetches etcd from 3.5.0 on")]
+    #[error("Go can build only etcd 3.5.0 or later")]
     BeforeGoModules,
     /// What was built does not tell its version.
     #[error(transparent)]
     Version(#[from] VersionError),
     /// What was built is something else.
-    #[error("what Go built is version {found}")]
+    #[error("Go built version {found} instead")]
     WrongVersion {
         /// The version that it tells.
         found: Version,

@@ -1,4 +1,4 @@
-//! A helper program while it runs: both of its pipes are read, and it is killed when nobody waits for it any more.
+//! A running helper program: reads both of its pipes, and kills it when it is dropped.
 
 use std::io::{self, PipeReader, Read as _};
 use std::process::ExitStatus;

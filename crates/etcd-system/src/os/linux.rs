@@ -116,7 +116,7 @@ impl Process {
     }
 }
 
-/// When a process began; `None`: nobody has this pid, or a zombie.
+/// When a process began; `None` for a pid without a process and for zombies.
 fn started(pid: u32) -> Option<u64> {
     start_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -250,7 +250,7 @@ mod tests {
         process.kill().unwrap();
         assert!(process.ended_within(Duration::from_secs(10)).unwrap());
         assert!(process.ended_within(Duration::MAX).unwrap());
-        assert_eq!(process.identity().unwrap(), None, "a zombie is nobody");
+        assert_eq!(process.identity().unwrap(), None, "a zombie does not count");
         child.wait().unwrap();
         assert!(Process::open(u32::MAX).unwrap().is_none());
     }

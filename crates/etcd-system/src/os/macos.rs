@@ -67,7 +67,7 @@ impl Process {
     }
 }
 
-/// Microseconds after the epoch at which the process began; `None` for nobody and for zombies.
+/// Microseconds after the epoch at which the process began; `None` for a pid without a process and for zombies.
 fn start_micros(pid: i32) -> Option<u64> {
     let mut info = std::mem::MaybeUninit::<libc::proc_bsdinfo>::zeroed();
     let size = i32::try_from(size_of::<libc::proc_bsdinfo>()).ok()?;

@@ -87,9 +87,9 @@ pub(crate) fn detach(command: &mut Command) {
     }
 }
 
-/// What we open ourselves is close-on-exec. What whoever started us left open, a lock or the end of a pipe, is not: it
-/// would stay open as long as the child lives. `/dev/fd` is there on every Unix of ours and with every kernel, which
-/// `close_range` is not; where it is missing, nothing can be seen of them.
+/// Files that this process opens are close-on-exec. Files that our parent process left open, such as a lock or the end of a
+/// pipe, are not: they would stay open as long as the child lives. `/dev/fd` exists on every supported Unix and kernel, unlike
+/// `close_range`. If it is missing, these files cannot be found.
 pub(crate) fn hand_over_stdio_only(command: &mut Command) -> io::Result<()> {
     let inherited: Vec<RawFd> = match std::fs::read_dir("/dev/fd") {
         Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),

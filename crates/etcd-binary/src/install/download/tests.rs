@@ -155,7 +155,8 @@ fn without_curl_the_error_says_so() {
     let bench = Bench::new();
     let env = Env::empty(bench.dir.path()).with("PATH", bench.dir.path());
     let error = bench.download_with("http://127.0.0.1:9/file", &env).unwrap_err();
-    assert_eq!(error.to_string(), "`curl` is not on PATH, and `http://127.0.0.1:9/file` is downloaded with it");
+    let expected = "`curl`, which is needed to download `http://127.0.0.1:9/file`, is not on PATH";
+    assert_eq!(error.to_string(), expected);
 }
 
 /// Every process can see another's arguments.

@@ -1,8 +1,8 @@
-//! Starting a server so that it inherits its lock and its log and not one handle more.
+//! Starts a server that inherits only its lock and its log.
 //!
-//! `std::process` lets a child inherit every inheritable handle. `cargo` does so, too: when somebody reads the
-//! output of `cargo xtask etcd-up`, xtask has a second, nameless copy of that pipe, would hand it on to the
-//! server, and the reader would wait for the end of output until the server ends.
+//! `std::process` lets a child inherit every inheritable handle, and so does cargo: if a program reads the output of
+//! `cargo xtask etcd-up` from a pipe, xtask has an unnamed copy of that pipe. If the server inherited the copy, the reader
+//! would wait until the server ends.
 
 use std::ffi::{OsStr, c_void};
 use std::fs::File;
@@ -59,7 +59,7 @@ impl Server {
 }
 
 /// Starts `command`, of which program, arguments and variables count, and nothing is inherited. The server has
-/// a console of its own that nobody sees, so that no Ctrl-C and no closed window reaches it. (Without any
+/// an invisible console of its own, so that no Ctrl-C and no closed window reaches it. (Without any
 /// console, `DETACHED_PROCESS`, whatever it starts itself would open a window.)
 #[expect(clippy::needless_pass_by_value, reason = "our copies of the handles are closed with the call")]
 pub(crate) fn spawn_server(command: Command, lock: File, log: File, lifetime: Lifetime) -> io::Result<Server> {
