@@ -137,7 +137,7 @@ fn what_does_not_work_is_passed_over_and_told() {
     let right = etcd(&bench.dir("path-two"), "3.6.1");
     assert_eq!(bench.find("^3.6").unwrap().path, right);
     let error = bench.find("3.7.2").unwrap_err().to_string();
-    assert!(error.contains("path-one/etcd` does not tell its version"), "{error}");
+    assert!(error.contains("path-one/etcd` does not report its version"), "{error}");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn an_etcdbinpath_that_is_wrong_is_an_error_and_not_ignored() {
     etcd(&bench.dir("path-one"), "3.6.1");
     for value in ["nowhere", "path-two"] {
         let error = bench.find_in(bench.env().with("ETCDBINPATH", value), "^3.6").unwrap_err();
-        assert!(error.to_string().starts_with("`ETCDBINPATH` does not name an etcd"), "{error}");
+        assert!(error.to_string().starts_with("`ETCDBINPATH` does not name a working etcd"), "{error}");
     }
     // As settings have it.
     let error =
