@@ -298,7 +298,7 @@ fn a_running_server_that_is_not_as_asked() {
     let [running, other] = [&running, &other].map(|path| path.to_str().unwrap());
     play.xtask(&["etcd-up", "--etcd", other]).fails(1, &[&format!("with program {running}, not {other}"), "etcd-down"]);
     play.xtask(&["etcd-up", "--etcd", "./nope"])
-        .fails(2, &["the given path does not name an etcd", "there is no file"]);
+        .fails(2, &["the given path does not name a working etcd", "there is no file"]);
     symlink(running, play.path("link")).unwrap();
     for same in [running, "./link"] {
         assert!(play.xtask(&["etcd-up", "--etcd", same]).ok().stdout.contains("is already up"));
@@ -316,11 +316,11 @@ fn binaries_that_are_none() {
     fs::create_dir(&bin).unwrap();
     build_console();
     for args in [["etcd-up", "--etcd", "./bin"].as_slice(), &["run", "--etcd", "./bin", "--", "true"]] {
-        play.xtask(args).fails(2, &["the given path does not name an etcd that works", "there is no file"]);
+        play.xtask(args).fails(2, &["the given path does not name a working etcd", "there is no file"]);
     }
     let play = play.with("ETCDBINPATH", &bin);
     // The hint names it, too: it is the error that must.
-    let names_it = "error: `ETCDBINPATH` does not name an etcd that works";
+    let names_it = "error: `ETCDBINPATH` does not name a working etcd";
     play.xtask(&["etcd-up"]).fails(2, &[names_it, "there is no file"]);
     fs::write(bin.join("etcd"), "not a program").unwrap();
     play.xtask(&["etcd-up"]).fails(2, &[names_it]);
