@@ -118,6 +118,19 @@ fn five_members_lose_two_and_then_the_majority() {
 }
 
 #[test]
+fn an_only_member_is_restarted_on_its_data() {
+    let etcd = Etcd::V3_7.alone(&[]);
+    assert!(serves(&etcd, "AQ=="));
+    let [member] = etcd.members() else { unreachable!() };
+    for end in [Member::kill, Member::stop] {
+        end(member).unwrap();
+        etcd.restart(member).unwrap();
+        assert_eq!(ask(member, "kv/range", r#"{"key":"YQ=="}"#).unwrap()["kvs"][0]["value"], "AQ==");
+        assert_eq!(etcd.leader().unwrap().id(), member.id());
+    }
+}
+
+#[test]
 fn a_member_whose_port_was_taken_meanwhile_says_so() {
     let etcd = builder(Etcd::V3_7, 3).start_ephemeral().unwrap();
     let [_, member, _] = etcd.members() else { unreachable!() };

@@ -201,7 +201,8 @@ fn spawn(etcd: &Ephemeral, address: &Address, dir: &Path, data: &DataDir) -> Res
         data,
         durability: Durability::Unsynced,
         lifetime: Lifetime::Ours,
-        asks_for_election: true,
+        // On existing data etcd 3.7 can panic over it, and an only member is elected soon without it.
+        asks_for_election: !data.has_members(),
         extra_args: &etcd.builder.extra_args,
         log: &log,
         env: &etcd.builder.env,
