@@ -74,7 +74,8 @@ fn what_a_mirror_answers_has_a_next_step() {
 #[test]
 fn an_etcd_that_a_variable_names_is_told_by_that_variable() {
     let play = Playground::new().with("ETCDBINPATH", "/nowhere/etcd");
-    let run = play.xtask(&["etcd-up"]).fails(2, &["`ETCDBINPATH` does not name a working etcd", "no file `/nowhere/etcd`"]);
+    let run =
+        play.xtask(&["etcd-up"]).fails(2, &["`ETCDBINPATH` does not name a working etcd", "no file `/nowhere/etcd`"]);
     assert!(!run.stderr.contains("given path"), "{run:#?}");
 }
 
