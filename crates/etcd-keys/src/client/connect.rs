@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use self::address::Address;
-use self::failover::{Encrypted, Failover};
+use self::failover::{Encrypted, Failover, Members};
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::tls::{Tls, TlsError};
 
@@ -161,13 +161,14 @@ impl Connect {
         for first in 0..addresses.len() {
             let mut urls: Vec<String> = addresses.iter().map(|address| address.url.clone()).collect();
             urls.rotate_left(first);
-            let failover = Failover { runtime: runtime.clone(), encrypted: Arc::clone(&encryption.encrypted) };
+            let failover = Failover::new(runtime.clone(), Arc::clone(&encryption.encrypted));
             candidates.spawn_on(candidate(urls, options.clone(), logs_in, failover), &runtime);
         }
         match tokio::time::timeout(self.connect_timeout, first_success(candidates)).await {
-            Ok(Ok((client, cluster_id))) => Ok(Connection {
+            Ok(Ok((client, members, cluster_id))) => Ok(Connection {
                 shared: Arc::new(Shared {
                     client,
+                    members,
                     cluster_id,
                     endpoint: addresses
                         .iter()
@@ -245,23 +246,23 @@ async fn speaks_tls(addresses: &[Address]) -> bool {
     false
 }
 
-/// A client that an etcd has answered, and the id of its cluster, if it said so.
-type Answered = (Client, Option<u64>);
+/// A client that an etcd has answered, its members, and the id of its cluster, if it said so.
+type Answered = (Client, Members, Option<u64>);
 
 async fn candidate(
     urls: Vec<String>,
     options: ConnectOptions,
     logs_in: bool,
-    failover: Failover,
+    (failover, members): (Failover, Members),
 ) -> Result<Answered, etcd_client::Error> {
     let mut client = Client::connect_with_balanced_channel(&urls, Some(options), failover).await?;
     if logs_in {
-        return Ok((client, None));
+        return Ok((client, members, None));
     }
     // One key that is hardly there: any member with a leader answers it, and a denial is an answer too.
     match client.get("\0", None).await {
-        Ok(answer) => Ok((client, answer.header().map(|header| header.cluster_id()))),
-        Err(error) if matches!(ErrorKind::of(&error), ErrorKind::Denied(_)) => Ok((client, None)),
+        Ok(answer) => Ok((client, members, answer.header().map(|header| header.cluster_id()))),
+        Err(error) if matches!(ErrorKind::of(&error), ErrorKind::Denied(_)) => Ok((client, members, None)),
         Err(error) => Err(error),
     }
 }
@@ -291,6 +292,7 @@ pub struct Connection {
 
 struct Shared {
     client: Client,
+    members: Members,
     cluster_id: Option<u64>,
     endpoint: Arc<str>,
     encryption: Encryption,
@@ -367,7 +369,28 @@ impl Connection {
         operation: impl Fn() -> Operation,
         call: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, Error> {
-        self.call_within(self.shared.request_timeout, operation, call).await
+        let generation = self.generation();
+        let answer = self.call_within(self.shared.request_timeout, operation, call).await;
+        if matches!(&answer, Err(error) if error.kind == ErrorKind::TimedOut) {
+            self.leave(generation).await;
+        }
+        answer
+    }
+
+    /// Whether another member can take over.
+    pub(crate) fn has_other_members(&self) -> bool {
+        self.shared.endpoint.contains(',')
+    }
+
+    /// The number of the connection that calls use now.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared.members.generation()
+    }
+
+    /// Leaves a connection whose member cannot serve, if there are other members. Nothing is sent again: a write may have
+    /// been done.
+    pub(crate) async fn leave(&self, generation: u64) {
+        self.shared.members.leave(generation).await;
     }
 
     /// Reads: once more if the connection broke under it, perhaps from another endpoint. Both together take no
@@ -384,7 +407,7 @@ impl Connection {
         let mut kv = self.kv();
         let twice = async {
             match kv.get(key.clone(), Some(options.clone())).await {
-                Err(error) if ErrorKind::of(&error) == ErrorKind::Unreachable => kv.get(key, Some(options)).await,
+                Err(error) if ErrorKind::of(&error).is_of_the_member() => kv.get(key, Some(options)).await,
                 answer => answer,
             }
         };
@@ -416,11 +439,12 @@ impl Connection {
     pub(crate) async fn to_nobody() -> Self {
         let (endpoint, runtime) = ("http://127.0.0.1:1", Handle::current());
         let encryption = Encryption::new(Tls::default());
-        let nobody = Failover { runtime: runtime.clone(), encrypted: Arc::clone(&encryption.encrypted) };
+        let (nobody, members) = Failover::new(runtime.clone(), Arc::clone(&encryption.encrypted));
         let client = Client::connect_with_balanced_channel([endpoint], None, nobody).await;
         let request_timeout = Duration::ZERO;
         let shared = Shared {
             client: client.unwrap(),
+            members,
             cluster_id: None,
             endpoint: endpoint.into(),
             encryption,

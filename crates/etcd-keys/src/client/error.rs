@@ -100,6 +100,10 @@ pub enum ErrorKind {
     /// There is no answer, or the answer is not etcd's.
     #[error("no etcd answers")]
     Unreachable,
+    /// The member that answered cannot serve, in etcd's words: it has no leader, as one that its peers have lost, or it is
+    /// a learner. Another member may serve: the next call goes there.
+    #[error("the member cannot serve: {0}")]
+    CannotServe(String),
     /// The connection by TLS could not be made, or the server ended it.
     #[error(transparent)]
     Tls(TlsError),
@@ -160,8 +164,16 @@ pub enum ErrorKind {
     },
 }
 
-/// What went wrong with TLS, below gRPC and HTTP.
-fn tls_error(error: &etcd_client::Error) -> Option<&TlsError> {
+/// Another cluster at an endpoint of the same list.
+#[derive(Debug, thiserror::Error)]
+#[error("cluster {now:016x} answers where a member of cluster {before:016x} should")]
+pub(crate) struct OtherCluster {
+    pub(crate) before: u64,
+    pub(crate) now: u64,
+}
+
+/// What went wrong below gRPC and HTTP, if it was this.
+fn cause<T: std::error::Error + 'static>(error: &etcd_client::Error) -> Option<&T> {
     let top: &(dyn std::error::Error + 'static) = match error {
         etcd_client::Error::GRpcStatus(status) => status,
         other => other,
@@ -199,8 +211,11 @@ impl ErrorKind {
     /// The kind of an error of etcd-client.
     #[must_use]
     pub fn of(error: &etcd_client::Error) -> Self {
-        if let Some(tls) = tls_error(error) {
+        if let Some(tls) = cause::<TlsError>(error) {
             return Self::Tls(tls.clone());
+        }
+        if let Some(&OtherCluster { before, now }) = cause(error) {
+            return Self::AnotherCluster { before, now };
         }
         match error {
             etcd_client::Error::GRpcStatus(status) => Self::of_status(status.code(), status.message()),
@@ -215,7 +230,7 @@ impl ErrorKind {
 
     /// Known messages, from etcd's `api/v3rpc/rpctypes/error.go`, decide first, because locks and elections pass them on
     /// with the code `Unknown`. Then the code decides.
-    fn of_status(code: Code, message: &str) -> Self {
+    pub(crate) fn of_status(code: Code, message: &str) -> Self {
         let words = message.strip_prefix("etcdserver: ").unwrap_or(message);
         match words {
             "mvcc: required revision has been compacted" => Self::Compacted { asked: 0, oldest: None },
@@ -226,7 +241,10 @@ impl ErrorKind {
             "key not found" => Self::NoKey,
             // From a server that lost its quorum, or its clients. The write may have been done.
             _ if words.starts_with("request timed out") => Self::TimedOut,
-            "no leader" | "server stopped" | "too many requests" | "leader changed" => Self::Unreachable,
+            "no leader" | "leader changed" | "unhealthy cluster" | "not capable" | "rpc not supported for learner" => {
+                Self::CannotServe(words.to_owned())
+            }
+            "server stopped" | "too many requests" => Self::Unreachable,
             _ if denies(words) => Self::Denied(words.to_owned()),
             _ => Self::of_code(code, words),
         }
@@ -247,9 +265,14 @@ impl ErrorKind {
         }
     }
 
+    /// Whether another member may answer at once where this one does not.
+    pub(crate) fn is_of_the_member(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::CannotServe(_))
+    }
+
     /// Whether the same request may succeed when it is sent again, for example on another connection.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable | Self::TimedOut)
+        matches!(self, Self::Unreachable | Self::TimedOut | Self::CannotServe(_))
     }
 }

@@ -21,6 +21,8 @@ use crate::client::retry::Backoff;
 /// How long a silent watch may take to answer, at first. Doubled after each timeout: the server may need longer for the
 /// next message than we waited.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same where another member can take over.
+const ANSWER_TIMEOUT_AMONG_MEMBERS: Duration = Duration::from_secs(2);
 const MAX_ANSWER_TIMEOUT: Duration = Duration::from_secs(320);
 
 #[derive(Clone, Debug)]
@@ -103,8 +105,13 @@ enum Report {
     Difference(i64),
 }
 
+fn answer_timeout(connection: &Connection) -> Duration {
+    if connection.has_other_members() { ANSWER_TIMEOUT_AMONG_MEMBERS } else { ANSWER_TIMEOUT }
+}
+
 impl Engine {
     pub(super) fn new(connection: Connection, range: KeyRange) -> Self {
+        let answer_timeout = answer_timeout(&connection);
         Self {
             connection,
             range,
@@ -116,7 +123,7 @@ impl Engine {
             known_is_reported: false,
             backoff: None,
             fragments: false,
-            answer_timeout: ANSWER_TIMEOUT,
+            answer_timeout,
             ready: VecDeque::new(),
         }
     }
@@ -386,6 +393,7 @@ impl Engine {
                 if matches!(failure, Failure::Gone(ErrorKind::TimedOut)) {
                     self.answer_timeout = (self.answer_timeout * 2).min(MAX_ANSWER_TIMEOUT);
                 }
+                live.leave(&self.connection).await;
                 Err(failure.into_error(&self.connection, &self.range))
             }
         }
@@ -424,7 +432,7 @@ impl Engine {
             events.iter().for_each(|event: EventRef<'_>| self.known.apply(event));
         }
         // The large message has arrived: the next watch may use whole messages again.
-        (self.fragments, self.answer_timeout) = (false, ANSWER_TIMEOUT);
+        (self.fragments, self.answer_timeout) = (false, answer_timeout(&self.connection));
         if !events.is_empty() {
             self.ready.push_back(Batch::Events(events.below(self.options.prefix)));
         }

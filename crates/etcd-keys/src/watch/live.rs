@@ -10,6 +10,8 @@ use crate::client::range::KeyRange;
 
 /// How long a watch may be silent before a progress notification is requested.
 const MAX_SILENCE: Duration = Duration::from_secs(5);
+/// The same where another member can take over: a watch is to move on within 3 s.
+const MAX_SILENCE_AMONG_MEMBERS: Duration = Duration::from_secs(1);
 /// How long sending that request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -32,6 +34,9 @@ pub(super) struct OpenOptions {
 }
 
 pub(super) struct Live {
+    max_silence: Duration,
+    /// Of the connection that the watch is on.
+    generation: u64,
     stream: WatchStream,
     answer_timeout: Duration,
     /// A progress notification was requested, and no message has come since.
@@ -58,6 +63,8 @@ impl Live {
             watch = watch.with_prev_key();
         }
         let operation = || Operation::Watch(range.clone());
+        let generation = connection.generation();
+        let max_silence = if connection.has_other_members() { MAX_SILENCE_AMONG_MEMBERS } else { MAX_SILENCE };
         let created = async {
             let mut stream =
                 connection.watches().max_decoding_message_size(options.largest).watch(key, Some(watch)).await?;
@@ -67,16 +74,31 @@ impl Live {
         match connection.call(operation, created).await? {
             Some((stream, first)) => {
                 let (answer_timeout, ordered_progress) = (options.answer_timeout, options.ordered_progress);
-                Ok((Self { stream, answer_timeout, progress_requested: false, ordered_progress }, first))
+                Ok((
+                    Self {
+                        max_silence,
+                        generation,
+                        stream,
+                        answer_timeout,
+                        progress_requested: false,
+                        ordered_progress,
+                    },
+                    first,
+                ))
             }
             None => Err(connection.error(operation(), ErrorKind::Unreachable)),
         }
     }
 
+    /// Leaves the connection: its member does not serve this watch.
+    pub(super) async fn leave(self, connection: &Connection) {
+        connection.leave(self.generation).await;
+    }
+
     /// The next message. A watch that stays silent after a progress request is dead, even if its TCP connection is open.
     pub(super) async fn message(&mut self) -> Result<WatchResponse, Failure> {
         loop {
-            let timeout = if self.progress_requested { self.answer_timeout } else { MAX_SILENCE };
+            let timeout = if self.progress_requested { self.answer_timeout } else { self.max_silence };
             match tokio::time::timeout(timeout, self.stream.message()).await {
                 Ok(Ok(Some(response))) => {
                     self.progress_requested = false;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_keys::{Connect, ErrorKind};
-use etcd_local::Ephemeral;
+use etcd_keys::watch::Notice;
+use etcd_keys::{Connect, ErrorKind, KeyRange};
+use etcd_local::{Ephemeral, Member};
 use tokio::time::timeout;
 
 use crate::fixture::{Etcd, builder, connect, connection, runtime};
@@ -101,45 +102,69 @@ fn once<T>(call: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(call)
 }
 
-/// Two servers, a connection to both, and a way to stop the one that it uses.
-fn two_servers() -> (etcd_keys::Connection, Ephemeral, Ephemeral) {
-    let start = || builder().start_ephemeral().unwrap();
-    let (first, second) = (start(), start());
-    let both = [first.endpoints(), second.endpoints()].concat();
-    let connection = once(Connect::new(both).runtime(runtime().clone()).connect()).unwrap();
-    let used = cluster_id(&connection);
-    if used == first.cluster_id().to_string() { (connection, first, second) } else { (connection, second, first) }
+/// A cluster of three members, and a connection to all of them.
+fn three_members() -> (etcd_keys::Connection, Ephemeral) {
+    let cluster = builder().members(3).unwrap().start_ephemeral().unwrap();
+    let connection = once(Connect::new(cluster.endpoints()).runtime(runtime().clone()).connect()).unwrap();
+    (connection, cluster)
 }
 
-fn cluster_id(connection: &etcd_keys::Connection) -> String {
+/// The member that a connection uses.
+fn used<'a>(connection: &etcd_keys::Connection, cluster: &'a Ephemeral) -> &'a Member {
     let answer = once(connection.raw().get("a", None)).unwrap();
-    format!("{:016x}", answer.header().unwrap().cluster_id())
+    let id = answer.header().unwrap().member_id();
+    cluster.members().iter().find(|member| member.id() == id).unwrap()
 }
 
 #[test]
-fn the_next_endpoint_takes_over_and_the_first_read_succeeds() {
-    let (connection, used, other) = two_servers();
+fn the_next_member_takes_over_and_the_first_read_succeeds() {
+    let (connection, cluster) = three_members();
     let keys = connection.all_keys();
-    once(keys.put("a", "on the one")).unwrap();
-    drop(used);
+    let revision = once(keys.put("a", "x")).unwrap().revision;
+    let killed = used(&connection, &cluster);
+    killed.kill().unwrap();
     // Whether the connection was known to be dead by then, or broke under the read.
-    assert_eq!(once(keys.get("a")).unwrap(), None);
-    assert_eq!(cluster_id(&connection), other.cluster_id().to_string());
+    assert_eq!(once(keys.get("a")).unwrap().unwrap().mod_revision, revision);
+    assert_ne!(used(&connection, &cluster).id(), killed.id());
     // The runtime of the call that connected anew has ended, and the connection has not.
-    once(keys.put("a", "x")).unwrap();
+    once(keys.put("a", "y")).unwrap();
 }
 
 #[test]
-fn a_write_that_was_not_sent_goes_to_the_next_endpoint() {
-    let (connection, used, _other) = two_servers();
+fn a_write_that_was_not_sent_goes_to_the_next_member() {
+    let (connection, cluster) = three_members();
     let keys = connection.all_keys();
     let mut watch = once(connection.raw().watch("a", None)).unwrap();
     assert!(once(watch.message()).unwrap().unwrap().created());
-    drop(used);
+    // A follower: the cluster can write without it at once.
+    let leader = cluster.leader().unwrap().id();
+    if used(&connection, &cluster).id() == leader {
+        let other = cluster.members().iter().find(|member| member.id() != leader).unwrap();
+        cluster.move_leadership(other).unwrap();
+    }
+    used(&connection, &cluster).kill().unwrap();
     // The connection is known to be dead: nothing of what follows can have been sent over it.
     assert!(once(watch.message()).is_err());
-    assert_eq!(once(keys.put("a", "x")).unwrap().revision, 2);
+    once(keys.put("a", "x")).unwrap();
     assert_eq!(once(keys.get("a")).unwrap().unwrap().version, 1);
+}
+
+/// Nobody is switched to another cluster, neither for a read nor for a write.
+#[test]
+fn two_clusters_in_one_list_are_an_error() {
+    let servers = [builder().start_ephemeral().unwrap(), builder().start_ephemeral().unwrap()];
+    let both = servers.each_ref().map(Ephemeral::endpoints).concat();
+    let connection = once(Connect::new(both).runtime(runtime().clone()).connect()).unwrap();
+    let keys = connection.all_keys();
+    once(keys.put("a", "on the one")).unwrap();
+    let before = connection.cluster_id().unwrap();
+    let (one, other): (Vec<_>, Vec<_>) = servers.into_iter().partition(|server| server.cluster_id().0 == before);
+    drop(one);
+    let now = other[0].cluster_id().0;
+    assert_eq!(once(keys.get("a")).unwrap_err().kind, ErrorKind::AnotherCluster { before, now });
+    assert_eq!(once(keys.put("a", "x")).unwrap_err().kind, ErrorKind::AnotherCluster { before, now });
+    let direct = once(connect(&other[0]).connect()).unwrap().all_keys();
+    assert_eq!(once(direct.get("a")).unwrap(), None, "nothing was written there");
 }
 
 /// Takes no connection, and refuses none either: its queue is full. It is as long as what is returned lives.
@@ -159,14 +184,12 @@ fn full() -> (Vec<TcpStream>, tokio::net::TcpListener, String) {
 #[test]
 fn an_endpoint_that_hangs_does_not_keep_calls_from_the_next_one() {
     let [(_queue, _listener, hangs), (_other_queue, _other_listener, hangs_too)] = [full(), full()];
-    let servers = [builder().start_ephemeral().unwrap(), builder().start_ephemeral().unwrap()];
-    let [first, second] = [&servers[0], &servers[1]].map(|etcd| etcd.endpoints()[0].clone());
+    let cluster = builder().members(3).unwrap().start_ephemeral().unwrap();
+    let [first, second] = [0, 1].map(|member| cluster.endpoints()[member].clone());
     let connect = Connect::new([first, hangs, second, hangs_too]).runtime(runtime().clone());
     let connect = connect.connect_timeout(Duration::from_secs(4)).request_timeout(Duration::from_millis(300));
     let connection = once(connect.connect()).unwrap();
-    let used = cluster_id(&connection);
-    let (used, _others): (Vec<_>, Vec<_>) = servers.into_iter().partition(|etcd| etcd.cluster_id().to_string() == used);
-    drop(used);
+    used(&connection, &cluster).kill().unwrap();
     let began = std::time::Instant::now();
     while let Err(error) = once(connection.all_keys().get("a")) {
         assert!(began.elapsed() < HANGS, "{error}");
@@ -231,12 +254,12 @@ fn a_connection_outlives_the_runtimes_of_its_users() {
 }
 
 #[cfg(target_os = "linux")]
-async fn stopped<T>(etcd: &Ephemeral, work: impl Future<Output = T>) -> T {
+async fn stopped<T>(server: u32, work: impl Future<Output = T>) -> T {
     use rustix::process::{Pid, Signal, kill_process};
-    let pid = Pid::from_raw(i32::try_from(etcd.pid()).unwrap()).unwrap();
+    let pid = Pid::from_raw(i32::try_from(server).unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     // The signal is on its way to each thread.
-    let threads = || std::fs::read_dir(format!("/proc/{}/task", etcd.pid())).unwrap().flatten();
+    let threads = || std::fs::read_dir(format!("/proc/{server}/task")).unwrap().flatten();
     let is_stopped = |thread: std::fs::DirEntry| {
         std::fs::read_to_string(thread.path().join("status")).is_ok_and(|status| status.contains("State:\tT"))
     };
@@ -264,7 +287,7 @@ async fn a_stopped_server_is_noticed() {
     let mut watch = connection.raw().watch("/n/a", None).await.unwrap();
     assert!(watch.message().await.unwrap().unwrap().created());
     let lease = keys.grant(Duration::from_secs(60)).await.unwrap();
-    let (call, watched) = stopped(&etcd, async {
+    let (call, watched) = stopped(etcd.pid(), async {
         (timeout(HANGS, keys.put("a", "x")).await.unwrap(), timeout(HANGS, watch.message()).await.unwrap())
     })
     .await;
@@ -296,4 +319,40 @@ async fn an_idle_watch_is_not_cut_off() {
     assert!(pressing.is_err());
     let sparing = timeout(Duration::from_millis(1_500), idle(sparing)).await;
     assert!(sparing.is_err(), "cut off: {sparing:?}");
+}
+
+/// Its connection stays open, and no call breaks: only silence tells.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_member_that_is_silent_is_left_by_watches_calls_and_leases() {
+    let (connection, cluster) = three_members();
+    // A follower: the others go on at once.
+    let leader = cluster.leader().unwrap().id();
+    if used(&connection, &cluster).id() == leader {
+        let other = cluster.members().iter().find(|member| member.id() != leader).unwrap();
+        cluster.move_leadership(other).unwrap();
+    }
+    let silent = used(&connection, &cluster);
+    let others = cluster.members().iter().filter(|member| member.id() != silent.id()).map(Member::endpoint);
+    once(async {
+        let keys = connection.keys("/n/").unwrap();
+        let mut watch = keys.watch(KeyRange::all());
+        assert!(matches!(watch.recv().await.unwrap(), Notice::Listed { .. }));
+        let keeper = keys.grant(Duration::from_secs(20)).await.unwrap().keep().await.unwrap();
+        let direct = Connect::new(others).connect().await.unwrap().keys("/n/").unwrap();
+        stopped(silent.pid(), async {
+            for n in 0..20 {
+                direct.put(format!("{n:02}"), "").await.unwrap();
+            }
+            for n in 0..20 {
+                let notice = timeout(HANGS, watch.recv()).await.unwrap().unwrap();
+                let Notice::Event(event) = notice else { panic!("{notice:?}") };
+                assert_eq!(event.kv.key_str().unwrap(), format!("{n:02}"), "each once, in order");
+            }
+            assert_eq!(keys.count(KeyRange::all()).await.unwrap(), 20);
+            keeper.lease().renew().await.unwrap();
+        })
+        .await;
+        assert!(keeper.is_certain());
+    });
 }

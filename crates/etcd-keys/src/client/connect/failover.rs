@@ -5,18 +5,23 @@
 //! All tasks of a connection run on one runtime, whoever calls: a connection that many tests share must not
 //! die with the runtime of the test that happened to open it.
 
+mod identity;
 mod unsent;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use etcd_client::BalancedChannelBuilder;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::timeout;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::uri::Authority;
 use tonic::codegen::http::{Request, Response, Uri};
@@ -26,6 +31,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service};
 
 use self::unsent::Unsent;
+use crate::client::error::{ErrorKind, OtherCluster};
 use crate::client::tls::Connector;
 
 type Answer = Result<Response<Body>, BoxError>;
@@ -33,52 +39,72 @@ type Answer = Result<Response<Body>, BoxError>;
 /// Endpoints that can be handed over before the first call takes them; etcd-client waits for room.
 const ENDPOINTS: usize = 1024;
 
+/// How long a member may take to say which cluster it is of. One that cannot serve does not say it, and is found out later.
+const IDENTITY_TIMEOUT: Duration = Duration::from_millis(500);
+
 const ENDED: &str = "the runtime that the connection was opened on has ended";
 
 /// Makes etcd-client's channel.
 pub(super) struct Failover {
-    /// Where connections live.
-    pub(super) runtime: Handle,
-    pub(super) encrypted: Encrypted,
+    members: Members,
+    sender: Sender<Change<Uri, Endpoint>>,
 }
 
 /// Which endpoints are reached by TLS, and how. etcd-client is given all as `http`: it would make connections by TLS of
 /// its own. A connection that goes to other endpoints shares this list.
 pub(super) type Encrypted = Arc<std::sync::Mutex<HashMap<Authority, Connector>>>;
 
+impl Failover {
+    /// Connections live on `runtime`.
+    pub(super) fn new(runtime: Handle, encrypted: Encrypted) -> (Self, Members) {
+        let (sender, changes) = mpsc::channel(ENDPOINTS);
+        let state =
+            State { changes, endpoints: Vec::new(), current: 0, open: None, failed: (0, None), cluster_id: None };
+        let generation = Arc::new(AtomicU64::new(0));
+        let members = Members { runtime, encrypted, generation, state: Arc::new(Mutex::new(state)) };
+        (Self { members: members.clone(), sender }, members)
+    }
+}
+
 impl BalancedChannelBuilder for Failover {
     type Error = etcd_client::Error;
 
     fn balanced_channel(self, _: usize) -> Result<(etcd_client::Channel, Sender<Change<Uri, Endpoint>>), Self::Error> {
-        let (sender, changes) = mpsc::channel(ENDPOINTS);
-        let state = State { changes, endpoints: Vec::new(), current: 0, generation: 0, open: None, failed: (0, None) };
-        let members = Members { runtime: self.runtime, encrypted: self.encrypted, state: Arc::new(Mutex::new(state)) };
-        Ok((etcd_client::Channel::Custom(BoxCloneSyncService::new(members)), sender))
+        Ok((etcd_client::Channel::Custom(BoxCloneSyncService::new(self.members)), self.sender))
     }
 }
 
+/// The members of a cluster, one of which is connected.
 #[derive(Clone)]
-struct Members {
+pub(super) struct Members {
     runtime: Handle,
     encrypted: Encrypted,
+    /// Counts opened connections, so that the failure of an old connection does not close a new one.
+    generation: Arc<AtomicU64>,
     state: Arc<Mutex<State>>,
 }
 
 struct State {
     changes: Receiver<Change<Uri, Endpoint>>,
     endpoints: Vec<(Uri, Endpoint)>,
-    /// Which of them is tried first.
+    /// The endpoint that is tried first.
     current: usize,
-    /// Counts what was opened, so that the failure of an old connection does not close a new one.
-    generation: u64,
     open: Option<Channel>,
     /// Counts attempts that failed, and why the last one did.
     failed: (u64, Option<Refused>),
+    /// Of the first member that answered, if there are several endpoints.
+    cluster_id: Option<u64>,
 }
 
 /// Why no endpoint let us in, for all who waited.
 #[derive(Clone, Debug)]
-struct Refused(Arc<tonic::transport::Error>);
+struct Refused(Arc<dyn std::error::Error + Send + Sync + 'static>);
+
+impl Refused {
+    fn is_other_cluster(&self) -> bool {
+        self.0.downcast_ref::<OtherCluster>().is_some()
+    }
+}
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,7 +123,7 @@ impl Members {
     async fn channel(&self) -> Result<(u64, Channel), BoxError> {
         let (open, failed) = {
             let mut state = self.state.lock().await;
-            (state.open(), state.failed.0)
+            (state.open(self.generation()), state.failed.0)
         };
         match open {
             Some(open) => Ok(open),
@@ -113,7 +139,7 @@ impl Members {
     /// `failed` attempts had: all who wait have one attempt, and do not make theirs one after the other.
     async fn connect(self, failed: u64) -> Result<(u64, Channel), BoxError> {
         let mut state = self.state.lock().await;
-        if let Some(open) = state.open() {
+        if let Some(open) = state.open(self.generation()) {
             return Ok(open);
         }
         if let (attempts, Some(refused)) = &state.failed
@@ -125,13 +151,17 @@ impl Members {
         for _ in 0..state.endpoints.len() {
             let Some((_, endpoint)) = state.endpoints.get(state.current) else { break };
             let endpoint = endpoint.clone();
-            match self.open(&endpoint).await {
+            match self.open(&endpoint, &mut state).await {
                 Ok(channel) => {
-                    state.generation += 1;
+                    let generation = self.generation.fetch_add(1, SeqCst) + 1;
                     state.open = Some(channel.clone());
-                    return Ok((state.generation, channel));
+                    return Ok((generation, channel));
                 }
-                Err(error) => failure = Some(Refused(Arc::new(error))),
+                // Another cluster says more than an endpoint that is dead.
+                Err(refused) if failure.as_ref().is_none_or(|known| !known.is_other_cluster()) => {
+                    failure = Some(refused);
+                }
+                Err(_) => {}
             }
             state.advance();
         }
@@ -139,16 +169,40 @@ impl Members {
         Err(failure.map_or_else(|| "there is no endpoint".into(), BoxError::from))
     }
 
-    async fn open(&self, endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
+    /// A connection to an endpoint, which must be a member of the same cluster as the endpoints before it.
+    async fn open(&self, endpoint: &Endpoint, state: &mut State) -> Result<Channel, Refused> {
         let connector = {
             let encrypted = self.encrypted.lock().unwrap_or_else(PoisonError::into_inner);
             endpoint.uri().authority().and_then(|authority| encrypted.get(authority)).cloned()
         };
-        match connector {
+        let opened = match connector {
             None => endpoint.connect().await,
             Some(connector) => {
                 endpoint.connect_with_connector(tower::service_fn(move |uri| connector.clone().connect(uri))).await
             }
+        };
+        let channel = opened.map_err(|error| Refused(Arc::new(error)))?;
+        if state.endpoints.len() > 1
+            && let Ok(Some(now)) = timeout(IDENTITY_TIMEOUT, identity::cluster_id(endpoint, channel.clone())).await
+        {
+            let before = *state.cluster_id.get_or_insert(now);
+            if before != now {
+                return Err(Refused(Arc::new(OtherCluster { before, now })));
+            }
+        }
+        Ok(channel)
+    }
+
+    /// The number of the connection that calls use now.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(SeqCst)
+    }
+
+    /// Leaves a connection whose member cannot serve, if there are other members. The next call connects to another one.
+    pub(super) async fn leave(&self, generation: u64) {
+        let mut state = self.state.lock().await;
+        if state.endpoints.len() > 1 && self.generation() == generation && state.open.take().is_some() {
+            state.advance();
         }
     }
 
@@ -159,7 +213,12 @@ impl Members {
             channel.call(request).await
         };
         match answer.await {
-            Ok(response) => Ok(response),
+            Ok(response) => {
+                if cannot_serve(&response) {
+                    self.leave(generation).await;
+                }
+                Ok(response)
+            }
             Err(error) => {
                 self.lost(generation).await;
                 Err(error.into())
@@ -169,17 +228,24 @@ impl Members {
 
     async fn lost(&self, generation: u64) {
         let mut state = self.state.lock().await;
-        if state.generation == generation && state.open.take().is_some() {
+        if self.generation() == generation && state.open.take().is_some() {
             state.advance();
         }
     }
 }
 
+/// Whether a member answers that it cannot serve, before it has begun to answer anything else.
+fn cannot_serve(response: &Response<Body>) -> bool {
+    let status = Status::from_header_map(response.headers());
+    let kind = status.map(|status| ErrorKind::of_status(status.code(), status.message()));
+    matches!(kind, Some(ErrorKind::CannotServe(_)))
+}
+
 impl State {
     /// The open connection, of the endpoints as they are now.
-    fn open(&mut self) -> Option<(u64, Channel)> {
+    fn open(&mut self, generation: u64) -> Option<(u64, Channel)> {
         self.take_changes();
-        self.open.clone().map(|channel| (self.generation, channel))
+        self.open.clone().map(|channel| (generation, channel))
     }
 
     fn take_changes(&mut self) {
