@@ -86,4 +86,6 @@ pub enum TortureName {
     Watch,
     /// Deleting, and undoing it: dels, undo-files
     Delete,
+    /// A client of a cluster whose members fail: faults
+    Cluster,
 }

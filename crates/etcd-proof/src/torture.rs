@@ -3,6 +3,7 @@
 //! any round can be repeated alone. `torture` ends at the first violation.
 
 mod calls;
+mod cluster;
 mod delete;
 mod keyspace;
 mod rng;
@@ -66,6 +67,7 @@ fn parts(name: TortureName) -> &'static [Part] {
         TortureName::Runs => runs::PARTS,
         TortureName::Watch => watch::PARTS,
         TortureName::Delete => delete::PARTS,
+        TortureName::Cluster => cluster::PARTS,
     }
 }
 

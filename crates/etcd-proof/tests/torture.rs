@@ -81,7 +81,7 @@ fn holds(name: &str, part: &str, rounds: &str) {
 
 #[test]
 fn the_help_names_all_parts_and_no_hidden_option() {
-    for name in ["up", "runs", "watch", "delete"] {
+    for name in ["up", "runs", "watch", "delete", "cluster"] {
         let wrong = Torture::new(&[name, "--only", "guess"]).run();
         let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
         assert_eq!(wrong.status.code(), Some(2), "{said}");
@@ -140,6 +140,11 @@ fn killed_runs() {
 #[test]
 fn runs_on_a_stopped_server() {
     holds("runs", "stopped", "1");
+}
+
+#[test]
+fn members_that_fail() {
+    holds("cluster", "faults", "1");
 }
 
 #[test]

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use etcd_keys::KeyRange;
+#[cfg(target_os = "linux")]
 use etcd_keys::watch::Notice;
-use etcd_keys::{Connect, ErrorKind, KeyRange};
+use etcd_keys::{Connect, ErrorKind};
 use etcd_local::{Ephemeral, Member};
 use tokio::time::timeout;
 

@@ -103,11 +103,20 @@ impl<'a> Round<'a> {
         TortureWorkspace::new(self.dir.join(name), output, &self.testbed.programs)
     }
 
-    /// A server and a workspace that end with the round.
-    pub(super) fn ephemeral_server(&self) -> Result<EphemeralServer<'a>> {
+    /// A cluster that ends with the round.
+    pub(super) fn ephemeral_cluster(&self, members: usize) -> Result<Ephemeral> {
+        Ok(self.builder().members(members)?.start_ephemeral()?)
+    }
+
+    fn builder(&self) -> Builder {
         let env = self.testbed.env.clone().with("TMPDIR", &self.dir).with_temp_dir(&self.dir);
         let wanted = Wanted::At(self.testbed.programs.etcd.clone());
-        let etcd = Builder::with_settings(env, &self.dir, Settings::default()).etcd(wanted).start_ephemeral()?;
+        Builder::with_settings(env, &self.dir, Settings::default()).etcd(wanted)
+    }
+
+    /// A server and a workspace that end with the round.
+    pub(super) fn ephemeral_server(&self) -> Result<EphemeralServer<'a>> {
+        let etcd = self.builder().start_ephemeral()?;
         let endpoint = etcd.endpoints().concat();
         let connection = self.runtime().block_on(keyspace::connect(&endpoint))?;
         Ok(EphemeralServer { workspace: self.workspace("w")?, endpoint, connection, _etcd: etcd })
