@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use etcd_xtask::Forwarded;
 use xtask::{Bench, Torture};
 
-/// The whole command line.
+/// The command line.
 pub(crate) type Cli = etcd_xtask::Cli<Command>;
 
 #[derive(Debug, Subcommand)]
@@ -15,16 +15,16 @@ pub(crate) enum Command {
     Torture(Forwarded<Torture>),
     /// Run what CI runs: format, lints, documentation, tests
     ///
-    /// On Linux also the tests that a machine could disturb, in other environments. Ends at the first step that fails.
+    /// On Linux also runs the tests that depend on the environment, in other environments. Stops at the first step that fails.
     #[command(after_help = "Example:\n  cargo xtask ci")]
     Ci,
     Init(Init),
 }
 
-/// Add these commands to another Rust workspace: the one of the current directory
+/// Add these commands to the Rust workspace of the current directory
 ///
-/// Writes an `xtask` package, the alias for it, the settings in Cargo.toml and a CI job. Adds lines to files that exist, and
-/// changes none of their lines. What it cannot add safely, it prints.
+/// Writes an `xtask` package, the alias for it, the settings in Cargo.toml and a CI job. Adds lines to existing files, and changes
+/// no existing line. Prints what it cannot add safely.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  cargo run --manifest-path ../cloud-chamber/xtask/Cargo.toml -- init --root /my-product/v1"

@@ -22,7 +22,7 @@ const PACKAGE: &str = include_str!("../../examples/adopter/xtask/Cargo.toml");
 const MAIN: &str = include_str!("../../examples/adopter/xtask/src/main.rs");
 const CI: &str = include_str!("../../examples/adopter/.github/workflows/etcd.yml");
 
-/// The workspace that is to have the commands.
+/// The workspace to which the commands are added.
 struct Workspace {
     root: PathBuf,
     /// The directory of its package `xtask`, below the root, if there is such a package.
@@ -39,17 +39,18 @@ struct File {
     new: New,
 }
 
-/// What a file is to become.
+/// The new content of a file.
 enum New {
     Text(String),
-    /// The file has all that it needs, or is another's.
+    /// The file needs no change, or is unrelated.
     Same,
     /// The lines to add cannot be added without changing other lines.
     ByHand(String),
 }
 
 pub(crate) fn run(args: &Init, cx: &Context) -> Result<Exit> {
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("this program was built in no checkout")?;
+    let checkout =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("this program was not built in a checkout")?;
     let workspace = Workspace::find(cx)?;
     if workspace.root == checkout {
         return Err(elsewhere(format!("`{}` is the workspace that these commands come from", checkout.display())));
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &Init, cx: &Context) -> Result<Exit> {
 }
 
 fn elsewhere(what: String) -> anyhow::Error {
-    Failure::with_exit(Exit::USAGE, what, "run `init` in the workspace that is to have the commands")
+    Failure::with_exit(Exit::USAGE, what, "run `init` in the workspace to which to add the commands")
 }
 
 impl Workspace {
@@ -83,8 +84,10 @@ impl Workspace {
             let stderr = String::from_utf8_lossy(&output.stderr);
             return Err(elsewhere(stderr.trim().trim_start_matches("error: ").to_owned()));
         }
-        let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata` printed no JSON")?;
-        let root = PathBuf::from(text(&metadata, "workspace_root").context("`cargo metadata` names no root")?);
+        let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata` did not print JSON")?;
+        let root = PathBuf::from(
+            text(&metadata, "workspace_root").context("`cargo metadata` did not print the workspace's root")?,
+        );
         let packages = metadata.get("packages").and_then(Value::as_array);
         let xtask = packages.into_iter().flatten().find(|package| text(package, "name") == Some("xtask"));
         let manifest = xtask.and_then(|package| text(package, "manifest_path"));
@@ -146,7 +149,7 @@ impl Workspace {
         add(&format!("{dir}/src/main.rs"), "its program", &|old| match old {
             None if xtask.is_none() => New::Text(MAIN.to_owned()),
             Some(old) if old.contains("etcd_xtask") => New::Same,
-            _ => New::ByHand(format!("the commands, as {crates}/etcd-xtask/src/lib.rs shows\n")),
+            _ => New::ByHand(format!("call the commands: see the example in {crates}/etcd-xtask/src/lib.rs\n")),
         })?;
         add(".github/workflows/etcd.yml", "a CI job", &|old| {
             old.map_or_else(|| New::Text(CI.to_owned()), |_| New::Same)
@@ -227,7 +230,7 @@ fn summary(workspace: &Path, files: &[File], checkout: &Path) -> Result<String> 
   cargo xtask test       # runs the workspace's tests against an etcd
   Tests in sandboxes need a line in [dev-dependencies] of their crate:
       etcd-sandbox = {{ path = \"{checkout}/crates/etcd-sandbox\" }}
-  These paths are right on this machine only. For CI and your team, replace `path` by `git = \"URL\"` of the repository.
+  These paths are valid only on this machine. For CI and your team, replace `path` by `git = \"URL\"` of the repository.
   More: {checkout}/docs/adopt.md
 "
     )?;
