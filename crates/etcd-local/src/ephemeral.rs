@@ -26,7 +26,7 @@ use crate::file::{PathError, cannot};
 use crate::lock::Lock;
 use crate::server::health::HealthError;
 use crate::server::launch::{self, LaunchError};
-use crate::server::leader::{self, View};
+use crate::server::leader;
 use crate::server::ports::Address;
 use crate::wait::{Deadline, until};
 
@@ -72,10 +72,18 @@ pub enum EphemeralError {
         source: io::Error,
     },
     /// The members do not agree on a leader.
-    #[error("a majority of the members did not agree on a leader within {} s", waited.as_secs_f32())]
+    #[error("the members did not agree on a leader within {} s", waited.as_secs_f32())]
     NoLeader {
         /// How long we waited.
         waited: Duration,
+    },
+    /// A member does not say who leads: authentication is on, say, and this asks without a user.
+    #[error("cannot ask the member `{member}` for its leader")]
+    Member {
+        /// The member.
+        member: String,
+        /// What it said.
+        source: HealthError,
     },
     /// The leader does not hand over the leadership.
     #[error("cannot move the leadership to the member `{to}`")]
@@ -180,7 +188,7 @@ impl Ephemeral {
             let prepared = Prepared::new(self, address, &token)?;
             if let Some(before) = self.members.last() {
                 before.wait_for_peer_port(self.builder.start_timeout)?;
-                if self.members.len() == self.cluster.len() / 2 + 1 {
+                if self.members.len() == self.majority() {
                     before.request_election(first_election, Arc::downgrade(&is_starting));
                 }
             }
@@ -189,24 +197,13 @@ impl Ephemeral {
             self.members.push(member);
         }
         let ready = member::wait_ready(&self.members, self.builder.start_timeout)?;
-        self.wait_for_agreement()?;
+        // An only member has nobody to agree with.
+        if self.members.len() > 1 {
+            self.wait_for_leader(self.members.len(), |_| true)?;
+        }
         self.ready_after = began.elapsed();
         if let Some(ready) = ready.into_iter().next() {
             (self.cluster_id, self.version) = (ready.cluster_id, ready.version);
-        }
-        Ok(())
-    }
-
-    /// Waits until each member is the one that we started, and all know the same leader.
-    fn wait_for_agreement(&self) -> Result<(), EphemeralError> {
-        let timeout = self.builder.start_timeout;
-        if self.members.len() == 1 {
-            return Ok(()); // with nobody to agree with; and its peer port has said that it is ours
-        }
-        let mut leader = None;
-        for member in &self.members {
-            member
-                .wait_for_view(timeout, |view| view.leader != 0 && *leader.get_or_insert(view.leader) == view.leader)?;
         }
         Ok(())
     }
@@ -225,23 +222,28 @@ impl Ephemeral {
     /// may take.
     ///
     /// # Errors
-    /// If there is none by then: with most members stopped there cannot be one.
+    /// If there is none by then, as with most members stopped; or authentication is on, and etcd 3.7 tells nobody.
     pub fn leader(&self) -> Result<&Member, EphemeralError> {
-        self.wait_for_leader(|_| true)
+        self.wait_for_leader(self.majority(), |_| true)
     }
 
-    fn wait_for_leader(&self, is_wanted: impl Fn(&Member) -> bool) -> Result<&Member, EphemeralError> {
+    /// Waits until so many members know the same leader, which knows it, too.
+    fn wait_for_leader(&self, told_by: usize, is_wanted: impl Fn(&Member) -> bool) -> Result<&Member, EphemeralError> {
         let waited = self.builder.start_timeout;
         let found = until(Deadline::after(waited), || {
             let running = self.members.iter().filter(|member| member.is_running());
-            let views: Vec<View> = running.filter_map(|member| leader::view(&member.endpoint()).ok()).collect();
+            let views = running.map(Member::view).collect::<Result<Vec<_>, _>>()?;
             let leads = |member: &&Member| {
-                let of_it = views.iter().filter(|view| view.leader == member.id());
-                of_it.clone().count() > self.members.len() / 2 && of_it.clone().any(|view| view.member == member.id())
+                let of_it = views.iter().flatten().filter(|view| view.leader == member.id());
+                of_it.clone().count() >= told_by && of_it.clone().any(|view| view.member == member.id())
             };
             Ok::<_, EphemeralError>(self.members.iter().find(leads).filter(|leader| is_wanted(leader)))
         })?;
         found.ok_or(EphemeralError::NoLeader { waited })
+    }
+
+    fn majority(&self) -> usize {
+        self.cluster.len() / 2 + 1
     }
 
     /// Hands the leadership over to `to`, and waits until a majority of the members knows.
@@ -254,7 +256,7 @@ impl Ephemeral {
             let refused = |source| EphemeralError::Leadership { to: to.name().to_owned(), source };
             leader::transfer(&leader.endpoint(), to.id()).map_err(refused)?;
         }
-        self.wait_for_leader(|leader| leader.id() == to.id()).map(drop)
+        self.wait_for_leader(self.majority(), |leader| leader.id() == to.id()).map(drop)
     }
 
     /// Starts a member again, on its data and its ports, and waits until it is ready. Where most members are stopped, none
@@ -269,11 +271,12 @@ impl Ephemeral {
         member.restart(self)?;
         self.look_after(member);
         let timeout = self.builder.start_timeout;
-        if self.members.iter().filter(|member| member.is_running()).count() <= self.members.len() / 2 {
-            return Ok(member.wait_for_peer_port(timeout)?);
+        if self.members.iter().filter(|member| member.is_running()).count() < self.majority() {
+            member.wait_for_peer_port(timeout)?;
+        } else {
+            member::wait_ready(std::slice::from_ref(member), timeout)?;
         }
-        member::wait_ready(std::slice::from_ref(member), timeout)?;
-        Ok(member.wait_for_view(timeout, |view| view.leader != 0)?)
+        Ok(())
     }
 
     /// Client URLs, of all members.
@@ -306,7 +309,7 @@ impl Ephemeral {
         self.members.first().map_or(0, Member::pid)
     }
 
-    /// From the first spawn to all members proven ready.
+    /// From the making of the first member's directory to all members proven ready.
     #[must_use]
     pub fn ready_after(&self) -> Duration {
         self.ready_after

@@ -130,6 +130,25 @@ fn an_only_member_is_restarted_on_its_data() {
     }
 }
 
+/// With users, etcd 3.7 tells nobody without one who leads. That is said at once, and a restart does not need it.
+#[test]
+fn a_cluster_with_users_is_still_restarted() {
+    let etcd = builder(Etcd::V3_7, 3).start_ephemeral().unwrap();
+    let [member, ..] = etcd.members() else { unreachable!() };
+    for (call, body) in [
+        ("auth/user/add", r#"{"name":"root","password":"x"}"#),
+        ("auth/role/add", r#"{"name":"root"}"#),
+        ("auth/user/grant", r#"{"user":"root","role":"root"}"#),
+        ("auth/enable", "{}"),
+    ] {
+        ask(member, call, body).unwrap();
+    }
+    assert!(eventually(|| matches!(etcd.leader(), Err(EphemeralError::Member { .. }))));
+    member.kill().unwrap();
+    etcd.restart(member).unwrap();
+    assert!(etcd.is_alive());
+}
+
 #[test]
 fn a_member_whose_port_was_taken_meanwhile_says_so() {
     let etcd = builder(Etcd::V3_7, 3).start_ephemeral().unwrap();

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use etcd_workspace::ClusterId;
+
 use super::directory::MEMBER_LOCK;
 use super::{Ephemeral, EphemeralError, FailedLaunch};
 use crate::data::{DataDir, cluster};
@@ -13,11 +15,12 @@ use crate::file::cannot;
 use crate::lock::Lock;
 use crate::os::{self, Lifetime};
 use crate::server::election;
+use crate::server::health::HealthError;
 use crate::server::launch::{Durability, Launch, LaunchError, Launched, Ready};
 use crate::server::leader::{self, View};
 use crate::server::log;
 use crate::server::ports::Address;
-use crate::wait::{Deadline, until};
+use crate::wait::Deadline;
 
 /// How long a member may take to end by itself: a leader hands the leadership over first, which may take 5 s.
 const GRACE: Duration = Duration::from_secs(10);
@@ -139,29 +142,25 @@ impl Member {
     /// By then no member may have been elected: a second election would lose what members have proposed to the first leader,
     /// and they propose it again only after five seconds. Without this the members elect one when a timeout has passed.
     pub(super) fn request_election(&self, deadline: Deadline, is_wanted: Weak<()>) {
-        let Some(cluster) = self.data.marker.as_ref().and_then(|marker| marker.cluster_id) else { return };
+        let Some(cluster) = self.cluster_id() else { return };
         let (peer, id) = (self.peer_url(), self.id);
         let request = move || election::request_of(&peer, cluster, id, deadline, || is_wanted.strong_count() > 0);
         drop(std::thread::Builder::new().name("etcd-election".to_owned()).spawn(request));
     }
 
-    /// Waits until the member, and no other, answers with what is wanted.
-    pub(super) fn wait_for_view(
-        &self,
-        timeout: Duration,
-        mut is_wanted: impl FnMut(&View) -> bool,
-    ) -> Result<(), Box<FailedLaunch>> {
-        let mut reason = String::new();
-        let seen = until(Deadline::after(timeout), || {
-            match leader::view(&self.endpoint()) {
-                Ok(view) if view.member != self.id => reason = format!("the member {:x} answers there", view.member),
-                Ok(view) if is_wanted(&view) => return Ok(Some(())),
-                Ok(view) => reason = format!("it knows the leader {:x}, and others do not", view.leader),
-                Err(error) => reason = error.to_string(),
+    /// What it knows of its cluster; `None`: it does not answer, or another does in its place.
+    pub(super) fn view(&self) -> Result<Option<View>, EphemeralError> {
+        match leader::view(&self.endpoint()) {
+            Ok(view) => Ok(Some(view).filter(|view| view.member == self.id && self.cluster_id() == Some(view.cluster))),
+            Err(source @ HealthError::NeedsUser(_)) => {
+                Err(EphemeralError::Member { member: self.name().to_owned(), source })
             }
-            Ok::<_, Box<FailedLaunch>>(None)
-        })?;
-        seen.ok_or_else(|| self.failed(self.server().not_ready(timeout, reason)))
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn cluster_id(&self) -> Option<ClusterId> {
+        self.data.marker.as_ref()?.cluster_id
     }
 
     fn failed(&self, error: LaunchError) -> Box<FailedLaunch> {

@@ -280,7 +280,7 @@ impl Launched {
     }
 
     /// Why it counts as failed although it lives.
-    pub(crate) fn not_ready(&self, waited: Duration, reason: String) -> LaunchError {
+    fn not_ready(&self, waited: Duration, reason: String) -> LaunchError {
         LaunchError::NotReady { waited, reason, log: self.context.log.clone() }
     }
 
