@@ -47,6 +47,7 @@ mod runs;
 mod scripts;
 mod secure_clusters;
 mod several;
+mod shards;
 #[cfg(target_os = "linux")] // /proc, mounts, namespaces
 mod situations;
 mod starting;

@@ -15,13 +15,13 @@ use crate::playground::Playground;
 const PASSWORD: &str = "s3cret-0f-ci";
 
 /// A cluster that wants a user, and a workspace that names it `ci`.
-struct World {
-    server: Secure,
-    play: Playground,
+pub(crate) struct World {
+    pub(crate) server: Secure,
+    pub(crate) play: Playground,
     ca: PathBuf,
 }
 
-fn world(password: &str) -> World {
+pub(crate) fn world(password: &str) -> World {
     let ca = Ca::new();
     let server = Secure::start(Etcd::V3_7, &ca, &ca.sign(&["127.0.0.1"], "server", Validity::Now), false);
     let call = |path: &str, body: &str| {
