@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use etcd_console_cli::{
     Client, Cluster, Del, Format, Get, Keys, Member, MemberCommand, Put, Runs, TestClean, Undo, Watch,
 };
@@ -90,12 +90,27 @@ pub(crate) struct Keep {
     /// How long to retry the sweep if the runner was killed and etcd does not answer, in seconds
     #[arg(long, default_value_t = 30)]
     pub(crate) sweep_timeout: u64,
+    /// Whether the run gets a user of its own
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) fence: Fence,
     /// Take over this run, whose keeper died
     #[arg(long)]
     pub(crate) adopt: Option<RunId>,
     /// Do not sweep dead runs
     #[arg(long)]
     pub(crate) no_cleaning: bool,
+}
+
+/// When a run gets a user of its own
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fence {
+    /// Where the cluster has users, and we may create one
+    #[default]
+    Auto,
+    /// Always; an error where that cannot be done
+    Always,
+    /// Never
+    Never,
 }
 
 /// Write many keys, for the benches

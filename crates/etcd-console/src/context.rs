@@ -64,6 +64,11 @@ impl Context {
         })
     }
 
+    /// Connects as a configuration says, for a second connection beside the command's own.
+    pub(crate) async fn connect_with(&self, config: &ClientConfig) -> Result<Connection> {
+        self.connect_to(config).await
+    }
+
     async fn connect_to(&self, config: &ClientConfig) -> Result<Connection> {
         let (timeout, endpoints) = (Duration::from_secs(self.global.cluster.timeout), &config.endpoints);
         let connect = etcd_sandbox::connect_options(config);

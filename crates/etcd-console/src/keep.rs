@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use etcd_keys::Connection;
 use etcd_sandbox::runs::{Plan, Registry, Run, RunSummary};
+use etcd_workspace::{ClientConfig, Password};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::JoinHandle;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::cli::Keep;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::fence;
 use crate::orphans;
 
 /// A message from the keeper to its runner.
@@ -40,7 +42,8 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     let run = match &args.adopt {
         Some(id) => Run::adopt(&registry, id.clone()).await?.context("the run is being swept")?,
         None => {
-            let plan = Plan::new(&args.lock_dir, &args.command).runner(args.runner);
+            let fenced = fence::is_wanted(args.fence, &connection, &client, cx).await?;
+            let plan = Plan::new(&args.lock_dir, &args.command).runner(args.runner).fenced(fenced);
             Run::start(&registry, plan.ttl(Duration::from_secs(args.ttl))).await?
         }
     };
@@ -48,7 +51,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         run: run.id().to_string(),
         prefix: run.prefix(),
         lock: run.lock().to_owned(),
-        variables: client.variables().into_iter().chain(run.variables()).collect(),
+        variables: of_run(client, &run).variables().into_iter().chain(run.variables()).collect(),
     });
     // Sweeps dead runs in the background.
     let lock_dir = args.lock_dir;
@@ -74,6 +77,12 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         printed?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How the run's processes connect: as the run's own user, if it has one.
+fn of_run(client: ClientConfig, run: &Run) -> ClientConfig {
+    let Some(own) = run.credentials() else { return client };
+    ClientConfig { user: Some(own.user.clone()), password: Some(Password::new(own.password.as_str())), ..client }
 }
 
 /// Ctrl-C, a closed terminal or a cancelled CI job can signal the whole process group. The keeper ignores that, because it

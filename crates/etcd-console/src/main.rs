@@ -7,6 +7,7 @@ mod confirm;
 mod context;
 mod del;
 mod failure;
+mod fence;
 mod fill;
 mod get;
 mod interrupt;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use etcd_keys::{Error, ErrorKind};
 use etcd_sandbox::runs::{Entry, Listing, Liveness, Registry, RunIdError, Swept, Unregistered};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -18,6 +19,7 @@ const CHANGED: &str = "it changed while it was being removed";
 /// How many ranges of keys a question names.
 const EXAMPLES: usize = 10;
 const HEARTBEAT: &str = "its heartbeat came back, or etcd did not answer reliably";
+const OF_ROOT: &str = "it has a user of its own, whom only a user with the role root can delete";
 const OF_NO_RUN: &str = "it belongs to no run; a running test may be using it: see --unregistered";
 
 pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
@@ -152,13 +154,12 @@ impl Plan {
         let mut watched = self.watch(registry, cx);
         for run in std::mem::take(&mut self.dead) {
             match registry.liveness(&run) {
-                Liveness::Dead(proof) => self.report.swept(&run, registry.sweep(&run, proof).await?),
+                Liveness::Dead(proof) => self.report.swept_unless_denied(&run, registry.sweep(&run, proof).await)?,
                 _ => self.report.leave(&run, "alive", CHANGED),
             }
         }
         for run in std::mem::take(&mut self.forced) {
-            let swept = registry.sweep_by_force(&run).await?;
-            self.report.swept(&run, swept);
+            self.report.swept_unless_denied(&run, registry.sweep_by_force(&run).await)?;
         }
         for found in std::mem::take(&mut self.unregistered) {
             let keys = registry.delete_unregistered(&found).await?;
@@ -168,18 +169,14 @@ impl Plan {
             match ended? {
                 (run, Ok(Some(swept))) => self.report.swept(&run, swept),
                 (run, Ok(None)) => self.report.leave(&run, "alive", HEARTBEAT),
-                (_, Err(error)) => return Err(error.into()),
+                (run, Err(error)) => self.report.swept_unless_denied(&run, Err(error))?,
             }
         }
         Ok(())
     }
 
     /// Watches all silent runs at once, and sweeps those that prove dead.
-    fn watch(
-        &mut self,
-        registry: &Registry,
-        cx: &Context,
-    ) -> JoinSet<(Entry, Result<Option<Swept>, etcd_keys::Error>)> {
+    fn watch(&mut self, registry: &Registry, cx: &Context) -> JoinSet<(Entry, Result<Option<Swept>, Error>)> {
         let mut watched = JoinSet::new();
         for run in std::mem::take(&mut self.silent) {
             if let Liveness::Unproven(time) = registry.liveness(&run) {
@@ -234,6 +231,16 @@ fn runs(count: u64) -> String {
 }
 
 impl Report {
+    fn swept_unless_denied(&mut self, run: &Entry, swept: Result<Swept, Error>) -> Result<()> {
+        match swept {
+            Err(error) if run.fenced && matches!(error.kind, ErrorKind::Denied(_)) => {
+                self.leave(run, "fenced", OF_ROOT);
+            }
+            swept => self.swept(run, swept?),
+        }
+        Ok(())
+    }
+
     fn swept(&mut self, run: &Entry, swept: Swept) {
         match swept {
             Swept::Gone(keys) => self.remove(run, keys),

@@ -14,3 +14,4 @@ pub mod range;
 pub(crate) mod retry;
 pub mod text;
 pub mod tls;
+pub(crate) mod users;

@@ -2,6 +2,7 @@
 //! need none of this: a [`Sandbox`](crate::Sandbox) finds or starts its run itself.
 
 pub(crate) mod clean;
+pub(crate) mod fence;
 mod heartbeat;
 pub(crate) mod liveness;
 pub(crate) mod lock;
@@ -11,6 +12,7 @@ pub(crate) mod registry;
 pub(crate) mod run;
 mod sweep;
 
+pub use self::fence::Credentials;
 pub use self::liveness::{AliveProof, DeathProof, Liveness};
 pub use self::plan::Plan;
 pub use self::record::{Found, Record, State};

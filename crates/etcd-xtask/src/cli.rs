@@ -404,6 +404,12 @@ pub(crate) struct RunTarget {
     /// Keep the keys only if the run fails
     #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "keep"])]
     pub(crate) keep_failed: bool,
+    /// Fail unless the run gets a user of its own, who can use the run's keys and nothing else [default: where that is possible]
+    #[arg(long)]
+    pub(crate) fence: bool,
+    /// Let the run's processes connect as we do, also where the run could have a user of its own
+    #[arg(long, conflicts_with = "fence")]
+    pub(crate) no_fence: bool,
     /// Do not use the network
     #[arg(long)]
     pub(crate) offline: bool,
@@ -417,6 +423,15 @@ fn members() -> impl TypedValueParser<Value = usize> {
 }
 
 impl RunTarget {
+    /// When the run gets a user of its own, in the words of the keeper's `--fence`.
+    pub(crate) fn fence(&self) -> &'static str {
+        match (self.fence, self.no_fence) {
+            (true, _) => "always",
+            (_, true) => "never",
+            _ => "auto",
+        }
+    }
+
     /// The etcds to start, one after the other.
     pub(crate) fn versions(&self) -> &[Wanted] {
         self.etcd.as_ref().map_or(&[], Versions::as_slice)

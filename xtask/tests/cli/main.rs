@@ -22,6 +22,7 @@ mod damaged_data;
 mod doctor;
 mod each_version;
 mod environment;
+mod fenced;
 mod handing_over;
 mod health;
 mod hints;

@@ -65,6 +65,12 @@ pub enum Operation {
     Lock(Vec<u8>),
     /// An operation on the election of this name: `win`, `follow`, `ask for the leader of`.
     Election(&'static str, Vec<u8>),
+    /// List the users.
+    ListUsers,
+    /// An operation on the user of this name: `create`, `read`, `delete`.
+    User(&'static str, String),
+    /// An operation on the role of this name.
+    Role(&'static str, String),
     /// List the members of the cluster.
     ListMembers,
     /// Change the endpoints of the connection.
@@ -87,6 +93,9 @@ impl fmt::Display for Operation {
             Self::Grant(prefix) => write!(f, "grant a lease for `{}`", Escaped(prefix)),
             Self::Lock(name) => write!(f, "lock `{}`", Escaped(name)),
             Self::Election(what, name) => write!(f, "{what} election `{}`", Escaped(name)),
+            Self::ListUsers => f.write_str("list the users"),
+            Self::User(what, name) => write!(f, "{what} the user `{}`", name.escape_debug()),
+            Self::Role(what, name) => write!(f, "{what} the role `{}`", name.escape_debug()),
             Self::ListMembers => f.write_str("list the members"),
             Self::ChangeEndpoints => f.write_str("change the endpoints"),
         }
@@ -268,6 +277,24 @@ impl ErrorKind {
     /// Whether another member may answer at once where this one does not.
     pub(crate) fn is_of_the_member(&self) -> bool {
         matches!(self, Self::Unreachable | Self::CannotServe(_))
+    }
+
+    /// Whether etcd refused the request because authentication is enabled and the connection has no user, neither by name nor
+    /// by a client certificate.
+    #[must_use]
+    pub fn is_without_user(&self) -> bool {
+        matches!(self, Self::Denied(words) if words.starts_with("user name is empty"))
+    }
+
+    /// Whether the user or the role does not exist.
+    pub(crate) fn is_absent_user_or_role(&self) -> bool {
+        let absent = ["user name not found", "role name not found"];
+        matches!(self, Self::Etcd { message, .. } if absent.contains(&message.as_str()))
+    }
+
+    /// Whether a user or a role was changed while etcd had the request. Etcd refuses such a request before it does anything.
+    pub(crate) fn is_of_changed_users(&self) -> bool {
+        matches!(self, Self::Invalid(words) if words == "revision of auth store is old")
     }
 
     /// Whether the same request may succeed when it is sent again, for example on another connection.

@@ -257,8 +257,8 @@ impl sealed::Call for Put {
         let shown = keys.shown(&self.range());
         let operation = || Operation::Write(shown.clone());
         let (key, value, options) = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
-        let mut kv = keys.connection.kv();
-        let response = keys.connection.call(operation, kv.put(key, value, Some(options))).await?;
+        let put = || async { keys.connection.kv().put(key.clone(), value.clone(), Some(options.clone())).await };
+        let response = keys.connection.call_again(operation, put).await?;
         Ok(PutResponse::from_etcd(response, &keys.namespace))
     }
 }
@@ -272,8 +272,8 @@ impl sealed::Call for Delete {
         let shown = keys.shown(&self.range);
         let operation = || Operation::Delete(shown.clone());
         let (key, options) = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
-        let mut kv = keys.connection.kv();
-        let response = keys.connection.call(operation, kv.delete(key, Some(options))).await?;
+        let delete = || async { keys.connection.kv().delete(key.clone(), Some(options.clone())).await };
+        let response = keys.connection.call_again(operation, delete).await?;
         Ok(DeleteResponse::from_etcd(response, &keys.namespace))
     }
 }
@@ -288,8 +288,8 @@ impl sealed::Call for Txn {
         let operation = || first.clone().map_or(Operation::Commit, Operation::CommitOf);
         let (oldest, newest) = self.revisions();
         let txn = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
-        let mut kv = keys.connection.kv();
-        match keys.connection.call(operation, kv.txn(txn)).await {
+        let commit = || async { keys.connection.kv().txn(txn.clone()).await };
+        match keys.connection.call_again(operation, commit).await {
             Ok(response) => Ok(TxnResponse::from_etcd(&response, &keys.namespace)),
             Err(error) => {
                 let requested = if matches!(error.kind, ErrorKind::FutureRevision(_)) { newest } else { oldest };

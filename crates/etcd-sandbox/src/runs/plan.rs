@@ -13,6 +13,7 @@ pub struct Plan {
     runner: u32,
     ttl: Duration,
     elsewhere: bool,
+    pub(crate) fenced: bool,
 }
 
 impl Plan {
@@ -25,6 +26,7 @@ impl Plan {
             runner: std::process::id(),
             ttl: TTL,
             elsewhere: false,
+            fenced: false,
         }
     }
 
@@ -40,6 +42,16 @@ impl Plan {
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// Gives the run a user of its own, who can use the run's keys and nothing else: see [`Run::credentials`]. The connection's
+    /// user needs the role `root`.
+    ///
+    /// [`Run::credentials`]: crate::runs::Run::credentials
+    #[must_use]
+    pub fn fenced(mut self, fenced: bool) -> Self {
+        self.fenced = fenced;
         self
     }
 

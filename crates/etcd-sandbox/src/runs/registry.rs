@@ -9,12 +9,13 @@ use etcd_keys::{Connection, Error, KeyRange};
 
 use crate::roots::Roots;
 use crate::run_id::RunId;
+use crate::runs::fence::FENCED;
 use crate::runs::record::Found;
 
 /// How many operations one transaction has: etcd takes 128.
 const BATCH: usize = 120;
-/// Reads about one run: record, heartbeat, count.
-const READS: usize = 3;
+/// Reads about one run: record, heartbeat, count, line in the index.
+const READS: usize = 4;
 /// How many keys that belong to no run are read first. Often these are all.
 const FIRST_PAGE: i64 = 1_000;
 /// How many are read at a time after that.
@@ -39,6 +40,8 @@ pub struct Entry {
     pub revision: i64,
     /// Whether `.alive` is there.
     pub alive: bool,
+    /// Whether it has a user and a role of its own.
+    pub fenced: bool,
     /// The number of its tests' keys.
     pub keys: u64,
 }
@@ -167,6 +170,7 @@ impl Registry {
                 txn.then(Get::key(self.record_key(id)))
                     .then(Get::key(self.alive_key(id)).keys_only())
                     .then(Get::prefix(self.roots.run(id)).count_only())
+                    .then(Get::key(self.index_key(id)))
             };
             let answer = self.connection.all_keys().send(ids.iter().fold(Txn::new(), ask)).await?;
             let answers: Vec<&GetResponse> = answer.responses.iter().filter_map(as_read).collect();
@@ -256,9 +260,11 @@ fn segment_of(key: &[u8], prefix: usize) -> KeyRange {
 }
 
 fn entry_of(id: &RunId, answers: &[&GetResponse]) -> Option<Entry> {
-    let [record, alive, count] = answers else { return None };
+    let [record, alive, count, line] = answers else { return None };
     let record = record.kvs.first()?;
     let alive = !alive.kvs.is_empty();
     let keys = u64::try_from(count.count).unwrap_or(0).saturating_sub(1 + u64::from(alive));
-    Some(Entry { id: id.clone(), found: Found::read(&record.value), revision: record.mod_revision, alive, keys })
+    let fenced = line.kvs.first().is_some_and(|line| line.value == FENCED.as_bytes());
+    let (found, revision) = (Found::read(&record.value), record.mod_revision);
+    Some(Entry { id: id.clone(), found, revision, alive, fenced, keys })
 }

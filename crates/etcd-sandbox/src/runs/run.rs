@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 
 use crate::error::Error;
 use crate::run_id::RunId;
+use crate::runs::fence::{Credentials, FENCED};
 use crate::runs::heartbeat::Heartbeat;
 use crate::runs::lock::{Alone, Joined, Shared, Tried};
 use crate::runs::plan::Plan;
@@ -38,6 +39,10 @@ pub struct Run {
     record: Record,
     /// The revision that wrote the record.
     revision: i64,
+    /// Whether it has a user and a role of its own.
+    fenced: bool,
+    /// The password is known only to the process that created the user.
+    credentials: Option<Credentials>,
     lock: Shared,
     lost: watch::Receiver<bool>,
     keeper: Keeping,
@@ -68,8 +73,10 @@ impl Run {
             .and_then(|dir| if dir.to_str().is_some() { Ok(dir) } else { Err(std::io::Error::other(NOT_UTF8)) })
             .and_then(|dir| Shared::create(&dir, &id, endpoints, test_root))
             .map_err(Error::system(format!("make the run's lock in `{}`", plan.lock_dir.display())))?;
+        let fenced = plan.fenced;
         let record = plan.into_record(lock.path().to_owned());
-        match Self::register(registry, id, record, lock, None).await {
+        match Self::register(registry, id, record, lock, fenced, None).await {
+            Ok(Some(run)) if fenced => run.with_fence().await,
             Ok(Some(run)) => Ok(run),
             // A new id has 128 random bits: if it is taken, somebody forged a record.
             Ok(None) => Err(Error::system("register a run")(std::io::ErrorKind::AlreadyExists.into())),
@@ -83,12 +90,12 @@ impl Run {
     /// # Errors
     /// As [`Run::start`].
     pub async fn adopt(registry: &Registry, id: RunId) -> Result<Option<Self>, Error> {
-        let Some(Entry { found: Found::Record(record), revision, .. }) = registry.entry(&id).await? else {
+        let Some(Entry { found: Found::Record(record), revision, fenced, .. }) = registry.entry(&id).await? else {
             return Ok(None);
         };
         match Shared::join(&record.lock, &id) {
             Joined::Held(lock) if record.state == State::Running => {
-                Self::register(registry, id, *record, lock, Some(revision)).await
+                Self::register(registry, id, *record, lock, fenced, Some(revision)).await
             }
             _ => Ok(None),
         }
@@ -99,6 +106,7 @@ impl Run {
         id: RunId,
         record: Record,
         lock: Shared,
+        fenced: bool,
         before: Option<i64>,
     ) -> Result<Option<Self>, Error> {
         let keys = registry.connection().all_keys();
@@ -110,7 +118,7 @@ impl Run {
             .when(Compare::mod_revision(KeyRange::key(key.as_str()), CompareOp::Equal, before.unwrap_or(0)))
             .then(Put::new(key, value))
             .then(Put::new(registry.alive_key(&id), "").lease(lease.id()))
-            .then(Put::new(registry.index_key(&id), ""));
+            .then(Put::new(registry.index_key(&id), if fenced { FENCED } else { "" }));
         let answer = keys.send(txn).await?;
         if !answer.succeeded {
             return Ok(None);
@@ -123,7 +131,24 @@ impl Run {
         let keeper = registry.connection().runtime().spawn(heartbeat.keep(first, sender));
         let keeper = Keeping(keeper.abort_handle());
         let registry = registry.clone();
-        Ok(Some(Self { registry, id, record, revision, lock, lost, keeper }))
+        Ok(Some(Self { registry, id, record, revision, fenced, credentials: None, lock, lost, keeper }))
+    }
+
+    /// Creates the run's user and role. The run is registered before: if this process is killed, others find them.
+    async fn with_fence(mut self) -> Result<Self, Error> {
+        let credentials = Credentials::fresh(&self.id).map_err(Error::system("make a password"))?;
+        if let Err(error) = self.registry.create_fence(&self.id, &credentials).await {
+            // If this fails, too, the next sweep does it.
+            drop(self.sweep().await);
+            return Err(error.into());
+        }
+        // Another process may have taken a run for dead whose process was stopped, before it had its user.
+        if self.registry.entry(&self.id).await?.is_none_or(|run| run.revision != self.revision) {
+            self.registry.delete_fence(&self.id).await?;
+            return Err(Error::Swept(self.id.clone()));
+        }
+        self.credentials = Some(credentials);
+        Ok(self)
     }
 
     /// Where the run is registered.
@@ -162,6 +187,12 @@ impl Run {
         [("ETCD_TEST_PREFIX", self.prefix()), ("ETCD_TEST_RUN", self.id.to_string())]
     }
 
+    /// The user of a run that is fenced. `None` for a run that is not, and for an adopted run.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
     /// Returns when another process has taken the run. If the run ends otherwise, this never returns.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut lost = self.lost.clone();
@@ -186,6 +217,8 @@ impl Run {
         let Some(claim) = self.claim(State::Sweeping).await? else {
             return Ok(RunSummary { keys: 0, stragglers: false, lost: true });
         };
+        // First: its last processes then write no more.
+        let unfenced = claim.delete_fence().await;
         let (mut keys, path) = (0, self.lock.path().to_owned());
         drop(self.lock);
         let lock = match alone_within(STRAGGLERS, &path, &self.id).await {
@@ -194,7 +227,7 @@ impl Run {
             // Another cleaner had the lock, found the run dead, and has swept it; or this file system has no such locks.
             Tried::Unknown => return Self::sweep_again(&self.registry, &self.id).await,
         };
-        let done = match claim.delete_keys(&mut keys).await {
+        let done = match claim.delete_keys(&mut keys).await.and(unfenced) {
             Ok(()) if lock.is_some() => claim.finish(&mut keys).await,
             done => done,
         };
@@ -234,12 +267,15 @@ impl Run {
         Ok(RunSummary { keys, stragglers: false, lost: false })
     }
 
-    /// Ends the run and leaves its keys, until somebody cleans by hand.
+    /// Ends the run and leaves its keys, until somebody cleans by hand. Its user and role go.
     ///
     /// # Errors
     /// Those of etcd. The run is then dead, and the next sweep deletes it.
     pub async fn keep(self) -> Result<RunSummary, Error> {
         let kept = self.claim(State::Kept).await?;
+        if self.fenced && kept.is_some() {
+            self.registry.delete_fence_of_kept(&self.id).await?;
+        }
         Ok(RunSummary { keys: 0, stragglers: false, lost: kept.is_none() })
     }
 
@@ -251,6 +287,7 @@ impl Run {
             found: Found::Record(Box::new(self.record.clone())),
             revision: self.revision,
             alive: true,
+            fenced: self.fenced,
             keys: 0,
         };
         Ok(self.registry.claim(&entry, state, Unless::Never).await?)

@@ -32,6 +32,7 @@ pub enum Swept {
 pub(crate) struct Claim {
     registry: Registry,
     id: RunId,
+    fenced: bool,
     /// The revision of the record with our claim.
     revision: i64,
 }
@@ -116,7 +117,8 @@ impl Registry {
             Unless::Never => txn.then(Delete::key(alive)),
         };
         let answer = self.connection().all_keys().send(txn).await?;
-        let claim = Claim { registry: self.clone(), id: run.id.clone(), revision: answer.revision };
+        let (id, fenced) = (run.id.clone(), run.fenced);
+        let claim = Claim { registry: self.clone(), id, fenced, revision: answer.revision };
         Ok(answer.succeeded.then_some(claim))
     }
 
@@ -132,7 +134,9 @@ impl Claim {
     /// Deletes the whole run, the record last.
     pub(crate) async fn sweep(&self) -> Result<Swept, Error> {
         let mut gone = 0;
-        let done = match self.delete_keys(&mut gone).await {
+        let unfenced = self.delete_fence().await;
+        // A run whose user may not be deleted keeps its record: somebody else finds the user by it.
+        let done = match self.delete_keys(&mut gone).await.and(unfenced) {
             Ok(()) => self.finish(&mut gone).await,
             failed => failed,
         };
@@ -141,6 +145,11 @@ impl Claim {
             Err(error) if error.kind == ErrorKind::NotMet => Ok(Swept::NotOurs(gone)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Deletes the run's user and role, if it has them.
+    pub(crate) async fn delete_fence(&self) -> Result<(), Error> {
+        if self.fenced { self.registry.delete_fence(&self.id).await } else { Ok(()) }
     }
 
     /// Deletes the run's keys, all but the record and the last few, which are deleted with the record.

@@ -82,6 +82,8 @@ pub(crate) struct KeeperConfig {
     pub(crate) lock_dir: PathBuf,
     /// The command of the run, to be shown.
     pub(crate) command: String,
+    /// When the run gets a user of its own.
+    pub(crate) fence: &'static str,
     /// Whether etcd ends with this process, and all keys are lost.
     pub(crate) ephemeral: bool,
 }
@@ -225,6 +227,7 @@ impl Process {
         }
         command.arg("keep").arg("--lock-dir").arg(&config.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&config.command)]);
+        command.args(["--fence", config.fence]);
         if config.ephemeral {
             // Without this process, etcd ends as well.
             command.args(["--sweep-timeout", "0"]);

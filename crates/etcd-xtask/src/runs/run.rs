@@ -96,6 +96,7 @@ impl RunSession {
             flag: server.flag(),
             lock_dir: cx.home_of_runs()?.join(".runs"),
             command,
+            fence: args.fence(),
             ephemeral: server.is_ephemeral(),
         };
         let keeper = Keeper::start(config, cx)?;

@@ -56,7 +56,8 @@ impl Chunk<'_> {
         let mut todo = if self.pieces > 1 { cut(span, self.pieces).await? } else { vec![vec![span]] };
         while let Some(spans) = todo.pop() {
             let txn = self.transaction(&spans);
-            let answer = connection.call(operation, connection.kv().txn(txn)).await?;
+            let commit = || async { connection.kv().txn(txn.clone()).await };
+            let answer = connection.call_again(operation, commit).await?;
             if let Some(header) = answer.header() {
                 (outcome.revision, outcome.cluster_id) = (header.revision(), header.cluster_id());
             }
