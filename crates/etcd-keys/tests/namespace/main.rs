@@ -21,3 +21,4 @@ mod leases;
 mod locks;
 mod model;
 mod transactions;
+mod users;

@@ -9,9 +9,6 @@ use etcd_keys::{Error, KeyRange};
 use crate::run_id::{RunId, random_hex};
 use crate::runs::registry::Registry;
 
-/// The value of the index's line for a run with a fence.
-pub(crate) const FENCED: &str = "fenced";
-
 /// The user of a fenced run.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {

@@ -9,13 +9,14 @@ use etcd_keys::{Connection, Error, KeyRange};
 
 use crate::roots::Roots;
 use crate::run_id::RunId;
-use crate::runs::fence::FENCED;
 use crate::runs::record::Found;
 
 /// How many operations one transaction has: etcd takes 128.
 const BATCH: usize = 120;
 /// Reads about one run: record, heartbeat, count, line in the index.
 const READS: usize = 4;
+/// The value of a run's line in the index, for a run that has a user and a role of its own.
+pub(crate) const FENCED: &str = "fenced";
 /// How many keys that belong to no run are read first. Often these are all.
 const FIRST_PAGE: i64 = 1_000;
 /// How many are read at a time after that.

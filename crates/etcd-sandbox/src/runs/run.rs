@@ -12,12 +12,12 @@ use tokio::task::AbortHandle;
 
 use crate::error::Error;
 use crate::run_id::RunId;
-use crate::runs::fence::{Credentials, FENCED};
+use crate::runs::fence::Credentials;
 use crate::runs::heartbeat::Heartbeat;
 use crate::runs::lock::{Alone, Joined, Shared, Tried};
 use crate::runs::plan::Plan;
 use crate::runs::record::{Found, Record, State};
-use crate::runs::registry::{Entry, Registry};
+use crate::runs::registry::{Entry, FENCED, Registry};
 use crate::runs::sweep::{Claim, Swept, Unless};
 
 /// How long the last processes of a run that has ended may take to notice.
