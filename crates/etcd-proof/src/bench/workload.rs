@@ -25,7 +25,7 @@ impl Workload {
     pub(super) fn rounds(self, bench: BenchName) -> u32 {
         let (full, quick) = match bench {
             BenchName::Start => (15, 3),
-            BenchName::Cluster => (11, 3),
+            BenchName::Cluster => (11, 1),
             BenchName::Isolation | BenchName::Store => (7, 3),
             BenchName::Read | BenchName::Delete | BenchName::Watch => (3, 1),
         };
