@@ -85,8 +85,12 @@ fn an_etcd_that_cannot_be_had_is_a_row_and_the_others_are_used() {
     assert_eq!(rows[0], ["VERSION", "TIME", "RESULT"], "{run:#?}");
     assert_eq!(rows[1], ["3.7.99", "-", "no etcd satisfies `3.7.99`"], "{run:#?}");
     assert_eq!(rows[2], ["3.5.27", "T", "passed"], "{run:#?}");
-    // An etcd that only nearly fits, which would do for a single one, is no answer to the question.
-    assert_eq!(rows[3], ["~3.6.99", "-", "there is no etcd ~3.6.99; 3.7.2 would take its place"], "{run:#?}");
+    // A single `--etcd ~3.6.99` uses another version, with a warning.
+    assert_eq!(
+        rows[3],
+        ["~3.6.99", "-", "etcd `~3.6.99` is not available, and 3.7.2 is no substitute in a comparison"],
+        "{run:#?}"
+    );
 }
 
 #[test]

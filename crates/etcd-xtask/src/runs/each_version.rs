@@ -1,4 +1,4 @@
-//! `run` and `test` on several etcds, one after the other: a run on each, then one table and the worst exit code.
+//! `run` and `test` on several etcds, one after the other: a run on each etcd, then a table and the worst exit code.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ use crate::failure::Failure;
 use crate::output;
 use crate::runs::test_results::TestResults;
 
-/// What happens on one etcd.
+/// A run on one etcd, and its result.
 pub(crate) struct Attempt<'a> {
-    /// The etcd that was named, if any.
+    /// The etcd of `--etcd`.
     pub(crate) wanted: Option<&'a Wanted>,
-    /// Whether others are named beside it.
+    /// Whether `--etcd` names several.
     pub(crate) is_one_of_several: bool,
-    /// How its tests went, where that can be counted.
+    /// The results of its tests, if they can be counted.
     pub(crate) tests: Option<TestResults>,
     version: String,
     began: Option<Instant>,
@@ -34,15 +34,18 @@ impl<'a> Attempt<'a> {
         Self { wanted, is_one_of_several, tests: None, version, began: None, took: None, result: String::new() }
     }
 
-    /// To be called when etcd runs, before anything is run on it.
+    /// Records that etcd was started, and its version.
     ///
     /// # Errors
-    /// If several were named and another was started in this one's place.
+    /// If `--etcd` names several, and another version than this one was started.
     pub(crate) fn begin(&mut self, started: Option<&Version>) -> Result<()> {
         let (Some(wanted), Some(version), true) = (self.wanted, started, self.is_one_of_several) else { return Ok(()) };
         if !wanted.accepts(version) {
-            let next = format!("`cargo xtask etcd-install \"{wanted}\"` says why it cannot be installed");
-            return Err(Failure::of(format!("there is no etcd {wanted}; {version} would take its place"), next));
+            let next = format!("`cargo xtask etcd-install \"{wanted}\"` shows why it cannot be installed");
+            return Err(Failure::of(
+                format!("etcd `{wanted}` is not available, and {version} is no substitute in a comparison"),
+                next,
+            ));
         }
         self.version = match wanted {
             Wanted::At(path) => format!("{version} {}", path.display()),
@@ -67,7 +70,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Does `attempt` on each etcd, or once where none or one is named. After an interrupt there is no next one.
+/// Calls `attempt` for each etcd, or once if `versions` has none or one. Stops after an interrupt.
 pub(crate) fn on_each(
     versions: &[Wanted],
     interrupts: &Interrupts,
@@ -92,7 +95,7 @@ pub(crate) fn on_each(
     Ok(worst)
 }
 
-/// A row for each etcd. Columns of which nothing is known are left out.
+/// One row for each etcd. Columns without a value are left out.
 fn table(attempts: &[Attempt<'_>]) -> String {
     let tests: Vec<&TestResults> = attempts.iter().filter_map(|attempt| attempt.tests.as_ref()).collect();
     let difference = |attempt: &Attempt<'_>| Some(attempt.tests.as_ref()?.first_difference(&tests)?.to_owned());

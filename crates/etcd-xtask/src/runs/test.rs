@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     })
 }
 
-/// How tests are counted. Documentation tests that follow nextest are not: on a terminal their output cannot be read.
+/// How to count tests. Documentation tests after nextest are not counted: on a terminal their output cannot be read.
 enum Count {
     Nextest(NextestReport),
     Cargo(CountedOutput),
@@ -105,7 +105,7 @@ impl Here {
         cargo
     }
 
-    /// The call that runs the tests, and how they are counted. Without a directory for a report they are not counted.
+    /// The command that runs the tests, and how to count them. Without a directory for a report they are not counted.
     fn counted(&self, tests: &[String], args: &Test, dir: Option<&Path>, cx: &Context) -> Result<(Command, Count)> {
         let Some(dir) = dir else { return Ok((self.cargo(tests, args, cx), Count::Nothing)) };
         if let [nextest, run, rest @ ..] = tests

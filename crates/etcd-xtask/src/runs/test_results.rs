@@ -1,5 +1,5 @@
-//! How many tests passed and failed, and which: from nextest's JUnit report, or from what `cargo test` prints. Only reads;
-//! runs no test.
+//! The numbers and names of passed and failed tests, from nextest's JUnit report or from the output of `cargo test`. Runs no
+//! test.
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, PipeReader, Read as _, Write as _};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// How long the rest of a command's output may take when the command has ended: what it left running may hold the pipe.
+/// How long to wait for the rest of the output after a command has ended: its remaining children may hold the pipe open.
 const REST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The tests of one run.
@@ -18,15 +18,15 @@ const REST_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct TestResults {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
-    /// Names, as far as they are known.
+    /// The known names.
     passes: BTreeSet<String>,
-    /// The same, in the order in which they were reported.
+    /// The known names, in the order of the report.
     failures: Vec<String>,
 }
 
 impl TestResults {
-    /// The first test that failed here and passed in another run. A name that both passed and failed in one run is of two
-    /// tests, and is left out.
+    /// The first test that failed here and passed in another run. If a name both passed and failed in one run, it is the name
+    /// of two tests, and is ignored.
     pub(crate) fn first_difference(&self, runs: &[&Self]) -> Option<&str> {
         let mut failures = self.failures.iter().filter(|name| !self.passes.contains(*name));
         let has_passed_in = |run: &Self, name| run.passes.contains(name) && !run.failures.contains(name);
@@ -42,8 +42,8 @@ impl TestResults {
     }
 }
 
-/// nextest's JUnit report, in a directory that somebody else removes. A workspace's own nextest configuration beats the one
-/// here: where it says where the report goes, there is none here.
+/// nextest's JUnit report, in a directory that the caller deletes. The nextest configuration of the workspace has priority
+/// over the configuration here: if it sets the path of the report, this report is not written.
 pub(crate) struct NextestReport {
     config: PathBuf,
     report: PathBuf,
@@ -52,14 +52,14 @@ pub(crate) struct NextestReport {
 impl NextestReport {
     pub(crate) fn prepare(dir: &Path) -> Result<Self> {
         let (config, report) = (dir.join("nextest.toml"), dir.join("junit.xml"));
-        // What JSON escapes in a path, TOML escapes in the same way.
+        // TOML has the same escapes as JSON.
         let path = serde_json::to_string(&report)?;
         let text = format!("[profile.default.junit]\npath = {path}\nstore-failure-output = false\n");
         std::fs::write(&config, text).with_context(|| format!("cannot write `{}`", config.display()))?;
         Ok(Self { config, report })
     }
 
-    /// The arguments with which `nextest run` writes it.
+    /// The arguments that make `nextest run` write the report.
     pub(crate) fn args(&self) -> [String; 2] {
         ["--tool-config-file".to_owned(), format!("etcd-xtask:{}", self.config.display())]
     }
@@ -74,7 +74,7 @@ fn in_junit(text: &str) -> Option<TestResults> {
     let mut results = TestResults::default();
     for case in document.descendants().filter(|node| node.has_tag_name("testcase")) {
         let binary = case.parent_element()?.attribute("name")?;
-        // Scripts that run before the tests are reported as suites, too.
+        // Setup scripts are reported as suites, too.
         if binary.starts_with('@') {
             continue;
         }
@@ -85,11 +85,11 @@ fn in_junit(text: &str) -> Option<TestResults> {
     Some(results)
 }
 
-/// What a command prints to stdout, passed on as it is, while the tests in it are counted.
+/// The stdout of a command, copied unchanged to our stdout, while the tests in it are counted.
 pub(crate) struct CountedOutput(Receiver<Option<TestResults>>);
 
 impl CountedOutput {
-    /// Nothing is counted on a terminal, which the command should keep.
+    /// `None` if stdout is a terminal: the command writes to the terminal itself.
     pub(crate) fn of(command: &mut Command) -> Result<Option<Self>> {
         if io::stdout().is_terminal() {
             return Ok(None);
@@ -101,7 +101,7 @@ impl CountedOutput {
         Ok(Some(Self(results)))
     }
 
-    /// To be called when the command has ended and is dropped: it holds an end of the pipe.
+    /// Call this after the command has ended and was dropped: a `Command` holds an end of the pipe.
     pub(crate) fn results(self) -> Option<TestResults> {
         self.0.recv_timeout(REST_TIMEOUT).ok().flatten()
     }
@@ -113,7 +113,7 @@ fn pass_on(mut output: PipeReader) -> Option<TestResults> {
     while let Ok(read @ 1..) = output.read(&mut buffer) {
         let read = buffer.get(..read)?;
         let mut stdout = io::stdout().lock();
-        // If nobody reads it, the command hears of it as without us: its pipe is closed.
+        // If our stdout is closed, close the command's pipe, too.
         stdout.write_all(read).and_then(|()| stdout.flush()).ok()?;
         for byte in read {
             if *byte == b'\n' {
@@ -127,13 +127,13 @@ fn pass_on(mut output: PipeReader) -> Option<TestResults> {
     counter.has_result.then_some(counter.results)
 }
 
-/// Reads what test binaries print, line by line. Below `failures:` stands what failed tests printed, which may look the same:
-/// there a result counts only if it is of as many tests as the binary has.
+/// Reads the output of test binaries, line by line. The output of failed tests follows `failures:`, and may look like results:
+/// a result counts only if its number of tests is that of the binary.
 #[derive(Default)]
 struct LibtestCounter {
     results: TestResults,
     has_result: bool,
-    /// How many tests the binary runs.
+    /// The number of tests of the binary.
     tests: u64,
     in_output: bool,
 }
@@ -164,7 +164,7 @@ impl LibtestCounter {
     }
 }
 
-/// Of `FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 2 filtered out; …`: passed, failed, and what else was to be run.
+/// Of `FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 2 filtered out; …`: passed, failed, and the number of other tests.
 fn counts(result: &str) -> Option<[u64; 3]> {
     let (_, text) = result.split_once(". ")?;
     let count = |what: &str| text.split("; ").find_map(|part| part.strip_suffix(what)?.trim_end().parse::<u64>().ok());
