@@ -17,9 +17,6 @@ use self::failover::{Encrypted, Failover, Members};
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::tls::{Tls, TlsError};
 
-/// How often a call is made while users and roles are changed.
-const ATTEMPTS: u32 = 10;
-
 /// The largest answer that is accepted, in bytes. tonic refuses more than 4 MiB by default, which a page of
 /// large values or a burst of events exceeds.
 const LARGEST_ANSWER: usize = 512 << 20;
@@ -377,6 +374,9 @@ impl Connection {
         if matches!(&answer, Err(error) if error.kind == ErrorKind::TimedOut) {
             self.leave(generation).await;
         }
+        if matches!(&answer, Err(error) if error.kind == ErrorKind::UsersChanged) {
+            self.log_in_again().await;
+        }
         answer
     }
 
@@ -394,28 +394,6 @@ impl Connection {
     /// been done.
     pub(crate) async fn leave(&self, generation: u64) {
         self.shared.members.leave(generation).await;
-    }
-
-    /// Makes a call, and makes it again if users or roles were changed while etcd had it: etcd has done nothing then. All
-    /// attempts together take no longer than the request timeout.
-    ///
-    /// # Errors
-    /// As [`Connection::call`].
-    pub(crate) async fn call_again<T, F: Future<Output = Result<T, etcd_client::Error>>>(
-        &self,
-        operation: impl Fn() -> Operation,
-        call: impl Fn() -> F,
-    ) -> Result<T, Error> {
-        let attempts = async {
-            for _ in 1..ATTEMPTS {
-                match call().await {
-                    Err(error) if ErrorKind::of(&error).is_of_changed_users() => {}
-                    answer => return answer,
-                }
-            }
-            call().await
-        };
-        self.call(operation, attempts).await
     }
 
     /// Reads: once more if the connection broke under it, perhaps from another endpoint. Both together take no

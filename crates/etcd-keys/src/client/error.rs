@@ -140,6 +140,9 @@ pub enum ErrorKind {
     /// The user, the password or the permissions are wrong.
     #[error("refused by etcd: {}", denial(.0))]
     Denied(String),
+    /// Users or roles were changed after the connection had logged in, or while etcd had the request. Etcd has done nothing.
+    #[error("users or roles were changed meanwhile")]
+    UsersChanged,
     /// The lease has expired, was revoked, or never existed.
     #[error("there is no such lease")]
     NoLease,
@@ -245,6 +248,7 @@ impl ErrorKind {
             "mvcc: required revision has been compacted" => Self::Compacted { asked: 0, oldest: None },
             "mvcc: required revision is a future revision" => Self::FutureRevision(0),
             "mvcc: database space exceeded" => Self::NoSpace,
+            "revision of auth store is old" => Self::UsersChanged,
             "request is too large" | "too many operations in txn request" => Self::TooLarge(words.to_owned()),
             "requested lease not found" => Self::NoLease,
             "key not found" => Self::NoKey,
@@ -292,14 +296,9 @@ impl ErrorKind {
         matches!(self, Self::Etcd { message, .. } if absent.contains(&message.as_str()))
     }
 
-    /// Whether a user or a role was changed while etcd had the request. Etcd refuses such a request before it does anything.
-    pub(crate) fn is_of_changed_users(&self) -> bool {
-        matches!(self, Self::Invalid(words) if words == "revision of auth store is old")
-    }
-
     /// Whether the same request may succeed when it is sent again, for example on another connection.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable | Self::TimedOut | Self::CannotServe(_))
+        matches!(self, Self::Unreachable | Self::TimedOut | Self::CannotServe(_) | Self::UsersChanged)
     }
 }

@@ -1,13 +1,49 @@
-//! Users and roles, for a program that gives another program a part of the keyspace. All but [`Connection::roles_of`] the
-//! own user needs the role `root`.
+//! Users and roles, for a program that gives another program a part of the keyspace; and calls that go on while users and
+//! roles change. All but [`Connection::roles_of`] the own user needs the role `root`.
 
 use etcd_client::{Permission, PermissionType};
 
 use crate::client::connect::Connection;
-use crate::client::error::{Error, Operation};
+use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::range::KeyRange;
 
+/// How often a call is made while users and roles are changed.
+const ATTEMPTS: u32 = 10;
+
 impl Connection {
+    /// Makes a call, and makes it again if users or roles were changed meanwhile: etcd has done nothing then. All attempts
+    /// together take no longer than the request timeout.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(crate) async fn call_again<T, F: Future<Output = Result<T, etcd_client::Error>>>(
+        &self,
+        operation: impl Fn() -> Operation,
+        call: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        let attempts = async {
+            for attempt in 1..ATTEMPTS {
+                match call().await {
+                    Err(error) if ErrorKind::of(&error) == ErrorKind::UsersChanged => {}
+                    answer => return answer,
+                }
+                // It takes the server a hash of the password. A simple token needs none.
+                if attempt > 1 {
+                    self.log_in_again().await;
+                }
+            }
+            call().await
+        };
+        self.call(operation, attempts).await
+    }
+
+    /// Gets a new token, if the connection has a user. A signed one (JWT) is of no use once users or roles have changed.
+    pub(crate) async fn log_in_again(&self) {
+        let client = self.raw();
+        // If it fails, the next call says so.
+        drop(tokio::time::timeout(self.request_timeout(), client.refresh_token()).await);
+    }
+
     /// The names of all users.
     ///
     /// # Errors

@@ -142,6 +142,10 @@ impl Engine {
             match stepped {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind, ErrorKind::TooLarge(_)) && !self.fragments => self.fragments = true,
+                Err(error) if error.kind == ErrorKind::UsersChanged => {
+                    self.connection.log_in_again().await;
+                    self.wait(error).await?;
+                }
                 Err(error) if error.kind.is_transient() => self.wait(error).await?,
                 Err(error) => return Err(error),
             }
@@ -443,6 +447,9 @@ impl Engine {
         if response.compact_revision() > 0 {
             self.gap(self.position.next());
             return Ok(());
+        }
+        if reason.contains("revision of auth store is old") {
+            return Err(self.error(ErrorKind::UsersChanged));
         }
         let denied = reason.contains("permission denied") || reason.contains("auth");
         // Otherwise there is no leader, or the server is shutting down. The next attempt shows which.
