@@ -24,11 +24,13 @@ const LARGEST_ANSWER: usize = 512 << 20;
 /// How long a connection with calls or watches under way may be silent before the server is asked for a sign
 /// of life. etcd drops connections that ask more often than every 5 s (`--grpc-keepalive-min-time`), or while
 /// nothing is under way: an idle watch would be cut off after the third time.
-const SILENCE: Duration = Duration::from_millis(5_200);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(5_200);
+/// How long that sign may take.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause before a member is asked again, or another one, where there is no leader.
+const NO_LEADER: Duration = Duration::from_millis(50);
 /// How long it may take to find out whether a server that does not answer speaks TLS.
 const PROBE: Duration = Duration::from_secs(1);
-/// How long that sign may take.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// Why a text is not a valid endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +69,7 @@ impl Connect {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
-            keep_alive: (SILENCE, SIGN_OF_LIFE),
+            keep_alive: (KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT),
             tls: None,
             user: None,
             options: ConnectOptions::new(),
@@ -396,8 +398,9 @@ impl Connection {
         self.shared.members.leave(generation).await;
     }
 
-    /// Reads: once more if the connection broke under it, perhaps from another endpoint. Both together take no
-    /// longer than the request timeout.
+    /// Reads: once more if the connection broke under it, perhaps from another endpoint; and again while a member of
+    /// several says that it cannot serve, as all do until they have a new leader. All together take no longer than the
+    /// request timeout.
     ///
     /// # Errors
     /// As [`Connection::call`].
@@ -407,16 +410,21 @@ impl Connection {
         key: Vec<u8>,
         options: GetOptions,
     ) -> Result<GetResponse, Error> {
-        let twice = || async {
-            let mut kv = self.kv();
-            match kv.get(key.clone(), Some(options.clone())).await {
-                Err(error) if ErrorKind::of(&error).is_of_the_member() => {
-                    kv.get(key.clone(), Some(options.clone())).await
+        let again = || async {
+            let (mut kv, mut has_broken) = (self.kv(), false);
+            loop {
+                let error = match kv.get(key.clone(), Some(options.clone())).await {
+                    Err(error) => error,
+                    answer => return answer,
+                };
+                match ErrorKind::of(&error) {
+                    ErrorKind::Unreachable if !has_broken => has_broken = true,
+                    ErrorKind::CannotServe(_) if self.has_other_members() => tokio::time::sleep(NO_LEADER).await,
+                    _ => return Err(error),
                 }
-                answer => answer,
             }
         };
-        self.call_again(operation, twice).await
+        self.call_again(operation, again).await
     }
 
     /// Makes one call, within a time of its own, and puts its error into context.

@@ -278,11 +278,6 @@ impl ErrorKind {
         }
     }
 
-    /// Whether another member may answer at once where this one does not.
-    pub(crate) fn is_of_the_member(&self) -> bool {
-        matches!(self, Self::Unreachable | Self::CannotServe(_))
-    }
-
     /// Whether etcd refused the request because authentication is enabled and the connection has no user, neither by name nor
     /// by a client certificate.
     #[must_use]

@@ -114,7 +114,14 @@ fn three_members() -> (etcd_keys::Connection, Ephemeral) {
 
 /// The member that a connection uses.
 fn used<'a>(connection: &etcd_keys::Connection, cluster: &'a Ephemeral) -> &'a Member {
-    let answer = once(connection.raw().get("a", None)).unwrap();
+    let began = std::time::Instant::now();
+    let answer = loop {
+        // Until there is a leader.
+        match once(connection.raw().get("a", None)) {
+            Ok(answer) => break answer,
+            Err(error) => assert!(began.elapsed() < HANGS, "{error}"),
+        }
+    };
     let id = answer.header().unwrap().member_id();
     cluster.members().iter().find(|member| member.id() == id).unwrap()
 }
