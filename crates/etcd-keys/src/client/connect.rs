@@ -377,7 +377,7 @@ impl Connection {
             self.leave(generation).await;
         }
         if matches!(&answer, Err(error) if error.kind == ErrorKind::UsersChanged) {
-            self.log_in_again().await;
+            Box::pin(self.log_in_again()).await;
         }
         answer
     }
@@ -437,7 +437,8 @@ impl Connection {
         operation: impl Fn() -> Operation,
         call: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(within, call).await {
+        // Calls are large futures: in a box, what they are in stays small.
+        match tokio::time::timeout(within, Box::pin(call)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let (kind, source) = (ErrorKind::of(&error), Some(Box::new(error)));

@@ -21,18 +21,19 @@ impl Connection {
         operation: impl Fn() -> Operation,
         call: impl Fn() -> F,
     ) -> Result<T, Error> {
+        // On the heap: unoptimised, all of it at once is too much for the stack of a test's thread.
         let attempts = async {
             for attempt in 1..ATTEMPTS {
-                match call().await {
+                match Box::pin(call()).await {
                     Err(error) if ErrorKind::of(&error) == ErrorKind::UsersChanged => {}
                     answer => return answer,
                 }
                 // It takes the server a hash of the password. A simple token needs none.
                 if attempt > 1 {
-                    self.log_in_again().await;
+                    Box::pin(self.log_in_again()).await;
                 }
             }
-            call().await
+            Box::pin(call()).await
         };
         self.call(operation, attempts).await
     }
