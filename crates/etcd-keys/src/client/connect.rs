@@ -384,7 +384,7 @@ impl Connection {
 
     /// Whether another member can take over.
     pub(crate) fn has_other_members(&self) -> bool {
-        self.shared.endpoint.contains(',')
+        self.shared.members.are_several()
     }
 
     /// The number of the connection that calls use now.

@@ -63,3 +63,22 @@ impl Connection {
         self.call(|| Operation::ChangeEndpoints, change).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn another_member_can_take_over_once_its_endpoint_was_added() {
+        let connection = Connection::to_nobody().await;
+        let reads = async || connection.all_keys().get("a").await.unwrap_err();
+        reads().await;
+        assert!(!connection.has_other_members());
+        connection.change_endpoints(["http://127.0.0.1:2"], []).await.unwrap();
+        reads().await;
+        assert!(connection.has_other_members());
+        connection.change_endpoints([], ["http://127.0.0.1:1"]).await.unwrap();
+        reads().await;
+        assert!(!connection.has_other_members());
+    }
+}

@@ -64,7 +64,6 @@ impl Live {
         }
         let operation = || Operation::Watch(range.clone());
         let generation = connection.generation();
-        let max_silence = if connection.has_other_members() { MAX_SILENCE_AMONG_MEMBERS } else { MAX_SILENCE };
         let created = async {
             let mut stream =
                 connection.watches().max_decoding_message_size(options.largest).watch(key, Some(watch)).await?;
@@ -73,6 +72,7 @@ impl Live {
         };
         match connection.call(operation, created).await? {
             Some((stream, first)) => {
+                let max_silence = if connection.has_other_members() { MAX_SILENCE_AMONG_MEMBERS } else { MAX_SILENCE };
                 let (answer_timeout, ordered_progress) = (options.answer_timeout, options.ordered_progress);
                 Ok((
                     Self {

@@ -11,7 +11,7 @@ mod unsent;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -58,10 +58,18 @@ impl Failover {
     /// Connections live on `runtime`.
     pub(super) fn new(runtime: Handle, encrypted: Encrypted) -> (Self, Members) {
         let (sender, changes) = mpsc::channel(ENDPOINTS);
-        let state =
-            State { changes, endpoints: Vec::new(), current: 0, open: None, failed: (0, None), cluster_id: None };
+        let count = Arc::new(AtomicUsize::new(0));
+        let state = State {
+            changes,
+            endpoints: Vec::new(),
+            count: count.clone(),
+            current: 0,
+            open: None,
+            failed: (0, None),
+            cluster_id: None,
+        };
         let generation = Arc::new(AtomicU64::new(0));
-        let members = Members { runtime, encrypted, generation, state: Arc::new(Mutex::new(state)) };
+        let members = Members { runtime, encrypted, generation, count, state: Arc::new(Mutex::new(state)) };
         (Self { members: members.clone(), sender }, members)
     }
 }
@@ -81,12 +89,16 @@ pub(super) struct Members {
     encrypted: Encrypted,
     /// Counts opened connections, so that the failure of an old connection does not close a new one.
     generation: Arc<AtomicU64>,
+    /// How many endpoints the latest request had to choose from.
+    count: Arc<AtomicUsize>,
     state: Arc<Mutex<State>>,
 }
 
 struct State {
     changes: Receiver<Change<Uri, Endpoint>>,
     endpoints: Vec<(Uri, Endpoint)>,
+    /// [`Members::count`].
+    count: Arc<AtomicUsize>,
     /// The endpoint that is tried first.
     current: usize,
     open: Option<Channel>,
@@ -193,6 +205,11 @@ impl Members {
         Ok(channel)
     }
 
+    /// Whether there are several endpoints: another member can take over. Changed endpoints count from the next request on.
+    pub(super) fn are_several(&self) -> bool {
+        self.count.load(SeqCst) > 1
+    }
+
     /// The number of the connection that calls use now.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
@@ -263,6 +280,7 @@ impl State {
                 }
             }
         }
+        self.count.store(self.endpoints.len(), SeqCst);
     }
 
     fn advance(&mut self) {
