@@ -1,10 +1,14 @@
 //! The arguments and help texts of the commands that use etcd's API. `etcd-console` runs these commands. `etcd-xtask` uses
 //! the declarations for help, completion and checks, which work before `etcd-console` is built. Declarations only.
 
+mod revisions;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use etcd_workspace::{ClientConfig, ClientConfigError, Password};
+
+pub use self::revisions::Revisions;
 
 // The cluster and the timeout: arguments of every command.
 #[derive(Args, Debug)]
@@ -283,6 +287,38 @@ pub struct Watch {
     #[arg(long)]
     pub hex: bool,
     /// How to answer on stdout, one change per line
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Print what happened to keys, oldest first; without KEY, to all keys below the product's root
+///
+/// etcd keeps every change until a compaction. Each line has the revision, the key, and how the value differs: JSON by field,
+/// long text by the part that changed. Changes of one transaction have the same revision. etcd does not store times.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask history /Inventory/v1/racks/1\n  cargo xtask history /Inventory/v1/racks/ --prefix --rev 100..200"
+)]
+pub struct History {
+    /// The key, or the first of a range
+    #[arg(allow_negative_numbers = true)]
+    pub key: Option<String>,
+    /// The end of the range (not included)
+    #[arg(allow_negative_numbers = true, conflicts_with = "prefix")]
+    pub range_end: Option<String>,
+    /// All keys that begin with KEY
+    #[arg(long, requires = "key")]
+    pub prefix: bool,
+    /// Only the changes of these revisions: A..B (with B), A.., ..B, or one revision
+    #[arg(long, value_name = "A..B")]
+    pub rev: Option<Revisions>,
+    /// Print only keys
+    #[arg(long)]
+    pub keys_only: bool,
+    /// Print bytes in hexadecimal, and both values whole
+    #[arg(long)]
+    pub hex: bool,
+    /// How to answer on stdout, one change per line, as `watch` does
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

@@ -11,7 +11,7 @@ use etcd_workspace::{
     liveness,
 };
 
-use crate::cli::{Client, Cluster, Command, Get, Global, Watch};
+use crate::cli::{Client, Cluster, Command, Get, Global, History, Watch};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::wrong_port;
@@ -27,8 +27,12 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: Global, command: &Command) -> Self {
-        let has_revision =
-            matches!(command, Command::Get(Get { rev: Some(_), .. }) | Command::Watch(Watch { rev: Some(_), .. }));
+        let has_revision = matches!(
+            command,
+            Command::Get(Get { rev: Some(_), .. })
+                | Command::Watch(Watch { rev: Some(_), .. })
+                | Command::History(History { rev: Some(_), .. })
+        );
         Self { global, has_revision }
     }
 

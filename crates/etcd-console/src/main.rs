@@ -2,6 +2,7 @@
 //! the workspace.
 
 mod advice;
+mod changes;
 mod cli;
 mod confirm;
 mod context;
@@ -10,6 +11,7 @@ mod failure;
 mod fence;
 mod fill;
 mod get;
+mod history;
 mod interrupt;
 mod keep;
 mod keys;
@@ -53,6 +55,7 @@ fn run(command: Command, cx: &Context) -> Result<ExitCode> {
             Command::Del(args) => del::run(args, cx).await,
             Command::Undo(args) => undo::run(args, cx).await,
             Command::Watch(args) => watch::run(args, cx).await,
+            Command::History(args) => history::run(args, cx).await,
             Command::Member(args) => member::run(args, cx).await,
             Command::Runs(args) => runs::run(args, cx).await,
             Command::TestClean(args) => test_clean::run(args, cx).await,

@@ -65,7 +65,7 @@ pub use crate::client::members::Member;
 pub use crate::client::namespace::Namespace;
 pub use crate::client::range::KeyRange;
 pub use crate::client::tls::Tls;
-pub use crate::client::{connect, error, keys, kv, members, namespace, range, text, tls};
+pub use crate::client::{connect, difference, error, keys, kv, members, namespace, range, text, tls};
 pub use crate::coordination::election::{Campaign, Leadership};
 pub use crate::coordination::lease::{Keeper, Lease};
 pub use crate::coordination::lock::{Lock, LockGuard};

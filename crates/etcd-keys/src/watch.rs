@@ -29,6 +29,7 @@
 
 mod engine;
 mod event;
+mod history;
 mod known;
 mod live;
 mod position;
@@ -45,6 +46,7 @@ use futures_core::Stream;
 
 use self::engine::Engine;
 pub use self::event::{Event, EventKind, EventRef, Events};
+pub use self::history::History;
 use self::known::Known;
 use crate::bulk::pages::Page;
 use crate::client::connect::Connection;

@@ -5,8 +5,8 @@ use quote::{ToTokens as _, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, Error, FnArg, ItemFn, LitInt, LitStr, Meta, PatType, Path, Result, Signature, Token, Type, parse_quote,
-    parse2,
+    Attribute, Error, FnArg, ItemFn, LitInt, LitStr, Meta, PatType, Path, Result, ReturnType, Signature, Token, Type,
+    parse_quote, parse2,
 };
 
 /// The options in the parentheses of the attribute.
@@ -112,14 +112,16 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
     }
     let (name, output, visibility) = (test.sig.ident.clone(), test.sig.output.clone(), test.vis.clone());
     let attributes = std::mem::take(&mut test.attrs);
-    let run = match (test.sig.asyncness.is_some(), attributes.iter().any(|one| is_named(one, &["should_panic"]))) {
+    let attribute = options.crate_path.unwrap_or_else(|| parse_quote!(::etcd_sandbox));
+    let attribute = quote!(#attribute::attribute);
+    let should_panic = attributes.iter().any(|one| is_named(one, &["should_panic"]));
+    let has_failed = (!should_panic).then(|| has_failed(&output, &attribute));
+    let run = match (test.sig.asyncness.is_some(), should_panic) {
         (true, false) => quote!(run),
         (false, false) => quote!(run_blocking),
         (true, true) => quote!(run_to_panic),
         (false, true) => quote!(run_blocking_to_panic),
     };
-    let attribute = options.crate_path.unwrap_or_else(|| parse_quote!(::etcd_sandbox));
-    let attribute = quote!(#attribute::attribute);
     test.vis = syn::Visibility::Inherited;
     Ok(quote! {
         #(#attributes)*
@@ -131,9 +133,23 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
                 #attribute::Server::#server,
                 #attribute::Flavor::#flavor,
                 #name,
+                #has_failed
             )
         }
     })
+}
+
+/// A function that looks at what the test returns, and says whether it has failed.
+fn has_failed(output: &ReturnType, attribute: &TokenStream) -> TokenStream {
+    match output {
+        ReturnType::Type(_, returned) if !matches!(**returned, Type::ImplTrait(_) | Type::Never(_)) => quote! {
+            |returned: &#returned| {
+                use #attribute::Failed as _;
+                (&#attribute::Returned(returned)).has_failed()
+            }
+        },
+        _ => quote!(|_| false),
+    }
 }
 
 /// What to write if rstest gives the test its arguments.

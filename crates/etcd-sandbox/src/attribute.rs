@@ -24,34 +24,87 @@ pub enum Flavor {
     MultiThread(Option<usize>),
 }
 
-/// Runs an async test on a runtime of its own.
-pub fn run<F: Future>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> F) -> F::Output {
+/// Runs an async test on a runtime of its own. `has_failed` looks at what it returns.
+pub fn run<F: Future>(
+    name: &str,
+    server: Server,
+    flavor: Flavor,
+    test: impl FnOnce(Sandbox) -> F,
+    has_failed: impl FnOnce(&F::Output) -> bool,
+) -> F::Output {
     let (runtime, opened) = open(name, server, flavor);
-    let sandbox = opened.unwrap_or_else(|error| fail(&format!("{error:?}")));
-    runtime.block_on(async { test(sandbox).await })
+    explained(opened, |sandbox| runtime.block_on(async { test(sandbox).await }), has_failed)
 }
 
 /// Runs a test that is not an async function.
-pub fn run_blocking<T>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> T) -> T {
+pub fn run_blocking<T>(
+    name: &str,
+    server: Server,
+    flavor: Flavor,
+    test: impl FnOnce(Sandbox) -> T,
+    has_failed: impl FnOnce(&T) -> bool,
+) -> T {
     let (_runtime, opened) = open(name, server, flavor);
-    test(opened.unwrap_or_else(|error| fail(&format!("{error:?}"))))
+    explained(opened, test, has_failed)
+}
+
+/// Runs a test, and prints its timeline if it returns an error. If it panics, the sandbox itself prints it.
+fn explained<T>(
+    opened: Result<Sandbox, Error>,
+    test: impl FnOnce(Sandbox) -> T,
+    has_failed: impl FnOnce(&T) -> bool,
+) -> T {
+    let sandbox = opened.unwrap_or_else(|error| fail(&format!("{error:?}")));
+    let recorder = sandbox.recorder();
+    let output = test(sandbox);
+    if has_failed(&output) {
+        recorder.print();
+    }
+    output
 }
 
 /// Runs an async test that should panic. If there is no sandbox, the error is printed instead: a panic would let the
 /// test pass.
 pub fn run_to_panic<F: Future>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> F) {
     let (runtime, opened) = open(name, server, flavor);
-    match opened {
-        Ok(sandbox) => drop(runtime.block_on(async { test(sandbox).await })),
-        Err(error) => eprintln!("{error:?}"),
-    }
+    to_panic(opened, |sandbox| drop(runtime.block_on(async { test(sandbox).await })));
 }
 
 /// The same for a test that is not an async function.
 pub fn run_blocking_to_panic<T>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> T) {
-    match open(name, server, flavor).1 {
-        Ok(sandbox) => drop(test(sandbox)),
+    let (_runtime, opened) = open(name, server, flavor);
+    to_panic(opened, |sandbox| drop(test(sandbox)));
+}
+
+fn to_panic(opened: Result<Sandbox, Error>, test: impl FnOnce(Sandbox)) {
+    match opened {
+        Ok(sandbox) => {
+            sandbox.recorder().silence();
+            test(sandbox);
+        }
         Err(error) => eprintln!("{error:?}"),
+    }
+}
+
+/// What a test returned, for [`Failed::has_failed`]: Rust takes the implementation for results where there is one.
+#[derive(Debug)]
+pub struct Returned<'a, T>(pub &'a T);
+
+/// Whether a test has failed, by what it returned.
+pub trait Failed {
+    /// Whether it is an error.
+    fn has_failed(&self) -> bool;
+}
+
+impl<T, E> Failed for Returned<'_, Result<T, E>> {
+    fn has_failed(&self) -> bool {
+        self.0.is_err()
+    }
+}
+
+impl<T> Failed for &Returned<'_, T> {
+    fn has_failed(&self) -> bool {
+        false
     }
 }
 

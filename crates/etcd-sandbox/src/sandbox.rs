@@ -2,12 +2,13 @@
 //! sandbox takes no round trip. Closing takes none either: the run is swept as a whole.
 
 mod exit;
-mod history;
 mod name;
 #[cfg(feature = "private")]
 pub(crate) mod private;
 pub(crate) mod process;
+pub(crate) mod recorder;
 mod shutdown;
+mod timeline;
 mod wait;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use tokio::sync::OnceCell;
 
 use crate::error::Error;
 use crate::expect::{Contents, Difference};
+use crate::sandbox::recorder::Recorder;
 use crate::workspace::Target;
 
 /// The time to live of a sandbox's lease.
@@ -45,13 +47,10 @@ const LEASE: Duration = Duration::from_secs(10);
 pub struct Sandbox(Arc<Inner>);
 
 struct Inner {
-    keys: Keys,
     prefix: String,
     target: Arc<Target>,
-    since: i64,
     lease: OnceCell<Keeper>,
-    #[cfg(feature = "private")]
-    server: Option<etcd_local::Ephemeral>,
+    recorder: Arc<Recorder>,
 }
 
 impl Sandbox {
@@ -86,22 +85,14 @@ impl Sandbox {
     fn below(connection: &Connection, run: &str, name: &str, target: Arc<Target>, since: i64) -> Result<Self, Error> {
         let name = name::unique(name).map_err(Error::system("name a sandbox"))?;
         let prefix = format!("{run}{name}/");
-        let keys = connection.keys(&prefix)?;
-        Ok(Self(Arc::new(Inner {
-            keys,
-            prefix,
-            target,
-            since,
-            lease: OnceCell::new(),
-            #[cfg(feature = "private")]
-            server: None,
-        })))
+        let recorder = Arc::new(Recorder::new(connection.keys(&prefix)?, since));
+        Ok(Self(Arc::new(Inner { prefix, target, lease: OnceCell::new(), recorder })))
     }
 
     /// The keys of the sandbox; a sandbox derefs to them, too.
     #[must_use]
     pub fn keys(&self) -> &Keys {
-        &self.0.keys
+        self.0.recorder.keys()
     }
 
     /// The prefix in etcd, with a slash at its end, for code under test.
@@ -119,7 +110,7 @@ impl Sandbox {
     /// etcd-client's own client. It sees all keys: prepend [`Sandbox::prefix`] to your keys.
     #[must_use]
     pub fn raw(&self) -> etcd_client::Client {
-        self.0.keys.connection().raw()
+        self.keys().connection().raw()
     }
 
     /// A lease that lives as long as the sandbox: granted at the first call, renewed in the background, revoked when the
@@ -128,7 +119,7 @@ impl Sandbox {
     /// # Errors
     /// Those of granting a lease.
     pub async fn lease(&self) -> Result<&Lease, Error> {
-        let granted = self.0.lease.get_or_try_init(|| async { self.0.keys.grant(LEASE).await?.keep().await });
+        let granted = self.0.lease.get_or_try_init(|| async { self.keys().grant(LEASE).await?.keep().await });
         Ok(granted.await?.lease())
     }
 
@@ -140,7 +131,7 @@ impl Sandbox {
         let value = value.as_ref();
         let wanted = format!("`{}`", etcd_keys::text::Escaped(value));
         let accept = |kv: Option<&KeyValue>| kv.filter(|kv| kv.value == value).cloned();
-        wait::until(self, key.as_ref(), wait::DEFAULT_TIMEOUT, &wanted, accept).await
+        self.noted(wait::until(self, key.as_ref(), wait::DEFAULT_TIMEOUT, &wanted, accept).await).await
     }
 
     /// Waits until a key is absent, at most 10 s.
@@ -148,7 +139,7 @@ impl Sandbox {
     /// # Errors
     /// [`Error::WaitTimeout`] shows the value.
     pub async fn wait_absent(&self, key: impl AsRef<[u8]>) -> Result<(), Error> {
-        wait::absent(self, key.as_ref(), wait::DEFAULT_TIMEOUT).await
+        self.noted(wait::absent(self, key.as_ref(), wait::DEFAULT_TIMEOUT).await).await
     }
 
     /// Waits until a key satisfies a condition; `None` is its absence. `wanted` completes the message "the key was not …
@@ -163,7 +154,8 @@ impl Sandbox {
         wanted: &str,
         satisfies: impl Fn(Option<&KeyValue>) -> bool,
     ) -> Result<Option<KeyValue>, Error> {
-        wait::until(self, key.as_ref(), timeout, wanted, |kv| satisfies(kv).then(|| kv.cloned())).await
+        let accept = |kv: Option<&KeyValue>| satisfies(kv).then(|| kv.cloned());
+        self.noted(wait::until(self, key.as_ref(), timeout, wanted, accept).await).await
     }
 
     /// Checks that the sandbox has exactly these keys and values.
@@ -179,9 +171,39 @@ impl Sandbox {
         let all = self.keys().prefix("").await?;
         let found: Contents = all.kvs.into_iter().map(|kv| (kv.key, kv.value)).collect();
         match Difference::between(self.prefix(), &expected, &found) {
-            Some(difference) => Err(difference.into()),
+            Some(difference) => {
+                self.0.recorder.note(all.revision, difference.to_string());
+                Err(difference.into())
+            }
             None => Ok(()),
         }
+    }
+
+    /// Puts a word of the test's own on its timeline, which is printed if the test fails. Takes one round trip: the place is
+    /// after all that was written before.
+    ///
+    /// # Errors
+    /// The errors of every request.
+    pub async fn mark(&self, text: impl Into<String>) -> Result<(), Error> {
+        let text = text.into();
+        let now = self.0.recorder.revision().await?;
+        self.0.recorder.note(now, text);
+        Ok(())
+    }
+
+    /// Puts a failed expectation on the timeline.
+    async fn noted<T>(&self, expected: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error @ Error::WaitTimeout(_)) = &expected
+            && let Ok(now) = self.0.recorder.revision().await
+        {
+            self.0.recorder.note(now, error.to_string());
+        }
+        expected
+    }
+
+    /// What prints the timeline.
+    pub(crate) fn recorder(&self) -> Arc<Recorder> {
+        Arc::clone(&self.0.recorder)
     }
 
     /// What happened in the sandbox so far, in order, with previous values.
@@ -189,7 +211,15 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Compacted`] if etcd no longer has the history.
     pub async fn history(&self) -> Result<Vec<Event>, Error> {
-        history::since(self.keys(), self.0.since).await
+        let mut history = self.0.recorder.history();
+        let mut events = Vec::new();
+        while let Some(event) = history.try_next().await? {
+            events.push(event);
+        }
+        match history.first_revision() {
+            first if first > self.0.recorder.since() => Err(Error::Compacted(first - 1)),
+            _ => Ok(events),
+        }
     }
 
     /// Runs a future to its end, for tests that are not async functions.
@@ -197,7 +227,7 @@ impl Sandbox {
     /// # Panics
     /// In an async function: use `.await` there.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.0.keys.connection().runtime().block_on(future)
+        self.keys().connection().runtime().block_on(future)
     }
 }
 
@@ -215,10 +245,8 @@ impl Sandbox {
         let connected = process::runtime()?.spawn(async move { crate::connect::connect_to(&connecting).await }).await;
         let connection = connected.map_err(|error| Error::Private(error.to_string()))??;
         let run = private::prefix()?;
-        let mut sandbox = Self::below(&connection, &run, name, target, 1)?;
-        if let Some(inner) = Arc::get_mut(&mut sandbox.0) {
-            inner.server = Some(server);
-        }
+        let sandbox = Self::below(&connection, &run, name, target, 1)?;
+        sandbox.0.recorder.keep_server(server);
         Ok(sandbox)
     }
 
@@ -226,7 +254,7 @@ impl Sandbox {
     /// Its methods block until they are done.
     #[must_use]
     pub fn server(&self) -> Option<&etcd_local::Ephemeral> {
-        self.0.server.as_ref()
+        self.0.recorder.server()
     }
 }
 
@@ -234,7 +262,7 @@ impl Deref for Sandbox {
     type Target = Keys;
 
     fn deref(&self) -> &Keys {
-        &self.0.keys
+        self.0.recorder.keys()
     }
 }
 
@@ -246,9 +274,12 @@ impl fmt::Debug for Sandbox {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.recorder.print();
+        }
         if let Some(keeper) = self.lease.take() {
             // If this fails, the lease expires.
-            self.keys.connection().runtime().spawn(async move { keeper.lease().revoke().await });
+            self.recorder.keys().connection().runtime().spawn(async move { keeper.lease().revoke().await });
         }
     }
 }

@@ -73,6 +73,7 @@ pub enum Command {
     Del(Forwarded<OnCluster<etcd_console_cli::Del>>),
     Undo(Forwarded<OnCluster<etcd_console_cli::Undo>>),
     Watch(Forwarded<OnCluster<etcd_console_cli::Watch>>),
+    History(Forwarded<OnCluster<etcd_console_cli::History>>),
     Member(Forwarded<OnCluster<etcd_console_cli::Member>>),
     Completions(Completions),
 }
@@ -99,6 +100,7 @@ impl Command {
             | Self::Del(Forwarded { args, .. })
             | Self::Undo(Forwarded { args, .. })
             | Self::Watch(Forwarded { args, .. })
+            | Self::History(Forwarded { args, .. })
             | Self::Member(Forwarded { args, .. }) => Which::named(forwarded::flag(args, "--instance")),
             _ => Which::named(None),
         }

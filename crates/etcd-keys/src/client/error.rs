@@ -57,6 +57,8 @@ pub enum Operation {
     CommitOf(KeyRange),
     /// Watch keys.
     Watch(KeyRange),
+    /// Read what happened to keys.
+    ReadHistory(KeyRange),
     /// An operation on a lease: `revoke`, `renew`, `look up`.
     Lease(&'static str, LeaseId),
     /// Grant a lease, in the namespace with this prefix.
@@ -88,6 +90,7 @@ impl fmt::Display for Operation {
             Self::Commit => f.write_str("commit a transaction"),
             Self::CommitOf(range) => write!(f, "commit a transaction of {range} and others"),
             Self::Watch(range) => write!(f, "watch {range}"),
+            Self::ReadHistory(range) => write!(f, "read the history of {range}"),
             Self::Lease(what, id) => write!(f, "{what} lease {id}"),
             Self::Grant(prefix) if prefix.is_empty() => f.write_str("grant a lease"),
             Self::Grant(prefix) => write!(f, "grant a lease for `{}`", Escaped(prefix)),
@@ -260,6 +263,16 @@ impl ErrorKind {
             "server stopped" | "too many requests" => Self::Unreachable,
             _ if denies(words) => Self::Denied(words.to_owned()),
             _ => Self::of_code(code, words),
+        }
+    }
+
+    /// Why etcd ended a watch, by its reason. Most reasons are known; otherwise the member has no leader or is shutting down,
+    /// and the next attempt shows which.
+    pub(crate) fn of_cancellation(reason: &str) -> Self {
+        match reason {
+            _ if reason.contains("revision of auth store is old") => Self::UsersChanged,
+            _ if reason.contains("permission denied") || reason.contains("auth") => Self::Denied(reason.to_owned()),
+            _ => Self::Unreachable,
         }
     }
 

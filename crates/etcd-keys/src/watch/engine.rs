@@ -443,17 +443,11 @@ impl Engine {
     }
 
     fn cancelled(&mut self, response: &WatchResponse) -> Result<(), Error> {
-        let reason = response.cancel_reason();
         if response.compact_revision() > 0 {
             self.gap(self.position.next());
             return Ok(());
         }
-        if reason.contains("revision of auth store is old") {
-            return Err(self.error(ErrorKind::UsersChanged));
-        }
-        let denied = reason.contains("permission denied") || reason.contains("auth");
-        // Otherwise there is no leader, or the server is shutting down. The next attempt shows which.
-        Err(self.error(if denied { ErrorKind::Denied(reason.to_owned()) } else { ErrorKind::Unreachable }))
+        Err(self.error(ErrorKind::of_cancellation(response.cancel_reason())))
     }
 
     fn error(&self, kind: ErrorKind) -> Error {

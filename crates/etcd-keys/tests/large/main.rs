@@ -6,6 +6,7 @@
 
 mod delete;
 mod follower;
+mod history;
 mod pages;
 mod server;
 mod undo;

@@ -18,5 +18,6 @@ mod stopped;
 mod subject;
 mod sweeping;
 mod target;
+mod timeline;
 mod troubles;
 mod unregistered;

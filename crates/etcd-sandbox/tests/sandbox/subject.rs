@@ -11,6 +11,8 @@ use etcd_sandbox::{Error, Sandbox};
 
 use crate::fixture::kill;
 
+mod failures;
+
 /// Every form that a test can have.
 mod forms {
     use super::*;

@@ -1,0 +1,114 @@
+//! What a failed test needs to explain itself: where its history begins, and the test's own notes. Records nothing of what
+//! passes through etcd, which keeps every change. `timeline` reads and draws it.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use etcd_keys::watch::History;
+use etcd_keys::{KeyRange, Keys, kv};
+
+use crate::sandbox::timeline;
+
+/// How long a failed test waits for its timeline.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Recorder {
+    keys: Keys,
+    since: i64,
+    began: Instant,
+    notes: Mutex<Vec<Note>>,
+    /// Whether there is nothing to print, or no more.
+    is_done: AtomicBool,
+    /// It must outlive the sandbox: its history is read when the test has failed.
+    #[cfg(feature = "private")]
+    server: std::sync::OnceLock<etcd_local::Ephemeral>,
+}
+
+/// A word on the timeline: a mark, or an expectation that failed.
+#[derive(Clone)]
+pub(crate) struct Note {
+    /// The newest revision at that time.
+    pub(crate) revision: i64,
+    pub(crate) time: Duration,
+    pub(crate) text: String,
+}
+
+impl Recorder {
+    pub(crate) fn new(keys: Keys, since: i64) -> Self {
+        Self {
+            keys,
+            since,
+            began: Instant::now(),
+            notes: Mutex::default(),
+            is_done: AtomicBool::new(false),
+            #[cfg(feature = "private")]
+            server: std::sync::OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The sandbox has no history before this revision.
+    pub(crate) fn since(&self) -> i64 {
+        self.since
+    }
+
+    pub(crate) fn history(&self) -> History {
+        self.keys.history(KeyRange::prefix("")).from_revision(self.since)
+    }
+
+    /// The newest revision.
+    pub(crate) async fn revision(&self) -> Result<i64, etcd_keys::Error> {
+        Ok(self.keys.send(kv::Get::range(KeyRange::key("~")).count_only()).await?.revision)
+    }
+
+    pub(crate) fn note(&self, revision: i64, text: String) {
+        let note = Note { revision, time: self.began.elapsed(), text };
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+
+    #[cfg(feature = "private")]
+    pub(crate) fn keep_server(&self, server: etcd_local::Ephemeral) {
+        // Called once, for a new sandbox.
+        let _ = self.server.set(server);
+    }
+
+    #[cfg(feature = "private")]
+    pub(crate) fn server(&self) -> Option<&etcd_local::Ephemeral> {
+        self.server.get()
+    }
+
+    /// Prints nothing from now on: the test is expected to fail.
+    pub(crate) fn silence(&self) {
+        self.is_done.store(true, Relaxed);
+    }
+
+    /// Prints the timeline, once. Blocks, also in async functions, as it is called while a test fails.
+    pub(crate) fn print(self: &Arc<Self>) {
+        if self.is_done.swap(true, Relaxed) {
+            return;
+        }
+        // This thread may be in a runtime, which would not let it wait. It prints, as its output is the test's.
+        let (sender, text) = mpsc::channel();
+        let recorder = Arc::clone(self);
+        let reading = std::thread::Builder::new().spawn(move || {
+            // Nobody listens any more if it took too long.
+            let _ = sender.send(recorder.keys.connection().runtime().block_on(recorder.timeline()));
+        });
+        match reading.map(|_| text.recv_timeout(TIMEOUT)) {
+            Ok(Ok(text)) => eprint!("{text}"),
+            _ => eprintln!("no timeline of the test's keys: it took more than {} s", TIMEOUT.as_secs()),
+        }
+    }
+
+    async fn timeline(&self) -> String {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match timeline::read(&self.keys, self.history(), self.since, notes).await {
+            Ok(text) => text,
+            Err(error) => format!("no timeline of the test's keys: {error}\n"),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The timeline of a failed test, as text: what happened to its keys, in order, with the test's notes, and the keys as they
+//! are now. At most 60 lines, unless the notes are long: the beginning and the end of a long history.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
+
+use etcd_keys::difference::ValueChange;
+use etcd_keys::text::Escaped;
+use etcd_keys::watch::{Event, EventKind, History};
+use etcd_keys::{Error, KeyRange, Keys, kv};
+
+use crate::sandbox::recorder::Note;
+
+/// How many changes are shown from the beginning.
+const FIRST: usize = 12;
+/// How many changes and notes are shown from the end.
+const LAST: usize = 30;
+/// How many keys are shown.
+const KEYS: usize = 12;
+/// About how many characters of a value are shown.
+const WIDTH: usize = 60;
+
+/// Reads the history since a revision, and draws it.
+pub(super) async fn read(keys: &Keys, mut history: History, since: i64, mut notes: Vec<Note>) -> Result<String, Error> {
+    notes.sort_by_key(|note| note.revision);
+    let (mut notes, mut lines, mut previous) = (VecDeque::from(notes), Lines::default(), 0);
+    while let Some(event) = history.try_next().await? {
+        let revision = event.kv.mod_revision;
+        while notes.front().is_some_and(|note| note.revision < revision) {
+            notes.pop_front().into_iter().for_each(|note| lines.push(Line::Note(note)));
+        }
+        let is_same_transaction = std::mem::replace(&mut previous, revision) == revision;
+        lines.push(Line::Change(Box::new(event), is_same_transaction));
+    }
+    notes.into_iter().for_each(|note| lines.push(Line::Note(note)));
+    let now = keys.send(kv::Get::range(KeyRange::prefix("")).limit(KEYS as i64)).await?;
+
+    let mut text = String::new();
+    let prefix = Escaped(keys.namespace().prefix());
+    let _ = writeln!(text, "what happened under `{prefix}`, by etcd's history ({}):", counted(lines.changes, "change"));
+    if history.first_revision() > since {
+        let _ = writeln!(text, "  (what happened before revision {} is compacted)", history.first_revision());
+    }
+    let _ = write!(text, "{lines}");
+    let _ = writeln!(text, "  now: {}", counted(now.count, "key"));
+    for kv in &now.kvs {
+        let value = ValueChange { before: None, after: Some(&kv.value), width: WIDTH };
+        let _ = writeln!(text, "    {} = {value}", Escaped(&kv.key));
+    }
+    let left = now.count.saturating_sub(now.kvs.len() as i64);
+    if left > 0 {
+        let _ = writeln!(text, "    and {left} more");
+    }
+    Ok(text)
+}
+
+fn counted(count: i64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// The lines that are shown.
+#[derive(Default)]
+struct Lines {
+    first: Vec<Line>,
+    left_out: i64,
+    last: VecDeque<Line>,
+    changes: i64,
+}
+
+enum Line {
+    /// A change, and whether it is of the same transaction as the one before.
+    Change(Box<Event>, bool),
+    Note(Note),
+}
+
+impl Lines {
+    fn push(&mut self, line: Line) {
+        self.changes += i64::from(matches!(line, Line::Change(..)));
+        if self.first.len() < FIRST {
+            return self.first.push(line);
+        }
+        if self.last.len() == LAST
+            && let Some(Line::Change(..)) = self.last.pop_front()
+        {
+            self.left_out += 1;
+        }
+        self.last.push_back(line);
+    }
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.iter().try_for_each(|line| line.fmt(f))?;
+        if self.left_out > 0 {
+            writeln!(f, "  … {} not shown …", counted(self.left_out, "change"))?;
+        }
+        self.last.iter().try_for_each(|line| line.fmt(f))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Change(event, is_same_transaction) => {
+                let Event { kind, kv, prev_kv, .. } = &**event;
+                let place =
+                    if *is_same_transaction { "  same txn".to_owned() } else { format!("rev {}", kv.mod_revision) };
+                let (word, after) = match kind {
+                    EventKind::Put => ("PUT", Some(kv.value.as_slice())),
+                    EventKind::Delete => ("DEL", None),
+                };
+                let before = prev_kv.as_ref().map(|kv| kv.value.as_slice());
+                let change = ValueChange { before, after, width: WIDTH };
+                write!(f, "  {place:<10} {word} {} {change}", Escaped(&kv.key))?;
+                match kv.lease.or_else(|| prev_kv.as_ref().and_then(|kv| kv.lease)) {
+                    Some(lease) => writeln!(f, " lease {lease}"),
+                    None => writeln!(f),
+                }
+            }
+            Self::Note(Note { time, text, .. }) => {
+                let mut lines = text.lines();
+                writeln!(f, "  -- {:.3} s: {}", time.as_secs_f64(), lines.next().unwrap_or_default())?;
+                lines.try_for_each(|line| writeln!(f, "     {line}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Tests that fail, in every form, if `SUBJECT_FAILS` is set; without the variable they do nothing. `timeline` starts them.
+
+use etcd_sandbox::etcd_keys::kv::{Delete, Put, Txn};
+use etcd_sandbox::{Error, Sandbox};
+
+fn asked() -> bool {
+    std::env::var_os("SUBJECT_FAILS").is_some()
+}
+
+/// A rack is registered, its index is written by another transaction, and both are lost.
+async fn lose_a_rack(sandbox: &Sandbox) -> Result<(), Error> {
+    sandbox.put("racks/1", r#"{"blades":8,"state":"new"}"#).await?;
+    sandbox.mark("registered").await?;
+    let both = Txn::new().then(Put::new("racks/1", r#"{"blades":8,"state":"lost"}"#)).then(Put::new("index", "1"));
+    sandbox.send(both).await?;
+    sandbox.send(Delete::key("racks/1")).await?;
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn by_a_panic(sandbox: Sandbox) {
+    if asked() {
+        lose_a_rack(&sandbox).await.unwrap();
+        assert!(sandbox.get("racks/1").await.unwrap().is_some(), "the rack is there");
+    }
+}
+
+#[etcd_sandbox::test]
+async fn by_an_error(sandbox: Sandbox) -> Result<(), Error> {
+    if asked() {
+        lose_a_rack(&sandbox).await?;
+        sandbox.expect_keys([("index", "1"), ("racks/1", "")]).await?;
+    }
+    Ok(())
+}
+
+#[etcd_sandbox::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_a_panic_on_threads(sandbox: Sandbox) {
+    if asked() {
+        let writing = sandbox.clone();
+        tokio::spawn(async move { lose_a_rack(&writing).await.unwrap() }).await.unwrap();
+        panic!("after a task");
+    }
+}
+
+#[etcd_sandbox::test]
+fn without_async(sandbox: Sandbox) -> Result<(), Box<dyn std::error::Error>> {
+    if asked() {
+        sandbox.block_on(lose_a_rack(&sandbox))?;
+        Err("not async")?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_tokio() {
+    let sandbox = Sandbox::open("of_tokio").await.unwrap();
+    if asked() {
+        lose_a_rack(&sandbox).await.unwrap();
+        panic!("of tokio");
+    }
+}
+
+#[rstest::rstest]
+#[case("a")]
+#[tokio::test]
+async fn of_rstest(#[case] key: &str) {
+    let sandbox = Sandbox::open_blocking("of_rstest").unwrap();
+    if asked() {
+        sandbox.put(key, "of rstest").await.unwrap();
+        panic!("of rstest");
+    }
+}
+
+/// Explains nothing: it should fail.
+#[etcd_sandbox::test]
+#[should_panic]
+async fn that_should_panic(sandbox: Sandbox) {
+    sandbox.put("should", "panic").await.unwrap();
+    panic!("as it should");
+}
+
+#[etcd_sandbox::test(private)]
+async fn with_an_etcd_of_its_own(sandbox: Sandbox) -> Result<(), Error> {
+    if asked() {
+        for n in 0..500 {
+            sandbox.put("counter", n.to_string()).await?;
+        }
+        let revision = sandbox.put("counter", "\x1b[2J\u{202e}").await?.revision;
+        sandbox.raw().compact(revision - 100, None).await.unwrap();
+        sandbox.wait_until("counter", std::time::Duration::from_millis(50), "501", |_| false).await?;
+    }
+    Ok(())
+}
+
+#[etcd_sandbox::test(private)]
+async fn whose_etcd_is_gone(sandbox: Sandbox) {
+    if asked() {
+        sandbox.server().unwrap().members()[0].kill().unwrap();
+        panic!("etcd is gone");
+    }
+}

@@ -1,0 +1,88 @@
+//! A test that fails shows what happened to its keys; one that passes, or should fail, shows nothing.
+
+use crate::fixture::{Finished, Server, finished};
+
+/// Runs one of the failing tests, alone, so that its output is its own.
+async fn fail(server: &Server, name: &str) -> Finished {
+    let mut command = server.subject(&[&format!("failures::{name}")]);
+    command.env("SUBJECT_FAILS", "1");
+    let run = finished(command).await;
+    assert_eq!(run.code, Some(101), "{}", run.out);
+    run
+}
+
+/// The lines of a timeline, without what differs between runs: revisions, times and the prefix.
+fn timeline(run: &Finished) -> Vec<String> {
+    let lines = run.out.lines().skip_while(|line| !line.starts_with("what happened under `")).skip(1);
+    let plain = |line: &str| {
+        let words = line.split_whitespace().filter(|word| !word.ends_with("s:") || word.starts_with("keys"));
+        words.filter(|word| !word.chars().all(|c| c.is_ascii_digit() || c == '.')).collect::<Vec<_>>().join(" ")
+    };
+    lines.take_while(|line| line.starts_with("  ")).map(plain).collect()
+}
+
+const LOST: [&str; 4] = [
+    r#"rev PUT racks/1 `{"blades":8,"state":"new"}`"#,
+    r#"rev PUT racks/1 .state "new" → "lost""#,
+    "same txn PUT index `1`",
+    r#"rev DEL racks/1 (was `{"blades":8,"state":"lost"}`)"#,
+];
+
+#[tokio::test]
+async fn a_test_that_fails_shows_what_happened_in_any_form() {
+    let server = Server::start();
+    for (name, own) in [
+        ("by_a_panic", "the rack is there"),
+        ("by_a_panic_on_threads", "after a task"),
+        ("without_async", "not async"),
+        ("of_tokio", "of tokio"),
+    ] {
+        let run = fail(&server, name).await;
+        run.says(&[own]);
+        let lines = timeline(&run);
+        let changes: Vec<_> = lines.iter().filter(|line| !line.starts_with("--")).take(4).collect();
+        assert_eq!(changes, LOST, "{name}: {}", run.out);
+        assert_eq!(lines.iter().filter(|line| line.starts_with("-- registered")).count(), 1, "{name}: {}", run.out);
+        assert!(lines.ends_with(&["now: key".to_owned(), "index = `1`".to_owned()]), "{name}: {}", run.out);
+        assert_eq!(run.out.matches("what happened under").count(), 1, "{name}: {}", run.out);
+    }
+    fail(&server, "of_rstest::case_1").await.says(&["PUT a `of rstest`"]);
+}
+
+#[tokio::test]
+async fn an_expectation_that_failed_is_on_the_timeline() {
+    let server = Server::start();
+    let run = fail(&server, "by_an_error").await;
+    let lines = timeline(&run);
+    let mark = lines.iter().position(|line| line == "-- registered");
+    assert_eq!(mark, Some(1), "after the first change: {}", run.out);
+    let failed = lines.iter().position(|line| line.starts_with("-- the keys under `"));
+    assert_eq!(failed, Some(5), "after the last change: {}", run.out);
+    assert!(lines[6].contains("- racks/1"), "{}", run.out);
+}
+
+#[tokio::test]
+async fn a_long_history_is_folded_and_says_where_it_begins() {
+    let server = Server::start();
+    let run = fail(&server, "with_an_etcd_of_its_own").await;
+    run.says(&["is compacted)", "changes not shown …", "was not 501 within 0.05 s", r"→ `\x1b[2J\xe2\x80\xae`"]);
+    let lines = timeline(&run);
+    assert!((40..60).contains(&lines.len()), "{} lines: {}", lines.len(), run.out);
+    assert!(!run.out.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn without_an_etcd_the_failure_stands_alone() {
+    let server = Server::start();
+    let run = fail(&server, "whose_etcd_is_gone").await;
+    run.says(&["etcd is gone", "no timeline of the test's keys: "]);
+    assert!(run.out.find("etcd is gone") < run.out.find("no timeline"), "{}", run.out);
+}
+
+#[tokio::test]
+async fn what_passes_or_should_fail_explains_nothing() {
+    let server = Server::start();
+    let run = finished(server.subject(&["failures::"])).await;
+    assert_eq!(run.code, Some(0), "{}", run.out);
+    assert!(!run.out.contains("what happened under"), "{}", run.out);
+}
