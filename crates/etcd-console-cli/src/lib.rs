@@ -291,9 +291,9 @@ pub struct Watch {
     pub format: Format,
 }
 
-/// Print what happened to keys, oldest first; without KEY, to all keys below the product's root
+/// Print what happened to keys; without KEY, to all keys below the product's root
 ///
-/// etcd keeps every change until a compaction. Each line has the revision, the key, and how the value differs: JSON by field,
+/// etcd keeps every change until a compaction. The oldest comes first. Each line has the revision, the key, and how the value differs: JSON by field,
 /// long text by the part that changed. Changes of one transaction have the same revision. etcd does not store times.
 #[derive(Args, Debug)]
 #[command(

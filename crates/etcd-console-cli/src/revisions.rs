@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+const USAGE: &str = "write A..B, A.., ..B, or one revision, in numbers from 1 on";
+
 /// Revisions from the first to the last, with both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revisions {

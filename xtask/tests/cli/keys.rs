@@ -36,6 +36,40 @@ fn the_page_runs_through_xtask() {
     assert!(play.xtask(&way_back(&deleted)).ok().stdout.starts_with("restored 2 keys"));
 }
 
+#[test]
+fn the_history_of_keys_is_shown_as_far_as_etcd_has_it() {
+    let play = play();
+    play.up(&[]);
+    for value in [r#"{"blades":8}"#, r#"{"blades":9}"#] {
+        play.xtask(&["put", "/Inventory/v1/racks/1", value]).ok();
+    }
+    play.xtask(&["del", "/Inventory/v1/racks/1", "--yes"]).ok();
+    play.xtask(&["put", "/elsewhere", "x"]).ok();
+    let shown = |args: &[&str]| play.xtask(&[&["history"], args].concat()).ok().stdout;
+    let lines = [
+        r#"rev 2        PUT /Inventory/v1/racks/1  `{"blades":8}`"#,
+        "rev 3        PUT /Inventory/v1/racks/1  .blades 8 → 9",
+        r#"rev 4        DEL /Inventory/v1/racks/1  (was `{"blades":9}`)"#,
+    ];
+    let all = lines.map(|line| format!("{line}\n"));
+    assert_eq!(shown(&[]), all.concat());
+    assert_eq!(shown(&["/Inventory/v1/racks/", "--prefix", "--rev", "3..4"]), all[1..].concat());
+    assert_eq!(shown(&["/Inventory/v1/racks/1", "--rev", "2", "--hex"]).matches("7b22").count(), 1);
+    let json = shown(&["/Inventory/v1/racks/1", "--rev", "..2", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["type"], &json["kv"]["mod_revision"]), (&"PUT".into(), &2.into()));
+    let run = play.xtask(&["history", "/a", "--rev", "9..5"]);
+    assert!(run.code == Some(2) && run.stderr.contains("the last revision comes before the first"), "{run:?}");
+    play.xtask(&["etcd-compact"]).ok();
+    let run = play.xtask(&["history"]).ok();
+    assert_eq!(run.stdout, "");
+    assert!(
+        run.stderr.contains("revisions 1 to 5 are compacted away") && run.stderr.contains("no changes"),
+        "{}",
+        run.stderr
+    );
+}
+
 /// The arguments of the command that a `del` said puts it back, as a shell reads what is pasted into it.
 fn way_back(said: &str) -> Vec<String> {
     let line = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask ")).unwrap();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use etcd_keys::watch::History;
 use etcd_keys::{KeyRange, Keys, kv};
 
-use crate::sandbox::timeline;
+use crate::sandbox::timeline::{self, Note};
 
 /// How long a failed test waits for its timeline.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,15 +23,6 @@ pub(crate) struct Recorder {
     /// It must outlive the sandbox: its history is read when the test has failed.
     #[cfg(feature = "private")]
     server: std::sync::OnceLock<etcd_local::Ephemeral>,
-}
-
-/// A word on the timeline: a mark, or an expectation that failed.
-#[derive(Clone)]
-pub(crate) struct Note {
-    /// The newest revision at that time.
-    pub(crate) revision: i64,
-    pub(crate) time: Duration,
-    pub(crate) text: String,
 }
 
 impl Recorder {

@@ -3,13 +3,12 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use etcd_keys::difference::ValueChange;
 use etcd_keys::text::Escaped;
 use etcd_keys::watch::{Event, EventKind, History};
 use etcd_keys::{Error, KeyRange, Keys, kv};
-
-use crate::sandbox::recorder::Note;
 
 /// How many changes are shown from the beginning.
 const FIRST: usize = 12;
@@ -19,6 +18,15 @@ const LAST: usize = 30;
 const KEYS: usize = 12;
 /// About how many characters of a value are shown.
 const WIDTH: usize = 60;
+
+/// A word on the timeline: a mark, or an expectation that failed.
+#[derive(Clone)]
+pub(super) struct Note {
+    /// The newest revision at that time.
+    pub(super) revision: i64,
+    pub(super) time: Duration,
+    pub(super) text: String,
+}
 
 /// Reads the history since a revision, and draws it.
 pub(super) async fn read(keys: &Keys, mut history: History, since: i64, mut notes: Vec<Note>) -> Result<String, Error> {
