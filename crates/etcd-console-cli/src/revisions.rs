@@ -19,14 +19,13 @@ impl FromStr for Revisions {
     fn from_str(text: &str) -> Result<Self, String> {
         let (first, last) = text.split_once("..").unwrap_or((text, text));
         let number = |text: &str, missing| if text.is_empty() { Ok(missing) } else { text.parse() };
-        let usage = |_| "write A..B, A.., ..B, or one revision, in numbers from 1 on".to_owned();
-        let revisions = Self { first: number(first, 1).map_err(usage)?, last: number(last, i64::MAX).map_err(usage)? };
-        match revisions {
-            Self { first: 1.., last: 1.. } if revisions.first <= revisions.last && !text.is_empty() => Ok(revisions),
-            Self { first: 1.., last: 1.. } if !text.is_empty() => {
-                Err("the last revision comes before the first".to_owned())
+        match (text, number(first, 1), number(last, i64::MAX)) {
+            ("", ..) => Err(USAGE.to_owned()),
+            (_, Ok(first @ 1..), Ok(last @ 1..)) if first > last => {
+                Err(format!("the last revision comes before the first; {USAGE}"))
             }
-            _ => Err("write A..B, A.., ..B, or one revision, in numbers from 1 on".to_owned()),
+            (_, Ok(first @ 1..), Ok(last @ 1..)) => Ok(Self { first, last }),
+            _ => Err(USAGE.to_owned()),
         }
     }
 }
