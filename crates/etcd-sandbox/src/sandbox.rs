@@ -8,6 +8,7 @@ pub(crate) mod private;
 pub(crate) mod process;
 pub(crate) mod recorder;
 mod shutdown;
+mod terminated;
 mod timeline;
 mod wait;
 
@@ -86,6 +87,7 @@ impl Sandbox {
         let name = name::unique(name).map_err(Error::system("name a sandbox"))?;
         let prefix = format!("{run}{name}/");
         let recorder = Arc::new(Recorder::new(connection.keys(&prefix)?, since));
+        terminated::add(Arc::downgrade(&recorder));
         Ok(Self(Arc::new(Inner { prefix, target, lease: OnceCell::new(), recorder })))
     }
 

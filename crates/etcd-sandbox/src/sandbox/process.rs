@@ -21,7 +21,7 @@ use crate::runs::plan::Plan;
 use crate::runs::record::{Found, State};
 use crate::runs::registry::Registry;
 use crate::runs::run::Run;
-use crate::sandbox::shutdown;
+use crate::sandbox::{shutdown, terminated};
 use crate::workspace::{Target, Workspace, variable};
 
 /// What sandboxes share.
@@ -61,7 +61,11 @@ fn begin_to_open() -> Result<watch::Receiver<Option<Opened>>, Error> {
 /// The runtime of the connection. Tests have runtimes of their own, which end with them.
 pub(crate) fn runtime() -> Result<&'static Handle, Error> {
     static RUNTIME: OnceLock<Result<Handle, Error>> = OnceLock::new();
-    let started = RUNTIME.get_or_init(|| shutdown::start_runtime().map_err(Error::system("start a runtime")));
+    let started = RUNTIME.get_or_init(|| {
+        let runtime = shutdown::start_runtime().map_err(Error::system("start a runtime"))?;
+        terminated::listen(&runtime);
+        Ok(runtime)
+    });
     started.as_ref().map_err(Clone::clone)
 }
 

@@ -1,6 +1,6 @@
 //! A test that fails shows what happened to its keys; one that passes, or should fail, shows nothing.
 
-use crate::fixture::{Finished, Server, finished};
+use crate::fixture::{Finished, Server, TEST_ROOT, eventually, finish, finished, kill};
 
 /// Runs one of the failing tests, alone, so that its output is its own.
 async fn fail(server: &Server, name: &str) -> Finished {
@@ -77,6 +77,27 @@ async fn without_an_etcd_the_failure_stands_alone() {
     let run = fail(&server, "whose_etcd_is_gone").await;
     run.says(&["etcd is gone", "no timeline of the test's keys: "]);
     assert!(run.out.find("etcd is gone") < run.out.find("no timeline"), "{}", run.out);
+}
+
+/// As nextest ends a test that takes too long.
+#[tokio::test]
+async fn a_test_that_the_runner_ends_shows_what_happened() {
+    let server = Server::start();
+    for (variable, is_nextest) in [("NEXTEST", true), ("SUBJECT_NO_RUNNER", false)] {
+        let mut command = server.scenario("waits_for_a_key");
+        let child = command.env_remove("NEXTEST").env(variable, "1").spawn().unwrap();
+        let registry = server.registry().await;
+        let pid = child.id();
+        let waiting = async || {
+            let keys = registry.connection().all_keys().prefix(TEST_ROOT).await.unwrap().kvs;
+            keys.iter().any(|kv| kv.key.ends_with(b"/waiting"))
+        };
+        eventually("the test waits", waiting).await;
+        kill("-TERM", pid);
+        let run = tokio::task::spawn_blocking(|| finish(child)).await.unwrap();
+        let expected = if is_nextest { Some(143) } else { None };
+        assert_eq!((run.code, run.out.contains("PUT waiting")), (expected, is_nextest), "{}", run.out);
+    }
 }
 
 #[tokio::test]
