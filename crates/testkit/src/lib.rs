@@ -1,5 +1,6 @@
-//! What the tests of several crates share: a TCP proxy, waiting, finished programs, which etcds there are, and the removal
-//! of what killed tests leave. Nothing that knows what one crate does; nothing that the product uses.
+//! What the tests of several crates share: a TCP proxy, clusters whose members can be cut off, waiting, finished programs,
+//! which etcds there are, and the removal of what killed tests leave. Nothing that knows what one crate does; nothing that
+//! the product uses.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -7,6 +8,8 @@
 pub mod copy;
 #[cfg(unix)]
 pub mod leftovers;
+#[cfg(unix)]
+pub mod members;
 pub mod proxy;
 pub mod run;
 pub mod secure;
@@ -16,6 +19,8 @@ pub mod wait;
 
 #[cfg(unix)]
 pub use copy::copy;
+#[cfg(unix)]
+pub use members::Members;
 pub use proxy::Proxy;
 pub use run::{Run, finish, finish_child};
 pub use server::Persistent;

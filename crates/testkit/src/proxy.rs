@@ -1,4 +1,5 @@
-//! A TCP proxy in front of an etcd, which breaks connections, refuses them, and holds back or delays requests.
+//! A TCP proxy in front of an etcd, which breaks connections, refuses them, cuts off one member from another, and holds back
+//! or delays requests.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,7 +17,9 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct Shared {
     target: Mutex<String>,
-    connections: Mutex<Vec<TcpStream>>,
+    connections: Mutex<Vec<Arc<Connection>>>,
+    /// The members whose connections are refused.
+    cut_off: Mutex<Vec<String>>,
     /// Connections that are still to be refused.
     refusals: AtomicUsize,
     is_closed: AtomicBool,
@@ -36,6 +39,32 @@ struct Shared {
     random: AtomicU64,
     /// Milliseconds that each piece of a request waits.
     delay: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+    /// The member that sends the requests, if it is a member.
+    sender: Mutex<String>,
+}
+
+impl Connection {
+    fn cut(&self) {
+        for stream in [&self.client, &self.server] {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// The header in which a member tells its peers its id, in hexadecimal digits.
+const SENDER: &[u8] = b"X-Server-From: ";
+
+/// The member that sends this, if it says so: it does at the beginning of each request.
+fn sender(request: &[u8]) -> Option<String> {
+    let at = request.windows(SENDER.len()).position(|bytes| bytes == SENDER)? + SENDER.len();
+    let id = request.get(at..)?.iter().take_while(|byte| byte.is_ascii_hexdigit());
+    Some(id.map(|byte| char::from(*byte)).collect())
 }
 
 impl Proxy {
@@ -107,6 +136,20 @@ impl Proxy {
         self.shared.is_closed.store(false, SeqCst);
     }
 
+    /// Cuts the connections of an etcd member to the one behind this proxy, and takes none from there, until
+    /// [`Proxy::reconnect`]. Connections of others go on.
+    pub fn cut_off(&self, member: u64) {
+        let member = format!("{member:x}");
+        locked(&self.shared.cut_off).push(member.clone());
+        let connections = locked(&self.shared.connections);
+        connections.iter().filter(|one| *locked(&one.sender) == member).for_each(|one| one.cut());
+    }
+
+    /// Takes the connections of all members again.
+    pub fn reconnect(&self) {
+        locked(&self.shared.cut_off).clear();
+    }
+
     /// Holds back requests, until [`Proxy::release`].
     pub fn hold(&self) {
         self.shared.is_held.store(true, SeqCst);
@@ -159,14 +202,17 @@ impl Shared {
         }
         let target = locked(&self.target).clone();
         let server = TcpStream::connect(target)?;
-        for stream in [&client, &server] {
-            stream.set_nodelay(true)?;
-            locked(&self.connections).push(stream.try_clone()?);
-        }
-        let (back, forth) = (client.try_clone()?, server.try_clone()?);
-        for (from, to, are_answers) in [(client, server, false), (forth, back, true)] {
-            let shared = Arc::clone(self);
-            std::thread::spawn(move || shared.copy(from, to, are_answers));
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let connection = Arc::new(Connection { client, server, sender: Mutex::default() });
+        let mut connections = locked(&self.connections);
+        // Those that have ended have no threads.
+        connections.retain(|connection| Arc::strong_count(connection) > 1);
+        connections.push(Arc::clone(&connection));
+        drop(connections);
+        for are_answers in [false, true] {
+            let (shared, connection) = (Arc::clone(self), Arc::clone(&connection));
+            std::thread::spawn(move || shared.copy(&connection, are_answers));
         }
         // If the proxy was closed meanwhile, these connections were not among those that were cut.
         if self.is_closed.load(SeqCst) {
@@ -175,7 +221,11 @@ impl Shared {
         Ok(())
     }
 
-    fn copy(&self, mut from: TcpStream, mut to: TcpStream, are_answers: bool) {
+    fn copy(&self, connection: &Connection, are_answers: bool) {
+        let (mut from, mut to) = match are_answers {
+            false => (&connection.client, &connection.server),
+            true => (&connection.server, &connection.client),
+        };
         let mut buffer = vec![0; 1 << 16];
         let mut left = None;
         while let Ok(read @ 1..) = from.read(&mut buffer) {
@@ -184,6 +234,9 @@ impl Shared {
                 self.hold_when_planned(send);
             } else {
                 self.hold_back();
+                if self.is_cut_off(connection, buffer.get(..send).unwrap_or_default()) {
+                    break;
+                }
             }
             let is_sent = to.write_all(buffer.get(..send).unwrap_or_default()).is_ok();
             if send < read || left == Some(0) {
@@ -194,9 +247,14 @@ impl Shared {
                 break;
             }
         }
-        for stream in [from, to] {
-            let _ = stream.shutdown(Shutdown::Both);
+        connection.cut();
+    }
+
+    fn is_cut_off(&self, connection: &Connection, request: &[u8]) -> bool {
+        if let Some(sender) = sender(request) {
+            *locked(&connection.sender) = sender;
         }
+        locked(&self.cut_off).contains(&*locked(&connection.sender))
     }
 
     /// How many of these bytes of answers pass; then the connection is cut, if `left` is 0.
@@ -238,9 +296,7 @@ impl Shared {
     }
 
     fn cut(&self) {
-        for stream in locked(&self.connections).drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        locked(&self.connections).drain(..).for_each(|connection| connection.cut());
     }
 
     /// A number from 1 to `most`, every other time to 64 KiB at most.

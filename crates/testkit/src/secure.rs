@@ -100,8 +100,7 @@ impl Secure {
     /// If it does not start.
     #[must_use]
     pub fn start(etcd: Etcd, ca: &Ca, server: &Identity, wants_client_certificates: bool) -> Self {
-        let wanted = etcd.wanted().unwrap();
-        let program = etcd.builder(env!("CARGO_MANIFEST_DIR")).binaries().find(&wanted).unwrap().path;
+        let program = etcd.program();
         let dir = tempfile::tempdir().unwrap();
         #[cfg(unix)]
         crate::leftovers::remove_if_killed(dir.path());

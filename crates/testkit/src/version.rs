@@ -53,6 +53,17 @@ impl Etcd {
         builder(workspace).etcd(self.wanted().unwrap())
     }
 
+    /// The program.
+    ///
+    /// # Panics
+    ///
+    /// If this machine does not have the version.
+    #[must_use]
+    pub fn program(self) -> PathBuf {
+        let wanted = self.wanted().unwrap();
+        self.builder(env!("CARGO_MANIFEST_DIR")).binaries().find(&wanted).unwrap().path
+    }
+
     /// A server that no other test uses, with more arguments.
     ///
     /// # Panics
