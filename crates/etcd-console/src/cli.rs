@@ -94,6 +94,9 @@ pub(crate) struct Keep {
     /// Whether the run gets a user of its own
     #[arg(long, value_enum, default_value_t)]
     pub(crate) fence: Fence,
+    /// Look at its end for changes outside of all runs
+    #[arg(long)]
+    pub(crate) escapes: bool,
     /// Take over this run, whose keeper died
     #[arg(long)]
     pub(crate) adopt: Option<RunId>,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use etcd_keys::Connection;
+use etcd_keys::text::Escaped;
 use etcd_sandbox::runs::{Plan, Registry, Run, RunSummary};
 use etcd_workspace::{ClientConfig, Password};
 use serde::Serialize;
@@ -32,7 +33,15 @@ enum KeeperMessage {
     /// Another process has swept the run: its keys may be gone.
     Lost,
     /// The run has ended.
-    Ended { keys: u64, stragglers: bool, lost: bool },
+    Ended { keys: u64, stragglers: bool, lost: bool, escapes: Option<Escapes> },
+}
+
+/// What changed outside of all runs: see [`runs::Escapes`].
+#[derive(Serialize)]
+struct Escapes {
+    changes: u64,
+    keys: Vec<String>,
+    revisions: (i64, i64),
 }
 
 pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
@@ -61,6 +70,11 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         // It died meanwhile.
         Err(_) => RunEnd::Orphaned,
     };
+    let escapes = match end {
+        RunEnd::Orphaned => None,
+        _ if !args.escapes => None,
+        _ => escapes(&run).await,
+    };
     let ended = match end {
         RunEnd::Sweep => run.sweep().await?,
         RunEnd::Keep => run.keep().await?,
@@ -72,7 +86,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     finish(cleaning).await;
     // A dead runner cannot read this.
     let RunSummary { keys, stragglers, lost, .. } = ended;
-    let printed = say(&KeeperMessage::Ended { keys, stragglers, lost });
+    let printed = say(&KeeperMessage::Ended { keys, stragglers, lost, escapes });
     if !matches!(end, RunEnd::Orphaned) {
         printed?;
     }
@@ -144,6 +158,8 @@ async fn wait_for_end(run: &Run) -> RunEnd {
     }
 }
 
+/// How long it may take to find out what changed outside of all runs.
+const ESCAPES_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause between two attempts to sweep.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -158,6 +174,13 @@ async fn sweep_for(run: Run, timeout: Duration) -> Result<RunSummary> {
         outcome = Run::sweep_again(&registry, &id).await;
     }
     Ok(outcome?)
+}
+
+/// What changed outside of all runs. `None`: that cannot be read, or takes too long.
+async fn escapes(run: &Run) -> Option<Escapes> {
+    let found = tokio::time::timeout(ESCAPES_TIMEOUT, run.escapes()).await.ok()?.ok()?;
+    let keys = found.keys.iter().map(|key| Escaped(key).to_string()).collect();
+    Some(Escapes { changes: found.changes, keys, revisions: found.revisions })
 }
 
 /// Stops the background sweep. Later runs sweep the rest.

@@ -83,6 +83,13 @@ impl Roots {
         self.guard.check_test_data(range)
     }
 
+    /// Whether a key belongs to a run, or to the registry of runs.
+    pub(crate) fn is_of_a_run(&self, key: &[u8]) -> bool {
+        let below = key.strip_prefix(self.test_root.as_bytes()).and_then(|key| key.split(|byte| *byte == b'/').next());
+        let segment = below.and_then(|segment| std::str::from_utf8(segment).ok());
+        segment.is_some_and(|segment| segment == ".runs" || segment.parse::<RunId>().is_ok())
+    }
+
     /// The run whose prefix this is.
     pub(crate) fn run_of(&self, prefix: &str) -> Option<RunId> {
         prefix.strip_prefix(&self.test_root)?.strip_suffix('/')?.parse().ok()
@@ -107,6 +114,14 @@ mod tests {
         assert_eq!(roots.run_of(&roots.run(&id)), Some(id.clone()));
         assert_eq!(roots.run_of(&format!("/Inventory/v1/Best/{id}/")), None);
         assert_eq!(roots.run_of("/Inventory/v1/Test/"), None);
+        for (key, expected) in [(roots.run(&id) + "a", true), (roots.index() + "a", true)] {
+            assert_eq!(roots.is_of_a_run(key.as_bytes()), expected, "{key}");
+        }
+        for key in
+            ["/Inventory/v1/Test/", "/Inventory/v1/Test/Standard/a", "/Inventory/v1/a", "/Inventory/v1/Test\u{ff}"]
+        {
+            assert!(!roots.is_of_a_run(key.as_bytes()), "{key}");
+        }
         for (root, test_root) in [
             ("/", "Test"),
             ("", "Test"),

@@ -2,6 +2,7 @@
 //! need none of this: a [`Sandbox`](crate::Sandbox) finds or starts its run itself.
 
 pub(crate) mod clean;
+mod escapes;
 pub(crate) mod fence;
 mod heartbeat;
 pub(crate) mod liveness;
@@ -12,6 +13,7 @@ pub(crate) mod registry;
 pub(crate) mod run;
 mod sweep;
 
+pub use self::escapes::Escapes;
 pub use self::fence::Credentials;
 pub use self::liveness::{AliveProof, DeathProof, Liveness};
 pub use self::plan::Plan;

@@ -412,11 +412,21 @@ pub(crate) struct RunTarget {
     /// Let the run's processes connect as we do, also where the run could have a user of its own
     #[arg(long, conflicts_with = "fence")]
     pub(crate) no_fence: bool,
+    /// Fail if keys outside of all runs change during this run [default: say so, except on a cluster elsewhere]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) deny: Option<Deny>,
     /// Do not use the network
     #[arg(long)]
     pub(crate) offline: bool,
     #[command(flatten)]
     pub(crate) client: Box<Client>,
+}
+
+/// What a run must not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Deny {
+    /// Keys outside of all runs change, by the run or by others meanwhile
+    Escapes,
 }
 
 /// The numbers of members that a cluster can have.

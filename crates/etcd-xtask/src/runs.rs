@@ -2,6 +2,7 @@
 //! what sweeps them are `etcd-sandbox`'s.
 
 pub(crate) mod each_version;
+mod escapes;
 pub(crate) mod keeper;
 pub(crate) mod run;
 pub(crate) mod server;

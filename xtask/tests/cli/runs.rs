@@ -1,6 +1,7 @@
 //! `cargo xtask run` and the runs that it makes: what a command inside is given, and what is left of it, whoever is
 //! killed when.
 
+mod escapes;
 mod keepers;
 #[cfg(target_os = "linux")] // /proc
 pub(crate) mod killed;

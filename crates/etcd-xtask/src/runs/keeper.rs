@@ -51,7 +51,7 @@ pub(crate) struct Registered {
 }
 
 /// The result of a run.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Ended {
     /// The number of deleted keys.
     pub(crate) keys: u64,
@@ -59,6 +59,19 @@ pub(crate) struct Ended {
     pub(crate) stragglers: bool,
     /// Whether another process had swept the run.
     pub(crate) lost: bool,
+    /// What changed outside of all runs. `None`: the keeper was not asked, or cannot tell.
+    pub(crate) escapes: Option<Escapes>,
+}
+
+/// What changed outside of all runs while a run was there.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Escapes {
+    /// The number of changes.
+    pub(crate) changes: u64,
+    /// Some of the keys.
+    pub(crate) keys: Vec<String>,
+    /// The first and the last revision that were looked at.
+    pub(crate) revisions: (i64, i64),
 }
 
 /// How a run ends.
@@ -84,6 +97,8 @@ pub(crate) struct KeeperConfig {
     pub(crate) command: String,
     /// When the run gets a user of its own.
     pub(crate) fence: &'static str,
+    /// Whether to look for changes outside of all runs.
+    pub(crate) escapes: bool,
     /// Whether etcd ends with this process, and all keys are lost.
     pub(crate) ephemeral: bool,
 }
@@ -228,6 +243,9 @@ impl Process {
         command.arg("keep").arg("--lock-dir").arg(&config.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&config.command)]);
         command.args(["--fence", config.fence]);
+        if config.escapes {
+            command.arg("--escapes");
+        }
         if config.ephemeral {
             // Without this process, etcd ends as well.
             command.args(["--sweep-timeout", "0"]);

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::runs::each_version::{self, Attempt};
+use crate::runs::escapes;
 use crate::runs::keeper::{AtEnd, Ended, Keeper, KeeperConfig};
 use crate::runs::server::Server;
 
@@ -71,6 +72,8 @@ pub(crate) struct RunSession {
     /// The program of an explicit --etcd.
     etcd: Option<PathBuf>,
     keep: Keep,
+    /// Whether changes outside of all runs are an error.
+    is_denied: bool,
     /// The name for the copy of an ephemeral etcd's log after a failure.
     log_name: String,
     began: Instant,
@@ -97,6 +100,7 @@ impl RunSession {
             lock_dir: cx.home_of_runs()?.join(".runs"),
             command,
             fence: args.fence(),
+            escapes: args.deny.is_some() || !server.is_elsewhere(),
             ephemeral: server.is_ephemeral(),
         };
         let keeper = Keeper::start(config, cx)?;
@@ -106,7 +110,15 @@ impl RunSession {
             Some(version) => format!("last-failure-{version}.log"),
             None => "last-failure.log".to_owned(),
         };
-        Ok(Self { keeper, server, etcd, keep: Keep::of(args), log_name, began: Instant::now() })
+        Ok(Self {
+            keeper,
+            server,
+            etcd,
+            keep: Keep::of(args),
+            is_denied: args.deny.is_some(),
+            log_name,
+            began: Instant::now(),
+        })
     }
 
     /// The temporary directory of an ephemeral etcd.
@@ -133,7 +145,7 @@ impl RunSession {
 
     /// Ends the run, and reports the result. Takes the subject of the sentence, and its verb for an interrupt.
     pub(crate) fn close(self, exit: Result<Exit>, [what, was]: [&str; 2], cx: &Context) -> Result<Exit> {
-        let Self { keeper, server, keep, log_name, began, .. } = self;
+        let Self { keeper, server, keep, is_denied, log_name, began, .. } = self;
         let failed = !matches!(exit, Ok(Exit::SUCCESS | Exit::INTERRUPTED));
         let keep = keep == Keep::Always || keep == Keep::Failed && failed;
         if failed {
@@ -151,7 +163,7 @@ impl RunSession {
         };
         let mut line = format!("{what} {outcome} in {took:.1} s; run {}", run.run);
         match &ended {
-            Ok(ended) => line.push_str(&keys_result(*ended, keep)),
+            Ok(ended) => line.push_str(&keys_result(ended, keep)),
             // The keys end with the ephemeral etcd.
             Err(_) if server.is_ephemeral() => {}
             Err(_) => line.push_str("; its keys are still there"),
@@ -178,13 +190,20 @@ impl RunSession {
                 cx.output.warn(format_args!("{error:#}\n{next}"));
                 Ok(exit)
             }
-            Ok(_) => Ok(exit),
+            Ok(ended) => match escapes::report(&ended, is_denied, &server, cx) {
+                Err(error) if exit == Exit::SUCCESS => Err(error),
+                Err(error) => {
+                    cx.output.warn(format_args!("{error:#}"));
+                    Ok(exit)
+                }
+                Ok(()) => Ok(exit),
+            },
         }
     }
 }
 
 /// What happened to the run's keys.
-fn keys_result(ended: Ended, keep: bool) -> String {
+fn keys_result(ended: &Ended, keep: bool) -> String {
     let mut text = match (keep, ended.keys) {
         (true, _) => "; its keys are kept".to_owned(),
         (false, 1) => "; 1 key swept".to_owned(),

@@ -127,6 +127,11 @@ impl Server {
         matches!(self, Self::Ephemeral(_))
     }
 
+    /// Whether it is a cluster elsewhere, which others may use, too.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Elsewhere { .. })
+    }
+
     /// The flag with which other commands use the same etcd, with a space before it; empty if none is needed.
     pub(crate) fn flag(&self) -> String {
         match self {
