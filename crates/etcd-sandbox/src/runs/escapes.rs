@@ -29,20 +29,24 @@ impl Run {
     /// # Errors
     /// Those of etcd.
     pub async fn escapes(&self) -> Result<Escapes, Error> {
-        let (keys, prefix) = (self.registry().connection().all_keys(), self.prefix());
-        let end = KeyRange::prefix(prefix.as_str()).end();
-        // The run's own changes, which may be many, are not sent.
-        let around = [Some(KeyRange::between("\0", prefix)), end.map(KeyRange::from_key)];
-        let mut escapes = Escapes { revisions: (self.revision() + 1, i64::MAX), ..Escapes::default() };
-        for range in around.into_iter().flatten() {
-            let (first, last) = escapes.revisions;
-            let mut history = keys.history(range).from_revision(first).until_revision(last);
-            while let Some(event) = history.try_next().await? {
-                escapes.add(event.kv.key, self.registry().roots());
-            }
-            escapes.revisions = (history.first_revision(), history.last_revision());
+        let prefix = self.prefix();
+        let last = KeyRange::prefix(prefix.as_str()).end().map(KeyRange::from_key);
+        // The run's own changes, which may be many, are not sent. At the same time: etcd then reads its history once.
+        let (first, last) = tokio::try_join!(self.changes(Some(KeyRange::between("\0", prefix))), self.changes(last))?;
+        let keys = first.keys.into_iter().chain(last.keys).take(NAMED).collect();
+        let revisions = (first.revisions.0.max(last.revisions.0), first.revisions.1.max(last.revisions.1));
+        Ok(Escapes { changes: first.changes + last.changes, keys, revisions })
+    }
+
+    async fn changes(&self, range: Option<KeyRange>) -> Result<Escapes, Error> {
+        let mut found = Escapes::default();
+        let Some(range) = range else { return Ok(found) };
+        let mut history = self.registry().connection().all_keys().history(range).from_revision(self.revision() + 1);
+        while let Some(event) = history.try_next().await? {
+            found.add(event.kv.key, self.registry().roots());
         }
-        Ok(escapes)
+        found.revisions = (history.first_revision(), history.last_revision());
+        Ok(found)
     }
 }
 
