@@ -36,7 +36,7 @@ enum KeeperMessage {
     Ended { keys: u64, stragglers: bool, lost: bool, escapes: Option<Escapes> },
 }
 
-/// What changed outside of all runs: see [`runs::Escapes`].
+/// What changed outside of all runs: see `etcd_sandbox::runs::Escapes`.
 #[derive(Serialize)]
 struct Escapes {
     changes: u64,

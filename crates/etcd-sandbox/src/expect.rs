@@ -54,8 +54,23 @@ impl Line {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { prefix, lines, same } = self;
-        write!(f, "the keys under `{prefix}` are not those expected (- missing, + unexpected, ~ changed):")?;
+        write!(f, "the keys under `{}` are not those expected {}", self.prefix, self.lines())
+    }
+}
+
+impl Difference {
+    /// The lines that differ, without the prefix.
+    pub(crate) fn lines(&self) -> impl fmt::Display {
+        Lines(self)
+    }
+}
+
+struct Lines<'a>(&'a Difference);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { lines, same, .. } = self.0;
+        f.write_str("(- missing, + unexpected, ~ changed):")?;
         for line in lines {
             match line {
                 Line::Missing(key, value) => write!(f, "\n  - {} = {}", Escaped(key), Escaped(value))?,

@@ -174,7 +174,7 @@ impl Sandbox {
         let found: Contents = all.kvs.into_iter().map(|kv| (kv.key, kv.value)).collect();
         match Difference::between(self.prefix(), &expected, &found) {
             Some(difference) => {
-                self.0.recorder.note(all.revision, difference.to_string());
+                self.0.recorder.note(all.revision, format!("other keys were expected {}", difference.lines()));
                 Err(difference.into())
             }
             None => Ok(()),

@@ -1,14 +1,14 @@
 //! The timeline of a failed test, as text: what happened to its keys, in order, with the test's notes, and the keys as they
 //! are now. At most 60 lines, unless the notes are long: the beginning and the end of a long history.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use etcd_keys::difference::ValueChange;
 use etcd_keys::text::Escaped;
 use etcd_keys::watch::{Event, EventKind, History};
-use etcd_keys::{Error, KeyRange, Keys, kv};
+use etcd_keys::{Error, ErrorKind, KeyRange, Keys, LeaseId, kv};
 
 /// How many changes are shown from the beginning.
 const FIRST: usize = 12;
@@ -41,6 +41,7 @@ pub(super) async fn read(keys: &Keys, mut history: History, since: i64, mut note
         lines.push(Line::Change(Box::new(event), is_same_transaction));
     }
     notes.into_iter().for_each(|note| lines.push(Line::Note(note)));
+    lines.find_ended_leases(keys).await?;
     let now = keys.send(kv::Get::range(KeyRange::prefix("")).limit(KEYS as i64)).await?;
 
     let mut text = String::new();
@@ -48,6 +49,9 @@ pub(super) async fn read(keys: &Keys, mut history: History, since: i64, mut note
     let _ = writeln!(text, "what happened under `{prefix}`, by etcd's history ({}):", counted(lines.changes, "change"));
     if history.first_revision() > since {
         let _ = writeln!(text, "  (what happened before revision {} is compacted)", history.first_revision());
+    }
+    if lines.changes == 0 {
+        let _ = writeln!(text, "  nothing was written here: does the code under test use this prefix?");
     }
     let _ = write!(text, "{lines}");
     let _ = writeln!(text, "  now: {}", counted(now.count, "key"));
@@ -72,6 +76,8 @@ struct Lines {
     first: Vec<Line>,
     left_out: i64,
     last: VecDeque<Line>,
+    /// Of those whose keys are deleted.
+    ended_leases: BTreeSet<LeaseId>,
     changes: i64,
 }
 
@@ -94,22 +100,26 @@ impl Lines {
         }
         self.last.push_back(line);
     }
-}
 
-impl fmt::Display for Lines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.first.iter().try_for_each(|line| line.fmt(f))?;
-        if self.left_out > 0 {
-            writeln!(f, "  … {} not shown …", counted(self.left_out, "change"))?;
+    /// A key of a lease that has ended was probably deleted by it.
+    async fn find_ended_leases(&mut self, keys: &Keys) -> Result<(), Error> {
+        let deletions = self.first.iter().chain(&self.last).filter_map(|line| match line {
+            Line::Change(event, _) if event.kind == EventKind::Delete => lease_of(event),
+            _ => None,
+        });
+        for lease in deletions.collect::<BTreeSet<_>>() {
+            match keys.lease(lease).remaining().await {
+                Ok(_) => {}
+                Err(error) if error.kind == ErrorKind::NoLease => drop(self.ended_leases.insert(lease)),
+                Err(error) => return Err(error),
+            }
         }
-        self.last.iter().try_for_each(|line| line.fmt(f))
+        Ok(())
     }
-}
 
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Change(event, is_same_transaction) => {
+    fn write(&self, f: &mut fmt::Formatter<'_>, line: &Line) -> fmt::Result {
+        match line {
+            Line::Change(event, is_same_transaction) => {
                 let Event { kind, kv, prev_kv, .. } = &**event;
                 let place =
                     if *is_same_transaction { "  same txn".to_owned() } else { format!("rev {}", kv.mod_revision) };
@@ -120,16 +130,34 @@ impl fmt::Display for Line {
                 let before = prev_kv.as_ref().map(|kv| kv.value.as_slice());
                 let change = ValueChange { before, after, width: WIDTH };
                 write!(f, "  {place:<10} {word} {} {change}", Escaped(&kv.key))?;
-                match kv.lease.or_else(|| prev_kv.as_ref().and_then(|kv| kv.lease)) {
+                match lease_of(event) {
+                    Some(lease) if *kind == EventKind::Delete && self.ended_leases.contains(&lease) => {
+                        writeln!(f, " by the end of lease {lease}")
+                    }
                     Some(lease) => writeln!(f, " lease {lease}"),
                     None => writeln!(f),
                 }
             }
-            Self::Note(Note { time, text, .. }) => {
+            Line::Note(Note { time, text, .. }) => {
                 let mut lines = text.lines();
                 writeln!(f, "  -- {:.3} s: {}", time.as_secs_f64(), lines.next().unwrap_or_default())?;
                 lines.try_for_each(|line| writeln!(f, "     {line}"))
             }
         }
+    }
+}
+
+/// The lease of the key, after the change or before its deletion.
+fn lease_of(Event { kv, prev_kv, .. }: &Event) -> Option<LeaseId> {
+    kv.lease.or_else(|| prev_kv.as_ref()?.lease)
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.iter().try_for_each(|line| self.write(f, line))?;
+        if self.left_out > 0 {
+            writeln!(f, "  … {} not shown …", counted(self.left_out, "change"))?;
+        }
+        self.last.iter().try_for_each(|line| self.write(f, line))
     }
 }

@@ -46,6 +46,7 @@ async fn a_test_that_fails_shows_what_happened_in_any_form() {
         assert!(lines.ends_with(&["now: key".to_owned(), "index = `1`".to_owned()]), "{name}: {}", run.out);
         assert_eq!(run.out.matches("what happened under").count(), 1, "{name}: {}", run.out);
     }
+    fail(&server, "of_tokio").await.says(&["DEL leased (was ``) by the end of lease "]);
     fail(&server, "of_rstest::case_1").await.says(&["PUT a `of rstest`"]);
 }
 
@@ -56,7 +57,7 @@ async fn an_expectation_that_failed_is_on_the_timeline() {
     let lines = timeline(&run);
     let mark = lines.iter().position(|line| line == "-- registered");
     assert_eq!(mark, Some(1), "after the first change: {}", run.out);
-    let failed = lines.iter().position(|line| line.starts_with("-- the keys under `"));
+    let failed = lines.iter().position(|line| line.starts_with("-- other keys were expected ("));
     assert_eq!(failed, Some(5), "after the last change: {}", run.out);
     assert!(lines[6].contains("- racks/1"), "{}", run.out);
 }

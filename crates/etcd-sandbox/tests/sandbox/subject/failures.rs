@@ -57,6 +57,9 @@ async fn of_tokio() {
     let sandbox = Sandbox::open("of_tokio").await.unwrap();
     if asked() {
         lose_a_rack(&sandbox).await.unwrap();
+        let lease = sandbox.grant(std::time::Duration::from_secs(60)).await.unwrap();
+        sandbox.send(Put::new("leased", "").lease(lease.id())).await.unwrap();
+        lease.revoke().await.unwrap();
         panic!("of tokio");
     }
 }
