@@ -8,15 +8,14 @@ use etcd_keys::kv::{Put, Txn};
 use etcd_keys::watch::Notice;
 use etcd_keys::{Error, KeyRange, Keys};
 
-/// Counts a blade of a rack.
+/// Counts a blade of a rack, once a sensor has seen it.
 ///
 /// # Errors
 /// Those of etcd.
-pub async fn count_blade(keys: &Keys, rack: &str, pause: Duration) -> Result<(), Error> {
+pub async fn count_blade(keys: &Keys, rack: &str, sensor: impl Future) -> Result<(), Error> {
     let key = format!("racks/{rack}/blades");
     let blades: u32 = keys.get(key.as_str()).await?.and_then(|kv| kv.value_str().ok()?.parse().ok()).unwrap_or(0);
-    // The sensor takes a while.
-    tokio::time::sleep(pause).await;
+    sensor.await;
     keys.put(key, (blades + 1).to_string()).await?;
     Ok(())
 }
@@ -103,13 +102,13 @@ pub async fn accept_order(keys: &Keys) -> Result<(), Error> {
     }
 }
 
-/// Publishes a rack: the index, where others look, and the rack itself.
+/// Publishes a rack: the index, where others look, and the rack itself. `between` is what happens meanwhile.
 ///
 /// # Errors
 /// Those of etcd.
-pub async fn publish(keys: &Keys, rack: &str, data: &str) -> Result<(), Error> {
+pub async fn publish(keys: &Keys, rack: &str, data: &str, between: impl Future) -> Result<(), Error> {
     keys.put(format!("index/{rack}"), "published").await?;
-    tokio::task::yield_now().await;
+    between.await;
     keys.put(format!("data/{rack}"), data).await?;
     Ok(())
 }
