@@ -1,7 +1,11 @@
 //! `doctor` looks at the very thing that failed: each hint that names it is followed.
 
 use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+
+use testkit::secure::{Ca, Validity};
 
 use crate::bad_input::quiet;
 use crate::playground::{Playground, Run, etcd, finish, shared_cache};
@@ -62,4 +66,56 @@ fn a_cache_in_which_no_program_runs_is_found() {
     let play = play.with("ETCD_LOCAL_CACHE", &cache);
     play.xtask(&["etcd-up"]).fails(1, &["Permission denied", "`cargo xtask doctor`"]);
     finds(&play, &["FAILURE  cache: no program runs in `", "ETCD_LOCAL_CACHE"]);
+}
+
+/// What can be seen without etcd's API: files, settings, whether somebody listens.
+#[test]
+fn clusters_of_the_manifest_are_looked_at() {
+    let play = Playground::new();
+    let (ca, listener) = (Ca::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let listens = listener.local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = ca.sign(&[], "ci", Validity::Now);
+    for (name, text) in [("ca.pem", &ca.pem), ("cert.pem", &client.certificate), ("key.pem", &client.key)] {
+        fs::write(play.path(name), text).unwrap();
+    }
+    fs::write(play.path("password"), "secret").unwrap();
+    let mode = |file: &str, mode| fs::set_permissions(play.path(file), PermissionsExt::from_mode(mode)).unwrap();
+    for file in ["key.pem", "password"] {
+        mode(file, 0o600);
+    }
+    let files =
+        "cacert = \"ca.pem\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\nuser = \"ci\"\npassword-file = \"password\"";
+    let good = format!("[workspace.metadata.etcd.clusters.good]\nendpoints = [\"https://{listens}\"]\n{files}\n");
+    play.configure(&format!("port = \"auto\"\n{good}"));
+    let run = play.xtask(&["doctor"]);
+    assert_eq!(run.stdout.matches(" cluster: ").count(), 1, "{run:#?}");
+    assert!(run.stdout.contains(&format!("ok       cluster: `good` listens at https://{listens}\n")), "{run:#?}");
+
+    mode("key.pem", 0o644);
+    mode("password", 0o640);
+    play.configure(&format!(
+        "port = \"auto\"\n{good}\
+         [workspace.metadata.etcd.clusters.half]\nendpoints = [\"{listens}\", \"{closed}\"]\ncert = \"missing.pem\"\n\
+         [workspace.metadata.etcd.clusters.away]\nendpoints = [\"{closed}\"]\ncacert = \"key.pem\"\nuser = \"ci\"\n\
+         [workspace.metadata.etcd.clusters.odd]\nendpoints = [\"ftp://a\"]\n[workspace.metadata.etcd.clusters.none]\n"
+    ));
+    let run = finds(
+        &play,
+        &[
+            "warning  cluster: `good`: other users may use `",
+            "/key.pem`, its `key` (mode 644)\n         do: `chmod 600 '",
+            "/password`, its `password-file` (mode 640)",
+            "FAILURE  cluster: `half`: cannot read `",
+            "/missing.pem`, its `cert`: No such file",
+            "FAILURE  cluster: `half`: a client certificate needs both `cert` and `key`",
+            &format!("warning  cluster: `half`: 1 of 2 endpoints listen; `{closed}`: Connection refused"),
+            &format!("FAILURE  cluster: `away`: nothing listens: `{closed}`: Connection refused"),
+            "/key.pem`, its `cacert`, has no certificate in PEM",
+            "warning  cluster: `away`: the user `ci` has no password",
+            "FAILURE  cluster: `odd`: nothing listens: `ftp://a`: this is not a valid endpoint",
+            "FAILURE  cluster: the cluster `none` of `[workspace.metadata.etcd.clusters]` has no `endpoints`",
+        ],
+    );
+    assert!(!run.stdout.contains("secret"), "{run:#?}");
 }

@@ -1,6 +1,8 @@
 //! `doctor`: checks this machine for common problems, and says how to solve each of them. Changes nothing, except that it
 //! installs a missing protoc and creates a missing `.etcd`.
 
+mod clusters;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -78,6 +80,7 @@ pub(crate) fn run(args: &Doctor, cx: &Context) -> Result<Exit> {
     findings.push(disk("temporary disk", cx.env.temp_dir()));
     findings.extend(unwritable("temporary disk", cx.env.temp_dir(), "set TMPDIR (Windows: TEMP) to another directory"));
     findings.extend(data_dirs(&builder, &statuses, cx));
+    findings.extend(clusters::check(cx));
     match args.answer.format {
         Format::Json => output::json(&findings)?,
         Format::Text => output::answer_text(&findings.iter().map(text).collect::<String>())?,
