@@ -170,6 +170,10 @@ impl Members {
         command.args(["--heartbeat-interval", "40", "--election-timeout", "200"]);
         // It refuses changes of the members until all were connected for five seconds.
         command.args(["--strict-reconfig-check=false", "--unsafe-no-fsync", "--logger", "zap"]);
+        // Its own settings: some of them end an etcd that is given the same as a flag.
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
         let log = File::options().append(true).create(true).open(log)?;
         command.envs(crate::GO).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         member.process = Some(command.spawn()?);

@@ -103,11 +103,6 @@ impl<'a> Round<'a> {
         TortureWorkspace::new(self.dir.join(name), output, &self.testbed.programs)
     }
 
-    /// A cluster that ends with the round.
-    pub(super) fn ephemeral_cluster(&self, members: usize) -> Result<Ephemeral> {
-        Ok(self.builder().members(members)?.start_ephemeral()?)
-    }
-
     fn builder(&self) -> Builder {
         let env = self.testbed.env.clone().with("TMPDIR", &self.dir).with_temp_dir(&self.dir);
         let wanted = Wanted::At(self.testbed.programs.etcd.clone());
