@@ -293,8 +293,9 @@ pub struct Watch {
 
 /// Print what happened to keys; without KEY, to all keys below the product's root
 ///
-/// etcd keeps every change until a compaction. The oldest comes first. Each line has the revision, the key, and how the value differs: JSON by field,
-/// long text by the part that changed. Changes of one transaction have the same revision. etcd does not store times.
+/// etcd keeps every change until a compaction. The oldest comes first. Each line has the revision, the key, and how the value
+/// differs: JSON by field, long text by the part that changed. Changes of one transaction have the same revision. etcd does not
+/// store times.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask history /Inventory/v1/racks/1\n  cargo xtask history /Inventory/v1/racks/ --prefix --rev 100..200"
@@ -319,6 +320,32 @@ pub struct History {
     #[arg(long)]
     pub hex: bool,
     /// How to answer on stdout, one change per line, as `watch` does
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Compare keys at two revisions; without KEY, all keys below the product's root
+///
+/// Each line is a key that differs: `+` is new, `-` is gone, `~` has another value. Both revisions must still be there: etcd
+/// keeps them until a compaction.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask diff 100 200 /Inventory/v1/racks/ --prefix")]
+pub struct Diff {
+    /// The revision before
+    #[arg(value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
+    pub before: i64,
+    /// The revision after; 0 is the newest
+    #[arg(value_name = "REV", value_parser = clap::value_parser!(i64).range(0..))]
+    pub after: i64,
+    /// The key, or the first of a range
+    pub key: Option<String>,
+    /// The end of the range (not included)
+    #[arg(conflicts_with = "prefix")]
+    pub range_end: Option<String>,
+    /// All keys that begin with KEY
+    #[arg(long, requires = "key")]
+    pub prefix: bool,
+    /// How to answer on stdout, one key per line
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

@@ -106,8 +106,9 @@ fn of_etcd(error: &anyhow::Error) -> Option<&Error> {
 
 fn next_step(kind: &ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::Compacted { .. } => "leave out --rev to read the current keys",
-        ErrorKind::FutureRevision(_) => "leave out --rev to read the current keys",
+        ErrorKind::Compacted { .. } | ErrorKind::FutureRevision(_) => {
+            "without a revision the current keys are read; `history` shows the revisions that etcd still has"
+        }
         ErrorKind::TooLarge(_) => {
             "etcd accepts requests of up to 1.5 MiB; the server's `--max-request-bytes` changes that"
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use etcd_console_cli::{
-    Client, Cluster, Del, Format, Get, History, Keys, Member, MemberCommand, Put, Runs, TestClean, Undo, Watch,
+    Client, Cluster, Del, Diff, Format, Get, History, Keys, Member, MemberCommand, Put, Runs, TestClean, Undo, Watch,
 };
 use etcd_sandbox::runs::RunId;
 use etcd_workspace::DEFAULT_TEST_ROOT;
@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Undo(Undo),
     Watch(Watch),
     History(History),
+    Diff(Diff),
     Member(Member),
     Runs(Runs),
     TestClean(TestClean),

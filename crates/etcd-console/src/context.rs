@@ -32,6 +32,7 @@ impl Context {
             Command::Get(Get { rev: Some(_), .. })
                 | Command::Watch(Watch { rev: Some(_), .. })
                 | Command::History(History { rev: Some(_), .. })
+                | Command::Diff(_)
         );
         Self { global, has_revision }
     }

@@ -7,6 +7,7 @@ mod cli;
 mod confirm;
 mod context;
 mod del;
+mod diff;
 mod failure;
 mod fence;
 mod fill;
@@ -56,6 +57,7 @@ fn run(command: Command, cx: &Context) -> Result<ExitCode> {
             Command::Undo(args) => undo::run(args, cx).await,
             Command::Watch(args) => watch::run(args, cx).await,
             Command::History(args) => history::run(args, cx).await,
+            Command::Diff(args) => diff::run(args, cx).await,
             Command::Member(args) => member::run(args, cx).await,
             Command::Runs(args) => runs::run(args, cx).await,
             Command::TestClean(args) => test_clean::run(args, cx).await,

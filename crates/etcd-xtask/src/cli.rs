@@ -74,6 +74,7 @@ pub enum Command {
     Undo(Forwarded<OnCluster<etcd_console_cli::Undo>>),
     Watch(Forwarded<OnCluster<etcd_console_cli::Watch>>),
     History(Forwarded<OnCluster<etcd_console_cli::History>>),
+    Diff(Forwarded<OnCluster<etcd_console_cli::Diff>>),
     Member(Forwarded<OnCluster<etcd_console_cli::Member>>),
     Completions(Completions),
 }
@@ -101,6 +102,7 @@ impl Command {
             | Self::Undo(Forwarded { args, .. })
             | Self::Watch(Forwarded { args, .. })
             | Self::History(Forwarded { args, .. })
+            | Self::Diff(Forwarded { args, .. })
             | Self::Member(Forwarded { args, .. }) => Which::named(forwarded::flag(args, "--instance")),
             _ => Which::named(None),
         }

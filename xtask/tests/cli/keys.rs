@@ -58,6 +58,13 @@ fn the_history_of_keys_is_shown_as_far_as_etcd_has_it() {
     let json = shown(&["/Inventory/v1/racks/1", "--rev", "..2", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["type"], &json["kv"]["mod_revision"]), (&"PUT".into(), &2.into()));
+    let differs = |args: &[&str]| play.xtask(&[&["diff"], args].concat()).ok().stdout;
+    assert_eq!(differs(&["1", "2"]), "+ /Inventory/v1/racks/1  `{\"blades\":8}`\n");
+    assert_eq!(differs(&["2", "3"]), "~ /Inventory/v1/racks/1  .blades 8 → 9\n");
+    assert_eq!(differs(&["3", "0"]), "- /Inventory/v1/racks/1  (was `{\"blades\":9}`)\n");
+    assert_eq!(differs(&["1", "4", "", "--prefix"]), "", "what came and went in between");
+    assert_eq!(differs(&["2", "4", "/Inventory/v1/racks/1", "--format", "json"]).matches("\"after\":null").count(), 1);
+    play.xtask(&["diff", "9", "99"]).fails(1, &["revision 9 has not happened yet", "`history` shows"]);
     let run = play.xtask(&["history", "/a", "--rev", "9..5"]);
     assert!(run.code == Some(2) && run.stderr.contains("the last revision comes before the first"), "{run:?}");
     play.xtask(&["etcd-compact"]).ok();

@@ -135,5 +135,5 @@ fn a_hint_after_a_compaction_names_no_flag_that_was_not_given() {
     terminal.wait_for("the same command again");
     assert!(terminal.shown().contains("is compacted") && !terminal.shown().contains("--rev"), "{}", terminal.shown());
     assert_eq!(cluster.count("/d/"), 1);
-    cluster.run(&["get", "/d/a", "--rev", "2"]).fails(1, &["is compacted", "leave out --rev"]);
+    cluster.run(&["get", "/d/a", "--rev", "2"]).fails(1, &["is compacted", "without a revision"]);
 }

@@ -1,0 +1,95 @@
+//! `diff`: compares keys at two revisions. Both are read in pages, side by side, in constant memory.
+
+use std::cmp::Ordering;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use etcd_keys::difference::ValueChange;
+use etcd_keys::text::Escaped;
+use etcd_keys::{KeyRange, KeyValue};
+use serde::Serialize;
+
+use crate::cli::{Diff, Format, Keys};
+use crate::context::Context;
+use crate::output::{self, Base64};
+
+/// About how many characters of a value are shown.
+const WIDTH: usize = 120;
+
+/// A key that differs. What is missing: the key was not there.
+#[derive(Serialize)]
+struct Line<'a> {
+    key: Base64<'a>,
+    before: Option<Value<'a>>,
+    after: Option<Value<'a>>,
+}
+
+#[derive(Serialize)]
+struct Value<'a> {
+    value: Base64<'a>,
+    mod_revision: i64,
+}
+
+impl<'a> Value<'a> {
+    fn of(kv: &'a KeyValue) -> Self {
+        Self { value: Base64(&kv.value), mod_revision: kv.mod_revision }
+    }
+}
+
+pub(crate) async fn run(args: Diff, cx: &Context) -> Result<ExitCode> {
+    let (key, range_end) = (args.key, args.range_end);
+    let keys = key.map(|key| Keys { key, range_end, prefix: args.prefix, from_key: false });
+    let range = match &keys {
+        Some(keys) => crate::keys::range(keys)?,
+        None => KeyRange::prefix(format!("{}/", cx.root()?)),
+    };
+    let all = cx.connect().await?.all_keys();
+    let [mut older, mut newer] =
+        [args.before, args.after].map(|revision| all.pages(range.clone()).at_revision(revision));
+    let (mut before, mut after) = (older.try_next().await?, newer.try_next().await?);
+    let mut out = output::stdout();
+    loop {
+        let order = match (&before, &after) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(before), Some(after)) => before.key.cmp(&after.key),
+        };
+        let (left, right) = (before.take_if(|_| order.is_le()), after.take_if(|_| order.is_ge()));
+        if left.as_ref().map(|kv| &kv.value) != right.as_ref().map(|kv| &kv.value) {
+            write(&mut out, args.format, left.as_ref(), right.as_ref())?;
+        }
+        if left.is_some() {
+            before = older.try_next().await?;
+        }
+        if right.is_some() {
+            after = newer.try_next().await?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(
+    out: &mut impl std::io::Write,
+    format: Format,
+    before: Option<&KeyValue>,
+    after: Option<&KeyValue>,
+) -> Result<()> {
+    let key = before.or(after).map_or(&[][..], |kv| &kv.key);
+    if format == Format::Json {
+        serde_json::to_writer(
+            &mut *out,
+            &Line { key: Base64(key), before: before.map(Value::of), after: after.map(Value::of) },
+        )?;
+        return Ok(out.write_all(b"\n")?);
+    }
+    let sign = match (before, after) {
+        (None, _) => '+',
+        (_, None) => '-',
+        _ => '~',
+    };
+    let [before, after] = [before, after].map(|kv| kv.map(|kv| kv.value.as_slice()));
+    Ok(writeln!(out, "{sign} {}  {}", Escaped(key), ValueChange { before, after, width: WIDTH })?)
+}
