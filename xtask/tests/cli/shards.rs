@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::playground::skipped;
+use crate::playground::{Playground, eventually, skipped};
 use crate::secure_clusters::{World, world};
 
 /// Each test writes a key of its own below the run's prefix, and finds only that key there.
@@ -29,6 +29,28 @@ tests! { a b c d e f g h }
 #[test]
 fn eight_shards_share_one_cluster_and_leave_nothing() {
     let World { play, server: _server, .. } = world("shards");
+    share(play, |_| {});
+}
+
+#[test]
+fn eight_shards_share_members_one_of_which_restarts() {
+    let cluster = testkit::builder(env!("CARGO_MANIFEST_DIR")).members(3).unwrap().start_ephemeral().unwrap();
+    let play = crate::keys::play();
+    let endpoints = cluster.endpoints().iter().map(|url| format!("\"{url}\"")).collect::<Vec<_>>().join(", ");
+    play.configure(&format!("[workspace.metadata.etcd.clusters.ci]\nendpoints = [{endpoints}]"));
+    share(play, |play| {
+        let runs = || play.xtask(&["runs", "--cluster", "ci"]).ok().stdout;
+        assert!(eventually(|| runs().contains("alive")), "no shard begins: {}", runs());
+        // A follower, gracefully: no write that is under way is lost with it.
+        let leader = cluster.leader().unwrap().id();
+        let member = cluster.members().iter().find(|member| member.id() != leader).unwrap();
+        member.stop().unwrap();
+        cluster.restart(member).unwrap();
+    });
+}
+
+/// Runs eight shards at the same time, and `meanwhile`.
+fn share(play: Playground, meanwhile: impl FnOnce(&Playground)) {
     let play = play.that_builds().with("XTASK", env!("CARGO_BIN_EXE_xtask"));
     let manifest = fs::read_to_string(play.path("Cargo.toml")).unwrap();
     let package = "[package]\nname = \"play\"\nedition = \"2021\"\n\n";
@@ -45,6 +67,7 @@ fn eight_shards_share_one_cluster_and_leave_nothing() {
     };
     let runs: Vec<_> = std::thread::scope(|scope| {
         let shards: Vec<_> = (1..=8).map(|n| scope.spawn(move || shard(n))).collect();
+        meanwhile(&play);
         shards.into_iter().map(|shard| shard.join().unwrap()).collect()
     });
     if runs.iter().any(|run| run.stderr.contains("nextest is not installed")) {
