@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Result;
 use etcd_keys::difference::ValueChange;
 use etcd_keys::watch::{Batch, Event, EventKind, EventRef};
-use etcd_keys::{LeaseId, pages};
+use etcd_keys::{LeaseId, Redaction, pages};
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -27,6 +27,7 @@ pub(crate) struct Style {
 pub(crate) struct Printer {
     style: Style,
     bytes: Bytes,
+    redaction: Redaction,
     colour: bool,
     /// Changes up to this revision happened before the watch began, at an unknown time.
     past: i64,
@@ -34,6 +35,7 @@ pub(crate) struct Printer {
 }
 
 /// A change, received or computed.
+#[derive(Clone, Copy)]
 struct Change<'a> {
     kind: EventKind,
     key: &'a [u8],
@@ -87,10 +89,11 @@ impl<'a> Change<'a> {
 }
 
 impl Printer {
-    pub(crate) fn new(style: Style, past: i64) -> Self {
+    pub(crate) fn new(style: Style, redaction: Redaction, past: i64) -> Self {
         Self {
             style,
             bytes: Bytes::choose(style.hex),
+            redaction,
             colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             past,
             out: output::stdout(),
@@ -174,6 +177,10 @@ impl Printer {
     }
 
     fn change(&mut self, now: &str, change: &Change<'_>) -> Result<()> {
+        let after = Some(change.value).filter(|_| change.kind == EventKind::Put);
+        let redaction = self.redaction.clone();
+        let (previous, value) = redaction.shown(change.key, change.previous, after);
+        let change = &Change { previous, value: value.unwrap_or_default(), ..*change };
         let time = (change.revision > self.past).then_some(now);
         if self.style.format == Format::Json {
             return Ok(self.json(time, change)?);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use etcd_keys::tls::TlsError;
-use etcd_keys::{Connection, Error, ErrorKind};
+use etcd_keys::{Connection, Error, ErrorKind, Redaction};
 use etcd_workspace::{
     ClientConfig, ClientConfigError, ClusterId, InstanceError, Leads, Liveness, ManifestSettings, NoRoot, Record,
     liveness,
@@ -35,6 +35,15 @@ impl Context {
                 | Command::Diff(_)
         );
         Self { global, has_revision }
+    }
+
+    /// The keys whose values histories do not show: `redact` in the workspace's manifest, if there is one.
+    pub(crate) fn redaction(&self) -> Result<Redaction> {
+        let path = &self.global.manifest;
+        let Ok(text) = std::fs::read_to_string(path) else { return Ok(Redaction::default()) };
+        let settings =
+            ManifestSettings::parse(&text).map_err(|why| ClientConfigError::Manifest { path: path.clone(), why })?;
+        Ok(Redaction::new(settings.redact.iter().map(String::as_str)))
     }
 
     /// A flag beats the environment, which beats the record.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use etcd_keys::difference::ValueChange;
 use etcd_keys::text::Escaped;
-use etcd_keys::{KeyRange, KeyValue};
+use etcd_keys::{KeyRange, KeyValue, Redaction};
 use serde::Serialize;
 
 use crate::cli::{Diff, Format, Keys};
@@ -32,8 +32,8 @@ struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn of(kv: &'a KeyValue) -> Self {
-        Self { value: Base64(&kv.value), mod_revision: kv.mod_revision }
+    fn of((kv, shown): (&KeyValue, &'a [u8])) -> Self {
+        Self { value: Base64(shown), mod_revision: kv.mod_revision }
     }
 }
 
@@ -44,6 +44,7 @@ pub(crate) async fn run(args: Diff, cx: &Context) -> Result<ExitCode> {
         Some(keys) => crate::keys::range(keys)?,
         None => KeyRange::prefix(format!("{}/", cx.root()?)),
     };
+    let redaction = cx.redaction()?;
     let all = cx.connect().await?.all_keys();
     let [mut older, mut newer] =
         [args.before, args.after].map(|revision| all.pages(range.clone()).at_revision(revision));
@@ -58,7 +59,7 @@ pub(crate) async fn run(args: Diff, cx: &Context) -> Result<ExitCode> {
         };
         let (left, right) = (before.take_if(|_| order.is_le()), after.take_if(|_| order.is_ge()));
         if left.as_ref().map(|kv| &kv.value) != right.as_ref().map(|kv| &kv.value) {
-            write(&mut out, args.format, left.as_ref(), right.as_ref())?;
+            write(&mut out, args.format, &redaction, left.as_ref(), right.as_ref())?;
         }
         if left.is_some() {
             before = older.try_next().await?;
@@ -74,15 +75,16 @@ pub(crate) async fn run(args: Diff, cx: &Context) -> Result<ExitCode> {
 fn write(
     out: &mut impl std::io::Write,
     format: Format,
+    redaction: &Redaction,
     before: Option<&KeyValue>,
     after: Option<&KeyValue>,
 ) -> Result<()> {
     let key = before.or(after).map_or(&[][..], |kv| &kv.key);
+    let [old, new] = [before, after].map(|kv| kv.map(|kv| kv.value.as_slice()));
+    let (old, new) = redaction.shown(key, old, new);
     if format == Format::Json {
-        serde_json::to_writer(
-            &mut *out,
-            &Line { key: Base64(key), before: before.map(Value::of), after: after.map(Value::of) },
-        )?;
+        let (before, after) = (before.zip(old).map(Value::of), after.zip(new).map(Value::of));
+        serde_json::to_writer(&mut *out, &Line { key: Base64(key), before, after })?;
         return Ok(out.write_all(b"\n")?);
     }
     let sign = match (before, after) {
@@ -90,6 +92,5 @@ fn write(
         (_, None) => '-',
         _ => '~',
     };
-    let [before, after] = [before, after].map(|kv| kv.map(|kv| kv.value.as_slice()));
-    Ok(writeln!(out, "{sign} {}  {}", Escaped(key), ValueChange { before, after, width: WIDTH })?)
+    Ok(writeln!(out, "{sign} {}  {}", Escaped(key), ValueChange { before: old, after: new, width: WIDTH })?)
 }

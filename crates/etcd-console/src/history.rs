@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use etcd_keys::KeyRange;
+use etcd_keys::{KeyRange, Redaction};
 
 use crate::changes::{Printer, Style};
 use crate::cli::{History, Keys};
@@ -18,11 +18,13 @@ pub(crate) async fn run(args: History, cx: &Context) -> Result<ExitCode> {
         None => KeyRange::prefix(format!("{}/", cx.root()?)),
     };
     let connection = cx.connect().await?;
-    let mut history = connection.all_keys().history(range);
+    let mut history = connection.all_keys().history(range).redact(cx.redaction()?);
     if let Some(revisions) = args.rev {
         history = history.from_revision(revisions.first).until_revision(revisions.last);
     }
-    let mut printer = Printer::new(Style { format: args.format, keys_only: args.keys_only, hex: args.hex }, i64::MAX);
+    let style = Style { format: args.format, keys_only: args.keys_only, hex: args.hex };
+    // The history hides what is not to be shown.
+    let mut printer = Printer::new(style, Redaction::default(), i64::MAX);
     let (mut changes, mut first) = (0_u64, args.rev.map_or(1, |revisions| revisions.first));
     while let Some(event) = history.try_next().await? {
         note_compaction(&mut first, history.first_revision(), cx);

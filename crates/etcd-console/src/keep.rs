@@ -33,7 +33,14 @@ enum KeeperMessage {
     /// Another process has swept the run: its keys may be gone.
     Lost,
     /// The run has ended.
-    Ended { keys: u64, stragglers: bool, lost: bool, escapes: Option<Escapes> },
+    Ended {
+        keys: u64,
+        stragglers: bool,
+        lost: bool,
+        /// If the runner asked for them, and they are known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        escapes: Option<Escapes>,
+    },
 }
 
 /// What changed outside of all runs: see `etcd_sandbox::runs::Escapes`.

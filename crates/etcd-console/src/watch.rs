@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
         watch = watch.from_revision(revision);
     }
     let style = Style { format: args.format, keys_only: args.keys_only, hex: args.hex };
-    let mut printer = Printer::new(style, past);
+    let mut printer = Printer::new(style, cx.redaction()?, past);
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut is_away = false;
     let mut interrupt = Interrupt::listen()?;

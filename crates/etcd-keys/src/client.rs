@@ -12,6 +12,7 @@ pub(crate) mod lease_id;
 pub mod members;
 pub mod namespace;
 pub mod range;
+pub(crate) mod redaction;
 pub(crate) mod retry;
 pub mod text;
 pub mod tls;

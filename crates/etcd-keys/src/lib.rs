@@ -64,6 +64,7 @@ pub use crate::client::lease_id::LeaseId;
 pub use crate::client::members::Member;
 pub use crate::client::namespace::Namespace;
 pub use crate::client::range::KeyRange;
+pub use crate::client::redaction::Redaction;
 pub use crate::client::tls::Tls;
 pub use crate::client::{connect, difference, error, keys, kv, members, namespace, range, text, tls};
 pub use crate::coordination::election::{Campaign, Leadership};

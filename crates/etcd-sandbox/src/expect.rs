@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use etcd_keys::Redaction;
 use etcd_keys::text::Escaped;
 
 /// Keys and their values.
@@ -24,8 +25,13 @@ enum Line {
 }
 
 impl Difference {
-    /// `None`: the keys are the same.
-    pub(crate) fn between(prefix: &str, expected: &Contents, found: &Contents) -> Option<Self> {
+    /// `None`: the keys are the same. `redaction` says which values are not to be shown.
+    pub(crate) fn between(
+        prefix: &str,
+        expected: &Contents,
+        found: &Contents,
+        redaction: impl FnOnce() -> Redaction,
+    ) -> Option<Self> {
         let keys = expected.keys().chain(found.keys().filter(|key| !expected.contains_key(*key)));
         let mut lines = Vec::new();
         let mut same = 0;
@@ -39,12 +45,31 @@ impl Difference {
                 _ => same += 1,
             }
         }
+        if !lines.is_empty() {
+            let redaction = redaction();
+            lines.iter_mut().for_each(|line| line.redact(prefix, &redaction));
+        }
         lines.sort_by(|one, other| one.key().cmp(other.key()));
         (!lines.is_empty()).then(|| Self { prefix: prefix.to_owned(), lines, same })
     }
 }
 
 impl Line {
+    /// Shows no value that is hidden.
+    fn redact(&mut self, prefix: &str, redaction: &Redaction) {
+        let full = [prefix.as_bytes(), self.key()].concat();
+        let owned = |value: Option<&[u8]>| value.unwrap_or_default().to_vec();
+        match self {
+            Self::Missing(_, value) | Self::Unexpected(_, value) => {
+                *value = owned(redaction.shown(&full, None, Some(value)).1);
+            }
+            Self::Changed { expected, found, .. } => {
+                let (shown_expected, shown_found) = redaction.shown(&full, Some(expected), Some(found));
+                (*expected, *found) = (owned(shown_expected), owned(shown_found));
+            }
+        }
+    }
+
     fn key(&self) -> &[u8] {
         match self {
             Self::Missing(key, _) | Self::Unexpected(key, _) | Self::Changed { key, .. } => key,
@@ -101,14 +126,14 @@ mod tests {
         let contents = |pairs: &[(&str, &str)]| -> Contents {
             pairs.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
         };
-        let expected = contents(&[("a", "1"), ("b", "2"), ("d", "4")]);
-        let found = contents(&[("a", "1"), ("b", "3"), ("c\n", "\u{1}")]);
-        let difference = Difference::between("/t/", &expected, &found).unwrap();
+        let expected = contents(&[("a", "1"), ("b", "2"), ("d", "4"), ("e", "5")]);
+        let found = contents(&[("a", "1"), ("b", "3"), ("c\n", "\u{1}"), ("e", "6")]);
+        let difference = Difference::between("/t/", &expected, &found, || Redaction::new(["/t/e"])).unwrap();
         assert_eq!(
             difference.to_string(),
             "the keys under `/t/` are not those expected (- missing, + unexpected, ~ changed):\n  \
-             ~ b = 3, not 2\n  + c\\n = \\x01\n  - d = 4\n    1 as expected"
+             ~ b = 3, not 2\n  + c\\n = \\x01\n  - d = 4\n  ~ e = (hidden, another value), not (hidden)\n    1 as expected"
         );
-        assert_eq!(Difference::between("/t/", &expected, &expected), None);
+        assert_eq!(Difference::between("/t/", &expected, &expected, Redaction::default), None);
     }
 }

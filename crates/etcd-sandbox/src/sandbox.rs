@@ -172,7 +172,7 @@ impl Sandbox {
         let expected: Contents = expected.into_iter().map(pair).collect();
         let all = self.keys().prefix("").await?;
         let found: Contents = all.kvs.into_iter().map(|kv| (kv.key, kv.value)).collect();
-        match Difference::between(self.prefix(), &expected, &found) {
+        match Difference::between(self.prefix(), &expected, &found, Recorder::redaction) {
             Some(difference) => {
                 self.0.recorder.note(all.revision, format!("other keys were expected {}", difference.lines()));
                 Err(difference.into())
@@ -193,14 +193,18 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Puts a failed expectation on the timeline.
+    /// Puts a failed expectation on the timeline, and hides the values that are not to be shown.
     async fn noted<T>(&self, expected: Result<T, Error>) -> Result<T, Error> {
-        if let Err(error @ Error::WaitTimeout(_)) = &expected
-            && let Ok(now) = self.0.recorder.revision().await
-        {
-            self.0.recorder.note(now, error.to_string());
+        match expected {
+            Err(Error::WaitTimeout(mut failed)) => {
+                failed.redact(self.prefix(), &Recorder::redaction());
+                if let Ok(now) = self.0.recorder.revision().await {
+                    self.0.recorder.note(now, failed.to_string());
+                }
+                Err(failed.into())
+            }
+            expected => expected,
         }
-        expected
     }
 
     /// What prints the timeline.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use etcd_keys::Redaction;
 use etcd_keys::text::Escaped;
 
 /// A key was not in time as the test waited for it. `Debug` is as readable as `Display`.
@@ -12,6 +13,18 @@ pub struct WaitTimeout {
     pub(crate) wanted: String,
     pub(crate) last: Option<Vec<u8>>,
     pub(crate) timeout: Duration,
+}
+
+impl WaitTimeout {
+    /// Shows no value that is hidden.
+    pub(crate) fn redact(&mut self, prefix: &str, redaction: &Redaction) {
+        if redaction.hides(&[prefix.as_bytes(), &self.key].concat()) {
+            self.last.iter_mut().for_each(|value| *value = b"(hidden)".to_vec());
+            if self.wanted.starts_with('`') {
+                self.wanted = "as expected".to_owned();
+            }
+        }
+    }
 }
 
 impl fmt::Display for WaitTimeout {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use etcd_keys::Redaction;
 use etcd_workspace::{
     ClientConfig, DEFAULT_PORT, DEFAULT_TEST_ROOT, Liveness, ManifestSettings, NoRoot, NotYours, Port, Record, STATE,
     home, liveness,
@@ -102,6 +103,13 @@ impl Workspace {
         let settings = self.settings()?;
         let test_root = settings.test_root.as_deref().unwrap_or(DEFAULT_TEST_ROOT);
         Ok(Roots::new(settings.root.as_deref().ok_or(NoRoot)?, test_root, &settings.protected)?)
+    }
+
+    /// The keys whose values are not shown: `redact`. A manifest that cannot be read hides nothing: without it there is no
+    /// run either.
+    pub(crate) fn redaction(&self) -> Redaction {
+        let settings = self.settings().unwrap_or_default();
+        Redaction::new(settings.redact.iter().map(String::as_str))
     }
 
     fn settings(&self) -> Result<ManifestSettings, Error> {

@@ -82,6 +82,9 @@ pub struct ManifestSettings {
     /// More prefixes that no command deletes below, without trailing slashes.
     #[serde(deserialize_with = "prefixes")]
     pub protected: Vec<String>,
+    /// Patterns of keys whose values are not shown in histories: `*` stands for any characters.
+    #[serde(deserialize_with = "patterns")]
+    pub redact: Vec<String>,
     /// Clusters elsewhere, by name.
     pub clusters: BTreeMap<String, ManifestCluster>,
 }
@@ -195,6 +198,20 @@ fn prefixes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
     }
 }
 
+fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::List(patterns) => patterns.iter().map(checked_pattern).collect(),
+        other => is_not(&other, "a list of patterns of keys like `[\"*/password\"]`"),
+    }
+}
+
+fn checked_pattern<E: Error>(value: &Value) -> Result<String, E> {
+    match value {
+        Value::Text(text) if !text.is_empty() => Ok(text.clone()),
+        _ => is_not(value, "a pattern of keys like `*/password`"),
+    }
+}
+
 fn checked_prefix<E: Error>(value: &Value) -> Result<String, E> {
     match value {
         Value::Text(text) if is_prefix(text) => Ok(text.strip_suffix('/').unwrap_or(text).to_owned()),
@@ -275,6 +292,8 @@ mod tests {
             ("start-timeout = -1", "`-1` is not a valid number of seconds"),
             ("protected = '/x'", "`/x` is not a list of key prefixes"),
             ("protected = [1]", "`1` is not a key prefix"),
+            ("redact = '*/password'", "`*/password` is not a list of patterns"),
+            ("redact = ['']", "`` is not a pattern of keys"),
         ] {
             let error = table(lines).unwrap_err();
             assert!(error.contains(complaint) && error.contains("line "), "{lines}: {error}");

@@ -67,11 +67,21 @@ fn the_history_of_keys_is_shown_as_far_as_etcd_has_it() {
     play.xtask(&["diff", "9", "99"]).fails(1, &["revision 9 has not happened yet", "`history` shows"]);
     let run = play.xtask(&["history", "/a", "--rev", "9..5"]);
     assert!(run.code == Some(2) && run.stderr.contains("the last revision comes before the first"), "{run:?}");
+    for value in ["hunter2", "hunter3"] {
+        play.xtask(&["put", "/Inventory/v1/password", value]).ok();
+    }
+    play.configure("redact = [\"*/password\"]");
+    let secret = ["history", "watch"].map(|command| {
+        let from: &[&str] = if command == "watch" { &["--rev", "6", "-n", "2"] } else { &["--rev", "6.."] };
+        play.xtask(&[&[command, "/Inventory/v1/password"], from].concat()).ok().stdout
+    });
+    let secret = secret.concat() + &differs(&["5", "0"]);
+    assert!(secret.matches("(hidden)").count() >= 4 && !secret.contains("hunter"), "{secret}");
     play.xtask(&["etcd-compact"]).ok();
     let run = play.xtask(&["history"]).ok();
     assert_eq!(run.stdout, "");
     assert!(
-        run.stderr.contains("revisions 1 to 5 are compacted away") && run.stderr.contains("no changes"),
+        run.stderr.contains("revisions 1 to 7 are compacted away") && run.stderr.contains("no changes"),
         "{}",
         run.stderr
     );

@@ -20,8 +20,10 @@ use etcd_client::{WatchOptions, WatchResponse, WatchStream};
 use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::keys::Keys;
+use crate::client::kv::KeyValue;
 use crate::client::range::KeyRange;
-use crate::watch::event::{Event, Events};
+use crate::client::redaction::Redaction;
+use crate::watch::event::{Event, EventKind, Events};
 use crate::watch::server;
 
 /// How long etcd may be silent before it is asked whether more changes follow. etcd does not answer that question while it
@@ -40,6 +42,7 @@ impl Keys {
             prefix: self.namespace().prefix().len(),
             from: 1,
             to: i64::MAX,
+            redaction: Redaction::default(),
             phase: Phase::Start,
             ready: VecDeque::new(),
         }
@@ -56,6 +59,7 @@ pub struct History {
     prefix: usize,
     from: i64,
     to: i64,
+    redaction: Redaction,
     phase: Phase,
     ready: VecDeque<Event>,
 }
@@ -88,6 +92,13 @@ impl History {
     #[must_use]
     pub fn until_revision(mut self, revision: i64) -> Self {
         self.to = revision;
+        self
+    }
+
+    /// Hides the values of some keys: what [`Redaction::shown`] shows stands in their place.
+    #[must_use]
+    pub fn redact(mut self, redaction: Redaction) -> Self {
+        self.redaction = redaction;
         self
     }
 
@@ -156,12 +167,12 @@ impl History {
             reading.answers += u32::from(!response.created() && reached >= self.to);
         } else {
             reading.answers = 0;
-            let events = Events::new(response, 0).below(self.prefix);
+            let events = Events::new(response, 0);
             let mut newest = 0;
             for event in events.iter() {
                 newest = event.kv().mod_revision();
                 if (self.from..=self.to).contains(&newest) {
-                    self.ready.push_back(event.to_owned());
+                    self.ready.push_back(self.redacted(event.to_owned()));
                 }
             }
             if newest > self.to {
@@ -172,6 +183,22 @@ impl History {
             self.phase = Phase::Reading(reading);
         }
         Ok(())
+    }
+
+    /// The change as it is shown: with a name within the namespace, and without values that are hidden.
+    fn redacted(&self, mut event: Event) -> Event {
+        if self.redaction.hides(&event.kv.key) {
+            let (before, after) = (event.prev_kv.as_ref(), Some(&event.kv).filter(|_| event.kind == EventKind::Put));
+            let value = |kv: &KeyValue| kv.value.clone();
+            let (before, after) = (before.map(value), after.map(value));
+            let (before, after) = self.redaction.shown(&event.kv.key, before.as_deref(), after.as_deref());
+            event.prev_kv.iter_mut().zip(before).for_each(|(kv, shown)| kv.value = shown.to_vec());
+            event.kv.value = after.unwrap_or_default().to_vec();
+        }
+        for kv in std::iter::once(&mut event.kv).chain(&mut event.prev_kv) {
+            kv.key.drain(..self.prefix.min(kv.key.len()));
+        }
+        event
     }
 
     /// The next message. Asks for one when etcd is silent.

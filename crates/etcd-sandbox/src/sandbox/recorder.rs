@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use etcd_keys::watch::History;
-use etcd_keys::{KeyRange, Keys, kv};
+use etcd_keys::{KeyRange, Keys, Redaction, kv};
 
 use crate::sandbox::timeline::{self, Note};
+use crate::workspace::Workspace;
 
 /// How long a failed test waits for its timeline.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +50,11 @@ impl Recorder {
 
     pub(crate) fn history(&self) -> History {
         self.keys.history(KeyRange::prefix("")).from_revision(self.since)
+    }
+
+    /// The keys of the workspace whose values are not shown. Read when something is to be shown, which is rare.
+    pub(crate) fn redaction() -> Redaction {
+        Workspace::of_process().redaction()
     }
 
     /// The newest revision.
@@ -97,7 +103,9 @@ impl Recorder {
 
     async fn timeline(&self) -> String {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match timeline::read(&self.keys, self.history(), self.since, notes).await {
+        let redaction = Self::redaction();
+        let history = self.history().redact(redaction.clone());
+        match timeline::read(&self.keys, history, &redaction, self.since, notes).await {
             Ok(text) => text,
             Err(error) => format!("no timeline of the test's keys: {error}\n"),
         }

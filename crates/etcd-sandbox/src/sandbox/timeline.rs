@@ -8,7 +8,7 @@ use std::time::Duration;
 use etcd_keys::difference::ValueChange;
 use etcd_keys::text::Escaped;
 use etcd_keys::watch::{Event, EventKind, History};
-use etcd_keys::{Error, ErrorKind, KeyRange, Keys, LeaseId, kv};
+use etcd_keys::{Error, ErrorKind, KeyRange, Keys, LeaseId, Redaction, kv};
 
 /// How many changes are shown from the beginning.
 const FIRST: usize = 12;
@@ -29,7 +29,13 @@ pub(super) struct Note {
 }
 
 /// Reads the history since a revision, and draws it.
-pub(super) async fn read(keys: &Keys, mut history: History, since: i64, mut notes: Vec<Note>) -> Result<String, Error> {
+pub(super) async fn read(
+    keys: &Keys,
+    mut history: History,
+    redaction: &Redaction,
+    since: i64,
+    mut notes: Vec<Note>,
+) -> Result<String, Error> {
     notes.sort_by_key(|note| note.revision);
     let (mut notes, mut lines, mut previous) = (VecDeque::from(notes), Lines::default(), 0);
     while let Some(event) = history.try_next().await? {
@@ -56,7 +62,9 @@ pub(super) async fn read(keys: &Keys, mut history: History, since: i64, mut note
     let _ = write!(text, "{lines}");
     let _ = writeln!(text, "  now: {}", counted(now.count, "key"));
     for kv in &now.kvs {
-        let value = ValueChange { before: None, after: Some(&kv.value), width: WIDTH };
+        let full = [keys.namespace().prefix(), &kv.key].concat();
+        let (_, after) = redaction.shown(&full, None, Some(&kv.value));
+        let value = ValueChange { before: None, after, width: WIDTH };
         let _ = writeln!(text, "    {} = {value}", Escaped(&kv.key));
     }
     let left = now.count.saturating_sub(now.kvs.len() as i64);

@@ -47,7 +47,23 @@ async fn a_test_that_fails_shows_what_happened_in_any_form() {
         assert_eq!(run.out.matches("what happened under").count(), 1, "{name}: {}", run.out);
     }
     fail(&server, "of_tokio").await.says(&["DEL leased (was ``) by the end of lease "]);
-    fail(&server, "of_rstest::case_1").await.says(&["PUT a `of rstest`"]);
+}
+
+#[tokio::test]
+async fn values_that_are_secret_are_not_shown() {
+    let server = Server::start();
+    let manifest = server.dir.path().join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap() + "redact = [\"*/password\"]\n";
+    std::fs::write(&manifest, text).unwrap();
+    let run = fail(&server, "of_rstest::case_1").await;
+    run.says(&[
+        "PUT a `of rstest`",
+        "PUT user/password `(hidden)` → `(hidden, another value)`",
+        "~ user/password = (hidden, another value), not (hidden)",
+        "`user/password` was not as expected within 0.01 s: its value is `(hidden)`",
+        "user/password = `(hidden)`",
+    ]);
+    assert!(!run.out.contains("hunter"), "{}", run.out);
 }
 
 #[tokio::test]

@@ -71,6 +71,12 @@ async fn of_rstest(#[case] key: &str) {
     let sandbox = Sandbox::open_blocking("of_rstest").unwrap();
     if asked() {
         sandbox.put(key, "of rstest").await.unwrap();
+        for password in ["hunter2", "hunter3"] {
+            sandbox.put("user/password", password).await.unwrap();
+        }
+        assert!(sandbox.expect_keys([("user/password", "hunter4")]).await.is_err());
+        let soon = std::time::Duration::from_millis(10);
+        assert!(sandbox.wait_until("user/password", soon, "`hunter5`", |_| false).await.is_err());
         panic!("of rstest");
     }
 }
