@@ -115,7 +115,9 @@ fn next_step(kind: &ErrorKind) -> &'static str {
         ErrorKind::NoSpace => {
             "`cargo xtask etcd-compact` frees space in a local etcd; elsewhere compact, defragment, and disarm the alarm with etcdctl"
         }
-        ErrorKind::AnotherCluster { .. } => "check which keys this cluster has, and start again",
+        ErrorKind::AnotherCluster { .. } => {
+            "if the endpoints are of two clusters, give those of one; else check which keys this cluster has, and start again"
+        }
         ErrorKind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` sends the request as another user",
         _ => "the server's log may say more",
     }

@@ -2,6 +2,7 @@
 //! waits without a deadline.
 
 mod address;
+mod candidates;
 mod failover;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use etcd_client::{Client, ConnectOptions, GetOptions, GetResponse, KvClient, WatchClient};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use self::address::Address;
 use self::failover::{Encrypted, Failover, Members};
@@ -133,10 +135,12 @@ impl Connect {
     }
 
     /// Connects, and proves that an etcd answers: by the log-in where there is a user, else by one small read.
-    /// Of several endpoints the one that answers first is used.
+    /// Of several endpoints the one that answers first is used. The others have as long again as that took, and no less than
+    /// 10 ms, to say that they are of another cluster, which is an error. If such an endpoint is slower, or the connection has
+    /// a user, to whom a log-in does not tell the cluster, only a call that would go to that endpoint finds out.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreachable`] or [`ErrorKind::TimedOut`] within the connect timeout, [`ErrorKind::Denied`] for a wrong
+    /// [`ErrorKind::AnotherCluster`] if the endpoints lead to two clusters, [`ErrorKind::Unreachable`] or [`ErrorKind::TimedOut`] within the connect timeout, [`ErrorKind::Denied`] for a wrong
     /// password, [`ErrorKind::Invalid`] for what is not a valid endpoint.
     pub async fn connect(self) -> Result<Connection, Error> {
         let given: Arc<str> = address::shown(&self.endpoints).into();
@@ -164,25 +168,29 @@ impl Connect {
             let mut urls: Vec<String> = addresses.iter().map(|address| address.url.clone()).collect();
             urls.rotate_left(first);
             let failover = Failover::new(runtime.clone(), Arc::clone(&encryption.encrypted));
-            candidates.spawn_on(candidate(urls, options.clone(), logs_in, failover), &runtime);
+            candidates.spawn_on(candidates::connect(urls, options.clone(), logs_in, failover), &runtime);
         }
-        match tokio::time::timeout(self.connect_timeout, first_success(candidates)).await {
-            Ok(Ok((client, members, cluster_id))) => Ok(Connection {
-                shared: Arc::new(Shared {
-                    client,
-                    members,
-                    cluster_id,
-                    endpoint: addresses
-                        .iter()
-                        .map(|address| address.shown.as_str())
-                        .collect::<Vec<_>>()
-                        .join(",")
-                        .into(),
-                    encryption,
-                    request_timeout: self.request_timeout,
-                    runtime,
-                }),
-            }),
+        let began = Instant::now();
+        match tokio::time::timeout(self.connect_timeout, candidates::first_success(&mut candidates)).await {
+            Ok(Ok((client, members, cluster_id))) => {
+                if let Some(before) = cluster_id
+                    && let Some(now) = candidates::other_cluster(&mut candidates, before, began.elapsed()).await
+                {
+                    return Err(failed(ErrorKind::AnotherCluster { before, now }, None));
+                }
+                let endpoint = addresses.iter().map(|address| address.shown.as_str()).collect::<Vec<_>>().join(",");
+                Ok(Connection {
+                    shared: Arc::new(Shared {
+                        client,
+                        members,
+                        cluster_id,
+                        endpoint: endpoint.into(),
+                        encryption,
+                        request_timeout: self.request_timeout,
+                        runtime,
+                    }),
+                })
+            }
             Ok(Err(error)) => {
                 let kind = match ErrorKind::of(&error) {
                     ErrorKind::Unreachable if speaks_tls(&addresses).await => ErrorKind::Tls(TlsError::TlsOnly),
@@ -246,44 +254,6 @@ async fn speaks_tls(addresses: &[Address]) -> bool {
         }
     }
     false
-}
-
-/// A client that an etcd has answered, its members, and the id of its cluster, if it said so.
-type Answered = (Client, Members, Option<u64>);
-
-async fn candidate(
-    urls: Vec<String>,
-    options: ConnectOptions,
-    logs_in: bool,
-    (failover, members): (Failover, Members),
-) -> Result<Answered, etcd_client::Error> {
-    let mut client = Client::connect_with_balanced_channel(&urls, Some(options), failover).await?;
-    if logs_in {
-        return Ok((client, members, None));
-    }
-    // One key that is hardly there: any member with a leader answers it, and a denial is an answer too.
-    match client.get("\0", None).await {
-        Ok(answer) => Ok((client, members, answer.header().map(|header| header.cluster_id()))),
-        Err(error) if matches!(ErrorKind::of(&error), ErrorKind::Denied(_)) => Ok((client, members, None)),
-        Err(error) => Err(error),
-    }
-}
-
-/// The first that succeeds, else the failure that says most.
-async fn first_success(
-    mut candidates: JoinSet<Result<Answered, etcd_client::Error>>,
-) -> Result<Answered, etcd_client::Error> {
-    let mut failure: Option<etcd_client::Error> = None;
-    while let Some(ended) = candidates.join_next().await {
-        match ended {
-            Ok(Ok(answered)) => return Ok(answered),
-            Ok(Err(error)) if failure.as_ref().is_none_or(|known| ErrorKind::of(known).is_transient()) => {
-                failure = Some(error);
-            }
-            _ => {}
-        }
-    }
-    Err(failure.unwrap_or_else(|| etcd_client::Error::Internal("the runtime has ended".to_owned())))
 }
 
 /// A connection to a cluster. Cloning it is cheap; clones share it.

@@ -158,8 +158,10 @@ pub enum ErrorKind {
     /// A condition does not hold any more; see [`Deletion::only_while`](crate::delete::Deletion::only_while).
     #[error("a condition of the operation does not hold any more")]
     NotMet,
-    /// The operation began on another cluster than the one that answers now.
-    #[error("cluster {now:016x} answers, but cluster {before:016x} answered before: it was reset or replaced")]
+    /// The operation began on another cluster than the one that answers now; or the endpoints lead to two clusters.
+    #[error(
+        "cluster {now:016x} answers, but cluster {before:016x} answered before: the cluster was reset or replaced, or the endpoints lead to two clusters"
+    )]
     AnotherCluster {
         /// The id of the cluster before.
         before: u64,
