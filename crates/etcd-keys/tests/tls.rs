@@ -2,13 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected should fail on the spot")]
 
+use std::time::{Duration, Instant};
+
 use etcd_keys::tls::{Tls, TlsError};
 use etcd_keys::watch::Notice;
 use etcd_keys::{Connect, Error, ErrorKind, KeyRange};
-use testkit::Etcd;
 use testkit::secure::{Ca, Secure, Validity};
+use testkit::{Etcd, Proxy};
 
 const HERE: &[&str] = &["127.0.0.1", "localhost"];
+
+/// Until something hangs, on a machine under any load.
+const HANGS: Duration = Duration::from_secs(60);
 
 async fn failure(connect: Connect) -> ErrorKind {
     connect.connect().await.map(drop).unwrap_err().kind
@@ -94,4 +99,41 @@ async fn servers_that_want_to_know_us_get_our_certificate() {
         let denied = guest.all_keys().put("a", "1").await.unwrap_err();
         assert!(matches!(denied.kind, ErrorKind::Denied(_)), "{denied}");
     }
+}
+
+/// What is open stays open; what is opened again says why it cannot be.
+#[tokio::test]
+async fn a_certificate_that_expires_while_it_is_in_use_is_said() {
+    let ca = Ca::new();
+    // A slow machine may need longer until the first call.
+    for seconds in [3, 15, 60] {
+        let (began, valid) = (Instant::now(), Duration::from_secs(seconds));
+        let server = Secure::start(Etcd::V3_7, &ca, &ca.sign(HERE, "server", Validity::For(valid)), false);
+        let proxy = Proxy::start(&server.url.replace("https", "http")).unwrap();
+        let url = proxy.endpoint().replace("http", "https");
+        let Ok(connection) = Connect::new([url]).tls(Tls::default().ca(ca.pem.as_str())).connect().await else {
+            assert!(began.elapsed() >= valid);
+            continue;
+        };
+        let keys = connection.keys("/n/").unwrap();
+        let mut watch = keys.watch(KeyRange::all());
+        assert!(matches!(watch.recv().await.unwrap(), Notice::Listed { .. }));
+        // A second more, in which the certificate is still valid: it counts whole ones.
+        tokio::time::sleep((valid + Duration::from_secs(2)).saturating_sub(began.elapsed())).await;
+        keys.put("a", "1").await.unwrap();
+        assert!(matches!(watch.recv().await.unwrap(), Notice::Event(event) if event.kv.value == b"1"));
+        proxy.cut();
+        let error = loop {
+            match keys.put("a", "2").await.unwrap_err() {
+                // The connection broke under it.
+                error if error.kind == ErrorKind::Unreachable => assert!(began.elapsed() < HANGS * 2),
+                error => break error,
+            }
+        };
+        assert_eq!(error.kind, ErrorKind::Tls(TlsError::Expired), "{error}");
+        let watched = tokio::time::timeout(HANGS, watch.recv()).await.unwrap();
+        assert_eq!(watched.unwrap_err().kind, ErrorKind::Tls(TlsError::Expired));
+        return;
+    }
+    unreachable!("no connection could be made in a minute");
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
@@ -36,6 +37,8 @@ pub enum Validity {
     Past,
     /// From the year 4000 on.
     Future,
+    /// For so long from now on, and from long ago.
+    For(Duration),
 }
 
 impl Ca {
@@ -66,6 +69,7 @@ impl Ca {
             Validity::Now => {}
             Validity::Past => params.not_after = date_time_ymd(2001, 1, 1),
             Validity::Future => params.not_before = date_time_ymd(4000, 1, 1),
+            Validity::For(time) => params.not_after = (SystemTime::now() + time).into(),
         }
         if matches!(validity, Validity::Past) {
             params.not_before = date_time_ymd(2000, 1, 1);

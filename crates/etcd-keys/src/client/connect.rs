@@ -144,7 +144,11 @@ impl Connect {
     /// password, [`ErrorKind::Invalid`] for what is not a valid endpoint.
     pub async fn connect(self) -> Result<Connection, Error> {
         let given: Arc<str> = address::shown(&self.endpoints).into();
-        let failed = |kind, source| Error { operation: Operation::Connect, endpoint: given.clone(), kind, source };
+        let user: Option<Arc<str>> = self.user.as_ref().map(|(name, _)| name.as_str().into());
+        let failed = |kind: ErrorKind, source| {
+            let kind = kind.with_user(user.as_deref());
+            Error { operation: Operation::Connect, endpoint: given.clone(), kind, source }
+        };
         let invalid = |why| failed(ErrorKind::Invalid(why), None);
         let addresses = address::parse(&self.endpoints, self.tls.is_some()).map_err(invalid)?;
         let encryption = Encryption::new(self.tls.unwrap_or_default());
@@ -184,6 +188,7 @@ impl Connect {
                         client,
                         members,
                         cluster_id,
+                        user,
                         endpoint: endpoint.into(),
                         encryption,
                         request_timeout: self.request_timeout,
@@ -266,6 +271,8 @@ struct Shared {
     client: Client,
     members: Members,
     cluster_id: Option<u64>,
+    /// The name of the user, if there is one.
+    user: Option<Arc<str>>,
     endpoint: Arc<str>,
     encryption: Encryption,
     request_timeout: Duration,
@@ -411,8 +418,8 @@ impl Connection {
         match tokio::time::timeout(within, Box::pin(call)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                let (kind, source) = (ErrorKind::of(&error), Some(Box::new(error)));
-                Err(Error { operation: operation(), endpoint: self.shared.endpoint.clone(), kind, source })
+                let failed = self.error(operation(), ErrorKind::of(&error));
+                Err(Error { source: Some(Box::new(error)), ..failed })
             }
             Err(_) => Err(self.error(operation(), ErrorKind::TimedOut)),
         }
@@ -430,6 +437,7 @@ impl Connection {
             client: client.unwrap(),
             members,
             cluster_id: None,
+            user: None,
             endpoint: endpoint.into(),
             encryption,
             request_timeout,
@@ -438,9 +446,10 @@ impl Connection {
         Self { shared: Arc::new(shared) }
     }
 
-    /// An error of this connection.
+    /// An error of this connection. A denial names its user.
     #[must_use]
     pub fn error(&self, operation: Operation, kind: ErrorKind) -> Error {
+        let kind = kind.with_user(self.shared.user.as_deref());
         Error { operation, endpoint: self.shared.endpoint.clone(), kind, source: None }
     }
 }

@@ -140,7 +140,7 @@ pub enum ErrorKind {
     /// The database is over its quota: writes fail, deletes work. Compact, defragment, then disarm the alarm.
     #[error("the database is over its quota (alarm NOSPACE)")]
     NoSpace,
-    /// The user, the password or the permissions are wrong.
+    /// The user, the password or the permissions are wrong: etcd's message, and the name of the connection's user.
     #[error("refused by etcd: {}", denial(.0))]
     Denied(String),
     /// Users or roles were changed after the connection had logged in, or while etcd had the request. Etcd has done nothing.
@@ -188,6 +188,9 @@ pub(crate) struct OtherCluster {
     pub(crate) before: u64,
     pub(crate) now: u64,
 }
+
+/// Before the name of the user in a denial.
+const AS_USER: &str = " (as the user `";
 
 /// What went wrong below gRPC and HTTP, if it was this.
 fn cause<T: std::error::Error + 'static>(error: &etcd_client::Error) -> Option<&T> {
@@ -290,6 +293,16 @@ impl ErrorKind {
             Code::Unavailable => Self::Unreachable,
             Code::Unknown | Code::Internal if says_no_connection(words) => Self::Unreachable,
             code => Self::Etcd { code: format!("{code:?}"), message: words.to_owned() },
+        }
+    }
+
+    /// The same as a connection with this user gets it: a denial names the user.
+    pub(crate) fn with_user(self, user: Option<&str>) -> Self {
+        match (self, user) {
+            (Self::Denied(words), Some(user)) if !words.contains(AS_USER) => {
+                Self::Denied(format!("{words}{AS_USER}{}`)", user.escape_debug()))
+            }
+            (kind, _) => kind,
         }
     }
 

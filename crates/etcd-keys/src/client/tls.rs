@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -110,6 +111,8 @@ impl Tls {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
+        // rustls does not look at the certificate of a session that it resumes: it may have expired since.
+        config.resumption = Resumption::disabled();
         Ok(Connector { tls: Arc::new(config).into(), has_identity: self.identity.is_some() })
     }
 

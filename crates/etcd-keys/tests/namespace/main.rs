@@ -14,6 +14,7 @@ mod fixture;
 mod api;
 mod claims;
 mod connecting;
+mod credentials;
 mod cut_off;
 mod elections;
 mod errors;
