@@ -42,7 +42,7 @@ fn what_was_typed_arrives_and_no_value_is_taken_for_an_option() {
 #[test]
 fn help_and_refusals_need_no_program() {
     let play = Playground::new().with("PATH", "/nowhere");
-    let commands = ["get", "put", "del", "undo", "watch", "runs", "test-clean", "bench", "torture"];
+    let commands = ["get", "put", "del", "undo", "watch", "history", "diff", "runs", "test-clean", "bench", "torture"];
     let lines = commands.map(|name| vec![name]).into_iter().chain([vec!["member"], vec!["member", "list"]]);
     for line in lines {
         let usage = format!("Usage: cargo xtask {} ", line.join(" "));

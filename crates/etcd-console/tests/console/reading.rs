@@ -185,7 +185,9 @@ fn answers(cluster: &Cluster) {
     assert!(cluster.run(&["undo", &file]).ok().stdout.starts_with("restored 1000 keys"), "{version}");
     assert_eq!(cluster.run(&["get", "/v/", "--prefix"]).ok().stdout, all, "{version}");
     cluster.call("kv/compaction", &format!(r#"{{"revision":{}}}"#, cluster.revision()));
-    cluster.run(&["get", "/v/", "--prefix", "--rev", &rev]).fails(1, &["is compacted; the oldest", "--rev"]);
+    cluster
+        .run(&["get", "/v/", "--prefix", "--rev", &rev])
+        .fails(1, &["is compacted; the oldest", "without a revision"]);
     cluster.run(&["get", "/v/", "--prefix", "--count-only", "--rev", "999999"]).fails(1, &["has not happened"]);
     cluster.run(&["watch", "/v/", "--prefix", "--rev", "999999"]).fails(1, &["has not happened"]);
     assert!(cluster.run(&["member", "list"]).ok().stdout.contains(", started, ephemeral, "), "{version}");
