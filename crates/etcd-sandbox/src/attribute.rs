@@ -1,9 +1,12 @@
 //! Called by what the attribute [`test`](crate::test) expands to. Not for other callers, and free to change.
 
+use std::sync::Arc;
+
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::Error;
 use crate::sandbox::Sandbox;
+use crate::sandbox::recorder::Recorder;
 
 /// Which etcd a test wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +51,30 @@ pub fn run_blocking<T>(
     explained(opened, test, has_failed)
 }
 
-/// Runs a test, and prints its timeline if it returns an error. If it panics, the sandbox itself prints it.
+/// Runs a test, and prints its timeline if it returns an error or panics.
 fn explained<T>(
     opened: Result<Sandbox, Error>,
     test: impl FnOnce(Sandbox) -> T,
     has_failed: impl FnOnce(&T) -> bool,
 ) -> T {
     let sandbox = opened.unwrap_or_else(|error| fail(&format!("{error:?}")));
-    let recorder = sandbox.recorder();
+    // A thread that the test has left behind may have the sandbox: it is not dropped then.
+    let on_panic = OnPanic(sandbox.recorder());
     let output = test(sandbox);
     if has_failed(&output) {
-        recorder.print();
+        on_panic.0.print();
     }
     output
+}
+
+struct OnPanic(Arc<Recorder>);
+
+impl Drop for OnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.print();
+        }
+    }
 }
 
 /// Runs an async test that should panic. If there is no sandbox, the error is printed instead: a panic would let the

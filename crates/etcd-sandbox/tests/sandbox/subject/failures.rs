@@ -39,6 +39,11 @@ async fn by_a_panic_on_threads(sandbox: Sandbox) {
     if asked() {
         let writing = sandbox.clone();
         tokio::spawn(async move { lose_a_rack(&writing).await.unwrap() }).await.unwrap();
+        // Which never lets go of the sandbox.
+        std::thread::spawn(move || {
+            let _sandbox = sandbox;
+            std::thread::park();
+        });
         panic!("after a task");
     }
 }
