@@ -28,7 +28,7 @@ pub const DEFAULT_INSTANCE: &str = "default";
 pub struct Settings {
     /// Which etcd to run.
     pub wanted: Wanted,
-    /// The address to listen on, an IPv4 one; loopback unless somebody plainly said otherwise.
+    /// The address to listen on; loopback unless somebody plainly said otherwise.
     pub host: IpAddr,
     /// The client port; `None`: see [`Settings::client`]. The manifest names the one of the instance [`DEFAULT_INSTANCE`].
     /// Others have any, unless a variable or the builder's setter names one.
@@ -221,13 +221,13 @@ fn from_env<T>(
     }
 }
 
-/// etcd listens on IP addresses and on `localhost`, nothing else; of IPv6 ones minreq, which asks whether it is ready,
-/// finds no host in the URL.
+/// etcd listens on IP addresses and on `localhost`, nothing else. An IPv6 address may have the brackets of a URL.
 fn host(text: &str) -> Result<IpAddr, String> {
-    match (text, text.parse()) {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    match (text, bare.unwrap_or(text).parse::<IpAddr>()) {
         ("localhost", _) => Ok(Ipv4Addr::LOCALHOST.into()),
-        (_, Ok(IpAddr::V4(host))) => Ok(host.into()),
-        _ => Err("it must be an IPv4 address or `localhost`".to_owned()),
+        (_, Ok(host)) if bare.is_none() || host.is_ipv6() => Ok(host.to_canonical()),
+        _ => Err("it must be an IP address or `localhost`".to_owned()),
     }
 }
 
@@ -270,12 +270,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_may_be_of_either_version() {
+        for (text, expected) in [
+            ("localhost", "127.0.0.1"),
+            ("0.0.0.0", "0.0.0.0"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+        ] {
+            assert_eq!(host(text), Ok(expected.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
     fn a_bad_variable_is_named() {
         for (name, value) in [
             ("ETCDPORTCLNT", "x"),
             ("ETCDPORTPEER", "0"),
             ("ETCDNODEADDR", "host"),
-            ("ETCDNODEADDR", "::1"),
+            ("ETCDNODEADDR", "[127.0.0.1]"),
+            ("ETCDNODEADDR", "fe80::1%eth0"),
             ("ETCDINSTANCE", "a=b"),
         ] {
             let error = Settings::default().apply_env(&Env::empty("/").with(name, value)).unwrap_err();

@@ -28,6 +28,7 @@ mod health;
 mod hints;
 mod house;
 mod installing;
+mod ipv6;
 mod keys;
 #[cfg(target_os = "linux")] // seccomp
 mod lacking_system;
