@@ -12,6 +12,9 @@ pub(crate) const LEAVE_RUN: &str = "unset ETCD_TEST_RUN and ETCD_TEST_PREFIX, or
 pub(crate) const SET_BY_RUNNER: &str = "`cargo xtask test` and `cargo xtask run` set it";
 pub(crate) const OWN_ETCD: &str = "give a test that compacts an etcd of its own: `#[etcd_sandbox::test(private)]`";
 
+pub(crate) const FENCED: &str = "this run is fenced: its tests can use only keys below ETCD_TEST_PREFIX; use the sandbox's keys, \
+                               or run the tests with --no-fence";
+
 /// Where another etcd listens on the port of the workspace's own.
 pub(crate) fn beside(url: &str) -> String {
     format!(

@@ -313,6 +313,15 @@ impl ErrorKind {
         matches!(self, Self::Denied(words) if words.starts_with("user name is empty"))
     }
 
+    /// Whether etcd refused the request of a user like this, by name.
+    #[must_use]
+    pub fn is_denied_to(&self, is_user: impl FnOnce(&str) -> bool) -> bool {
+        match self {
+            Self::Denied(words) => words.split_once(AS_USER).is_some_and(|(_, user)| is_user(user)),
+            _ => false,
+        }
+    }
+
     /// Whether the user or the role does not exist.
     pub(crate) fn is_absent_user_or_role(&self) -> bool {
         let absent = ["user name not found", "role name not found"];

@@ -32,8 +32,16 @@ impl Credentials {
     }
 }
 
+/// The beginning of the names of these users.
+const USER: &str = "test-run-";
+
 fn user_of(id: &RunId) -> String {
-    format!("test-run-{id}")
+    format!("{USER}{id}")
+}
+
+/// Whether this looks like the user of a fenced run. For hints only.
+pub(crate) fn is_user(name: &str) -> bool {
+    name.starts_with(USER)
 }
 
 impl Registry {

@@ -321,6 +321,7 @@ async fn scenario(sandbox: Sandbox) -> Result<(), Error> {
             println!("leaked {}", child.unwrap().id());
             sandbox.put("a", "1").await?;
         }
+        "uses_a_foreign_key" => drop(sandbox.keys().connection().all_keys().get("/Inventory/v1/racks").await?),
         // Until the process is killed, or its run ends; etcd may be away.
         "writes_for_ever" => {
             for n in 0_u64.. {

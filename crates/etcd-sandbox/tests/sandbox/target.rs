@@ -4,6 +4,8 @@ use std::fs::File;
 use std::path::Path;
 
 use etcd_local::Record;
+use etcd_sandbox::etcd_keys::Connect;
+use etcd_sandbox::runs::{Plan, Registry, Roots, Run};
 use etcd_workspace::{home, member_lock, open_exclusive};
 
 use testkit::Etcd;
@@ -152,4 +154,29 @@ async fn a_secure_cluster_is_reached_by_etcdctls_variables() {
     };
     run(true).await.passed(1);
     run(false).await.says(&["no trusted CA has signed the server's certificate"]);
+}
+
+/// Which key, as which user, in which test.
+#[tokio::test]
+async fn a_test_that_goes_beyond_the_fence_says_where() {
+    let server = Server { etcd: Etcd::V3_7.alone(&["--bcrypt-cost=4"]), dir: workspace() };
+    let mut raw = server.registry().await.connection().raw();
+    raw.user_add("root", "root", None).await.unwrap();
+    raw.user_grant_role("root", "root").await.unwrap();
+    raw.auth_enable().await.unwrap();
+    let root = Connect::new([server.endpoint()]).user("root", "root").connect().await.unwrap();
+    let registry = Registry::new(&root, Roots::new("/Inventory/v1", "Test", &[]).unwrap());
+    let run = Run::start(&registry, Plan::new(server.lock_dir(), "a test").fenced(true)).await.unwrap();
+    let fence = run.credentials().unwrap();
+    let mut test = server.scenario("uses_a_foreign_key");
+    test.env("ETCDCTL_USER", &fence.user).env("ETCDCTL_PASSWORD", &fence.password);
+    test.env("ETCD_TEST_RUN", run.id().to_string()).env("ETCD_TEST_PREFIX", run.prefix());
+    let finished = finished(test).await;
+    assert_eq!(finished.code, Some(101), "{finished:?}");
+    finished.says(&[
+        "cannot read `/Inventory/v1/racks` at ",
+        &format!("permission denied (as the user `{}`)", fence.user),
+        "hint: this run is fenced: its tests can use only keys below ETCD_TEST_PREFIX",
+        "test subject::scenario ... FAILED",
+    ]);
 }

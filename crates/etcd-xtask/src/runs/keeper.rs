@@ -205,7 +205,8 @@ impl Keeper {
                     return Err(Failure::of(what, format!("`cargo xtask test-clean{flag}` deletes the rest")));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    let next = format!("`cargo xtask test-clean{flag}` does it once etcd answers");
+                    let next =
+                        format!("`cargo xtask test-clean{flag}` does it once etcd answers, and lets the user in");
                     return Err(Failure::of("the run could not be swept", next));
                 }
             }
