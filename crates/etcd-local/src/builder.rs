@@ -23,6 +23,8 @@ pub struct Builder {
     pub(crate) offline: bool,
     /// How many members an ephemeral cluster has.
     pub(crate) members: usize,
+    /// Whether an ephemeral cluster has users.
+    pub(crate) auth: bool,
 }
 
 /// What was asked for plainly, not by a default.
@@ -67,6 +69,7 @@ impl Builder {
             reporter: Arc::new(Silent),
             offline: false,
             members: 1,
+            auth: false,
         }
     }
 
@@ -134,6 +137,14 @@ impl Builder {
         }
         self.members = members;
         Ok(self)
+    }
+
+    /// Whether authentication is on in an [`Ephemeral`](crate::Ephemeral) cluster, whose one user is
+    /// [`Ephemeral::root`](crate::Ephemeral::root).
+    #[must_use]
+    pub fn auth(mut self, auth: bool) -> Self {
+        self.auth = auth;
+        self
     }
 
     /// Who hears what happens.

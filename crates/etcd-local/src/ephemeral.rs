@@ -28,6 +28,7 @@ use crate::server::health::HealthError;
 use crate::server::launch::{self, LaunchError};
 use crate::server::leader;
 use crate::server::ports::Address;
+use crate::server::users::{self, Root};
 use crate::wait::{Deadline, until};
 
 /// A running etcd on free loopback ports, without fsync, whose data goes with it: one server, or as many as
@@ -45,6 +46,7 @@ pub struct Ephemeral {
     cluster_id: ClusterId,
     version: Version,
     ready_after: Duration,
+    root: Option<Root>,
 }
 
 /// Why an ephemeral etcd is not ready, or does not do as asked.
@@ -85,6 +87,9 @@ pub enum EphemeralError {
         /// What it said.
         source: HealthError,
     },
+    /// Authentication cannot be switched on.
+    #[error("cannot switch authentication on")]
+    Auth(#[source] HealthError),
     /// The leader does not hand over the leadership.
     #[error("cannot move the leadership to the member `{to}`")]
     Leadership {
@@ -126,6 +131,15 @@ impl Error for FailedLaunch {
 }
 
 impl Builder {
+    /// The same builder, with what authentication needs of etcd's flags.
+    fn with_auth_args(&self) -> Self {
+        let mut builder = self.clone();
+        if builder.auth {
+            builder.extra_args.insert(0, users::BCRYPT_COST.to_owned());
+        }
+        builder
+    }
+
     /// Starts an etcd that goes with its owner: see [`Ephemeral`].
     ///
     /// # Errors
@@ -167,10 +181,11 @@ impl Ephemeral {
             janitor: Mutex::new(janitor),
             cluster,
             binary: binary.clone(),
-            builder: builder.clone(),
+            builder: builder.with_auth_args(),
             cluster_id: ClusterId(0),
             version: binary.version.clone(),
             ready_after: Duration::ZERO,
+            root: None,
         };
         let started = etcd.start_members();
         drop(reserve);
@@ -200,6 +215,9 @@ impl Ephemeral {
         // An only member has nobody to agree with.
         if self.members.len() > 1 {
             self.wait_for_leader(self.members.len(), |_| true)?;
+        }
+        if let Some(first) = self.members.first().filter(|_| self.builder.auth) {
+            self.root = Some(Root::enable(&first.endpoint()).map_err(EphemeralError::Auth)?);
         }
         self.ready_after = began.elapsed();
         if let Some(ready) = ready.into_iter().next() {
@@ -283,6 +301,12 @@ impl Ephemeral {
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.members.iter().map(Member::endpoint).collect()
+    }
+
+    /// The cluster's user, with [`Builder::auth`].
+    #[must_use]
+    pub fn root(&self) -> Option<&Root> {
+        self.root.as_ref()
     }
 
     /// The cluster's id.

@@ -66,6 +66,7 @@ pub use crate::server::health::{Compacted, DbSize, Health, HealthError, compact}
 pub use crate::server::launch::{LaunchError, claim_port};
 pub use crate::server::log::Tail;
 pub use crate::server::ports::{Holder, PortKind};
+pub use crate::server::users::Root;
 pub use crate::settings::{
     DEFAULT_INSTANCE, DEFAULT_PEER_PORT, DEFAULT_PORT, DEFAULT_VERSION, Port, Settings, SettingsError,
 };

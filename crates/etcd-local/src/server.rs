@@ -9,3 +9,4 @@ pub(crate) mod leader;
 pub(crate) mod log;
 pub(crate) mod ports;
 pub(crate) mod readiness;
+pub(crate) mod users;

@@ -402,11 +402,14 @@ pub(crate) struct RunTarget {
     /// How many members the etcd to start has; implies --ephemeral
     #[arg(long, value_name = "N", value_parser = members(), conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) members: Option<usize>,
+    /// Switch authentication on in the etcd to start: the run gets a user of its own; implies --ephemeral
+    #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
+    pub(crate) auth: bool,
     /// Keep the keys of the run, to look at them; `test-clean` deletes them
-    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members"])]
+    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "auth"])]
     pub(crate) keep: bool,
     /// Keep the keys only if the run fails
-    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "keep"])]
+    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "auth", "keep"])]
     pub(crate) keep_failed: bool,
     /// Fail unless the run gets a user of its own, who can use the run's keys and nothing else [default: where that is possible]
     #[arg(long)]

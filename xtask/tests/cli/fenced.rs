@@ -269,3 +269,22 @@ fn a_user_that_is_removed_under_a_run_is_said() {
     let clean = cluster.line("root", &["test-clean"]);
     assert!(eventually(|| cluster.play.xtask(&clean).ok().stdout.contains("removed 1 run")));
 }
+
+#[test]
+fn a_run_on_an_ephemeral_cluster_with_users_is_fenced() {
+    /// As the run's user, then as nobody.
+    const CHILD: &str = r#"echo "user $ETCDCTL_USER"; "$0" put "${ETCD_TEST_PREFIX}k" v
+        "$0" put /outside v; unset ETCDCTL_USER ETCDCTL_PASSWORD; "$0" get "${ETCD_TEST_PREFIX}k""#;
+    let play = play();
+    let xtask = env!("CARGO_BIN_EXE_xtask");
+    for members in ["1", "3"] {
+        let run = play.xtask(&["run", "--auth", "--members", members, "--", "sh", "-c", CHILD, xtask]);
+        assert!(run.stdout.contains("user test-run-"), "{run:#?}");
+        assert_eq!(run.stderr.matches("permission denied").count(), 1, "{run:#?}");
+        assert!(run.stderr.contains("user name is empty") || run.stderr.contains("without a user"), "{run:#?}");
+    }
+    let open = play.xtask(&["run", "--auth", "--no-fence", "--", "sh", "-c", CHILD, xtask]);
+    assert!(open.stdout.contains("user root") && !open.stderr.contains("permission denied"), "{open:#?}");
+    let elsewhere = play.xtask(&["run", "--auth", "--endpoints", "http://127.0.0.1:1", "--", "true"]);
+    assert!(elsewhere.code == Some(2) && elsewhere.stderr.contains("'--auth' cannot be used with"), "{elsewhere:#?}");
+}

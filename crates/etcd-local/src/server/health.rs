@@ -60,6 +60,9 @@ pub enum HealthError {
     /// Authentication is on, and this asks as nobody.
     #[error("authentication is enabled at {0}, and every request without a user is refused")]
     NeedsUser(String),
+    /// The system has no random bits for a password.
+    #[error("cannot make a password: {0}")]
+    NoRandomBits(String),
     /// etcd refused.
     #[error("etcd at {endpoint} refused `{call}`: {message}")]
     Refused {

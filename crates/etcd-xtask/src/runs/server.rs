@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use etcd_local::binary::Wanted;
-use etcd_local::{Ephemeral, State, Status, Tail};
-use etcd_workspace::{ClientConfig, Leads};
+use etcd_local::{Ephemeral, Root, State, Status, Tail};
+use etcd_workspace::{ClientConfig, Leads, Password};
 use semver::Version;
 
 use crate::advice;
@@ -40,7 +40,7 @@ pub(crate) enum Server {
 impl Server {
     /// The etcd that the arguments ask for, else the running instance, else an ephemeral one.
     pub(crate) fn choose(args: &RunTarget, etcd: Option<&Wanted>, cx: &Context) -> Result<Self> {
-        if !args.ephemeral && etcd.is_none() && args.members.is_none() {
+        if !args.ephemeral && etcd.is_none() && args.members.is_none() && !args.auth {
             if let Some(elsewhere) = elsewhere(args, cx)? {
                 return Ok(elsewhere);
             }
@@ -64,7 +64,7 @@ impl Server {
         if let Some(wanted) = etcd {
             builder = builder.etcd(wanted.clone());
         }
-        let builder = builder.members(args.members.unwrap_or(1))?;
+        let builder = builder.members(args.members.unwrap_or(1))?.auth(args.auth);
         Ok(Self::Ephemeral(Box::new(builder.start_ephemeral()?)))
     }
 
@@ -145,7 +145,18 @@ impl Server {
     pub(crate) fn client_config(&self) -> ClientConfig {
         match self {
             Self::Elsewhere { config, .. } => (**config).clone(),
-            _ => ClientConfig { endpoints: self.endpoints(), ..ClientConfig::default() },
+            Self::Ephemeral(server) => {
+                let root = server.root();
+                ClientConfig {
+                    endpoints: server.endpoints(),
+                    user: root.map(|_| Root::NAME.to_owned()),
+                    password: root.map(|root| Password::new(root.password())),
+                    ..ClientConfig::default()
+                }
+            }
+            Self::Instance { endpoints, .. } => {
+                ClientConfig { endpoints: endpoints.clone(), ..ClientConfig::default() }
+            }
         }
     }
 
