@@ -240,7 +240,7 @@ impl Ephemeral {
     /// may take.
     ///
     /// # Errors
-    /// If there is none by then, as with most members stopped; or authentication is on, and etcd 3.7 tells nobody.
+    /// If there is none by then, as with most members stopped; or a test switched authentication on, and etcd 3.7 tells nobody.
     pub fn leader(&self) -> Result<&Member, EphemeralError> {
         self.wait_for_leader(self.majority(), |_| true)
     }
@@ -250,7 +250,7 @@ impl Ephemeral {
         let waited = self.builder.start_timeout;
         let found = until(Deadline::after(waited), || {
             let running = self.members.iter().filter(|member| member.is_running());
-            let views = running.map(Member::view).collect::<Result<Vec<_>, _>>()?;
+            let views = running.map(|member| member.view(self.root.as_ref())).collect::<Result<Vec<_>, _>>()?;
             let leads = |member: &&Member| {
                 let of_it = views.iter().flatten().filter(|view| view.leader == member.id());
                 of_it.clone().count() >= told_by && of_it.clone().any(|view| view.member == member.id())
@@ -272,7 +272,7 @@ impl Ephemeral {
         let leader = self.leader()?;
         if leader.id() != to.id() {
             let refused = |source| EphemeralError::Leadership { to: to.name().to_owned(), source };
-            leader::transfer(&leader.endpoint(), to.id()).map_err(refused)?;
+            leader::transfer(&leader.endpoint(), self.root.as_ref(), to.id()).map_err(refused)?;
         }
         self.wait_for_leader(self.majority(), |leader| leader.id() == to.id()).map(drop)
     }

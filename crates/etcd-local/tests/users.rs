@@ -1,6 +1,10 @@
 //! Ephemeral clusters in which authentication is on: etcd refuses everybody but `root`.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected should fail on the spot")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected should fail on the spot"
+)]
 
 use etcd_local::{Ephemeral, Member, Root};
 use serde_json::Value;
@@ -46,6 +50,8 @@ fn of_one_member_and_of_three_only_root_can_use_a_cluster_with_users() {
         last.kill().unwrap();
         etcd.restart(last).unwrap();
         only_root_is_let_in(&etcd);
+        etcd.move_leadership(last).unwrap();
+        assert_eq!(etcd.leader().unwrap().id(), last.id());
     }
     let plain = Etcd::V3_7.alone(&[]);
     assert!(plain.root().is_none());

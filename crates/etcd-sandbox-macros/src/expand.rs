@@ -14,12 +14,13 @@ use syn::{
 struct Options {
     private: Option<Path>,
     members: Option<LitInt>,
+    auth: Option<Path>,
     flavor: Option<LitStr>,
     worker_threads: Option<LitInt>,
     crate_path: Option<Path>,
 }
 
-const UNKNOWN: &str = "the options are `private`, `members = N`, `flavor = \"current_thread\"` or `\"multi_thread\"`, \
+const UNKNOWN: &str = "the options are `private`, `members = N`, `auth`, `flavor = \"current_thread\"` or `\"multi_thread\"`, \
                        `worker_threads = N` and `crate = \"path::to::etcd_sandbox\"`";
 
 impl Parse for Options {
@@ -30,6 +31,7 @@ impl Parse for Options {
             let name = option.path().get_ident().map(ToString::to_string).unwrap_or_default();
             let is_second = match (name.as_str(), &option) {
                 ("private", Meta::Path(path)) => options.private.replace(path.clone()).is_some(),
+                ("auth", Meta::Path(path)) => options.auth.replace(path.clone()).is_some(),
                 ("members", Meta::NameValue(pair)) => options.members.replace(parse_value(&pair.value)?).is_some(),
                 ("flavor", Meta::NameValue(pair)) => options.flavor.replace(parse_value(&pair.value)?).is_some(),
                 ("worker_threads", Meta::NameValue(pair)) => {
@@ -82,12 +84,16 @@ impl Options {
     /// Which etcd, as a variant of `etcd_sandbox::attribute::Server`.
     fn server(&self) -> Result<TokenStream> {
         let members = self.members.as_ref().map(LitInt::base10_parse).transpose()?.unwrap_or(1_usize);
+        if let (None, Some(auth)) = (&self.private, &self.auth) {
+            return Err(Error::new_spanned(auth, "`auth` requires `private`"));
+        }
         match (&self.private, &self.members) {
             (None, None) => Ok(quote!(Shared)),
             (None, Some(option)) => Err(Error::new_spanned(option, "`members` requires `private`")),
             (Some(_), Some(option)) if !matches!(members, 1 | 3 | 5 | 7) => {
                 Err(Error::new_spanned(option, format!("an etcd of a test has 1, 3, 5 or 7 members, not {members}")))
             }
+            (Some(_), _) if self.auth.is_some() => Ok(quote!(PrivateWithUsers(#members))),
             (Some(_), _) => Ok(quote!(Private(#members))),
         }
     }
@@ -256,7 +262,10 @@ mod tests {
     #[test]
     fn options_are_known_or_refused() {
         for (options, words) in [
-            ("shared", "the options are `private`, `members = N`, `flavor ="),
+            ("shared", "the options are `private`, `members = N`, `auth`, `flavor ="),
+            ("auth", "`auth` requires `private`"),
+            ("auth = true, private", "the options are"),
+            ("private, auth, auth", "`auth` is given twice"),
             ("private = true", "the options are"),
             ("private(1)", "the options are"),
             ("start_paused = true", "the options are"),
@@ -286,6 +295,7 @@ mod tests {
             assert_eq!(refused.to_string(), format!("an etcd of a test has 1, 3, 5 or 7 members, not {members}"));
         }
         assert!(expanded("private").contains("Server :: Private (1usize)"));
+        assert!(expanded("private, auth").contains("Server :: PrivateWithUsers (1usize)"));
         assert!(expanded("members = 3, private").contains("Server :: Private (3usize)"));
     }
 

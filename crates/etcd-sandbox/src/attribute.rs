@@ -16,6 +16,9 @@ pub enum Server {
     /// One for the test alone, of so many members.
     #[cfg(feature = "private")]
     Private(usize),
+    /// The same, with authentication on.
+    #[cfg(feature = "private")]
+    PrivateWithUsers(usize),
 }
 
 /// The runtime of an async test.
@@ -137,6 +140,8 @@ fn open(name: &str, server: Server, flavor: Flavor) -> (Runtime, Result<Sandbox,
             Server::Shared => Sandbox::open(name).await,
             #[cfg(feature = "private")]
             Server::Private(members) => Sandbox::open_private(name, members).await,
+            #[cfg(feature = "private")]
+            Server::PrivateWithUsers(members) => Sandbox::open_private_with_users(name, members).await,
         }
     });
     if let Ok(sandbox) = &opened {

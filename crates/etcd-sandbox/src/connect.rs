@@ -75,6 +75,8 @@ pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
     let endpoints = target.endpoints();
     let connect = match target {
         Target::Named(config) => connect_options(config),
+        #[cfg(feature = "private")]
+        Target::Private(config) => connect_options(config),
         _ => Connect::new(endpoints),
     };
     connect.request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {

@@ -118,6 +118,7 @@ mod workspace;
 /// |---|---|
 /// | `private` | The test has an etcd of its own (feature `private`): `Sandbox::server`. |
 /// | `members = 3` | That etcd has 3, 5 or 7 members; only with `private`. |
+/// | `auth` | Authentication is on in that etcd, and the sandbox is its user `root`; only with `private`. |
 /// | `flavor = "multi_thread"` | An async test runs on several threads; default: `"current_thread"`. |
 /// | `worker_threads = 2` | The number of these threads; only with `"multi_thread"`. |
 /// | `crate = "my::reexport"` | This crate is `my::reexport`, for crates that re-export it. |

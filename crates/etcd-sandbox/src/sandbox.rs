@@ -245,8 +245,20 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Private`] if no etcd can be found or started, or a cluster cannot have so many members.
     pub async fn open_private(name: &str, members: usize) -> Result<Self, Error> {
-        let server = private::start(members).await?;
-        let target = Arc::new(Target::Private(server.endpoints()));
+        Self::on_own(name, private::start(members, false).await?).await
+    }
+
+    /// The same, on an etcd in which authentication is on. The sandbox is `root` there, whose password
+    /// [`Ephemeral::root`](etcd_local::Ephemeral::root) has.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open_private`].
+    pub async fn open_private_with_users(name: &str, members: usize) -> Result<Self, Error> {
+        Self::on_own(name, private::start(members, true).await?).await
+    }
+
+    async fn on_own(name: &str, server: etcd_local::Ephemeral) -> Result<Self, Error> {
+        let target = Arc::new(Target::Private(Box::new(private::client_config(&server))));
         let connecting = Arc::clone(&target);
         let connected = process::runtime()?.spawn(async move { crate::connect::connect_to(&connecting).await }).await;
         let connection = connected.map_err(|error| Error::Private(error.to_string()))??;

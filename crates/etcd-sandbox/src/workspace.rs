@@ -33,7 +33,7 @@ pub(crate) enum Target {
     Named(Box<ClientConfig>),
     /// A server for one test alone.
     #[cfg(feature = "private")]
-    Private(Vec<String>),
+    Private(Box<ClientConfig>),
 }
 
 impl Target {
@@ -42,7 +42,7 @@ impl Target {
             Self::Instance { record, .. } => &record.endpoints,
             Self::Named(config) => &config.endpoints,
             #[cfg(feature = "private")]
-            Self::Private(endpoints) => endpoints,
+            Self::Private(config) => &config.endpoints,
         }
     }
 

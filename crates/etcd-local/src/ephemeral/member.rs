@@ -20,6 +20,7 @@ use crate::server::launch::{Durability, Launch, LaunchError, Launched, Ready};
 use crate::server::leader::{self, View};
 use crate::server::log;
 use crate::server::ports::Address;
+use crate::server::users::Root;
 use crate::wait::Deadline;
 
 /// How long a member may take to end by itself: a leader hands the leadership over first, which may take 5 s.
@@ -149,8 +150,8 @@ impl Member {
     }
 
     /// What it knows of its cluster; `None`: it does not answer, or another does in its place.
-    pub(super) fn view(&self) -> Result<Option<View>, EphemeralError> {
-        match leader::view(&self.endpoint()) {
+    pub(super) fn view(&self, root: Option<&Root>) -> Result<Option<View>, EphemeralError> {
+        match leader::view(&self.endpoint(), root) {
             Ok(view) => Ok(Some(view).filter(|view| view.member == self.id && self.cluster_id() == Some(view.cluster))),
             Err(source @ HealthError::NeedsUser(_)) => {
                 Err(EphemeralError::Member { member: self.name().to_owned(), source })

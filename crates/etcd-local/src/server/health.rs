@@ -87,7 +87,7 @@ impl Health {
     /// # Errors
     /// If it does not answer as etcd's gateway does.
     pub fn of(endpoint: &str) -> Result<Self, HealthError> {
-        let gateway = Gateway { endpoint };
+        let gateway = Gateway { endpoint, token: None };
         // A key that is hardly there, as `AA==`, which is NUL.
         let auth_enabled = match gateway.ask("kv/range", r#"{"key":"AA==","count_only":true}"#, TIMEOUT) {
             Err(HealthError::NeedsUser(_)) => true,
@@ -128,7 +128,7 @@ impl DbSize {
 /// # Errors
 /// If the server refuses, or the keys alone are more than its quota.
 pub fn compact(endpoint: &str) -> Result<Compacted, HealthError> {
-    let gateway = Gateway { endpoint };
+    let gateway = Gateway { endpoint, token: None };
     let before = gateway.status()?;
     let revision = before.header.revision;
     match gateway.ask("kv/compaction", &format!(r#"{{"revision":"{revision}","physical":true}}"#), LONG) {
@@ -150,6 +150,8 @@ pub fn compact(endpoint: &str) -> Result<Compacted, HealthError> {
 
 pub(super) struct Gateway<'a> {
     pub(super) endpoint: &'a str,
+    /// Of a user, where authentication is on.
+    pub(super) token: Option<&'a str>,
 }
 
 impl Gateway<'_> {
@@ -164,7 +166,7 @@ impl Gateway<'_> {
 
     pub(super) fn ask(&self, call: &'static str, body: &str, seconds: u64) -> Result<Value, HealthError> {
         let url = format!("{}/v3/{call}", self.endpoint);
-        let answer = http::post(&url, body, seconds).map_err(HealthError::NoAnswer)?;
+        let answer = http::post(&url, body, self.token, seconds).map_err(HealthError::NoAnswer)?;
         let value: Value = serde_json::from_slice(&answer.body)
             .map_err(|_| HealthError::NoAnswer(format!("{url}: the answer is not JSON")))?;
         if answer.is_success {

@@ -29,21 +29,23 @@ impl Answer {
 
 /// Asks within so many seconds. The error names the URL.
 pub(crate) fn get(url: &str, seconds: u64) -> Result<Answer, String> {
-    send("GET", url, "", seconds).map_err(|error| format!("{url}: {error}"))
+    send("GET", url, "", "", seconds).map_err(|error| format!("{url}: {error}"))
 }
 
-/// The same, with a body.
-pub(crate) fn post(url: &str, body: &str, seconds: u64) -> Result<Answer, String> {
-    send("POST", url, body, seconds).map_err(|error| format!("{url}: {error}"))
+/// The same, with a body, and with a token of etcd's if there is one.
+pub(crate) fn post(url: &str, body: &str, token: Option<&str>, seconds: u64) -> Result<Answer, String> {
+    let header = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
+    send("POST", url, &header, body, seconds).map_err(|error| format!("{url}: {error}"))
 }
 
 /// A server sends no chunks to a client of HTTP/1.0.
-fn send(method: &str, url: &str, body: &str, seconds: u64) -> io::Result<Answer> {
+fn send(method: &str, url: &str, header: &str, body: &str, seconds: u64) -> io::Result<Answer> {
     let deadline = Deadline::after(Duration::from_secs(seconds));
     let (host, path) = host_and_path(url).ok_or_else(|| io::Error::other("not a URL of plain HTTP with a path"))?;
     let mut stream = connect(host, deadline)?;
     let length = body.len();
-    let request = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}");
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n{header}\r\n");
+    let request = head + body;
     stream.set_write_timeout(Some(remaining(deadline)?))?;
     stream.write_all(request.as_bytes()).map_err(silence)?;
     let (mut received, mut chunk) = (Vec::new(), [0; 4096]);

@@ -4,6 +4,7 @@ use etcd_workspace::ClusterId;
 use serde::Deserialize;
 
 use super::health::{Gateway, HealthError, number};
+use super::users::Root;
 
 /// Seconds that an answer may take; a handover ends in half an election timeout or fails.
 const TIMEOUT: u64 = 2;
@@ -33,14 +34,14 @@ struct Header {
 }
 
 /// Asks the member at a client URL.
-pub(crate) fn view(endpoint: &str) -> Result<View, HealthError> {
-    let gateway = Gateway { endpoint };
-    let Status { header, leader } = gateway.parse(gateway.ask("maintenance/status", "{}", TIMEOUT)?)?;
+pub(crate) fn view(endpoint: &str, root: Option<&Root>) -> Result<View, HealthError> {
+    let answer = Root::ask(root, endpoint, "maintenance/status", "{}", TIMEOUT)?;
+    let Status { header, leader } = Gateway { endpoint, token: None }.parse(answer)?;
     Ok(View { cluster: ClusterId(header.cluster_id), member: header.member_id, leader })
 }
 
 /// Has the leader, which is at this client URL, hand the leadership over to another member.
-pub(crate) fn transfer(endpoint: &str, to: u64) -> Result<(), HealthError> {
+pub(crate) fn transfer(endpoint: &str, root: Option<&Root>, to: u64) -> Result<(), HealthError> {
     let call = format!(r#"{{"targetID":"{to}"}}"#);
-    Gateway { endpoint }.ask("maintenance/transfer-leadership", &call, TIMEOUT).map(drop)
+    Root::ask(root, endpoint, "maintenance/transfer-leadership", &call, TIMEOUT).map(drop)
 }

@@ -1,7 +1,8 @@
 //! Switches authentication on in a new cluster, by etcd's JSON gateway. From then on, etcd refuses every request without a
 //! user. Keeps no password anywhere.
 
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::health::{Gateway, HealthError};
 use crate::random;
@@ -29,7 +30,7 @@ impl Root {
     /// Makes the user, and switches authentication on for all members.
     pub(crate) fn enable(endpoint: &str) -> Result<Self, HealthError> {
         let password = random::hex().map_err(|error| HealthError::NoRandomBits(error.to_string()))?;
-        let gateway = Gateway { endpoint };
+        let gateway = Gateway { endpoint, token: None };
         let calls = [
             ("auth/user/add", json!({ "name": Self::NAME, "password": password })),
             ("auth/user/grant", json!({ "user": Self::NAME, "role": Self::NAME })),
@@ -40,4 +41,33 @@ impl Root {
         }
         Ok(Self { password })
     }
+
+    /// Asks the gateway, as this user if it answers nobody else.
+    pub(crate) fn ask(
+        root: Option<&Self>,
+        endpoint: &str,
+        call: &'static str,
+        body: &str,
+        seconds: u64,
+    ) -> Result<Value, HealthError> {
+        match (Gateway { endpoint, token: None }.ask(call, body, seconds), root) {
+            (Err(HealthError::NeedsUser(_)), Some(root)) => {
+                let token = root.log_in(endpoint, seconds)?;
+                Gateway { endpoint, token: Some(&token) }.ask(call, body, seconds)
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    fn log_in(&self, endpoint: &str, seconds: u64) -> Result<String, HealthError> {
+        let gateway = Gateway { endpoint, token: None };
+        let body = json!({ "name": Self::NAME, "password": self.password });
+        let Granted { token } = gateway.parse(gateway.ask("auth/authenticate", &body.to_string(), seconds)?)?;
+        Ok(token)
+    }
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    token: String,
 }

@@ -124,6 +124,15 @@ async fn a_test_may_have_a_cluster_whose_members_it_kills_and_restarts() {
 }
 
 #[tokio::test]
+async fn a_test_may_have_a_cluster_with_users() {
+    let server = Server::start();
+    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
+    let mut command = server.subject(&["private_members_with_users"]);
+    command.env("ETCD_LOCAL_CACHE", cache);
+    finished(command).await.passed(1);
+}
+
+#[tokio::test]
 async fn a_private_server_is_its_tests_alone_and_goes_with_it() {
     let server = Server::start();
     let registry = server.registry().await;

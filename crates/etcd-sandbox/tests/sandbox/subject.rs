@@ -300,6 +300,24 @@ async fn private_members(sandbox: Sandbox) -> Result<(), Error> {
     Ok(())
 }
 
+/// With users, of several members: the sandbox is root, whom others are not.
+#[etcd_sandbox::test(private, members = 3, auth)]
+async fn private_members_with_users(sandbox: Sandbox) -> Result<(), Error> {
+    let server = sandbox.server().unwrap();
+    sandbox.put("a", "1").await?;
+    let users = sandbox.connection().users().await?;
+    assert_eq!(users, ["root"]);
+    let nobody = etcd_sandbox::etcd_keys::Connect::new(sandbox.endpoints()).connect().await;
+    let refused = match nobody {
+        Ok(connection) => connection.all_keys().put("/x", "1").await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(matches!(refused.kind, etcd_sandbox::etcd_keys::ErrorKind::Denied(_)), "{refused:?}");
+    let follower = server.members().iter().find(|member| member.id() != server.leader().unwrap().id()).unwrap();
+    server.move_leadership(follower).unwrap();
+    sandbox.expect_keys([("a", "1")]).await
+}
+
 /// What only other tests want: `SUBJECT_SCENARIO` names it. Without the variable this test does nothing.
 #[etcd_sandbox::test]
 async fn scenario(sandbox: Sandbox) -> Result<(), Error> {
