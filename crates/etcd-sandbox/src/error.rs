@@ -10,8 +10,7 @@ use etcd_workspace::{ClientConfigError, NoRoot};
 
 use crate::hint;
 use crate::roots::RootsError;
-use crate::run_id::RunId;
-use crate::runs::fence;
+use crate::run_id::{self, RunId};
 
 /// Why there is no sandbox, or what went wrong in a sandbox. Cheap to clone: if there is no etcd, all tests of a process
 /// get the same error. `Debug` is what a failing test prints: `Display`, the cause, and the next step.
@@ -136,7 +135,7 @@ impl Error {
             Self::Variable { .. } => hint::SET_BY_RUNNER.into(),
             Self::NoRoot(_) => NoRoot::NEXT.into(),
             Self::Compacted(_) => hint::OWN_ETCD.into(),
-            Self::Etcd(error) if error.kind.is_denied_to(fence::is_user) => hint::FENCED.into(),
+            Self::Etcd(error) if error.kind.is_denied_to(run_id::is_fence_user) => hint::FENCED.into(),
             _ => return None,
         })
     }

@@ -14,6 +14,9 @@ const RANDOM: usize = 32;
 /// The characters of the time part.
 const TIME: usize = "20261123T113433Z".len();
 
+/// The beginning of the name of a fenced run's user.
+const FENCE_USER: &str = "test-run-";
+
 impl RunId {
     /// A new id.
     ///
@@ -30,6 +33,16 @@ impl RunId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of the user of etcd, and of the role, that the run has if it is fenced.
+    pub(crate) fn fence_user(&self) -> String {
+        format!("{FENCE_USER}{self}")
+    }
+}
+
+/// Whether this looks like the user of a fenced run. For hints only.
+pub(crate) fn is_fence_user(name: &str) -> bool {
+    name.starts_with(FENCE_USER)
 }
 
 /// `BYTES` random bytes, in hexadecimal digits.

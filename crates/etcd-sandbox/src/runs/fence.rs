@@ -28,20 +28,8 @@ impl fmt::Debug for Credentials {
 impl Credentials {
     /// New ones for a run.
     pub(crate) fn fresh(id: &RunId) -> std::io::Result<Self> {
-        Ok(Self { user: user_of(id), password: random_hex::<16>()? })
+        Ok(Self { user: id.fence_user(), password: random_hex::<16>()? })
     }
-}
-
-/// The beginning of the names of these users.
-const USER: &str = "test-run-";
-
-fn user_of(id: &RunId) -> String {
-    format!("{USER}{id}")
-}
-
-/// Whether this looks like the user of a fenced run. For hints only.
-pub(crate) fn is_user(name: &str) -> bool {
-    name.starts_with(USER)
 }
 
 impl Registry {
@@ -53,7 +41,7 @@ impl Registry {
 
     /// Deletes the user and the role of a run. The run's processes can then do nothing any more.
     pub(crate) async fn delete_fence(&self, id: &RunId) -> Result<(), Error> {
-        self.connection().delete_user_and_role(&user_of(id)).await
+        self.connection().delete_user_and_role(&id.fence_user()).await
     }
 
     /// The same for a run whose keys stay.
