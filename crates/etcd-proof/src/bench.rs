@@ -3,6 +3,7 @@
 
 mod cluster;
 mod delete;
+mod failover;
 mod idle;
 mod isolation;
 mod keyspace;

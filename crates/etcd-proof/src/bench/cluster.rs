@@ -11,14 +11,19 @@ use etcd_local::binary::Wanted;
 use super::machine::{self, NEW};
 use super::plain_etcd::{PLAIN, PlainEtcd, PlainServer};
 use super::report::Row;
-use super::{Notes, Setup};
+use super::{Notes, Setup, failover};
 use crate::{wait, workspace};
 
 pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
+    notes.add(
+        "a write is sent every 10 ms: one that a member gets before it knows that the leader is lost takes seconds",
+    );
     notes.add("plain members are started all at once: they wait for one another by chance, up to some seconds");
     let mut rows = starts(3, 200.0, rounds, setup)?;
     rows.extend(starts(5, 350.0, rounds, setup)?);
-    rows.extend(leader_lost(rounds, setup)?);
+    let members = cluster(3, setup)?;
+    rows.extend(leader_lost(&members, rounds, setup)?);
+    rows.extend(failover::measure(&members, setup.workload.quick)?);
     Ok(rows)
 }
 
@@ -48,10 +53,9 @@ fn cluster(members: usize, setup: &Setup<'_>) -> Result<Ephemeral> {
     Ok(builder.members(members)?.start_ephemeral()?)
 }
 
-fn leader_lost(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
+fn leader_lost(cluster: &Ephemeral, rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
     let etcd = machine::etcd(&NEW, setup.cx)?;
     let (mut ours, mut plain) = (Vec::new(), Vec::new());
-    let cluster = cluster(3, setup)?;
     for _ in 0..rounds {
         let leader = cluster.leader()?;
         let others = cluster.members().iter().filter(|member| member.id() != leader.id());
