@@ -166,7 +166,7 @@ async fn a_chunk_is_sent_again_only_to_a_cluster_that_is_proven() {
         };
         let (done, ()) = soon(async { tokio::join!(run, moved) }).await;
         let error = done.unwrap_err();
-        assert!(error.to_string().contains("it was reset"), "{error}");
+        assert!(error.to_string().contains("the cluster was reset"), "{error}");
         assert_eq!(contents(&connect(second).await, "/a/").await.len(), 1_500, "after {refusals} refusals");
     }
 }
@@ -195,7 +195,7 @@ async fn a_server_that_is_reset_between_two_chunks_keeps_its_new_keys() {
     }))
     .await
     .unwrap_err();
-    assert!(error.to_string().contains("it was reset"), "{error}");
+    assert!(error.to_string().contains("the cluster was reset"), "{error}");
     assert_eq!(contents(&connect(&endpoint).await, "/a/").await.len(), 4_000);
 }
 
@@ -209,6 +209,6 @@ async fn a_preview_of_another_cluster_deletes_nothing() {
     let connection = connect(&server.endpoint()).await;
     fill(&connection, "/a/", 500, 20).await;
     let error = soon(deletion.run(|_| ())).await.unwrap_err();
-    assert!(error.to_string().contains("it was reset"), "{error}");
+    assert!(error.to_string().contains("the cluster was reset"), "{error}");
     assert_eq!(contents(&connection, "/a/").await.len(), 500);
 }
