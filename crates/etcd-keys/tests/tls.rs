@@ -44,6 +44,24 @@ async fn a_trusted_server_lets_us_in() -> Result<(), Error> {
 }
 
 #[tokio::test]
+async fn a_server_at_an_ipv6_address_lets_us_in_if_its_certificate_has_the_address() -> Result<(), Error> {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: this machine has no ::1");
+        return Ok(());
+    }
+    let ca = Ca::new();
+    let connect = |url: &str| Connect::new([url]).tls(Tls::default().ca(ca.pem.as_str()));
+    let start = |hosts| Secure::start_at("[::1]", Etcd::V3_7, &ca, &ca.sign(hosts, "server", Validity::Now), false);
+    let server = start(&["::1"]);
+    assert!(server.url.starts_with("https://[::1]:"), "{}", server.url);
+    connect(&server.url).connect().await?.keys("/n/")?.put("a", "1").await?;
+    let other = start(HERE);
+    let expected = ErrorKind::Tls(TlsError::WrongHost("::1".to_owned()));
+    assert_eq!(failure(connect(&other.url)).await, expected);
+    Ok(())
+}
+
+#[tokio::test]
 async fn each_failure_says_what_it_is() {
     let ca = Ca::new();
     let trusting = || Tls::default().ca(ca.pem.as_str());

@@ -104,6 +104,16 @@ impl Secure {
     /// If it does not start.
     #[must_use]
     pub fn start(etcd: Etcd, ca: &Ca, server: &Identity, wants_client_certificates: bool) -> Self {
+        Self::start_at("127.0.0.1", etcd, ca, server, wants_client_certificates)
+    }
+
+    /// The same at this address; an IPv6 address is in brackets.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[must_use]
+    pub fn start_at(host: &str, etcd: Etcd, ca: &Ca, server: &Identity, wants_client_certificates: bool) -> Self {
         let program = etcd.program();
         let dir = tempfile::tempdir().unwrap();
         #[cfg(unix)]
@@ -116,7 +126,7 @@ impl Secure {
         let ca = file("ca.pem", &ca.pem);
         // Another process may take a port before etcd does.
         for _ in 0..5 {
-            let ports = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+            let ports = [(); 3].map(|()| TcpListener::bind(format!("{host}:0")).unwrap());
             let [client, plain, peer] = ports.map(|port| port.local_addr().unwrap());
             let (url, plain, peer) = (format!("https://{client}"), format!("http://{plain}"), format!("http://{peer}"));
             let mut command = Command::new(&program);
