@@ -118,7 +118,7 @@ fn next_step(kind: &ErrorKind) -> &'static str {
         ErrorKind::AnotherCluster { .. } => {
             "if the endpoints are of two clusters, give those of one; else check which keys this cluster has, and start again"
         }
-        ErrorKind::Denied(_) => "`cargo xtask etcdctl -- --user NAME …` sends the request as another user",
+        ErrorKind::Denied(_) => "`--user NAME --password-file FILE` connects as another user",
         _ => "the server's log may say more",
     }
 }
