@@ -21,7 +21,7 @@ pub struct Builder {
     pub(crate) extra_args: Vec<String>,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) offline: bool,
-    /// How many members an ephemeral cluster has.
+    /// How many members a new cluster has.
     pub(crate) members: usize,
     /// Whether an ephemeral cluster has users.
     pub(crate) auth: bool,
@@ -34,6 +34,7 @@ pub(crate) struct Requested {
     pub(crate) peer_port: Option<u16>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) version: Option<Wanted>,
+    pub(crate) members: Option<usize>,
 }
 
 /// A number of members that no cluster of ours has.
@@ -127,7 +128,8 @@ impl Builder {
         self
     }
 
-    /// How many members an [`Ephemeral`](crate::Ephemeral) cluster has: 1, 3, 5 or 7; one, else.
+    /// How many members a cluster has, an [`Ephemeral`](crate::Ephemeral) one or a new [`Instance`](crate::Instance):
+    /// 1, 3, 5 or 7; one, else.
     ///
     /// # Errors
     /// If the number is another one.
@@ -136,6 +138,7 @@ impl Builder {
             return Err(MembersError(members));
         }
         self.members = members;
+        self.requested.members = Some(members);
         Ok(self)
     }
 

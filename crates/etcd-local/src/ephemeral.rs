@@ -25,7 +25,7 @@ use crate::data::{self, DataError};
 use crate::file::{PathError, cannot};
 use crate::lock::Lock;
 use crate::server::health::HealthError;
-use crate::server::launch::{self, LaunchError};
+use crate::server::launch::{self, Durability, LaunchError};
 use crate::server::leader;
 use crate::server::ports::Address;
 use crate::server::users::{self, Root};
@@ -196,7 +196,7 @@ impl Ephemeral {
     /// silent, waits for a whole second.
     fn start_members(&mut self) -> Result<(), EphemeralError> {
         let began = Instant::now();
-        let first_election = Deadline::after(launch::NO_ELECTION_BEFORE);
+        let first_election = Deadline::after(launch::no_election_before(Durability::Unsynced));
         let is_starting = Arc::new(());
         let token = data::fresh_token()?;
         for address in &self.cluster {

@@ -3,9 +3,13 @@
 
 mod differences;
 mod lead;
+mod members;
 mod observe;
+mod operations;
 mod record;
+mod spawn;
 mod start;
+mod start_members;
 mod stop;
 
 use std::fmt;
@@ -26,6 +30,7 @@ use crate::data::DataDir;
 use crate::env::Env;
 use crate::file::{PathError, cannot};
 use crate::os;
+use crate::server::ports::Address;
 
 /// The directory in which the instances of a workspace live: `.etcd`, or what `ETCD_LOCAL_STATE` says.
 #[must_use]
@@ -92,6 +97,8 @@ pub struct Instance {
     pub(crate) dir: PathBuf,
     pub(crate) name: String,
     pub(crate) builder: Builder,
+    /// All members of the cluster that this is a member of; empty for an instance of one member.
+    cluster: Vec<Address>,
 }
 
 impl Builder {
@@ -102,7 +109,12 @@ impl Builder {
     pub fn instance(&self, name: &str) -> Result<Instance, NameError> {
         check_name(name)?;
         let builder = Self { settings: self.settings.of_instance(name), ..self.clone() };
-        Ok(Instance { dir: home(&self.workspace, &self.env).join(name), name: name.to_owned(), builder })
+        Ok(Instance {
+            dir: home(&self.workspace, &self.env).join(name),
+            name: name.to_owned(),
+            builder,
+            cluster: Vec::new(),
+        })
     }
 
     /// All instances that this workspace has ever started, by name.
@@ -198,6 +210,8 @@ pub enum State {
     Ready,
     /// A server lives and does not answer (yet).
     Starting,
+    /// Some members run, but not most of them: without a majority etcd takes no write.
+    NoQuorum,
     /// A server lives, by its lock, and no process that can be seen from here is it: it runs in another container or PID
     /// namespace, or as another user. It may answer all the same.
     Hidden,
@@ -212,6 +226,7 @@ impl fmt::Display for State {
         f.write_str(match self {
             Self::Ready => "is ready",
             Self::Starting => "runs, but does not answer yet",
+            Self::NoQuorum => "has no quorum: most of its members are not running",
             Self::Hidden => "runs, but is not visible from here",
             Self::Orphaned => "runs, but its lock file was deleted",
             Self::Stopped => "is not running",
@@ -244,6 +259,27 @@ pub struct Status {
     pub cluster_id: Option<ClusterId>,
     /// Milliseconds from spawn to proven ready, at the last start.
     pub ready_ms: Option<u64>,
+    /// The members, if there are several. Then `endpoints` and `pids` are those of all members, and `log` is the first
+    /// member's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberStatus>,
+}
+
+/// One of several members of an instance, as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// The member's name.
+    pub name: String,
+    /// Whether it serves.
+    pub state: State,
+    /// Its client URL; empty while it is unknown.
+    pub endpoint: String,
+    /// Its processes.
+    pub pids: Vec<u32>,
+    /// Its data directory.
+    pub data_dir: PathBuf,
+    /// Its log.
+    pub log: PathBuf,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Whether an instance's server runs, and where. The lock decides that, never the record, which may have come with a copy
 //! of the workspace.
 
+use std::io;
 use std::path::Path;
 
 use crate::error::InstanceError;
@@ -20,7 +21,8 @@ pub enum Liveness {
     Running(Box<Record>),
 }
 
-/// Whether the server of the instance in `dir` runs, and where. A directory that does not exist has no server.
+/// Whether the server of the instance in `dir` runs, and where. A directory that does not exist has no server. An instance
+/// of several members runs while most of their locks are held.
 ///
 /// # Errors
 /// If the lock, or the record while the lock is held, cannot be read.
@@ -28,6 +30,9 @@ pub fn liveness(dir: &Path) -> Result<Liveness, InstanceError> {
     let lock = member_lock(dir);
     // The lock is checked first: a command that takes the lock has already corrected the record of a dead server.
     if !is_held(&lock).map_err(InstanceError::unreadable(&lock))? {
+        if let Some(found) = liveness_of_members(dir)? {
+            return Ok(found);
+        }
         let pids = orphans(dir);
         return if pids.is_empty() { Ok(Liveness::Stopped) } else { Err(InstanceError::Orphaned { pids }) };
     }
@@ -37,6 +42,40 @@ pub fn liveness(dir: &Path) -> Result<Liveness, InstanceError> {
         Some(record) => Ok(Liveness::Running(Box::new(record))),
         None => Err(InstanceError::Missing { path }),
     }
+}
+
+/// The names of the directories of an instance's members; empty if it has one member, which has no directory.
+///
+/// # Errors
+/// If the instance's directory exists and cannot be read.
+pub fn member_names(dir: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?.collect::<io::Result<Vec<_>>>()?,
+    };
+    let is_member = |name: &String| name.strip_prefix('m').is_some_and(|number| number.parse::<u8>().is_ok());
+    let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).filter(is_member);
+    let mut names: Vec<_> = names.filter(|name| member_lock(&dir.join(name)).exists()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// `None`: it has one member, or none of its members runs.
+fn liveness_of_members(dir: &Path) -> Result<Option<Liveness>, InstanceError> {
+    let mut held = 0;
+    for name in member_names(dir).map_err(InstanceError::unreadable(dir))? {
+        let lock = member_lock(&dir.join(name));
+        held += usize::from(is_held(&lock).map_err(InstanceError::unreadable(&lock))?);
+    }
+    if held == 0 {
+        return Ok(None);
+    }
+    let path = dir.join(RECORD);
+    let record = Record::read(&path)?.ok_or(InstanceError::Missing { path })?;
+    Ok(Some(match held > record.members.len() / 2 {
+        true if record.cluster_id.is_some() && !record.pids.is_empty() => Liveness::Running(Box::new(record)),
+        _ => Liveness::Starting,
+    }))
 }
 
 #[cfg(test)]
@@ -63,8 +102,8 @@ mod tests {
         assert_eq!((record.endpoints.join(","), record.cluster_id.unwrap().0), ("http://127.0.0.1:7".to_owned(), 0xab));
         std::fs::write(&path, text(1, "[]")).unwrap();
         assert_eq!(liveness(dir.path()).unwrap(), Liveness::Starting);
-        std::fs::write(&path, text(2, "[1]")).unwrap();
-        assert!(matches!(liveness(dir.path()), Err(InstanceError::Newer { schema: 2, .. })));
+        std::fs::write(&path, text(3, "[1]")).unwrap();
+        assert!(matches!(liveness(dir.path()), Err(InstanceError::Newer { schema: 3, .. })));
         for damaged in ["", "{}", r#"{"schema":1}"#, "{\"schema\":0}"] {
             std::fs::write(&path, damaged).unwrap();
             assert!(matches!(liveness(dir.path()), Err(InstanceError::Damaged { .. })), "{damaged}");
@@ -73,5 +112,34 @@ mod tests {
         assert!(matches!(liveness(dir.path()), Err(InstanceError::Missing { .. })));
         drop(lock);
         assert_eq!(liveness(dir.path()).unwrap(), Liveness::Stopped);
+    }
+
+    #[test]
+    fn several_members_run_while_most_of_their_locks_are_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let member = |name: &str| {
+            format!(
+                r#"{{"name":"{name}","endpoint":"http://127.0.0.1:7","peer_url":"http://127.0.0.1:8","data_dir":"/data",
+                "log":"/log","pids":[1],"process":null}}"#
+            )
+        };
+        let members = ["m1", "m2", "m3"].map(member).join(",");
+        let text = format!(
+            r#"{{"schema":2,"instance":"default","endpoints":["http://127.0.0.1:7"],"peer_url":"http://127.0.0.1:8",
+            "member":"m1","version":"3.7.2","binary":"/etcd","data_dir":"/data","log":"/log",
+            "cluster_id":"00000000000000ab","pids":[1],"process":null,"ready_ms":null,"members":[{members}]}}"#
+        );
+        std::fs::write(dir.path().join(RECORD), text).unwrap();
+        assert_eq!(liveness(dir.path()).unwrap(), Liveness::Stopped);
+        let lock = |name: &str| {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            open_exclusive(&member_lock(&dir.path().join(name))).unwrap().unwrap()
+        };
+        let first = lock("m1");
+        assert_eq!(liveness(dir.path()).unwrap(), Liveness::Starting);
+        let _second = lock("m2");
+        assert!(matches!(liveness(dir.path()).unwrap(), Liveness::Running(_)));
+        drop(first);
+        assert_eq!(liveness(dir.path()).unwrap(), Liveness::Starting);
     }
 }

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::paths::member_lock;
 
-/// The servers of the instance in `dir` whose lock file was deleted; none where the system does not tell. A pid proves
+/// The servers of the instance in `dir`, or of its members, whose lock file was deleted; none where the system does not tell. A pid proves
 /// nothing later: who signals one looks at [`instance_dir`] again once the process is held.
 #[must_use]
 pub fn orphans(dir: &Path) -> Vec<u32> {
-    let ours = Some((resolve(dir), true));
-    system::pids().filter(|pid| instance_dir(*pid) == ours && system::is_server(*pid)).collect()
+    let ours = resolve(dir);
+    let is_ours = |found: &Path| found == ours || found.parent() == Some(&ours);
+    let was_ours = |pid: &u32| instance_dir(*pid).is_some_and(|(dir, is_orphan)| is_orphan && is_ours(&dir));
+    system::pids().filter(|pid| was_ours(pid) && system::is_server(*pid)).collect()
 }
 
 /// The directories of the instances in `home` that have such a server.
@@ -19,17 +21,26 @@ pub fn orphaned(home: &Path) -> Vec<PathBuf> {
     let home = resolve(home);
     let servers = system::pids().filter(|pid| system::is_server(*pid));
     let dirs = servers.filter_map(instance_dir).filter_map(|(dir, is_orphan)| is_orphan.then_some(dir));
-    dirs.filter(|dir| dir.parent() == Some(&home)).collect()
+    // A member's directory is in its instance's, which is in the home.
+    let instance =
+        |dir: PathBuf| dir.ancestors().take(2).find(|dir| dir.parent().is_some_and(is_home)).map(Path::to_owned);
+    let mut dirs: Vec<_> = dirs.filter_map(instance).filter(|dir| dir.parent() == Some(&home)).collect();
+    dirs.dedup();
+    dirs
 }
 
-/// The directory of the instance, of whatever workspace, whose lock a process has as its standard input, without links in
+/// The directory of the instance, or of the member of an instance, of whatever workspace, whose lock a process has as its standard input, without links in
 /// its path, and whether the lock file was deleted. `None`: it has none, or the system does not tell.
 #[must_use]
 pub fn instance_dir(pid: u32) -> Option<(PathBuf, bool)> {
     let (lock, is_deleted) = system::standard_input(pid)?;
     let dir = lock.parent()?;
-    let is_instance = lock == member_lock(dir) && dir.parent()?.file_name()? == ".etcd";
+    let is_instance = lock == member_lock(dir) && dir.ancestors().skip(1).take(2).any(is_home);
     is_instance.then(|| (dir.to_owned(), is_deleted))
+}
+
+fn is_home(dir: &Path) -> bool {
+    dir.file_name().is_some_and(|name| name == ".etcd")
 }
 
 /// A path without links in what there is of it, as the system itself names what was there.

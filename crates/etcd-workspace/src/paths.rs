@@ -22,5 +22,8 @@ pub fn member_lock(dir: &Path) -> PathBuf {
     dir.join("member.lock")
 }
 
-/// The version of the file's shape. A file with a larger one is left alone.
+/// The version of the record's shape for an instance of one member.
 pub const SCHEMA: u32 = 1;
+
+/// The version of the record's shape for an instance of several members. A file with a larger one is left alone.
+pub const SCHEMA_OF_MEMBERS: u32 = 2;

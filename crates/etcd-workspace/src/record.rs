@@ -10,12 +10,12 @@ use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::InstanceError;
-use crate::paths::SCHEMA;
+use crate::paths::{SCHEMA, SCHEMA_OF_MEMBERS};
 
 /// The content of `.etcd/<instance>/instance.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`], or [`SCHEMA_OF_MEMBERS`] if there are several members.
     pub schema: u32,
     /// The instance's name.
     pub instance: String,
@@ -41,6 +41,29 @@ pub struct Record {
     pub process: Option<Identity>,
     /// Milliseconds from spawn to proven ready, at the last start.
     pub ready_ms: Option<u64>,
+    /// The members, if there are several. Then `endpoints` and `pids` are those of all members, `process` is absent, and
+    /// `member`, `peer_url` and `log` are the first member's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberRecord>,
+}
+
+/// One of several members of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRecord {
+    /// The member's name, which is also the name of its directory in the instance's directory.
+    pub name: String,
+    /// The client URL.
+    pub endpoint: String,
+    /// The URL for other members.
+    pub peer_url: String,
+    /// etcd's `--data-dir`.
+    pub data_dir: PathBuf,
+    /// The server's log.
+    pub log: PathBuf,
+    /// The server's processes; empty while it is stopped.
+    pub pids: Vec<u32>,
+    /// The server's process; absent while it is stopped.
+    pub process: Option<Identity>,
 }
 
 impl Record {
@@ -69,7 +92,7 @@ impl Record {
         let damaged = |reason: String| InstanceError::Damaged { path: path.to_owned(), reason };
         let Schema { schema } = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
         match schema {
-            SCHEMA => serde_json::from_slice(text).map_err(|error| damaged(error.to_string())),
+            SCHEMA | SCHEMA_OF_MEMBERS => serde_json::from_slice(text).map_err(|error| damaged(error.to_string())),
             0 => Err(damaged("there is no schema 0".to_owned())),
             schema => Err(InstanceError::Newer { path: path.to_owned(), schema }),
         }

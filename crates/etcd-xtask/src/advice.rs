@@ -83,6 +83,7 @@ pub(crate) fn way_out(state: State, pids: &[u32], which: &Which) -> String {
     let (up, down) = (which.command("etcd-up"), which.command("etcd-down"));
     match state {
         State::Stopped => format!("{up} starts it"),
+        State::NoQuorum => format!("{up} starts the members that do not run"),
         State::Ready | State::Starting => format!("{up} waits for it"),
         State::Hidden if !pids.is_empty() => {
             format!("it runs as another user: `sudo kill {}` stops it", words(pids, " "))
@@ -230,6 +231,9 @@ fn disk(error: &io::Error) -> Advice {
 fn launch(error: &LaunchError, which: &Which) -> Advice {
     match error {
         LaunchError::PortTaken { holder: Holder { instance_dir: Some(dir), is_orphan: true, .. }, .. } => {
+            // A member's directory is in its instance's.
+            let is_instance = |dir: &&Path| dir.parent().is_some_and(|home| home.ends_with(".etcd"));
+            let dir = dir.ancestors().find(is_instance).unwrap_or(dir);
             let name = dir.file_name().unwrap_or_default().display();
             let workspace = dir.ancestors().nth(2).unwrap_or(dir).display();
             Advice::hint(format!("`cargo xtask etcd-down --instance {name}`, in `{workspace}`, stops it"))
@@ -335,6 +339,24 @@ fn start(error: &StartError, which: &Which) -> Option<Advice> {
             "{} stops it; `--instance NAME` starts another instance beside it",
             which.command("etcd-down")
         )),
+        StartError::Created { .. } => Advice::hint(format!(
+            "`--instance NAME` creates another instance beside it; {}, while it is stopped, deletes its data, and then the \
+             next `etcd-up` creates it anew",
+            which.command("etcd-reset")
+        )),
+        StartError::SeveralMembers { .. } => Advice::hint(format!(
+            "{} starts it in the background; {} follows the log of a member",
+            which.command("etcd-up"),
+            which.command("etcd-logs -f --member m1")
+        )),
+        StartError::MemberPort { .. } => {
+            Advice::hint(format!("stop the other process, then run {} again", which.command("etcd-up")))
+        }
+        StartError::MemberDataGone { .. } | StartError::OtherCluster { .. } => Advice::hint(format!(
+            "put the member's own data back; or {} deletes the data of all members",
+            which.command("etcd-reset")
+        )),
+        StartError::Unstable { .. } => Advice::hint(format!("{} may say why", which.command("etcd-logs --member m1"))),
         StartError::Orphaned { pids, endpoints, has_data, .. } => {
             let mut advice = Advice::hint(way_out(State::Orphaned, pids, which));
             if let Some(url) = endpoints.first().filter(|_| !has_data) {

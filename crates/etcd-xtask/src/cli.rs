@@ -157,16 +157,22 @@ pub struct Answer {
 /// Start etcd, install it first if necessary, and return when it is ready
 ///
 /// The server runs in the background: it stays when this command or the terminal ends, and its data stays when the server
-/// ends. If it already runs, the command says so and succeeds; with --foreground that is an error.
+/// ends. If it already runs, the command says so and succeeds; with --foreground that is an error. Of several members, those that do
+/// not run are started.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  cargo xtask etcd-up --instance scratch --etcd 3.6.7")]
+#[command(
+    after_help = "Examples:\n  cargo xtask etcd-up --instance scratch --etcd 3.6.7\n  cargo xtask etcd-up --instance three --members 3"
+)]
 pub struct EtcdUp {
     #[command(flatten)]
     pub(crate) which: Which,
     #[command(flatten)]
     pub(crate) start: Start,
+    /// How many members a new instance has, each with its own process and data [default: 1]
+    #[arg(long, value_name = "N", value_parser = members())]
+    pub(crate) members: Option<usize>,
     /// Show the log until Ctrl-C, then stop the server
-    #[arg(long)]
+    #[arg(long, conflicts_with = "members")]
     pub(crate) foreground: bool,
     #[command(flatten)]
     pub(crate) answer: Answer,
@@ -285,6 +291,9 @@ pub struct EtcdList {
 pub struct EtcdLogs {
     #[command(flatten)]
     pub(crate) which: Which,
+    /// Which of several members, as `etcd-status` names them [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) member: Option<String>,
     /// Print new lines as they are written, until Ctrl-C
     #[arg(short, long)]
     pub(crate) follow: bool,

@@ -35,6 +35,7 @@ mod lacking_system;
 mod lifecycle;
 mod logs;
 mod machine;
+mod members;
 mod mistakes;
 mod observed;
 mod on_demand;

@@ -14,6 +14,9 @@ impl Instance {
     pub fn lead_others(&self) -> Result<(), StartError> {
         if let Err(InstanceError::Missing { .. } | InstanceError::Damaged { .. }) = liveness(&self.dir) {
             let _operation = self.begin_operation()?;
+            if self.record_members()? {
+                return Ok(());
+            }
             if let Presence::Present(Server { record: Some(record), is_orphan: false, .. }) = self.observe()? {
                 self.save(&record)?;
             }

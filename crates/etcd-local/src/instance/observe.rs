@@ -134,11 +134,8 @@ impl From<InstanceError> for ObserveError {
 }
 
 impl Instance {
-    /// Describes the instance. Takes no lock for longer than a look, starts nothing, repairs nothing.
-    ///
-    /// # Errors
-    /// If the instance's directory may not be read.
-    pub fn status(&self) -> Result<Status, ObserveError> {
+    /// Describes an instance of one member. Takes no lock for longer than a look, starts nothing, repairs nothing.
+    pub(super) fn status_of_member(&self) -> Result<Status, ObserveError> {
         Ok(self.status_of(&self.look()?))
     }
 
@@ -206,6 +203,7 @@ impl Instance {
                 log: record.log,
                 cluster_id: record.cluster_id,
                 ready_ms: record.ready_ms,
+                members: Vec::new(),
             },
             None => Status {
                 instance,
@@ -219,6 +217,7 @@ impl Instance {
                 log: self.log(),
                 cluster_id: None,
                 ready_ms: None,
+                members: Vec::new(),
             },
         }
     }
@@ -383,6 +382,7 @@ impl Instance {
             pids: vec![identity.pid],
             process: Some(identity.clone()),
             ready_ms: None,
+            members: Vec::new(),
         })
     }
 }
@@ -480,6 +480,7 @@ mod tests {
             pids: Vec::new(),
             process: None,
             ready_ms: None,
+            members: Vec::new(),
         };
         assert_eq!(pid(Some(&record(Some(42)))), Some(std::process::id()));
         assert_eq!(pid(Some(&record(Some(43)))), None);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_workspace::{NotYours, Record, SCHEMA};
+use etcd_workspace::{NotYours, Record};
 use semver::Version;
 
 use super::observe::{ObserveError, Presence, Server, probe};
@@ -17,9 +17,9 @@ use crate::lock::{Lock, LockError};
 use crate::os::Lifetime;
 use crate::process::Running;
 use crate::reporter::Event;
-use crate::server::launch::{self, Durability, Launch, LaunchError, Launched, Ready};
+use crate::server::launch::{self, LaunchError, Launched};
 use crate::server::log;
-use crate::server::ports::{self, Address, PortKind, Ports};
+use crate::server::ports::{self, PortKind, Ports};
 use crate::server::readiness::Probe;
 use crate::settings::Port;
 use crate::wait::{Deadline, until};
@@ -119,17 +119,68 @@ pub enum StartError {
         /// Its log.
         log: PathBuf,
     },
+    /// What was decided when the instance was created, and cannot be changed.
+    #[error("instance `{instance}` was created with {what} {has}, not {asked}")]
+    Created {
+        /// The instance.
+        instance: String,
+        /// Which setting.
+        what: &'static str,
+        /// How it was created.
+        has: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// Only an instance of one member can end with this process.
+    #[error("instance `{instance}` has several members, which cannot run in the foreground")]
+    SeveralMembers {
+        /// The instance.
+        instance: String,
+    },
+    /// Another process has a port of a member, whose ports cannot change.
+    #[error("member `{member}` cannot start")]
+    MemberPort {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
+        /// Which port, and who has it.
+        source: Box<LaunchError>,
+    },
+    /// A member that was ready once has no data: started on none, it would forget what it has promised its peers.
+    #[error("the data of member `{member}` is gone: `{}` is missing or empty", data_dir.display())]
+    MemberDataGone {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
+        /// Its data directory.
+        data_dir: PathBuf,
+    },
+    /// A member's data is another cluster's.
+    #[error("the data of member `{member}`, in `{}`, belongs to another cluster", data_dir.display())]
+    OtherCluster {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
+        /// Its data directory.
+        data_dir: PathBuf,
+    },
+    /// Members end while they should become ready.
+    #[error("members of `{instance}` end again and again before all are ready")]
+    Unstable {
+        /// The instance.
+        instance: String,
+    },
     /// The instance's own directory cannot be written.
     #[error(transparent)]
     Path(#[from] PathError),
 }
 
 impl Instance {
-    /// Makes sure that the instance runs and is ready.
-    ///
-    /// # Errors
-    /// If it does not end ready; a server that this call started is then stopped again.
-    pub fn up(&self) -> Result<Up, StartError> {
+    /// Makes sure that an instance of one member runs and is ready.
+    pub(super) fn up_member(&self) -> Result<Up, StartError> {
         // The common case, a second `up`, needs neither a binary nor the right to change anything.
         let seen = self.look()?;
         let status = self.status_of(&seen);
@@ -149,7 +200,7 @@ impl Instance {
             }
             State::Hidden => return Err(self.hidden(seen.record.as_ref()).into()),
             State::Orphaned => return Err(self.orphaned(seen.record.as_ref(), seen.processes())),
-            State::Starting | State::Stopped => {}
+            State::Starting | State::NoQuorum | State::Stopped => {}
         }
         self.check_ports()?;
         self.create_dir()?;
@@ -188,8 +239,9 @@ impl Instance {
     /// Starts a server that ends with this process, however that ends.
     ///
     /// # Errors
-    /// If it does not become ready, or one runs already.
+    /// If it does not become ready, one runs already, or the instance has several members.
     pub fn up_in_foreground(&self) -> Result<Foreground, StartError> {
+        self.refuse_several_members()?;
         self.check_ports()?;
         self.create_dir()?;
         let binary = self.builder.binaries().find(&self.builder.settings.wanted)?;
@@ -227,7 +279,7 @@ impl Instance {
         Ok(os::create_private_dir(&self.dir).map_err(cannot("create", &self.dir))?)
     }
 
-    fn orphaned(&self, record: Option<&Record>, processes: &[Running]) -> StartError {
+    pub(super) fn orphaned(&self, record: Option<&Record>, processes: &[Running]) -> StartError {
         let Status { instance, endpoints, pids, data_dir, .. } =
             self.describe(record.cloned(), processes, State::Orphaned);
         StartError::Orphaned { instance, pids, endpoints, has_data: data_dir.try_exists().unwrap_or(true) }
@@ -235,7 +287,7 @@ impl Instance {
 
     /// A server that runs already: somebody else's start, or one whose launcher was killed. It may still be
     /// on its way up, or down: `None` if it has ended.
-    fn await_running(&self, server: Server) -> Result<Option<Up>, StartError> {
+    pub(super) fn await_running(&self, server: Server) -> Result<Option<Up>, StartError> {
         if server.is_orphan {
             return Err(self.orphaned(server.record.as_ref(), &server.processes));
         }
@@ -249,7 +301,7 @@ impl Instance {
                 Probe::NotYet(why) => reason = why,
                 Probe::Foreign(other) => reason = format!("cluster {other}, which is not ours, answers there"),
             }
-            if log::is_bootstrap_incomplete(&record.log, 0) {
+            if self.cluster.is_empty() && log::is_bootstrap_incomplete(&record.log, 0) {
                 // It never will be ready. The next one is started on data that is made anew.
                 server.processes.iter().for_each(|running| drop(running.kill()));
             }
@@ -338,66 +390,15 @@ impl Instance {
         lifetime: Lifetime,
         asks_for_election: bool,
     ) -> Result<Foreground, StartError> {
-        let member = Address { name: self.builder.member(), ports };
-        let mut record = Record {
-            schema: SCHEMA,
-            instance: self.name.clone(),
-            endpoints: vec![ports.client_url()],
-            peer_url: ports.peer_url(),
-            member: member.name.clone(),
-            version: binary.version.clone(),
-            binary: binary.path.clone(),
-            data_dir: data.path.clone(),
-            log: self.log(),
-            cluster_id: data.marker.as_ref().and_then(|marker| marker.cluster_id),
-            pids: Vec::new(),
-            process: None,
-            ready_ms: None,
-        };
-        // Written before the spawn: whoever comes after our sudden end knows where to look.
-        self.save(&record)?;
-        log::rotate(&self.log()).map_err(cannot("rotate", &self.log()))?;
-        let launch = Launch {
-            binary,
-            member: &member,
-            cluster: std::slice::from_ref(&member),
-            data,
-            durability: Durability::Synced,
-            lifetime,
-            asks_for_election,
-            extra_args: &self.builder.extra_args,
-            log: &self.log(),
-            env: &self.builder.env,
-        };
-        let log_from = self.log().metadata().map_or(0, |log| log.len());
-        let started = launch.spawn(lock).and_then(|mut launched| {
-            let ready = launched.wait_ready(self.builder.start_timeout)?;
-            Ok((launched, ready))
-        });
-        let (launched, Ready { cluster_id, version, took }) = started.inspect_err(|_| {
-            // A start that fails may have come that far. If this cannot be written, etcd itself refuses what is older.
-            if log::has_set_cluster_version(&self.log(), log_from) {
-                let _ = self.note_use(data, &binary.version);
-            }
-        })?;
-        self.note_use(data, &version).inspect_err(|_| drop(launched.child.running.kill()))?;
-        let identity = launched.child.running.identity.clone();
-        record.cluster_id = Some(cluster_id);
-        record.version = version;
-        record.pids = vec![identity.pid];
-        record.process = Some(identity);
-        record.ready_ms = u64::try_from(took.as_millis()).ok();
-        self.save(&record).inspect_err(|_| {
-            // A full disk, say. A call that fails leaves no server.
-            let _ = launched.child.running.kill();
-        })?;
-        let status =
-            self.describe(Some(record), std::slice::from_ref::<Running>(&launched.child.running), State::Ready);
+        let mut starting = self.spawn(binary, lock, data, ports, lifetime, asks_for_election)?;
+        let ready = starting.launched.wait_ready(self.builder.start_timeout);
+        let ready = ready.inspect_err(|_| starting.note_failed_use(self, data))?;
+        let (status, launched) = starting.finish(self, data, ready)?;
         Ok(Foreground { status, launched })
     }
 
     /// Writes down which etcd has used the data, and reports an upgrade, which cannot be undone.
-    fn note_use(&self, data: &mut DataDir, version: &Version) -> Result<(), DataError> {
+    pub(super) fn note_use(&self, data: &mut DataDir, version: &Version) -> Result<(), DataError> {
         if let Some(from) = data.used_by(version)? {
             let (instance, to) = (self.name.clone(), version.clone());
             self.builder.reporter.report(&Event::Upgraded { instance, from, to });
@@ -417,14 +418,14 @@ impl Instance {
     }
 
     /// Two fixed ports must be two.
-    fn check_ports(&self) -> Result<(), LaunchError> {
+    pub(super) fn check_ports(&self) -> Result<(), LaunchError> {
         match (self.builder.settings.client(), self.builder.settings.peer()) {
             (Port::Fixed(client), Port::Fixed(peer)) if client == peer => Err(LaunchError::SamePort { port: client }),
             _ => Ok(()),
         }
     }
 
-    fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
+    pub(super) fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
         let host = self.builder.settings.host;
         let (one, other) = launch::free_ports(host)?;
         // The one that it had, if it is free, else any, but not the one that the other port is.
@@ -449,7 +450,7 @@ impl Instance {
     }
 
     /// A server that runs already must be the one that was plainly asked for.
-    fn check_requested(&self, status: &Status, record: Option<&Record>) -> Result<(), StartError> {
+    pub(super) fn check_requested(&self, status: &Status, record: Option<&Record>) -> Result<(), StartError> {
         let asked = &self.builder.requested;
         let conflict = |what, running: String, asked: String| {
             Err(StartError::Conflict { instance: self.name.clone(), what, running, asked })

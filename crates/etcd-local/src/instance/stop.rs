@@ -80,11 +80,8 @@ pub enum ResetError {
 }
 
 impl Instance {
-    /// Stops the server, if there is one. The data stays.
-    ///
-    /// # Errors
-    /// If the server lives on.
-    pub fn down(&self) -> Result<Down, StopError> {
+    /// Stops the server of an instance of one member, if there is one. The data stays.
+    pub(super) fn down_member(&self) -> Result<Down, StopError> {
         if !file::is_dir(&self.dir).map_err(cannot("look at", &self.dir)).map_err(ObserveError::from)? {
             let seen = self.look()?;
             if seen.is_stopped() {
@@ -105,36 +102,27 @@ impl Instance {
         Ok(Down { stopped, data_dir })
     }
 
-    /// What [`Instance::reset`] would wipe, if anything: the data that the server has, or had last. A running server has
-    /// some even if its directory was deleted.
-    ///
-    /// # Errors
-    /// If it would refuse, or what is there cannot be found out.
-    pub fn wipes(&self) -> Result<Option<PathBuf>, ResetError> {
+    /// The data that the server has, or had last. A running server has some even if its directory was deleted.
+    pub(super) fn wipes_of_member(&self) -> Result<Option<PathBuf>, ResetError> {
         let seen = self.look().map_err(StopError::from)?;
         let path = self.data_dir_of(seen.record.as_ref());
         Ok(self.own_data(&path)?.map(|data| data.path).or_else(|| (!seen.is_stopped()).then_some(path)))
     }
 
-    fn data_dir_of(&self, record: Option<&Record>) -> PathBuf {
+    pub(super) fn data_dir_of(&self, record: Option<&Record>) -> PathBuf {
         record.map_or_else(|| self.data_dir(), |record| record.data_dir.clone())
     }
 
     /// What is in the directory, if it may be wiped.
-    fn own_data(&self, path: &Path) -> Result<Option<DataDir>, DataError> {
+    pub(super) fn own_data(&self, path: &Path) -> Result<Option<DataDir>, DataError> {
         match DataDir::find(path)? {
             Some(data) if !data.is_owned_by(&self.dir) => Err(DataError::NotOurs(data.path)),
             found => Ok(found),
         }
     }
 
-    /// Stops the server, wipes the data that it had last (else the configured data directory), and starts
-    /// it again if it was running, on the same ports and with a new cluster id.
-    ///
-    /// # Errors
-    /// If the data is not ours, no etcd is found to start again, or the server does not stop, in which cases
-    /// nothing was wiped; or if it does not start again.
-    pub fn reset(&self) -> Result<Reset, ResetError> {
+    /// The reset of an instance of one member.
+    pub(super) fn reset_member(&self) -> Result<Reset, ResetError> {
         let seen = self.look().map_err(StopError::from)?;
         let data = self.own_data(&self.data_dir_of(seen.record.as_ref()))?;
         if !file::is_dir(&self.dir).map_err(cannot("look at", &self.dir)).map_err(StartError::from)? {
@@ -185,7 +173,7 @@ impl Instance {
     }
 
     /// The program that the record names, as long as it is the same, else one as `up` finds it.
-    fn binary_again(&self, record: Option<&Record>) -> Result<Binary, StartError> {
+    pub(super) fn binary_again(&self, record: Option<&Record>) -> Result<Binary, StartError> {
         let (binaries, wanted) = (self.builder.binaries(), &self.builder.settings.wanted);
         let same = record.and_then(|record| binaries.unchanged(&record.binary, &record.version));
         Ok(same.map_or_else(|| binaries.find(wanted), Ok)?)
@@ -204,7 +192,7 @@ impl Instance {
     }
 
     /// Ends every process of the instance. The lock that is returned keeps another from starting.
-    fn stop(&self, found: Presence) -> Result<(Vec<u32>, Lock, Option<Record>), StopError> {
+    pub(super) fn stop(&self, found: Presence) -> Result<(Vec<u32>, Lock, Option<Record>), StopError> {
         let Server { record, processes, .. } = match found {
             Presence::Absent { lock, record } => return Ok((Vec::new(), lock, record)),
             Presence::Present(server) => server,
@@ -212,14 +200,16 @@ impl Instance {
         for running in &processes {
             let pid = running.identity.pid;
             let failed = |source| StopError::Process { instance: self.name.clone(), pid, source };
-            running.stop(GRACE).map_err(failed)?;
+            // A member that is asked to end hands its leadership over first, for a second and more.
+            let ended = if self.cluster.is_empty() { running.stop(GRACE) } else { running.kill() };
+            ended.map_err(failed)?;
         }
         // Only the lock proves that nobody is left, not even a child that a wrapper script started.
         let lock = Lock::acquire(&self.member_lock(), self.operation_timeout(), || ())?;
         Ok((processes.iter().map(|running| running.identity.pid).collect(), lock, record))
     }
 
-    fn record_stopped(&self, record: Option<Record>) -> Result<Option<Record>, StopError> {
+    pub(super) fn record_stopped(&self, record: Option<Record>) -> Result<Option<Record>, StopError> {
         let Some(record) = record else { return Ok(None) };
         if record.pids.is_empty() && record.process.is_none() {
             return Ok(Some(record));

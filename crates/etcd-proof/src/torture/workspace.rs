@@ -124,7 +124,7 @@ impl<'a> TortureWorkspace<'a> {
                 State::Stopped => servers.is_empty() && status.pids.is_empty(),
                 State::Ready | State::Starting => servers == status.pids && servers.len() == 1,
                 // No lock is deleted here, and all servers can be seen.
-                State::Hidden | State::Orphaned => false,
+                State::NoQuorum | State::Hidden | State::Orphaned => false,
             };
             difference = format!("it is {:?} with pids {:?}, and there are {servers:?}", status.state, status.pids);
             Ok(is_true.then_some(()))

@@ -77,10 +77,11 @@ pub(crate) fn run(args: &EtcdList, cx: &Context) -> Result<Exit> {
 
 /// The state in one word.
 fn word(status: &Status) -> &'static str {
-    use etcd_local::State::{Hidden, Orphaned, Ready, Starting, Stopped};
+    use etcd_local::State::{Hidden, NoQuorum, Orphaned, Ready, Starting, Stopped};
     match status.state {
         Ready => "ready",
         Starting => "starting",
+        NoQuorum => "no quorum",
         Hidden => "hidden",
         Orphaned => "orphaned",
         Stopped => "stopped",

@@ -1,11 +1,12 @@
 //! `etcd-logs`: prints the server's log, and follows it.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use etcd_local::{State, Tail};
+use etcd_local::{Instance, State, Tail};
 
 use crate::advice;
 use crate::build::rebuild;
@@ -19,7 +20,7 @@ pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
     const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
     let instance = cx.instance(&args.which)?;
-    let log = instance.log();
+    let log = log_of(&instance, args)?;
     let mut tail = match Tail::open(&log, args.lines) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let what = format!("there is no log at `{}`", log.display());
@@ -57,4 +58,21 @@ pub(crate) fn run(args: &EtcdLogs, cx: &Context) -> Result<Exit> {
         tail.read(&mut out)?;
     }
     Ok(Exit::SUCCESS)
+}
+
+/// The log of the member that the arguments name, else of the first.
+fn log_of(instance: &Instance, args: &EtcdLogs) -> Result<PathBuf> {
+    let mut logs = instance.member_logs()?;
+    let Some(wanted) = &args.member else {
+        return Ok(if logs.is_empty() { instance.log() } else { logs.swap_remove(0).1 });
+    };
+    if let Some((_, log)) = logs.iter().find(|(name, _)| name == wanted) {
+        return Ok(log.clone());
+    }
+    let names: Vec<_> = logs.iter().map(|(name, _)| name.as_str()).collect();
+    let next = match names.as_slice() {
+        [] => "it has one member: leave out --member".to_owned(),
+        names => format!("its members are {}", names.join(", ")),
+    };
+    Err(Failure::with_exit(Exit::USAGE, format!("etcd `{}` has no member `{wanted}`", instance.name()), next))
 }

@@ -65,9 +65,13 @@ fn text(status: &Status, report: &Report, cx: &Context) -> String {
     line("data:", format!("{}{lost}", cx.shown(&status.data_dir)));
     line("database:", report.health.as_ref().and_then(health::size).unwrap_or_default());
     line("log:", cx.shown(&status.log).to_string());
+    for member in &status.members {
+        let pids = member.pids.iter().map(|pid| format!(", pid {pid}")).collect::<String>();
+        line(&format!("{}:", member.name), format!("{}, {}{pids}", member.state, member.endpoint));
+    }
     line("cluster:", status.cluster_id.map(|id| id.to_string()).unwrap_or_default());
     line("commands:", advice::used_by_commands(&Which::named(Some(name)), cx));
-    if matches!(status.state, State::Hidden | State::Orphaned) {
+    if matches!(status.state, State::NoQuorum | State::Hidden | State::Orphaned) {
         line("do:", advice::way_out(status.state, &status.pids, &Which::named(Some(name))));
     }
     for problem in &report.problems {

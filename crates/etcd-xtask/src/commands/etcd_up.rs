@@ -18,7 +18,11 @@ use crate::readable_log::Readable;
 use crate::{advice, output};
 
 pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
-    let instance = args.start.apply(cx.builder()?).instance(&args.which.instance)?;
+    let mut builder = args.start.apply(cx.builder()?);
+    if let Some(members) = args.members {
+        builder = builder.members(members)?;
+    }
+    let instance = builder.instance(&args.which.instance)?;
     if args.foreground {
         return foreground(&instance, args, cx);
     }

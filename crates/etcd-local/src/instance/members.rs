@@ -1,0 +1,252 @@
+//! An instance of several members. Each is an instance of its own, in a directory of its name below the instance's: its
+//! lock, log, record and data are those of any instance. The instance's own record lists them all.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use etcd_workspace::{Identity, InstanceError, MemberRecord, RECORD, Record, SCHEMA_OF_MEMBERS, member_names};
+
+use super::observe::{ObserveError, Presence, Seen};
+use super::record;
+use super::start::StartError;
+use super::stop::{Down, StopError};
+use super::{Instance, MemberStatus, State, Status};
+use crate::binary::Binary;
+use crate::builder::Requested;
+use crate::data::DataDir;
+use crate::file::cannot;
+use crate::lock::Lock;
+use crate::reporter::Event;
+use crate::server::leader;
+use crate::server::ports::{Address, Ports};
+use crate::settings::Port;
+
+impl Instance {
+    pub(super) fn refuse_several_members(&self) -> Result<(), StartError> {
+        match self.addresses()? {
+            Some(_) => Err(StartError::SeveralMembers { instance: self.name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the record anew, as the members are. `false`: the instance has one member.
+    pub(super) fn record_members(&self) -> Result<bool, StartError> {
+        let Some(addresses) = self.addresses()? else { return Ok(false) };
+        if let Some(record) = self.compose(&self.members(&addresses), None)? {
+            self.save(&record)?;
+        }
+        Ok(true)
+    }
+
+    /// The members, by the record, else by their own directories; `None`: the instance has one.
+    pub(super) fn addresses(&self) -> Result<Option<Vec<Address>>, ObserveError> {
+        let path = self.record_path();
+        let damaged = |reason: &str| {
+            ObserveError::Record(InstanceError::Damaged { path: path.clone(), reason: reason.to_owned() })
+        };
+        if let Some(record) = self.saved()? {
+            if record.members.is_empty() {
+                return Ok(None);
+            }
+            let address = |member: &MemberRecord| address(&member.name, &member.endpoint, &member.peer_url);
+            let addresses: Option<Vec<_>> = record.members.iter().map(address).collect();
+            return addresses.map(Some).ok_or_else(|| damaged("a member's URL is not valid"));
+        }
+        let names = member_names(&self.dir).map_err(cannot("list", &self.dir))?;
+        let mut addresses = Vec::new();
+        for name in names {
+            let record = record::peek(&self.dir.join(&name).join(RECORD))?;
+            let found = record.and_then(|record| address(&name, record.endpoints.first()?, &record.peer_url));
+            addresses.push(found.ok_or_else(|| damaged(&format!("it is missing, and so is that of member `{name}`")))?);
+        }
+        Ok((!addresses.is_empty()).then_some(addresses))
+    }
+
+    /// The record as the file says it.
+    pub(super) fn saved(&self) -> Result<Option<Record>, ObserveError> {
+        Ok(record::peek(&self.record_path())?)
+    }
+
+    pub(super) fn members(&self, addresses: &[Address]) -> Vec<Self> {
+        addresses.iter().map(|address| self.member(address, addresses)).collect()
+    }
+
+    fn member(&self, Address { name, ports }: &Address, addresses: &[Address]) -> Self {
+        let mut builder = self.builder.clone();
+        builder.requested = Requested { version: builder.requested.version, ..Requested::default() };
+        builder.settings.host = ports.host;
+        builder.settings.port = Some(Port::Fixed(ports.client));
+        builder.settings.peer_port = Some(Port::Fixed(ports.peer));
+        builder.settings.member = Some(name.clone());
+        builder.settings.data_dir = builder.settings.data_dir.map(|dir| dir.join(name));
+        Self { dir: self.dir.join(name), name: format!("{}/{name}", self.name), builder, cluster: addresses.to_vec() }
+    }
+
+    /// The directory that the data of all members is in.
+    pub(super) fn data_of_members(&self) -> PathBuf {
+        self.builder.settings.data_dir.clone().unwrap_or_else(|| self.dir.clone())
+    }
+
+    pub(super) fn status_of_members(&self, members: &[Self]) -> Result<Status, ObserveError> {
+        let found = members.iter().map(Self::status_of_member).collect::<Result<Vec<_>, _>>()?;
+        let record = self.saved()?;
+        let states: Vec<State> = found.iter().map(|status| status.state).collect();
+        let mut status = self.describe(None, &[], state_of_members(&states));
+        status.answers = found.iter().any(|status| status.answers);
+        status.endpoints = found.iter().flat_map(|status| status.endpoints.clone()).collect();
+        status.pids = found.iter().flat_map(|status| status.pids.clone()).collect();
+        status.version = found.iter().find_map(|status| status.version.clone());
+        status.binary = found.iter().find_map(|status| status.binary.clone());
+        status.data_dir = self.data_of_members();
+        status.cluster_id = found.iter().find_map(|status| status.cluster_id);
+        status.ready_ms = record.and_then(|record| record.ready_ms);
+        status.log = members.first().map_or_else(|| self.log(), Self::log);
+        let member = |(member, status): (&Self, Status)| MemberStatus {
+            name: member.builder.member(),
+            state: status.state,
+            endpoint: status.endpoints.into_iter().next().unwrap_or_default(),
+            pids: status.pids,
+            data_dir: status.data_dir,
+            log: status.log,
+        };
+        status.members = members.iter().zip(found).map(member).collect();
+        Ok(status)
+    }
+
+    /// The record of all members, as they are now. Without a program it is the members' own.
+    pub(super) fn compose(&self, members: &[Self], binary: Option<&Binary>) -> Result<Option<Record>, ObserveError> {
+        let seen = look(members)?;
+        let before = self.saved()?;
+        let records: Vec<Option<&Record>> = seen.iter().map(|seen| seen.record.as_ref()).collect();
+        let member = |((member, record), seen): ((&Self, &Option<&Record>), &Seen)| MemberRecord {
+            name: member.builder.member(),
+            endpoint: member.ports().client_url(),
+            peer_url: member.ports().peer_url(),
+            data_dir: member.next_data_dir(*record),
+            log: member.log(),
+            pids: seen.processes().iter().map(|running| running.identity.pid).collect(),
+            process: seen.processes().first().map(|running| Identity::clone(&running.identity)),
+        };
+        let members: Vec<_> = members.iter().zip(&records).zip(&seen).map(member).collect();
+        let of_binary = binary.map(|binary| (binary.version.clone(), binary.path.clone()));
+        let of_records =
+            || records.iter().flatten().next().map(|record| (record.version.clone(), record.binary.clone()));
+        let (Some((version, binary)), Some(first)) = (of_binary.or_else(of_records), members.first().cloned()) else {
+            return Ok(None);
+        };
+        Ok(Some(Record {
+            schema: SCHEMA_OF_MEMBERS,
+            instance: self.name.clone(),
+            endpoints: members.iter().map(|member| member.endpoint.clone()).collect(),
+            peer_url: first.peer_url,
+            member: first.name,
+            version,
+            binary,
+            data_dir: self.data_of_members(),
+            log: first.log,
+            cluster_id: match &before {
+                Some(before) => before.cluster_id,
+                None => records.iter().flatten().find_map(|record| record.cluster_id),
+            },
+            pids: members.iter().flat_map(|member| member.pids.clone()).collect(),
+            process: None,
+            ready_ms: before.and_then(|before| before.ready_ms),
+            members,
+        }))
+    }
+
+    /// Where this member listens.
+    pub(super) fn ports(&self) -> Ports {
+        let own = self.cluster.iter().find(|address| Some(&address.name) == self.builder.settings.member.as_ref());
+        own.map_or(Ports { host: self.builder.settings.host, client: 0, peer: 0 }, |address| address.ports)
+    }
+
+    /// Kills the servers of all members, the leader's last. What etcd has acknowledged is on the disks of most members,
+    /// because it is written there before. Asked to end, each would take a second and more.
+    pub(super) fn stop_members(&self, members: &[Self]) -> Result<Down, StopError> {
+        let data_dir = self.data_of_members();
+        let mut stopped = Vec::new();
+        for member in leader_last(members) {
+            if !member.dir.is_dir() {
+                continue;
+            }
+            let _operation = member.begin_operation()?;
+            let (ended, _lock, record) = member.stop(member.observe()?)?;
+            stopped.extend(ended);
+            if let Err(error) = member.record_stopped(record) {
+                self.report_unrecorded(&error);
+            }
+        }
+        match self.compose(members, None) {
+            Ok(Some(record)) => {
+                if let Err(error) = self.save(&record) {
+                    self.report_unrecorded(&error);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.report_unrecorded(&error),
+        }
+        Ok(Down { stopped, data_dir })
+    }
+
+    fn report_unrecorded(&self, error: &dyn std::error::Error) {
+        self.builder.reporter.report(&Event::Unrecorded { record: self.record_path(), reason: error.to_string() });
+    }
+}
+
+fn look(members: &[Instance]) -> Result<Vec<Seen>, ObserveError> {
+    members.iter().map(Instance::look).collect()
+}
+
+/// Locks each member's directory for a change.
+pub(super) fn begin_operations(members: &[Instance]) -> Result<Vec<Lock>, StartError> {
+    members.iter().map(|member| Ok(member.begin_operation()?)).collect()
+}
+
+fn address(name: &str, endpoint: &str, peer_url: &str) -> Option<Address> {
+    let addr = |url: &str| url.strip_prefix("http://")?.parse::<SocketAddr>().ok();
+    let (client, peer) = (addr(endpoint)?, addr(peer_url)?);
+    let ports = Ports { host: client.ip(), client: client.port(), peer: peer.port() };
+    Some(Address { name: name.to_owned(), ports })
+}
+
+fn state_of_members(states: &[State]) -> State {
+    let count = |wanted: State| states.iter().filter(|state| **state == wanted).count();
+    let majority = states.len() / 2 + 1;
+    let [ready, stopped, hidden, orphaned] = [State::Ready, State::Stopped, State::Hidden, State::Orphaned].map(count);
+    match () {
+        () if ready >= majority => State::Ready,
+        () if stopped == states.len() => State::Stopped,
+        () if orphaned > 0 => State::Orphaned,
+        () if hidden > 0 => State::Hidden,
+        () if states.len() - stopped < majority => State::NoQuorum,
+        () => State::Starting,
+    }
+}
+
+/// The members, the leader last: then no other is elected while they end. Only a member that answers is asked who leads.
+fn leader_last(members: &[Instance]) -> Vec<&Instance> {
+    let leads = |member: &&Instance| {
+        let view = leader::view(&member.ports().client_url(), None);
+        view.is_ok_and(|view| view.leader == view.member)
+    };
+    let (leaders, mut others): (Vec<_>, Vec<_>) = members.iter().partition(leads);
+    others.extend(leaders);
+    others
+}
+
+/// Whether members have data of the cluster already: then its ports stay.
+pub(super) fn has_bootstrapped(members: &[Instance]) -> Result<bool, StartError> {
+    for member in members {
+        let path = member.next_data_dir(member.saved()?.as_ref());
+        if DataDir::find(&path)?.is_some_and(|data| data.has_members()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether there is a server among them.
+pub(super) fn runs_any(found: &[Presence]) -> bool {
+    found.iter().any(|presence| matches!(presence, Presence::Present(_)))
+}
