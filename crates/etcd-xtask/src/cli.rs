@@ -1,9 +1,10 @@
 //! All commands, arguments and help texts. Declarations only.
 
+mod runs;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use etcd_console_cli::{Client, OnCluster};
@@ -11,7 +12,9 @@ use etcd_local::binary::{Route, Sha256, Wanted};
 use etcd_local::{Builder, Port};
 
 use crate::forwarded::{self, Forwarded};
-use crate::versions::Versions;
+
+use self::runs::members;
+pub(crate) use self::runs::{NetworkPolicy, Run, RunTarget, Runner, Test};
 
 /// The purpose of these commands, in a line.
 pub(crate) const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";
@@ -395,128 +398,6 @@ pub struct Doctor {
     pub(crate) answer: Answer,
 }
 
-/// Which etcd to run against, and whether to keep the keys
-#[derive(Args, Clone, Debug)]
-pub(crate) struct RunTarget {
-    /// Which of this workspace's instances, which must be running [default: default, if it runs]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) instance: Option<String>,
-    /// Which etcd to start: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path; implies --ephemeral.
-    /// Several, as in 3.5,3.6,3.7, are used one after the other
-    #[arg(long, value_name = "VERSION|PATH,…", conflicts_with_all = ["endpoints", "cluster"])]
-    pub(crate) etcd: Option<Versions>,
-    /// Start a separate etcd even if an instance is running
-    #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
-    pub(crate) ephemeral: bool,
-    /// How many members the etcd to start has; implies --ephemeral
-    #[arg(long, value_name = "N", value_parser = members(), conflicts_with_all = ["endpoints", "cluster"])]
-    pub(crate) members: Option<usize>,
-    /// Switch authentication on in the etcd to start: the run gets a user of its own; implies --ephemeral
-    #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
-    pub(crate) auth: bool,
-    /// Keep the keys of the run, to look at them; `test-clean` deletes them
-    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "auth"])]
-    pub(crate) keep: bool,
-    /// Keep the keys only if the run fails
-    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "auth", "keep"])]
-    pub(crate) keep_failed: bool,
-    /// Fail unless the run gets a user of its own, who can use the run's keys and nothing else [default: where that is possible]
-    #[arg(long)]
-    pub(crate) fence: bool,
-    /// Let the run's processes connect as we do, also where the run could have a user of its own
-    #[arg(long, conflicts_with = "fence")]
-    pub(crate) no_fence: bool,
-    /// Fail if keys outside of all runs change during this run [default: say so, except on a cluster elsewhere]
-    #[arg(long, value_name = "WHAT", value_enum)]
-    pub(crate) deny: Option<Deny>,
-    /// Do not use the network
-    #[arg(long)]
-    pub(crate) offline: bool,
-    #[command(flatten)]
-    pub(crate) client: Box<Client>,
-}
-
-/// What a run must not do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Deny {
-    /// Keys outside of all runs change, by the run or by others meanwhile
-    Escapes,
-}
-
-/// The numbers of members that a cluster can have.
-fn members() -> impl TypedValueParser<Value = usize> {
-    PossibleValuesParser::new(["1", "3", "5", "7"]).try_map(|number| number.parse::<usize>())
-}
-
-impl RunTarget {
-    /// When the run gets a user of its own, in the words of the keeper's `--fence`.
-    pub(crate) fn fence(&self) -> &'static str {
-        match (self.fence, self.no_fence) {
-            (true, _) => "always",
-            (_, true) => "never",
-            _ => "auto",
-        }
-    }
-
-    /// The etcds to start, one after the other.
-    pub(crate) fn versions(&self) -> &[Wanted] {
-        self.etcd.as_ref().map_or(&[], Versions::as_slice)
-    }
-
-    /// Whether the network may be used.
-    pub(crate) fn network(&self) -> NetworkPolicy {
-        if self.offline { NetworkPolicy::Offline } else { NetworkPolicy::Online }
-    }
-}
-
-/// Build the project's tests and run them against a real etcd, with a key prefix of their own
-///
-/// Uses the running instance. If none is running, starts an ephemeral etcd, which is removed afterwards. The tests find etcd
-/// by ETCD_ENDPOINTS, and their prefix by ETCD_TEST_PREFIX. All keys below the prefix are deleted at the end, also if the
-/// tests are killed.
-///
-/// At the workspace's root it tests all packages, in a package's folder only that package; choose others with -p and
-/// --workspace, as with cargo. Runs nextest if it is installed, else cargo test. If all tests pass, documentation tests
-/// follow, unless ARGS select targets or tests.
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test -p my-crate --etcd 3.5 name_of_a_test\n  cargo xtask test --etcd 3.5,3.6,3.7 --no-fail-fast"
-)]
-pub struct Test {
-    #[command(flatten)]
-    pub(crate) target: RunTarget,
-    /// The program that runs the tests
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) runner: Runner,
-    /// Names of tests, and options of cargo test and nextest, like -p, --release, --test, -j or -E; `--` may come first
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) args: Vec<String>,
-}
-
-/// Run any command against a real etcd, with a key prefix of its own, as `test` does
-///
-/// The command can be in any language. It finds etcd by ETCD_ENDPOINTS, and the prefix for its keys by ETCD_TEST_PREFIX.
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  cargo xtask run -- go test ./...")]
-pub struct Run {
-    #[command(flatten)]
-    pub(crate) target: RunTarget,
-    /// The command and its arguments; `--` may come first
-    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
-    pub(crate) command: Vec<std::ffi::OsString>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Runner {
-    /// nextest if it is installed, else cargo test
-    #[default]
-    Auto,
-    /// cargo nextest run
-    Nextest,
-    /// cargo test
-    Cargo,
-}
-
 /// Print completions for a shell
 ///
 /// Completes commands, options, names of instances, and keys if an etcd is running. The completions are for the word
@@ -527,11 +408,4 @@ pub struct Completions {
     /// The shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
-}
-
-/// Whether a command may download what it needs for a build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NetworkPolicy {
-    Offline,
-    Online,
 }

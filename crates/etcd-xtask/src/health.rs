@@ -30,15 +30,22 @@ pub(crate) struct Report {
 /// Asks an instance's server, if it is ready.
 pub(crate) fn of(status: &Status) -> Report {
     let which = Which::named(Some(&status.instance));
-    let endpoint = status.endpoints.first().filter(|_| status.state == State::Ready);
-    match endpoint.map(|endpoint| Health::of(endpoint)) {
-        None => Report::default(),
+    // Of several members, some may not be running.
+    let ready = status.members.iter().find(|member| member.state == State::Ready).map(|member| &member.endpoint);
+    let endpoint = ready.or(status.endpoints.first()).filter(|_| status.state == State::Ready);
+    let mut report = match endpoint.map(|endpoint| Health::of(endpoint)) {
+        None => return Report::default(),
         Some(Ok(health)) => Report { problems: problems(&health, &which), health: Some(health) },
         Some(Err(error)) => {
             let remedy = format!("{} may say more", which.command("etcd-logs"));
             Report { health: None, problems: vec![Problem { what: error.to_string(), remedy }] }
         }
+    };
+    for member in status.members.iter().filter(|member| member.state == State::Stopped) {
+        let what = format!("member {} {}", member.name, member.state);
+        report.problems.push(Problem { what, remedy: format!("{} starts it", which.command("etcd-up")) });
     }
+    report
 }
 
 /// A database's size, for people.

@@ -52,6 +52,9 @@ fn three_members_start_stop_and_are_reset_as_one_instance() {
     kill(first.pids[1]);
     assert!(eventually(|| states(&play.status()) == [State::Ready, State::Stopped, State::Ready]));
     assert_eq!(play.status().state, State::Ready);
+    let told = play.xtask(&["etcd-status"]).ok().stdout;
+    assert!(told.contains("warning:   member m2 is not running; `cargo xtask etcd-up` starts it"), "{told}");
+    play.xtask(&["etcd-compact"]).ok();
     kill(first.pids[2]);
     assert!(eventually(|| play.status().state == State::NoQuorum));
     assert!(play.xtask(&["etcd-status"]).stdout.contains("has no quorum"));

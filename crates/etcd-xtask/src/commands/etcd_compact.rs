@@ -1,7 +1,7 @@
 //! `etcd-compact`: frees unused space in an instance's database.
 
 use anyhow::Result;
-use etcd_local::{Compacted, HealthError, State};
+use etcd_local::{Compacted, DbSize, HealthError, State};
 
 use crate::advice;
 use crate::cli::{EtcdCompact, Format, Which};
@@ -13,15 +13,38 @@ use crate::{health, output};
 
 pub(crate) fn run(args: &EtcdCompact, cx: &Context) -> Result<Exit> {
     let status = cx.instance(&args.which)?.status()?;
-    let Some(endpoint) = status.endpoints.first().filter(|_| status.state == State::Ready) else {
+    if status.state != State::Ready {
         return Err(advice::unusable(&status, &args.which, ""));
+    }
+    let compact = |endpoint: &String| etcd_local::compact(endpoint).map_err(|error| failure(&error, &args.which));
+    // Each member has a database of its own.
+    let ready = status.members.iter().filter(|member| member.state == State::Ready).map(|member| &member.endpoint);
+    let mut members = ready.map(compact).collect::<Result<Vec<_>>>()?.into_iter();
+    let compacted = match (members.next(), status.endpoints.first()) {
+        (Some(first), _) => members.fold(first, together),
+        (None, Some(endpoint)) => compact(endpoint)?,
+        (None, None) => return Err(advice::unusable(&status, &args.which, "")),
     };
-    let compacted = etcd_local::compact(endpoint).map_err(|error| failure(&error, &args.which))?;
     match args.answer.format {
         Format::Json => output::json(&compacted)?,
         Format::Text => cx.output.report(&text(&compacted, &status.instance))?,
     }
     Ok(Exit::SUCCESS)
+}
+
+/// What was freed in both members.
+fn together(one: Compacted, other: Compacted) -> Compacted {
+    let sum = |one: DbSize, other: DbSize| DbSize {
+        total: one.total + other.total,
+        in_use: one.in_use + other.in_use,
+        quota: one.quota,
+    };
+    Compacted {
+        revision: one.revision,
+        before: sum(one.before, other.before),
+        after: sum(one.after, other.after),
+        disarmed: one.disarmed || other.disarmed,
+    }
 }
 
 fn text(Compacted { revision, before, after, disarmed }: &Compacted, instance: &str) -> String {
