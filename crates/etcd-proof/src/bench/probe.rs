@@ -1,7 +1,7 @@
 //! `probe`, hidden: opens sandboxes as a process of tests does, and prints how long they took.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use etcd_sandbox::Sandbox;
@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::plain_etcd::disk_bytes;
 use crate::cli::ProbeArgs;
+
+/// How long the size of the server's data must stay the same, and how long that may take.
+const QUIET: Duration = Duration::from_millis(500);
+const SETTLES: Duration = Duration::from_secs(10);
 
 /// What the process measured.
 #[derive(Serialize, Deserialize)]
@@ -32,7 +36,10 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Exit> {
 async fn probe(args: &ProbeArgs) -> Result<Probe> {
     let first_ms = open(0, args.write).await?;
     let data = args.data_dir.as_deref();
-    let before = data.map(disk_bytes).transpose()?;
+    let before = match data {
+        Some(data) => Some(settled(data).await?),
+        None => None,
+    };
     let mut nanoseconds = Histogram::<u64>::new(3)?;
     for number in 1..args.sandboxes {
         nanoseconds.record((open(number, args.write).await? * 1e6) as u64)?;
@@ -50,6 +57,20 @@ async fn open(number: u64, write: bool) -> Result<f64> {
         sandbox.put("a", "x").await?;
     }
     Ok(began.elapsed().as_secs_f64() * 1e3)
+}
+
+/// The size of the server's data once it has written what came before: it writes to its database every 100 ms.
+async fn settled(data: &Path) -> Result<u64> {
+    let began = Instant::now();
+    let mut size = disk_bytes(data)?;
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let now = disk_bytes(data)?;
+        if now == size || began.elapsed() > SETTLES {
+            return Ok(now);
+        }
+        size = now;
+    }
 }
 
 fn grown(data: Option<&Path>, before: Option<u64>) -> Result<u64> {
