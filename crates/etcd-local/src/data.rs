@@ -6,17 +6,21 @@ pub(crate) mod cluster;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcd_workspace::{ClusterId, InstanceError, NotYours, RECORD, Record};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{self, PathError, cannot};
+use crate::wait::{self, Deadline};
 use crate::{lock, os, random};
 
 /// The file in a data directory that says it is ours. etcd ignores it, with one warning in its log.
 pub(crate) const MARKER: &str = ".etcd-local.json";
 const SCHEMA: u32 = 1;
+/// How long a server that has ended may still hold the lock of its database.
+const RELEASE: Duration = Duration::from_millis(500);
 
 /// What the marker says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,10 +249,14 @@ impl DataDir {
     }
 
     /// Whether any etcd, of whatever version or origin, has the data open. A second one would wait silently
-    /// with its port open and take over later, so nobody is started or wiped without asking this.
+    /// with its port open and take over later, so nobody is started or wiped without asking this. A server that has just
+    /// ended may hold the lock a little longer: its database is in its memory, and a program that looks at a process, such
+    /// as `ps`, keeps that.
     pub(crate) fn is_open(&self) -> Result<bool, DataError> {
         let db = self.path.join("member").join("snap").join("db");
-        Ok(lock::is_held(&db).map_err(cannot("probe the lock of", &db))?)
+        let free = || lock::is_held(&db).map(|is_held| (!is_held).then_some(()));
+        let found = wait::until(Deadline::after(RELEASE), free).map_err(cannot("probe the lock of", &db))?;
+        Ok(found.is_none())
     }
 
     pub(crate) fn save(&self) -> Result<(), DataError> {
@@ -392,6 +400,23 @@ mod tests {
         assert_eq!(trash.len(), 1);
         trash.pop().unwrap().delete().unwrap();
         assert_eq!(Trash::left_beside(&ours, owner).len(), 0);
+    }
+
+    /// As when a program that looks at processes keeps the memory of a server that has ended.
+    #[test]
+    fn a_lock_that_is_given_up_soon_after_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::find_or_create(&dir.path().join("data"), Path::new("/instance")).unwrap();
+        let snap = data.path.join("member/snap");
+        fs::create_dir_all(&snap).unwrap();
+        let held = fs::File::create(snap.join("db")).unwrap();
+        held.lock().unwrap();
+        assert!(data.is_open().unwrap());
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| data.is_open());
+            drop(held);
+            assert!(!asked.join().unwrap().unwrap());
+        });
     }
 
     #[test]

@@ -69,7 +69,8 @@ pub(super) fn run(round: &mut Round<'_>) -> Result<Outcome> {
         round.tally.add("refusals", 1);
     }
     drop(taker);
-    workspace.up_with(args.get(1..).unwrap_or_default())?;
+    // Not on these ports: another program on this machine may have taken them since.
+    workspace.up_with(&["--port", "auto", "--peer-port", "auto"])?;
     workspace.down()?;
     Ok(Outcome::Completed)
 }
