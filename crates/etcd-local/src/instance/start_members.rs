@@ -1,5 +1,6 @@
 //! The start of an instance of several members: those that do not run are started, one after the other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use crate::lock::Lock;
 use crate::os::Lifetime;
 use crate::server::election;
 use crate::server::launch::{self, Durability, Ready};
-use crate::server::ports::{Address, PortKind};
+use crate::server::ports::{Address, PortKind, Ports};
 use crate::wait::Deadline;
 
 /// A member that does not run, and what its start needs.
@@ -91,13 +92,26 @@ fn cannot_change(instance: &Instance, what: &'static str, has: &str, asked: &str
     StartError::Created { instance: instance.name.clone(), what, has, asked }
 }
 
-/// The first member has the ports that are set, the others have any.
+/// The first member has the ports that are set, the others have any. Those are looked up one after the other: a port that
+/// was free for one member may be found again for another.
 fn choose_addresses(instance: &Instance, count: usize) -> Result<Vec<Address>, StartError> {
-    let mut ports = launch::free_ports_of_members(instance.builder.settings.host, count)?;
-    if let Some(first) = ports.first_mut() {
-        *first = instance.choose_ports(None)?;
+    const ATTEMPTS: usize = 20;
+    let mut ports = Vec::new();
+    for _ in 0..ATTEMPTS {
+        ports = launch::free_ports_of_members(instance.builder.settings.host, count)?;
+        if let Some(first) = ports.first_mut() {
+            *first = instance.choose_ports(None)?;
+        }
+        if are_distinct(&ports) {
+            break;
+        }
     }
     Ok((1..).zip(ports).map(|(number, ports)| Address { name: format!("m{number}"), ports }).collect())
+}
+
+fn are_distinct(ports: &[Ports]) -> bool {
+    let all: BTreeSet<u16> = ports.iter().flat_map(|ports| [ports.client, ports.peer]).collect();
+    all.len() == 2 * ports.len()
 }
 
 /// The number of members and their places were decided when they were created.
@@ -309,4 +323,17 @@ fn finish(instance: &Instance, members: &[Instance], took: u128, started: bool) 
     let status = instance.status()?;
     instance.check_requested(&status, instance.saved()?.as_ref())?;
     Ok(Up { status, started })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_members_have_a_port_in_common() {
+        let host = std::net::Ipv4Addr::LOCALHOST.into();
+        let ports = |client, peer| Ports { host, client, peer };
+        assert!(are_distinct(&[ports(1, 2), ports(3, 4)]));
+        assert!(!are_distinct(&[ports(1, 2), ports(3, 1)]));
+    }
 }
