@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::CompareOp;
-use etcd_keys::KeyRange;
 use etcd_keys::kv::{Compare, Put, Txn};
+use etcd_keys::{ErrorKind, KeyRange};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -24,6 +24,9 @@ use crate::runs::sweep::{Claim, Swept, Unless};
 const STRAGGLERS: Duration = Duration::from_secs(2);
 /// How often their lock is tried.
 const PACE: Duration = Duration::from_millis(20);
+
+/// How often a run is registered whose lease ends meanwhile.
+const REGISTRATIONS: u32 = 5;
 
 /// How often an owner claims its run from other cleaners.
 const CLAIMS: u32 = 3;
@@ -111,15 +114,25 @@ impl Run {
     ) -> Result<Option<Self>, Error> {
         let keys = registry.connection().all_keys();
         let ttl = Duration::from_secs(record.ttl);
-        let lease = keys.grant(ttl).await?;
         let key = registry.record_key(&id);
         let value = record.to_bytes().map_err(|error| Error::system("record the run")(error.into()))?;
-        let txn = Txn::new()
-            .when(Compare::mod_revision(KeyRange::key(key.as_str()), CompareOp::Equal, before.unwrap_or(0)))
-            .then(Put::new(key, value))
-            .then(Put::new(registry.alive_key(&id), "").lease(lease.id()))
-            .then(Put::new(registry.index_key(&id), if fenced { FENCED } else { "" }));
-        let answer = keys.send(txn).await?;
+        let txn = |lease| {
+            Txn::new()
+                .when(Compare::mod_revision(KeyRange::key(key.as_str()), CompareOp::Equal, before.unwrap_or(0)))
+                .then(Put::new(key.as_str(), value.as_slice()))
+                .then(Put::new(registry.alive_key(&id), "").lease(lease))
+                .then(Put::new(registry.index_key(&id), if fenced { FENCED } else { "" }))
+        };
+        let mut attempts = 0..REGISTRATIONS;
+        let (lease, answer) = loop {
+            attempts.next();
+            let lease = keys.grant(ttl).await?;
+            match keys.send(txn(lease.id())).await {
+                // Etcd was busy for longer than the lease lives, and has done nothing.
+                Err(error) if error.kind == ErrorKind::NoLease && !attempts.is_empty() => {}
+                answer => break (lease, answer?),
+            }
+        };
         if !answer.succeeded {
             return Ok(None);
         }
@@ -238,7 +251,7 @@ impl Run {
                 Ok(RunSummary { keys, stragglers, lost: false })
             }
             // After we let go of the lock and before we had it alone, another cleaner had it, and found the run dead.
-            Err(error) if error.kind == etcd_keys::ErrorKind::NotMet => {
+            Err(error) if error.kind == ErrorKind::NotMet => {
                 drop(lock);
                 let ended = Self::sweep_again(&self.registry, &self.id).await?;
                 Ok(RunSummary { keys: keys + ended.keys, ..ended })
