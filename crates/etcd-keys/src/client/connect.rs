@@ -29,7 +29,7 @@ const LARGEST_ANSWER: usize = 512 << 20;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(5_200);
 /// How long that sign may take.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before a member is asked again, or another one, where there is no leader.
+/// The pause before the next attempt while the cluster has no leader.
 const NO_LEADER: Duration = Duration::from_millis(50);
 /// How long it may take to find out whether a server that does not answer speaks TLS.
 const PROBE: Duration = Duration::from_secs(1);

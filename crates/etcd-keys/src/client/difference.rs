@@ -73,12 +73,12 @@ fn is_inside(bytes: &[u8], place: usize) -> bool {
     bytes.get(place).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000)
 }
 
-/// The last place up to `place` that is not inside a character; of bytes that are no text, `place` itself.
+/// The last place up to `place` that is not inside a character. Bytes that are not text may be cut anywhere.
 fn floor(bytes: &[u8], place: usize) -> usize {
     (place.saturating_sub(3)..=place).rev().find(|place| !is_inside(bytes, *place)).unwrap_or(place)
 }
 
-/// The first place from `place` on that is not inside a character; of bytes that are no text, `place` itself.
+/// The first place from `place` on that is not inside a character. Bytes that are not text may be cut anywhere.
 fn ceil(bytes: &[u8], place: usize) -> usize {
     (place..=place + 3).find(|place| !is_inside(bytes, *place)).unwrap_or(place)
 }

@@ -16,7 +16,7 @@ const OTHERS_ANSWER: Duration = Duration::from_millis(10);
 /// A client that an etcd has answered, its members, and the id of its cluster, if it said so.
 pub(super) type Answered = (Client, Members, Option<u64>);
 
-/// Attempts to connect, each of which begins with another endpoint.
+/// Attempts to connect. Each begins with a different endpoint.
 pub(super) type Candidates = JoinSet<Result<Answered, etcd_client::Error>>;
 
 /// Connects to the first endpoint of a list that lets us in.
