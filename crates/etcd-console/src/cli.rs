@@ -66,11 +66,25 @@ pub(crate) enum Command {
     Runs(Runs),
     TestClean(TestClean),
     #[command(hide = true)]
+    Certificates(Certificates),
+    #[command(hide = true)]
     Keep(Keep),
     #[command(hide = true)]
     Fill(Fill),
     #[command(hide = true)]
     Load(Load),
+}
+
+/// Make the certificates of a local etcd, unless they are there and good
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-up --tls")]
+pub(crate) struct Certificates {
+    /// Where they are, or will be
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// The address that etcd listens at
+    #[arg(long)]
+    pub(crate) host: std::net::IpAddr,
 }
 
 /// Keep a run alive, for `test` and `run`, until stdin says how to end it

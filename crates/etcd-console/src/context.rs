@@ -107,7 +107,7 @@ impl Context {
             return Err(Failure { exit: Exit::Usage, what, next: next.to_owned() }.into());
         }
         let record = self.running(name)?;
-        config.endpoints.clone_from(&record.endpoints);
+        *config = std::mem::take(config).or(record.client_config());
         let connection = self.connect_to(config).await?;
         if connection.cluster_id().is_none_or(|answers| record.cluster_id == Some(ClusterId(answers))) {
             return Ok(connection);

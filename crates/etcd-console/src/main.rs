@@ -2,6 +2,7 @@
 //! the workspace.
 
 mod advice;
+mod certificates;
 mod changes;
 mod cli;
 mod confirm;
@@ -61,6 +62,7 @@ fn run(command: Command, cx: &Context) -> Result<ExitCode> {
             Command::Member(args) => member::run(args, cx).await,
             Command::Runs(args) => runs::run(args, cx).await,
             Command::TestClean(args) => test_clean::run(args, cx).await,
+            Command::Certificates(args) => certificates::run(&args),
             Command::Keep(args) => keep::run(args, cx).await,
             Command::Fill(args) => fill::run(args, cx).await,
             Command::Load(args) => load::run(args, cx).await,

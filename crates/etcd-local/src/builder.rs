@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcd_workspace::TlsFiles;
+
 use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
 use crate::reporter::{Event, OfBinaries, Reporter, Silent};
@@ -25,6 +27,8 @@ pub struct Builder {
     pub(crate) members: usize,
     /// Whether an ephemeral cluster has users.
     pub(crate) auth: bool,
+    /// The certificates, if clients speak TLS.
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 /// What was asked for plainly, not by a default.
@@ -71,6 +75,7 @@ impl Builder {
             offline: false,
             members: 1,
             auth: false,
+            tls: None,
         }
     }
 
@@ -147,6 +152,13 @@ impl Builder {
     #[must_use]
     pub fn auth(mut self, auth: bool) -> Self {
         self.auth = auth;
+        self
+    }
+
+    /// Clients speak TLS, with the certificates in these files, and show one.
+    #[must_use]
+    pub fn tls(mut self, files: TlsFiles) -> Self {
+        self.tls = Some(files);
         self
     }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use etcd_workspace::ClusterId;
+use etcd_workspace::{ClientConfig, ClusterId, Password, TlsFiles};
 use semver::Version;
 
 use self::directory::{LEVELS, make_dir, sweep};
@@ -170,7 +170,7 @@ impl Ephemeral {
         // What a start fails with may be that no file can be opened; deleting opens one a level.
         let reserve = owner.reserve(LEVELS).map_err(cannot("hold files in reserve for", dir.path()))?;
         let janitor = Janitor::start(dir.path()).map_err(cannot("start the janitor of", dir.path()))?;
-        let ports = launch::free_ports_of_members(builder.settings.host, builder.members)
+        let ports = launch::free_ports_of_members(builder.settings.host, builder.members, builder.tls.is_some())
             .map_err(|error| Box::new(FailedLaunch { member: None, error, log: String::new() }))?;
         let name = |number| if builder.members == 1 { "ephemeral".to_owned() } else { format!("m{number}") };
         let cluster = (1..).zip(ports).map(|(number, ports)| Address { name: name(number), ports }).collect();
@@ -217,7 +217,7 @@ impl Ephemeral {
             self.wait_for_leader(self.members.len(), |_| true)?;
         }
         if let Some(first) = self.members.first().filter(|_| self.builder.auth) {
-            self.root = Some(Root::enable(&first.endpoint()).map_err(EphemeralError::Auth)?);
+            self.root = Some(Root::enable(&first.plain_url()).map_err(EphemeralError::Auth)?);
         }
         self.ready_after = began.elapsed();
         if let Some(ready) = ready.into_iter().next() {
@@ -272,7 +272,7 @@ impl Ephemeral {
         let leader = self.leader()?;
         if leader.id() != to.id() {
             let refused = |source| EphemeralError::Leadership { to: to.name().to_owned(), source };
-            leader::transfer(&leader.endpoint(), self.root.as_ref(), to.id()).map_err(refused)?;
+            leader::transfer(&leader.plain_url(), self.root.as_ref(), to.id()).map_err(refused)?;
         }
         self.wait_for_leader(self.majority(), |leader| leader.id() == to.id()).map(drop)
     }
@@ -301,6 +301,17 @@ impl Ephemeral {
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.members.iter().map(Member::endpoint).collect()
+    }
+
+    /// How clients reach it: as its user, and with its certificates.
+    #[must_use]
+    pub fn client_config(&self) -> ClientConfig {
+        let tls = self.builder.tls.as_ref().map(TlsFiles::dir);
+        ClientConfig {
+            user: self.root.as_ref().map(|_| Root::NAME.to_owned()),
+            password: self.root.as_ref().map(|root| Password::new(root.password())),
+            ..ClientConfig::of_instance(self.endpoints(), tls)
+        }
     }
 
     /// The cluster's user, with [`Builder::auth`].

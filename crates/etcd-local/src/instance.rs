@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{ClusterId, NotYours, RECORD, Record};
+use etcd_workspace::{ClientConfig, ClusterId, NotYours, RECORD, Record};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -255,6 +255,9 @@ pub struct Status {
     pub data_dir: PathBuf,
     /// The server's log.
     pub log: PathBuf,
+    /// If clients speak TLS, the directory with the CA's and their own certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<PathBuf>,
     /// The cluster's id.
     pub cluster_id: Option<ClusterId>,
     /// Milliseconds from spawn to proven ready, at the last start.
@@ -263,6 +266,14 @@ pub struct Status {
     /// member's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberStatus>,
+}
+
+impl Status {
+    /// How clients reach it; while it is stopped, how they did last.
+    #[must_use]
+    pub fn client_config(&self) -> ClientConfig {
+        ClientConfig::of_instance(self.endpoints.clone(), self.tls.as_deref())
+    }
 }
 
 /// One of several members of an instance, as it was found.

@@ -68,7 +68,7 @@ pub use crate::server::log::Tail;
 pub use crate::server::ports::{Holder, PortKind};
 pub use crate::server::users::Root;
 pub use crate::settings::{
-    DEFAULT_INSTANCE, DEFAULT_PEER_PORT, DEFAULT_PORT, DEFAULT_VERSION, Port, Settings, SettingsError,
+    DEFAULT_INSTANCE, DEFAULT_PEER_PORT, DEFAULT_PORT, DEFAULT_VERSION, Port, Settings, SettingsError, TlsSetting,
 };
 
 /// Bytes that this user may still write to the file system of `path`.

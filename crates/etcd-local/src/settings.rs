@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use etcd_workspace::{DEFAULT_PORT, Port};
+pub use etcd_workspace::{DEFAULT_PORT, Port, TlsSetting};
 use etcd_workspace::{DEFAULT_TEST_ROOT, ManifestSettings};
 use semver::VersionReq;
 
@@ -48,6 +48,8 @@ pub struct Settings {
     pub test_root: String,
     /// More prefixes that no command deletes below.
     pub protected: Vec<String>,
+    /// Whether clients of instances speak TLS, and with which certificates.
+    pub tls: Option<TlsSetting>,
 }
 
 /// The ports that a variable or a setter names. They hold for any instance.
@@ -71,6 +73,7 @@ impl Default for Settings {
             root: None,
             test_root: DEFAULT_TEST_ROOT.to_owned(),
             protected: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -183,6 +186,10 @@ impl Settings {
             self.test_root = segment;
         }
         self.protected = table.protected;
+        self.tls = table.tls.map(|tls| match tls {
+            TlsSetting::Dir(dir) => TlsSetting::Dir(root.join(dir)),
+            TlsSetting::Made => TlsSetting::Made,
+        });
     }
 
     fn apply_env(&mut self, env: &Env) -> Result<(), SettingsError> {

@@ -15,12 +15,13 @@ struct Options {
     private: Option<Path>,
     members: Option<LitInt>,
     auth: Option<Path>,
+    tls: Option<Path>,
     flavor: Option<LitStr>,
     worker_threads: Option<LitInt>,
     crate_path: Option<Path>,
 }
 
-const UNKNOWN: &str = "the options are `private`, `members = N`, `auth`, `flavor = \"current_thread\"` or `\"multi_thread\"`, \
+const UNKNOWN: &str = "the options are `private`, `members = N`, `tls`, `auth`, `flavor = \"current_thread\"` or `\"multi_thread\"`, \
                        `worker_threads = N` and `crate = \"path::to::etcd_sandbox\"`";
 
 impl Parse for Options {
@@ -32,6 +33,7 @@ impl Parse for Options {
             let is_second = match (name.as_str(), &option) {
                 ("private", Meta::Path(path)) => options.private.replace(path.clone()).is_some(),
                 ("auth", Meta::Path(path)) => options.auth.replace(path.clone()).is_some(),
+                ("tls", Meta::Path(path)) => options.tls.replace(path.clone()).is_some(),
                 ("members", Meta::NameValue(pair)) => options.members.replace(parse_value(&pair.value)?).is_some(),
                 ("flavor", Meta::NameValue(pair)) => options.flavor.replace(parse_value(&pair.value)?).is_some(),
                 ("worker_threads", Meta::NameValue(pair)) => {
@@ -82,10 +84,12 @@ impl Options {
 
 impl Options {
     /// Which etcd, as a variant of `etcd_sandbox::attribute::Server`.
-    fn server(&self) -> Result<TokenStream> {
+    fn server(&self, attribute: &TokenStream) -> Result<TokenStream> {
         let members = self.members.as_ref().map(LitInt::base10_parse).transpose()?.unwrap_or(1_usize);
-        if let (None, Some(auth)) = (&self.private, &self.auth) {
-            return Err(Error::new_spanned(auth, "`auth` requires `private`"));
+        for (option, name) in [(&self.auth, "auth"), (&self.tls, "tls")] {
+            if let (None, Some(option)) = (&self.private, option) {
+                return Err(Error::new_spanned(option, format!("`{name}` requires `private`")));
+            }
         }
         match (&self.private, &self.members) {
             (None, None) => Ok(quote!(Shared)),
@@ -93,8 +97,10 @@ impl Options {
             (Some(_), Some(option)) if !matches!(members, 1 | 3 | 5 | 7) => {
                 Err(Error::new_spanned(option, format!("an etcd of a test has 1, 3, 5 or 7 members, not {members}")))
             }
-            (Some(_), _) if self.auth.is_some() => Ok(quote!(PrivateWithUsers(#members))),
-            (Some(_), _) => Ok(quote!(Private(#members))),
+            (Some(_), _) => {
+                let (tls, auth) = (self.tls.is_some(), self.auth.is_some());
+                Ok(quote!(Private(#attribute::Private::default().members(#members).tls(#tls).auth(#auth))))
+            }
         }
     }
 }
@@ -111,15 +117,15 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
         parse2(item).map_err(|error| Error::new(error.span(), "`#[etcd_sandbox::test]` stands before a function"))?;
     check_attributes(&test.attrs)?;
     check_signature(&test.sig)?;
-    let (server, flavor) = (options.server()?, options.flavor()?);
+    let attribute = options.crate_path.clone().unwrap_or_else(|| parse_quote!(::etcd_sandbox));
+    let attribute = quote!(#attribute::attribute);
+    let (server, flavor) = (options.server(&attribute)?, options.flavor()?);
     if let (Some(option), None) = (&options.flavor, test.sig.asyncness) {
         let needless = "`flavor` is for an async function: other functions run without a runtime";
         return Err(Error::new_spanned(option, needless));
     }
     let (name, output, visibility) = (test.sig.ident.clone(), test.sig.output.clone(), test.vis.clone());
     let attributes = std::mem::take(&mut test.attrs);
-    let attribute = options.crate_path.unwrap_or_else(|| parse_quote!(::etcd_sandbox));
-    let attribute = quote!(#attribute::attribute);
     let should_panic = attributes.iter().any(|one| is_named(one, &["should_panic"]));
     let has_failed = (!should_panic).then(|| has_failed(&output, &attribute));
     let run = match (test.sig.asyncness.is_some(), should_panic) {
@@ -262,8 +268,9 @@ mod tests {
     #[test]
     fn options_are_known_or_refused() {
         for (options, words) in [
-            ("shared", "the options are `private`, `members = N`, `auth`, `flavor ="),
+            ("shared", "the options are `private`, `members = N`, `tls`, `auth`, `flavor ="),
             ("auth", "`auth` requires `private`"),
+            ("tls", "`tls` requires `private`"),
             ("auth = true, private", "the options are"),
             ("private, auth, auth", "`auth` is given twice"),
             ("private = true", "the options are"),
@@ -294,9 +301,13 @@ mod tests {
             let refused = expand(tokens(&format!("private, members = {members}")), tokens(TEST), true).unwrap_err();
             assert_eq!(refused.to_string(), format!("an etcd of a test has 1, 3, 5 or 7 members, not {members}"));
         }
-        assert!(expanded("private").contains("Server :: Private (1usize)"));
-        assert!(expanded("private, auth").contains("Server :: PrivateWithUsers (1usize)"));
-        assert!(expanded("members = 3, private").contains("Server :: Private (3usize)"));
+        let expect = |options: &str, members: &str, tls: bool, auth: bool| {
+            let wanted = format!("members ({members}usize) . tls ({tls}) . auth ({auth})");
+            assert!(expanded(options).contains(&wanted), "{options}: {}", expanded(options));
+        };
+        expect("private", "1", false, false);
+        expect("private, auth", "1", false, true);
+        expect("tls, members = 3, private", "3", true, false);
     }
 
     #[test]

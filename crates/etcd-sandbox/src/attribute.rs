@@ -6,6 +6,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::Error;
 use crate::sandbox::Sandbox;
+#[cfg(feature = "private")]
+pub use crate::sandbox::private::Private;
 use crate::sandbox::recorder::Recorder;
 
 /// Which etcd a test wants.
@@ -13,12 +15,9 @@ use crate::sandbox::recorder::Recorder;
 pub enum Server {
     /// The run's.
     Shared,
-    /// One for the test alone, of so many members.
+    /// One for the test alone.
     #[cfg(feature = "private")]
-    Private(usize),
-    /// The same, with authentication on.
-    #[cfg(feature = "private")]
-    PrivateWithUsers(usize),
+    Private(Private),
 }
 
 /// The runtime of an async test.
@@ -139,9 +138,7 @@ fn open(name: &str, server: Server, flavor: Flavor) -> (Runtime, Result<Sandbox,
         match server {
             Server::Shared => Sandbox::open(name).await,
             #[cfg(feature = "private")]
-            Server::Private(members) => Sandbox::open_private(name, members).await,
-            #[cfg(feature = "private")]
-            Server::PrivateWithUsers(members) => Sandbox::open_private_with_users(name, members).await,
+            Server::Private(wanted) => Sandbox::open_private(name, wanted).await,
         }
     });
     if let Ok(sandbox) = &opened {

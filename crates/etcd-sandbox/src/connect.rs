@@ -74,10 +74,10 @@ pub fn connect_options(config: &ClientConfig) -> Connect {
 pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
     let endpoints = target.endpoints();
     let connect = match target {
+        Target::Instance { record, .. } => connect_options(&record.client_config()),
         Target::Named(config) => connect_options(config),
         #[cfg(feature = "private")]
         Target::Private(config) => connect_options(config),
-        _ => Connect::new(endpoints),
     };
     connect.request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
         ErrorKind::Unreachable | ErrorKind::TimedOut => {

@@ -118,6 +118,7 @@ mod workspace;
 /// |---|---|
 /// | `private` | The test has an etcd of its own (feature `private`): `Sandbox::server`. |
 /// | `members = 3` | That etcd has 3, 5 or 7 members; only with `private`. |
+/// | `tls` | Clients of that etcd speak TLS, and show a certificate; only with `private`. |
 /// | `auth` | Authentication is on in that etcd, and the sandbox is its user `root`; only with `private`. |
 /// | `flavor = "multi_thread"` | An async test runs on several threads; default: `"current_thread"`. |
 /// | `worker_threads = 2` | The number of these threads; only with `"multi_thread"`. |
@@ -140,6 +141,8 @@ pub use crate::connect::{connect, connect_options};
 pub use crate::error::Error;
 pub use crate::expect::Difference;
 pub use crate::sandbox::Sandbox;
+#[cfg(feature = "private")]
+pub use crate::sandbox::private::Private;
 pub use crate::wait_timeout::WaitTimeout;
 pub use etcd_client;
 pub use etcd_keys;

@@ -240,25 +240,13 @@ impl Sandbox {
 #[cfg(feature = "private")]
 impl Sandbox {
     /// Opens a sandbox on an etcd of its own, for a test that changes the whole server: users, alarms, compaction,
-    /// members. It has so many members, 1, 3, 5 or 7, and ends with the sandbox.
+    /// members. It ends with the sandbox.
     ///
     /// # Errors
     /// [`Error::Private`] if no etcd can be found or started, or a cluster cannot have so many members.
-    pub async fn open_private(name: &str, members: usize) -> Result<Self, Error> {
-        Self::on_own(name, private::start(members, false).await?).await
-    }
-
-    /// The same, on an etcd in which authentication is on. The sandbox is `root` there, whose password
-    /// [`Ephemeral::root`](etcd_local::Ephemeral::root) has.
-    ///
-    /// # Errors
-    /// As [`Sandbox::open_private`].
-    pub async fn open_private_with_users(name: &str, members: usize) -> Result<Self, Error> {
-        Self::on_own(name, private::start(members, true).await?).await
-    }
-
-    async fn on_own(name: &str, server: etcd_local::Ephemeral) -> Result<Self, Error> {
-        let target = Arc::new(Target::Private(Box::new(private::client_config(&server))));
+    pub async fn open_private(name: &str, wanted: private::Private) -> Result<Self, Error> {
+        let server = private::start(wanted).await?;
+        let target = Arc::new(Target::Private(Box::new(server.client_config())));
         let connecting = Arc::clone(&target);
         let connected = process::runtime()?.spawn(async move { crate::connect::connect_to(&connecting).await }).await;
         let connection = connected.map_err(|error| Error::Private(error.to_string()))??;

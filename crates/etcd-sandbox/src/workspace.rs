@@ -160,10 +160,19 @@ impl Workspace {
     /// under a name that no instance has; else a directory of this user among temporary files.
     #[must_use]
     pub(crate) fn lock_dir(&self) -> PathBuf {
-        let is_ours = |home: &PathBuf| home.is_dir() && NotYours::find(home).is_none();
+        self.own_home().map_or_else(temporary, |home| home.join(".runs"))
+    }
+
+    /// The directory of the certificates of tests' own etcds, in the same place.
+    #[cfg(feature = "private")]
+    pub(crate) fn tls_dir(&self) -> PathBuf {
+        self.own_home().map_or_else(|| temporary().join("tls"), |home| home.join(".tls"))
+    }
+
+    /// The directory of the workspace's instances, if there is one and it is this user's.
+    fn own_home(&self) -> Option<PathBuf> {
         let home = self.dir.as_deref().map(|dir| home(dir, std::env::var_os(STATE).as_deref()));
-        let home = home.filter(is_ours);
-        home.map_or_else(temporary, |home| home.join(".runs"))
+        home.filter(|home| home.is_dir() && NotYours::find(home).is_none())
     }
 }
 

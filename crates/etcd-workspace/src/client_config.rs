@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::tls::TlsFiles;
+
 /// Everything that leads to a cluster. What is `None` was not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientConfig {
@@ -163,6 +165,14 @@ impl ClientConfig {
         "ETCDCTL_USER",
         "ETCDCTL_PASSWORD",
     ];
+
+    /// A local instance, with the directory of its certificates if it speaks TLS.
+    #[must_use]
+    pub fn of_instance(endpoints: Vec<String>, tls: Option<&Path>) -> Self {
+        let Some(files) = tls.map(TlsFiles::in_dir) else { return Self { endpoints, ..Self::default() } };
+        let (cert, key) = files.client();
+        Self { endpoints, cacert: Some(files.ca()), cert: Some(cert), key: Some(key), ..Self::default() }
+    }
 
     /// What the environment says: `ETCD_ENDPOINTS`, and etcdctl's variables for TLS and the user.
     ///

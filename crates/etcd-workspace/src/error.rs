@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::owner::NotYours;
-use crate::paths::SCHEMA_OF_MEMBERS;
+use crate::paths::SCHEMA_2;
 
 /// Why an instance's directory does not tell where its server is.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum InstanceError {
         reason: String,
     },
     /// A newer version of these programs wrote the record.
-    #[error("a newer version of this tool wrote `{}`: it has schema {schema}, and this version knows {SCHEMA_OF_MEMBERS} at most", path.display())]
+    #[error("a newer version of this tool wrote `{}`: it has schema {schema}, and this version knows {SCHEMA_2} at most", path.display())]
     Newer {
         /// The record.
         path: PathBuf,

@@ -25,6 +25,7 @@ mod owner;
 mod paths;
 mod record;
 mod settings;
+mod tls;
 
 pub use crate::client_config::{ClientConfig, ClientConfigError, Leads, ManifestCluster, Password};
 pub use crate::error::InstanceError;
@@ -32,6 +33,9 @@ pub use crate::instance::{Liveness, liveness, member_names};
 pub use crate::lock::{is_held, lock_error, open_exclusive};
 pub use crate::orphan::{instance_dir, orphaned, orphans};
 pub use crate::owner::{NotYours, User, find_foreign, owner_of};
-pub use crate::paths::{RECORD, SCHEMA, SCHEMA_OF_MEMBERS, STATE, home, member_lock};
+pub use crate::paths::{RECORD, SCHEMA, SCHEMA_2, STATE, home, member_lock};
 pub use crate::record::{ClusterId, Identity, MemberRecord, Record};
-pub use crate::settings::{DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, NoRoot, Port, is_prefix, is_segment};
+pub use crate::settings::{
+    DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, NoRoot, Port, TlsSetting, is_prefix, is_segment,
+};
+pub use crate::tls::TlsFiles;

@@ -9,13 +9,14 @@ use std::str::FromStr;
 use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::client_config::ClientConfig;
 use crate::error::InstanceError;
-use crate::paths::{SCHEMA, SCHEMA_OF_MEMBERS};
+use crate::paths::{SCHEMA, SCHEMA_2};
 
 /// The content of `.etcd/<instance>/instance.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`SCHEMA`], or [`SCHEMA_OF_MEMBERS`] if there are several members.
+    /// [`SCHEMA`], or [`SCHEMA_2`] if there are several members, or TLS.
     pub schema: u32,
     /// The instance's name.
     pub instance: String,
@@ -41,6 +42,12 @@ pub struct Record {
     pub process: Option<Identity>,
     /// Milliseconds from spawn to proven ready, at the last start.
     pub ready_ms: Option<u64>,
+    /// If clients speak TLS, the directory with what they need: `ca.pem`, `client.pem` and `client-key.pem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<PathBuf>,
+    /// If clients speak TLS, where the only member tells in plain HTTP whether it is healthy, and no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
     /// The members, if there are several. Then `endpoints` and `pids` are those of all members, `process` is absent, and
     /// `member`, `peer_url` and `log` are the first member's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -56,6 +63,9 @@ pub struct MemberRecord {
     pub endpoint: String,
     /// The URL for other members.
     pub peer_url: String,
+    /// If clients speak TLS, where it tells in plain HTTP whether it is healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
     /// etcd's `--data-dir`.
     pub data_dir: PathBuf,
     /// The server's log.
@@ -79,6 +89,12 @@ impl Record {
         }
     }
 
+    /// How clients reach the instance.
+    #[must_use]
+    pub fn client_config(&self) -> ClientConfig {
+        ClientConfig::of_instance(self.endpoints.clone(), self.tls.as_deref())
+    }
+
     /// The record that the text of this file is.
     ///
     /// # Errors
@@ -92,7 +108,7 @@ impl Record {
         let damaged = |reason: String| InstanceError::Damaged { path: path.to_owned(), reason };
         let Schema { schema } = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
         match schema {
-            SCHEMA | SCHEMA_OF_MEMBERS => serde_json::from_slice(text).map_err(|error| damaged(error.to_string())),
+            SCHEMA | SCHEMA_2 => serde_json::from_slice(text).map_err(|error| damaged(error.to_string())),
             0 => Err(damaged("there is no schema 0".to_owned())),
             schema => Err(InstanceError::Newer { path: path.to_owned(), schema }),
         }

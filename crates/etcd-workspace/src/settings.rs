@@ -53,6 +53,15 @@ impl FromStr for Port {
     }
 }
 
+/// With which certificates the clients of an instance speak TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsSetting {
+    /// With those that are made for it.
+    Made,
+    /// With those in this directory, as written: relative to the workspace, or absolute. See [`TlsFiles`](crate::TlsFiles).
+    Dir(PathBuf),
+}
+
 /// What `[workspace.metadata.etcd]` says. A setting that is not there is `None`, or empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default, expecting = "a table")]
@@ -85,6 +94,9 @@ pub struct ManifestSettings {
     /// Patterns of keys whose values are not shown in histories: `*` stands for any characters.
     #[serde(deserialize_with = "patterns")]
     pub redact: Vec<String>,
+    /// Whether clients of this workspace's instances speak TLS.
+    #[serde(deserialize_with = "tls")]
+    pub tls: Option<TlsSetting>,
     /// Clusters elsewhere, by name.
     pub clusters: BTreeMap<String, ManifestCluster>,
 }
@@ -177,6 +189,14 @@ fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D
     match Value::deserialize(deserializer)? {
         Value::Text(text) if !text.is_empty() => Ok(Some(text.into())),
         other => is_not(&other, "a path"),
+    }
+}
+
+fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TlsSetting>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Flag(flag) => Ok(flag.then_some(TlsSetting::Made)),
+        Value::Text(text) if !text.is_empty() => Ok(Some(TlsSetting::Dir(text.into()))),
+        other => is_not(&other, "`true`, `false`, or a directory with certificates"),
     }
 }
 
@@ -287,6 +307,8 @@ mod tests {
             ("test-root = true", "`true` is not one segment"),
             ("data-dir = 1", "`1` is not a path"),
             ("data-dir = ''", "`` is not a path"),
+            ("tls = 1", "`1` is not `true`, `false`, or a directory"),
+            ("tls = ''", "`` is not `true`, `false`, or a directory"),
             ("start-timeout = 1.5", "`1.5` is not a valid number of seconds"),
             ("start-timeout = '30s'", "`30s` is not a valid number of seconds"),
             ("start-timeout = -1", "`-1` is not a valid number of seconds"),

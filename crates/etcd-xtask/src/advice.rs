@@ -244,10 +244,17 @@ fn launch(error: &LaunchError, which: &Which) -> Advice {
         LaunchError::PortTaken { kind: PortKind::Peer, .. } => {
             Advice::hint(format!("{} picks a free port", which.command("etcd-up --peer-port auto")))
         }
+        LaunchError::PortTaken { kind: PortKind::Metrics, .. } => {
+            Advice::hint("other programs took all ports that were tried; try again")
+        }
         LaunchError::SamePort { .. } => {
             Advice::hint("set another port with `--peer-port` or ETCDPORTPEER; `--peer-port auto` picks a free port")
                 .with_exit(Exit::USAGE)
         }
+        LaunchError::Certificate { .. } => Advice::hint(
+            "`tls` in Cargo.toml names a directory that must have ca.pem, server.pem, server-key.pem, client.pem and \
+             client-key.pem; with `tls = true` they are made",
+        ),
         LaunchError::Listen { source, .. } => Advice::hint(listening(source)),
         LaunchError::IncompleteBootstrap { log } => {
             Advice::hint("the directory has no keys, and this instance did not create it: delete it and try again")

@@ -196,6 +196,9 @@ pub(crate) struct Start {
     /// Which etcd: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path
     #[arg(long, value_name = "VERSION|PATH")]
     pub(crate) etcd: Option<Wanted>,
+    /// Have clients speak TLS. The certificates, also theirs, are in .etcd/NAME/tls
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// How long the start may take; longer with much data on a slow disk [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
@@ -205,6 +208,11 @@ pub(crate) struct Start {
 }
 
 impl Start {
+    /// Whether the network may be used.
+    pub(crate) fn network(&self) -> NetworkPolicy {
+        NetworkPolicy::of(self.offline)
+    }
+
     /// The flags beat what the builder has from the environment and Cargo.toml.
     pub(crate) fn apply(&self, builder: Builder) -> Builder {
         let mut builder = builder.offline(self.offline);

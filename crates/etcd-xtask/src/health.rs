@@ -32,9 +32,12 @@ pub(crate) fn of(status: &Status) -> Report {
     let which = Which::named(Some(&status.instance));
     // Of several members, some may not be running.
     let ready = status.members.iter().find(|member| member.state == State::Ready).map(|member| &member.endpoint);
-    let endpoint = ready.or(status.endpoints.first()).filter(|_| status.state == State::Ready);
+    // Where clients speak TLS, this cannot ask.
+    let can_ask = status.state == State::Ready && status.tls.is_none();
+    let endpoint = ready.or(status.endpoints.first()).filter(|_| can_ask);
     let mut report = match endpoint.map(|endpoint| Health::of(endpoint)) {
-        None => return Report::default(),
+        None if status.state != State::Ready => return Report::default(),
+        None => Report::default(),
         Some(Ok(health)) => Report { problems: problems(&health, &which), health: Some(health) },
         Some(Err(error)) => {
             let remedy = format!("{} may say more", which.command("etcd-logs"));

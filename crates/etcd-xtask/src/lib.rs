@@ -41,6 +41,7 @@
 mod advice;
 mod build;
 mod cargos_words;
+mod certificates;
 pub mod child;
 mod cli;
 mod commands;

@@ -54,5 +54,6 @@ mod shards;
 #[cfg(target_os = "linux")] // /proc, mounts, namespaces
 mod situations;
 mod starting;
+mod tls;
 mod whose_etcd;
 mod words;

@@ -90,6 +90,10 @@ impl Member {
         self.address.ports.client_url()
     }
 
+    pub(super) fn plain_url(&self) -> String {
+        self.address.ports.plain_url()
+    }
+
     /// Its URL for other members.
     #[must_use]
     pub fn peer_url(&self) -> String {
@@ -151,7 +155,7 @@ impl Member {
 
     /// What it knows of its cluster; `None`: it does not answer, or another does in its place.
     pub(super) fn view(&self, root: Option<&Root>) -> Result<Option<View>, EphemeralError> {
-        match leader::view(&self.endpoint(), root) {
+        match leader::view(&self.plain_url(), root) {
             Ok(view) => Ok(Some(view).filter(|view| view.member == self.id && self.cluster_id() == Some(view.cluster))),
             Err(source @ HealthError::NeedsUser(_)) => {
                 Err(EphemeralError::Member { member: self.name().to_owned(), source })
@@ -203,6 +207,7 @@ fn spawn(etcd: &Ephemeral, address: &Address, dir: &Path, data: &DataDir) -> Res
         lifetime: Lifetime::Ours,
         // On existing data etcd 3.7 can panic over it, and an only member is elected soon without it.
         asks_for_election: !data.has_members(),
+        tls: etcd.builder.tls.as_ref(),
         extra_args: &etcd.builder.extra_args,
         log: &log,
         env: &etcd.builder.env,

@@ -10,6 +10,7 @@ use etcd_workspace::Record;
 use super::{Instance, ObserveError};
 use crate::binary::Wanted;
 use crate::file::is_same;
+use crate::server::ports::address_of;
 use crate::settings::Port;
 
 /// A setting that differs from what runs.
@@ -50,8 +51,7 @@ impl Instance {
 
     fn differences_from(&self, record: &Record) -> Vec<Difference> {
         let settings = &self.builder.settings;
-        let addr = |url: &str| url.strip_prefix("http://").and_then(|addr| addr.parse::<SocketAddr>().ok());
-        let client = record.endpoints.first().and_then(|url| addr(url));
+        let client = record.endpoints.first().and_then(|url| address_of(url));
         let by = |variable, otherwise| match self.builder.env.var_os(variable) {
             Some(_) => variable,
             None => otherwise,
@@ -68,7 +68,7 @@ impl Instance {
         // Only ports that the user set are compared, not the defaults.
         let (set, peer_set) = (settings.port.and_then(fixed), settings.peer_port.and_then(fixed));
         compare("client port", port(client), set, by("ETCDPORTCLNT", MANIFEST));
-        compare("peer port", port(addr(&record.peer_url)), peer_set, by("ETCDPORTPEER", MANIFEST));
+        compare("peer port", port(address_of(&record.peer_url)), peer_set, by("ETCDPORTPEER", MANIFEST));
         let host = client.map(|addr| addr.ip().to_string());
         compare("address", host, Some(settings.host.to_string()), by("ETCDNODEADDR", "default"));
         compare("member name", Some(record.member.clone()), settings.member.clone(), by("ETCDINSTANCE", MANIFEST));

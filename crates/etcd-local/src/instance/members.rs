@@ -1,10 +1,9 @@
 //! An instance of several members. Each is an instance of its own, in a directory of its name below the instance's: its
 //! lock, log, record and data are those of any instance. The instance's own record lists them all.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use etcd_workspace::{Identity, InstanceError, MemberRecord, RECORD, Record, SCHEMA_OF_MEMBERS, member_names};
+use etcd_workspace::{Identity, InstanceError, MemberRecord, RECORD, Record, SCHEMA_2, TlsFiles, member_names};
 
 use super::observe::{ObserveError, Presence, Seen};
 use super::record;
@@ -48,7 +47,10 @@ impl Instance {
             if record.members.is_empty() {
                 return Ok(None);
             }
-            let address = |member: &MemberRecord| address(&member.name, &member.endpoint, &member.peer_url);
+            let address = |member: &MemberRecord| {
+                let MemberRecord { name, endpoint, peer_url, metrics_url, .. } = member;
+                address(name, endpoint, peer_url, metrics_url.as_deref())
+            };
             let addresses: Option<Vec<_>> = record.members.iter().map(address).collect();
             return addresses.map(Some).ok_or_else(|| damaged("a member's URL is not valid"));
         }
@@ -56,7 +58,9 @@ impl Instance {
         let mut addresses = Vec::new();
         for name in names {
             let record = record::peek(&self.dir.join(&name).join(RECORD))?;
-            let found = record.and_then(|record| address(&name, record.endpoints.first()?, &record.peer_url));
+            let found = record.and_then(|record| {
+                address(&name, record.endpoints.first()?, &record.peer_url, record.metrics_url.as_deref())
+            });
             addresses.push(found.ok_or_else(|| damaged(&format!("it is missing, and so is that of member `{name}`")))?);
         }
         Ok((!addresses.is_empty()).then_some(addresses))
@@ -98,6 +102,7 @@ impl Instance {
         status.version = found.iter().find_map(|status| status.version.clone());
         status.binary = found.iter().find_map(|status| status.binary.clone());
         status.data_dir = self.data_of_members();
+        status.tls = found.iter().find_map(|status| status.tls.clone());
         status.cluster_id = found.iter().find_map(|status| status.cluster_id);
         status.ready_ms = record.and_then(|record| record.ready_ms);
         status.log = members.first().map_or_else(|| self.log(), Self::log);
@@ -122,6 +127,7 @@ impl Instance {
             name: member.builder.member(),
             endpoint: member.ports().client_url(),
             peer_url: member.ports().peer_url(),
+            metrics_url: member.ports().metrics_url(),
             data_dir: member.next_data_dir(*record),
             log: member.log(),
             pids: seen.processes().iter().map(|running| running.identity.pid).collect(),
@@ -135,7 +141,7 @@ impl Instance {
             return Ok(None);
         };
         Ok(Some(Record {
-            schema: SCHEMA_OF_MEMBERS,
+            schema: SCHEMA_2,
             instance: self.name.clone(),
             endpoints: members.iter().map(|member| member.endpoint.clone()).collect(),
             peer_url: first.peer_url,
@@ -151,14 +157,25 @@ impl Instance {
             pids: members.iter().flat_map(|member| member.pids.clone()).collect(),
             process: None,
             ready_ms: before.and_then(|before| before.ready_ms),
+            tls: records.iter().flatten().find_map(|record| record.tls.clone()),
+            metrics_url: None,
             members,
         }))
+    }
+
+    /// This instance, with or without TLS as its members were started.
+    pub(super) fn with_tls_of(&self, record: Option<&Record>) -> Self {
+        let mut again = self.clone();
+        again.builder.tls = record.and_then(|record| record.tls.clone()).map(TlsFiles::in_dir);
+        again
     }
 
     /// Where this member listens.
     pub(super) fn ports(&self) -> Ports {
         let own = self.cluster.iter().find(|address| Some(&address.name) == self.builder.settings.member.as_ref());
-        own.map_or(Ports { host: self.builder.settings.host, client: 0, peer: 0 }, |address| address.ports)
+        own.map_or(Ports { host: self.builder.settings.host, client: 0, peer: 0, metrics: None }, |address| {
+            address.ports
+        })
     }
 
     /// Kills the servers of all members, the leader's last. What etcd has acknowledged is on the disks of most members,
@@ -203,11 +220,8 @@ pub(super) fn begin_operations(members: &[Instance]) -> Result<Vec<Lock>, StartE
     members.iter().map(|member| Ok(member.begin_operation()?)).collect()
 }
 
-fn address(name: &str, endpoint: &str, peer_url: &str) -> Option<Address> {
-    let addr = |url: &str| url.strip_prefix("http://")?.parse::<SocketAddr>().ok();
-    let (client, peer) = (addr(endpoint)?, addr(peer_url)?);
-    let ports = Ports { host: client.ip(), client: client.port(), peer: peer.port() };
-    Some(Address { name: name.to_owned(), ports })
+fn address(name: &str, endpoint: &str, peer_url: &str, metrics_url: Option<&str>) -> Option<Address> {
+    Some(Address { name: name.to_owned(), ports: Ports::recorded(endpoint, peer_url, metrics_url)? })
 }
 
 fn state_of_members(states: &[State]) -> State {
@@ -226,10 +240,7 @@ fn state_of_members(states: &[State]) -> State {
 
 /// The members, the leader last: then no other is elected while they end. Only a member that answers is asked who leads.
 fn leader_last(members: &[Instance]) -> Vec<&Instance> {
-    let leads = |member: &&Instance| {
-        let view = leader::view(&member.ports().client_url(), None);
-        view.is_ok_and(|view| view.leader == view.member)
-    };
+    let leads = |member: &&Instance| leader::leads(&member.ports().plain_url());
     let (leaders, mut others): (Vec<_>, Vec<_>) = members.iter().partition(leads);
     others.extend(leaders);
     others

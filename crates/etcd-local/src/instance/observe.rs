@@ -3,10 +3,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_workspace::{Identity, InstanceError, Record, SCHEMA};
+use etcd_workspace::{Identity, InstanceError, Record, SCHEMA, SCHEMA_2};
 use semver::Version;
 
 use super::record;
@@ -16,6 +16,7 @@ use crate::file::{PathError, cannot, is_same};
 use crate::lock::{self, Lock};
 use crate::process::Running;
 use crate::reporter::Event;
+use crate::server::ports::address_of;
 use crate::server::readiness::{self, Probe};
 use crate::settings::Port;
 use crate::wait::{Deadline, until};
@@ -201,6 +202,7 @@ impl Instance {
                 binary: Some(record.binary),
                 data_dir: record.data_dir,
                 log: record.log,
+                tls: record.tls,
                 cluster_id: record.cluster_id,
                 ready_ms: record.ready_ms,
                 members: Vec::new(),
@@ -215,6 +217,7 @@ impl Instance {
                 binary: None,
                 data_dir: self.data_dir(),
                 log: self.log(),
+                tls: None,
                 cluster_id: None,
                 ready_ms: None,
                 members: Vec::new(),
@@ -336,7 +339,7 @@ impl Instance {
         if readiness::cluster_id(&peer_url).ok()? != ours {
             return None;
         }
-        Running::with_pid(os::listener(peer_url.strip_prefix("http://")?.parse().ok()?)?).ok()?
+        Running::with_pid(os::listener(address_of(&peer_url)?)?).ok()?
     }
 
     /// The record, if it is of this server. One that is lost, or that says something else than the server's own
@@ -361,15 +364,15 @@ impl Instance {
     }
 
     fn recover(&self, identity: &Identity, args: Args) -> Option<Record> {
-        let Args { member, data_dir, endpoint, peer_url } = args;
+        let Args { member, data_dir, endpoint, peer_url, metrics_url, tls } = args;
         // The workspace may have been moved under its server.
         let own = self.own_data_dir();
         let was_own = own.strip_prefix(&self.builder.workspace).is_ok_and(|place| data_dir.ends_with(place));
         let data_dir = if was_own && !data_dir.exists() { own } else { data_dir };
         let cluster_id = DataDir::find(&data_dir).ok().flatten().and_then(|data| data.marker?.cluster_id);
-        let version = readiness::server_version(&endpoint).ok().and_then(|version| Version::parse(&version).ok());
+        let version = readiness::server_version(&peer_url).ok().and_then(|version| Version::parse(&version).ok());
         Some(Record {
-            schema: SCHEMA,
+            schema: if tls.is_some() { SCHEMA_2 } else { SCHEMA },
             instance: self.name.clone(),
             version: version.or_else(|| binary::version_of(&identity.exe, &self.builder.env).ok())?,
             endpoints: vec![endpoint],
@@ -382,6 +385,8 @@ impl Instance {
             pids: vec![identity.pid],
             process: Some(identity.clone()),
             ready_ms: None,
+            tls,
+            metrics_url,
             members: Vec::new(),
         })
     }
@@ -393,6 +398,8 @@ struct Args {
     data_dir: PathBuf,
     endpoint: String,
     peer_url: String,
+    metrics_url: Option<String>,
+    tls: Option<PathBuf>,
 }
 
 impl Args {
@@ -406,18 +413,21 @@ impl Args {
             data_dir: flag("--data-dir")?.into(),
             endpoint: flag("--listen-client-urls")?,
             peer_url: flag("--listen-peer-urls")?,
+            metrics_url: flag("--listen-metrics-urls"),
+            tls: flag("--cert-file").and_then(|file| Some(Path::new(&file).parent()?.to_owned())),
         })
     }
 
     fn are_of(&self, record: &Record) -> bool {
         (&self.member, &self.data_dir, &self.peer_url) == (&record.member, &record.data_dir, &record.peer_url)
+            && (&self.metrics_url, &self.tls) == (&record.metrics_url, &record.tls)
             && record.endpoints.iter().eq([&self.endpoint])
     }
 }
 
 pub(super) fn probe(record: &Record) -> Probe {
-    match record.endpoints.first() {
-        Some(endpoint) => readiness::probe(endpoint, &record.peer_url, record.cluster_id),
+    match record.metrics_url.as_ref().or(record.endpoints.first()) {
+        Some(url) => readiness::probe(url, &record.peer_url, record.cluster_id),
         None => Probe::NotYet("its record names no endpoint".to_owned()),
     }
 }
@@ -480,6 +490,8 @@ mod tests {
             pids: Vec::new(),
             process: None,
             ready_ms: None,
+            tls: None,
+            metrics_url: None,
             members: Vec::new(),
         };
         assert_eq!(pid(Some(&record(Some(42)))), Some(std::process::id()));

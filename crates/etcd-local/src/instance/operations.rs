@@ -84,6 +84,7 @@ impl Instance {
             false => Some(self.binary_again(record.as_ref())?),
         };
         self.stop_members(&members)?;
+        let again = self.with_tls_of(record.as_ref());
         // Forgotten first: members of a cluster that was ready are not started without data.
         if let Some(record) = record {
             let members = record.members.into_iter();
@@ -99,7 +100,7 @@ impl Instance {
             paths.push((path, &member.dir));
         }
         let up = match binary {
-            Some(binary) => Some(start_members::start(self, &addresses, &binary)?),
+            Some(binary) => Some(start_members::start(&again, &addresses, &binary)?),
             None => None,
         };
         // The slow part comes last: the new servers serve already.

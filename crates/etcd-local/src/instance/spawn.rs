@@ -3,7 +3,7 @@
 
 use std::slice;
 
-use etcd_workspace::{Record, SCHEMA};
+use etcd_workspace::{Record, SCHEMA, SCHEMA_2};
 use semver::Version;
 
 use super::start::StartError;
@@ -37,7 +37,7 @@ impl Instance {
     ) -> Result<Starting, StartError> {
         let member = Address { name: self.builder.member(), ports };
         let record = Record {
-            schema: SCHEMA,
+            schema: if ports.metrics.is_some() { SCHEMA_2 } else { SCHEMA },
             instance: self.name.clone(),
             endpoints: vec![ports.client_url()],
             peer_url: ports.peer_url(),
@@ -50,6 +50,8 @@ impl Instance {
             pids: Vec::new(),
             process: None,
             ready_ms: None,
+            tls: self.builder.tls.as_ref().map(|files| files.dir().to_owned()),
+            metrics_url: ports.metrics_url(),
             members: Vec::new(),
         };
         // Written before the spawn: whoever comes after our sudden end knows where to look.
@@ -66,6 +68,7 @@ impl Instance {
             durability: Durability::Synced,
             lifetime,
             asks_for_election,
+            tls: self.builder.tls.as_ref(),
             extra_args: &self.builder.extra_args,
             log: &self.log(),
             env: &self.builder.env,

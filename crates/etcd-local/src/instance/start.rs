@@ -1,6 +1,5 @@
 //! `up`: from whatever is there to a proven-ready server, started at most once however many ask.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::process::Running;
 use crate::reporter::Event;
 use crate::server::launch::{self, LaunchError, Launched};
 use crate::server::log;
-use crate::server::ports::{self, PortKind, Ports};
+use crate::server::ports::{self, PortKind, Ports, address_of};
 use crate::server::readiness::Probe;
 use crate::settings::Port;
 use crate::wait::{Deadline, until};
@@ -176,6 +175,17 @@ pub enum StartError {
     /// The instance's own directory cannot be written.
     #[error(transparent)]
     Path(#[from] PathError),
+}
+
+impl StartError {
+    pub(super) fn is_port_taken(&self) -> bool {
+        let launch = match self {
+            Self::Launch(error) => error,
+            Self::MemberPort { source, .. } => source,
+            _ => return false,
+        };
+        matches!(launch, LaunchError::PortTaken { .. })
+    }
 }
 
 impl Instance {
@@ -357,7 +367,9 @@ impl Instance {
             let ports = self.choose_ports(previous.filter(|_| attempt == 1))?;
             data.claim(&[ports.peer_url()], &binary.version)?;
             match self.launch(binary, held, &mut data, ports, lifetime, asks_for_election) {
-                Err(StartError::Launch(LaunchError::PortTaken { .. })) if self.may_move() && attempt < ATTEMPTS => {
+                Err(StartError::Launch(LaunchError::PortTaken { kind, .. }))
+                    if (kind == PortKind::Metrics || self.may_move()) && attempt < ATTEMPTS =>
+                {
                     attempt += 1;
                 }
                 Err(StartError::Launch(LaunchError::IncompleteBootstrap { .. }))
@@ -427,11 +439,11 @@ impl Instance {
 
     pub(super) fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
         let host = self.builder.settings.host;
-        let (one, other) = launch::free_ports(host)?;
+        let Ports { client: one, peer: other, metrics, .. } = launch::free_ports(host, self.builder.tls.is_some())?;
         // The one that it had, if it is free, else any, but not the one that the other port is.
         let choose = |wanted: Port, before: Option<&String>, taken: Port| {
             let had = || {
-                let addr: SocketAddr = before?.strip_prefix("http://")?.parse().ok()?;
+                let addr = address_of(before?)?;
                 (addr.ip() == host && ports::is_free(host, addr.port()).ok()?).then_some(addr.port())
             };
             match wanted {
@@ -446,7 +458,16 @@ impl Instance {
         let peer = choose(wanted_peer, previous.map(|record| &record.peer_url), Port::Fixed(client));
         launch::claim_port(host, client, PortKind::Client)?;
         launch::claim_port(host, peer, PortKind::Peer)?;
-        Ok(Ports { host, client, peer })
+        Ok(Ports { host, client, peer, metrics })
+    }
+
+    /// A server that runs must speak TLS if that is asked for.
+    pub(super) fn check_tls(&self, status: &Status) -> Result<(), StartError> {
+        if self.builder.tls.is_none() || status.tls.is_some() {
+            return Ok(());
+        }
+        let (what, running, asked) = ("clients in", "plain text".to_owned(), "TLS".to_owned());
+        Err(StartError::Conflict { instance: self.name.clone(), what, running, asked })
     }
 
     /// A server that runs already must be the one that was plainly asked for.
@@ -469,6 +490,7 @@ impl Instance {
             }
             _ => {}
         }
+        self.check_tls(status)?;
         if let Some(dir) = asked.data_dir.as_ref().filter(|dir| **dir != status.data_dir) {
             let running = status.data_dir.display().to_string();
             return conflict("data directory", running, dir.display().to_string());

@@ -20,6 +20,9 @@ use crate::server::launch::{self, Durability, Ready};
 use crate::server::ports::{Address, PortKind, Ports};
 use crate::wait::Deadline;
 
+/// How often ports are looked up until no two are the same.
+const ATTEMPTS: usize = 20;
+
 /// A member that does not run, and what its start needs.
 struct Stopped<'a> {
     member: &'a Instance,
@@ -61,6 +64,7 @@ pub(super) fn create(instance: &Instance) -> Result<Up, StartError> {
 
 /// Starts the members; those of an instance that was never used have their ports chosen anew.
 fn create_and_start(instance: &Instance, count: usize) -> Result<Up, StartError> {
+    const STARTS: usize = 5;
     instance.check_ports()?;
     // Found, or chosen, before anything is created.
     let binary = instance.builder.binaries().find(&instance.builder.settings.wanted)?;
@@ -77,7 +81,18 @@ fn create_and_start(instance: &Instance, count: usize) -> Result<Up, StartError>
         _ => choose_addresses(instance, count)?,
     };
     check_created(instance, &addresses)?;
-    start(instance, &addresses, &binary)
+    let (instance, mut addresses) = with_tls(instance, addresses)?;
+    for _ in 1..STARTS {
+        match start(&instance, &addresses, &binary) {
+            // Somebody took a port between our look and etcd's bind. With other ports it is another cluster.
+            Err(error) if error.is_port_taken() && was_never_ready(&instance, &addresses)? => {
+                forget_data(&instance, &addresses)?;
+                addresses = choose_addresses(&instance, count)?;
+            }
+            result => return result,
+        }
+    }
+    start(&instance, &addresses, &binary)
 }
 
 /// Whether no member runs or has data of a cluster: then nothing depends on its members' number and ports.
@@ -95,23 +110,62 @@ fn cannot_change(instance: &Instance, what: &'static str, has: &str, asked: &str
 /// The first member has the ports that are set, the others have any. Those are looked up one after the other: a port that
 /// was free for one member may be found again for another.
 fn choose_addresses(instance: &Instance, count: usize) -> Result<Vec<Address>, StartError> {
-    const ATTEMPTS: usize = 20;
     let mut ports = Vec::new();
     for _ in 0..ATTEMPTS {
-        ports = launch::free_ports_of_members(instance.builder.settings.host, count)?;
+        ports = launch::free_ports_of_members(instance.builder.settings.host, count, instance.builder.tls.is_some())?;
         if let Some(first) = ports.first_mut() {
             *first = instance.choose_ports(None)?;
         }
-        if are_distinct(&ports) {
+        if are_distinct(ports.iter().copied()) {
             break;
         }
     }
     Ok((1..).zip(ports).map(|(number, ports)| Address { name: format!("m{number}"), ports }).collect())
 }
 
-fn are_distinct(ports: &[Ports]) -> bool {
-    let all: BTreeSet<u16> = ports.iter().flat_map(|ports| [ports.client, ports.peer]).collect();
-    all.len() == 2 * ports.len()
+fn are_distinct(ports: impl IntoIterator<Item = Ports>) -> bool {
+    let mut seen = BTreeSet::new();
+    let each = |ports: Ports| [Some(ports.client), Some(ports.peer), ports.metrics].into_iter().flatten();
+    ports.into_iter().flat_map(each).all(|port| seen.insert(port))
+}
+
+/// The instance and its members with TLS as it is asked for; beside members that run, as those were started. The ports for
+/// metrics may change with each start.
+fn with_tls(instance: &Instance, mut addresses: Vec<Address>) -> Result<(Instance, Vec<Address>), StartError> {
+    let status = instance.status()?;
+    if status.state != State::Stopped {
+        instance.check_tls(&status)?;
+        return Ok((instance.with_tls_of(instance.saved()?.as_ref()), addresses));
+    }
+    let (host, has_tls) = (instance.builder.settings.host, instance.builder.tls.is_some());
+    for _ in 0..ATTEMPTS {
+        let free = launch::free_ports_of_members(host, addresses.len(), has_tls)?;
+        addresses.iter_mut().zip(free).for_each(|(address, free)| address.ports.metrics = free.metrics);
+        if are_distinct(addresses.iter().map(|address| address.ports)) {
+            break;
+        }
+    }
+    Ok((instance.clone(), addresses))
+}
+
+/// Whether nothing was ever written to it: what its members have may go.
+fn was_never_ready(instance: &Instance, addresses: &[Address]) -> Result<bool, StartError> {
+    match instance.saved()? {
+        Some(record) => Ok(record.cluster_id.is_none()),
+        None => Ok(!has_bootstrapped(&instance.members(addresses))?),
+    }
+}
+
+/// Deletes what members that were never ready have written.
+fn forget_data(instance: &Instance, addresses: &[Address]) -> Result<(), StartError> {
+    for member in instance.members(addresses) {
+        let path = member.next_data_dir(member.saved()?.as_ref());
+        if let Some(data) = member.own_data(&path)? {
+            data.put_away(&member.dir)?;
+            member.finish_wiping(&path);
+        }
+    }
+    Ok(())
 }
 
 /// The number of members and their places were decided when they were created.
@@ -332,8 +386,9 @@ mod tests {
     #[test]
     fn no_two_members_have_a_port_in_common() {
         let host = std::net::Ipv4Addr::LOCALHOST.into();
-        let ports = |client, peer| Ports { host, client, peer };
-        assert!(are_distinct(&[ports(1, 2), ports(3, 4)]));
-        assert!(!are_distinct(&[ports(1, 2), ports(3, 1)]));
+        let ports = |client, peer| Ports { host, client, peer, metrics: Some(client + 10) };
+        assert!(are_distinct([ports(1, 2), ports(3, 4)]));
+        assert!(!are_distinct([ports(1, 2), ports(3, 1)]));
+        assert!(!are_distinct([ports(1, 2), ports(3, 11)]));
     }
 }

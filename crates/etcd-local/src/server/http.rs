@@ -9,8 +9,8 @@ use httparse::{EMPTY_HEADER, Response, Status};
 
 use crate::wait::Deadline;
 
-/// Bytes of an answer. The server need not be etcd, and must not fill our memory.
-const LARGEST: usize = 32 * 1024;
+/// Bytes of an answer: etcd's metrics have 180 KB. The server need not be etcd, and must not fill our memory.
+const LARGEST: usize = 1024 * 1024;
 /// Headers of an answer; etcd's have five.
 const MOST_HEADERS: usize = 64;
 
@@ -48,7 +48,7 @@ fn send(method: &str, url: &str, header: &str, body: &str, seconds: u64) -> io::
     let request = head + body;
     stream.set_write_timeout(Some(remaining(deadline)?))?;
     stream.write_all(request.as_bytes()).map_err(silence)?;
-    let (mut received, mut chunk) = (Vec::new(), [0; 4096]);
+    let (mut received, mut chunk) = (Vec::new(), [0; 32 * 1024]);
     while received.len() <= LARGEST {
         stream.set_read_timeout(Some(remaining(deadline)?))?;
         let length = match stream.read(&mut chunk) {
@@ -161,7 +161,7 @@ mod tests {
             (&[b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n", b"short"], "ended in the middle"),
             (&[], "ended in the middle"),
             (&[b"SSH-2.0-server\r\n"], "not HTTP"),
-            (&[b"HTTP/1.0 200 OK\r\n\r\n", CHUNK, CHUNK], "more than 32768 bytes"),
+            (&[b"HTTP/1.0 200 OK\r\n\r\n", CHUNK, CHUNK], "more than 1048576 bytes"),
         ];
         for (pieces, why) in CASES {
             let url = server(pieces);

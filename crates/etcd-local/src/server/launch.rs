@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use etcd_workspace::ClusterId;
+use etcd_workspace::{ClusterId, TlsFiles};
 use semver::Version;
 
 use super::election;
@@ -83,6 +83,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) lifetime: Lifetime,
     /// Whether a cluster's only member is asked to elect itself at once. Else it does so when its timeout has passed.
     pub(crate) asks_for_election: bool,
+    /// The certificates, if its clients speak TLS. Then its ports have one for metrics.
+    pub(crate) tls: Option<&'a TlsFiles>,
     pub(crate) extra_args: &'a [String],
     pub(crate) log: &'a Path,
     pub(crate) env: &'a Env,
@@ -137,6 +139,9 @@ impl Launch<'_> {
             let (data, log) = (self.data.path.clone(), self.log.to_owned());
             return Err(LaunchError::Damaged { data, file: Some(file), reason: reason.to_owned(), log });
         }
+        for path in self.tls.map(TlsFiles::of_server).into_iter().flatten() {
+            File::open(&path).map_err(|source| LaunchError::Certificate { path, source })?;
+        }
         let data = if self.data.has_members() { election::Data::Existing } else { election::Data::New };
         let spawned = Instant::now();
         let child = process::spawn(Spawn {
@@ -170,13 +175,17 @@ impl Launch<'_> {
     fn args(&self) -> Vec<String> {
         let Address { name, ports } = self.member;
         let (client, peer) = (ports.client_url(), ports.peer_url());
+        let listens_at = match ports.metrics_url() {
+            Some(plain) if self.durability == Durability::Unsynced => format!("{client},{plain}"),
+            _ => client.clone(),
+        };
         let peers = self.cluster.iter().map(|member| format!("{}={}", member.name, member.ports.peer_url()));
         let timing = if self.cluster.len() == 1 { ALONE } else { among_others(self.durability) };
         let token = self.data.marker.as_ref().map_or("etcd-cluster", |marker| &marker.cluster_token);
         let mut args = vec![
             format!("--name={name}"),
             format!("--data-dir={}", self.data.path.display()),
-            format!("--listen-client-urls={client}"),
+            format!("--listen-client-urls={listens_at}"),
             format!("--advertise-client-urls={client}"),
             format!("--listen-peer-urls={peer}"),
             format!("--initial-advertise-peer-urls={peer}"),
@@ -197,6 +206,19 @@ impl Launch<'_> {
         }
         if self.data.is_upgraded_by(&self.binary.version) {
             args.push(format!("--snapshot-count={UPGRADE_SNAPSHOT_COUNT}"));
+        }
+        if let (Some(files), Some(metrics)) = (self.tls, ports.metrics_url()) {
+            let (certificate, key) = files.server();
+            args.extend([
+                format!("--cert-file={}", certificate.display()),
+                format!("--key-file={}", key.display()),
+                format!("--trusted-ca-file={}", files.ca().display()),
+                "--client-cert-auth".to_owned(),
+            ]);
+            // The data of others is for those with certificates.
+            if self.durability == Durability::Synced {
+                args.push(format!("--listen-metrics-urls={metrics}"));
+            }
         }
         args.extend_from_slice(self.extra_args);
         args
@@ -299,13 +321,13 @@ impl Launched {
     /// Asks again and again, on a thread of its own: whoever has the port need not answer at all, and the child may end
     /// meanwhile. It stops when nobody listens any more.
     fn ask(&self, deadline: Deadline) -> Result<Receiver<Probe>, LaunchError> {
-        let (client, peer, expected) = (self.context.ports.client_url(), self.context.ports.peer_url(), self.expected);
+        let (plain, peer, expected) = (self.context.ports.plain_url(), self.context.ports.peer_url(), self.expected);
         let (answer, answers) = channel();
         let asking = self.elect(deadline)?;
         let ask = move || {
             let _asking = asking;
             let _ = until(deadline, || {
-                let probe = readiness::probe(&client, &peer, expected);
+                let probe = readiness::probe(&plain, &peer, expected);
                 let is_last = matches!(probe, Probe::Ready { .. });
                 let is_heard = answer.send(probe).is_ok();
                 Ok::<_, Infallible>((is_last || !is_heard).then_some(()))
@@ -347,15 +369,25 @@ impl Launched {
 }
 
 impl LaunchContext {
+    /// Which port somebody else has; the client port, if none any more.
+    fn taken(&self) -> (SocketAddr, PortKind) {
+        let Ports { host, client, peer, metrics } = self.ports;
+        let others = [(host, Some(peer), PortKind::Peer), (Ports::metrics_host(host), metrics, PortKind::Metrics)];
+        let is_taken = |host, port| !matches!(is_free(host, port), Ok(true));
+        let other = others.into_iter().find_map(|(host, port, kind)| {
+            let port = port.filter(|port| is_taken(host, *port))?;
+            Some((SocketAddr::new(host, port), kind))
+        });
+        let client = (SocketAddr::new(host, client), PortKind::Client);
+        if is_taken(host, client.0.port()) { client } else { other.unwrap_or(client) }
+    }
+
     /// An exit before readiness, explained by the log.
     fn exited(&self, status: ExitStatus) -> LaunchError {
         let reason = log::reason_of_exit(&self.log, self.log_from);
         if reason.as_ref().is_some_and(|reason| log::is_address_in_use(reason)) {
-            let (port, kind) = match is_free(self.ports.host, self.ports.client) {
-                Ok(true) => (self.ports.peer, PortKind::Peer),
-                _ => (self.ports.client, PortKind::Client),
-            };
-            return LaunchError::PortTaken { port, kind, holder: Holder::of(SocketAddr::new(self.ports.host, port)) };
+            let (address, kind) = self.taken();
+            return LaunchError::PortTaken { port: address.port(), kind, holder: Holder::of(address) };
         }
         if log::is_early_election(&self.log, self.log_from) {
             return LaunchError::EarlyElection { log: self.log.clone() };
@@ -380,18 +412,24 @@ pub fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchE
     }
 }
 
-/// Two ports that nobody has now. Somebody may take one before etcd does: then the launch says so, and the
-/// caller picks again.
-pub(crate) fn free_ports(host: IpAddr) -> Result<(u16, u16), LaunchError> {
-    let ((one, _held), (other, _)) = (free_port(host)?, free_port(host)?);
-    Ok((one, other))
+/// Ports for a member that nobody has now. Somebody may take one before etcd does: then the launch says so, and the caller
+/// picks again.
+pub(crate) fn free_ports(host: IpAddr, has_tls: bool) -> Result<Ports, LaunchError> {
+    Ok(hold_free_ports(host, has_tls)?.0)
 }
 
 /// The same for each of so many members.
-pub(crate) fn free_ports_of_members(host: IpAddr, members: usize) -> Result<Vec<Ports>, LaunchError> {
+pub(crate) fn free_ports_of_members(host: IpAddr, members: usize, has_tls: bool) -> Result<Vec<Ports>, LaunchError> {
     // Held until all are found, so that none is found twice.
-    let found = (0..members).map(|_| Ok((free_port(host)?, free_port(host)?))).collect::<Result<Vec<_>, _>>()?;
-    Ok(found.iter().map(|((client, _), (peer, _))| Ports { host, client: *client, peer: *peer }).collect())
+    let found = (0..members).map(|_| hold_free_ports(host, has_tls)).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.iter().map(|(ports, _)| *ports).collect())
+}
+
+fn hold_free_ports(host: IpAddr, has_tls: bool) -> Result<(Ports, [TcpListener; 3]), LaunchError> {
+    let (client, one) = free_port(host)?;
+    let (peer, other) = free_port(host)?;
+    let (metrics, third) = free_port(Ports::metrics_host(host))?;
+    Ok((Ports { host, client, peer, metrics: has_tls.then_some(metrics) }, [one, other, third]))
 }
 
 fn free_port(host: IpAddr) -> Result<(u16, TcpListener), LaunchError> {
@@ -432,6 +470,14 @@ pub enum LaunchError {
     #[error("cannot open the log `{}`", path.display())]
     Log {
         /// The log.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A certificate, or its key, cannot be read.
+    #[error("cannot read `{}`, which etcd needs for TLS", path.display())]
+    Certificate {
+        /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

@@ -4,6 +4,7 @@ use etcd_workspace::ClusterId;
 use serde::Deserialize;
 
 use super::health::{Gateway, HealthError, number};
+use super::http;
 use super::users::Root;
 
 /// Seconds that an answer may take; a handover ends in half an election timeout or fails.
@@ -31,6 +32,14 @@ struct Header {
     cluster_id: u64,
     #[serde(deserialize_with = "number")]
     member_id: u64,
+}
+
+/// Whether the member that tells of its health at this URL leads. A member says so also to those who have no certificate
+/// and no user. One that does not answer does not lead.
+pub(crate) fn leads(health_url: &str) -> bool {
+    let metrics = http::get(&format!("{health_url}/metrics"), TIMEOUT).ok();
+    metrics
+        .is_some_and(|metrics| metrics.body.split(|byte| *byte == b'\n').any(|line| line == b"etcd_server_is_leader 1"))
 }
 
 /// Asks the member at a client URL.

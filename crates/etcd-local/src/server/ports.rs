@@ -1,8 +1,8 @@
-//! A member's two ports, and who has a port that is taken.
+//! A member's ports, and who has a port that is taken.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use super::readiness;
@@ -14,16 +14,49 @@ pub(crate) struct Ports {
     pub(crate) host: IpAddr,
     pub(crate) client: u16,
     pub(crate) peer: u16,
+    /// Where it answers us in plain HTTP; only a member whose clients speak TLS has one. One that is for tests answers
+    /// everything there, and others nothing but how they are.
+    pub(crate) metrics: Option<u16>,
 }
 
 impl Ports {
+    /// The ports that a record names.
+    pub(crate) fn recorded(endpoint: &str, peer_url: &str, metrics_url: Option<&str>) -> Option<Self> {
+        let (client, peer) = (address_of(endpoint)?, address_of(peer_url)?);
+        let metrics = match metrics_url {
+            Some(url) => Some(address_of(url)?.port()),
+            None => None,
+        };
+        Some(Self { host: client.ip(), client: client.port(), peer: peer.port(), metrics })
+    }
+
     pub(crate) fn client_url(&self) -> String {
-        format!("http://{}", SocketAddr::new(self.host, self.client))
+        let scheme = if self.metrics.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", SocketAddr::new(self.host, self.client))
     }
 
     pub(crate) fn peer_url(&self) -> String {
         format!("http://{}", SocketAddr::new(self.host, self.peer))
     }
+
+    pub(crate) fn metrics_url(&self) -> Option<String> {
+        self.metrics.map(|port| format!("http://{}", SocketAddr::new(Self::metrics_host(self.host), port)))
+    }
+
+    /// Where it answers us in plain HTTP.
+    pub(crate) fn plain_url(&self) -> String {
+        self.metrics_url().unwrap_or_else(|| self.client_url())
+    }
+
+    /// Who may reach a server from elsewhere has certificates; this is for its own machine.
+    pub(crate) fn metrics_host(host: IpAddr) -> IpAddr {
+        if host.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+    }
+}
+
+/// The address in a URL of ours.
+pub(crate) fn address_of(url: &str) -> Option<SocketAddr> {
+    url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?.parse().ok()
 }
 
 /// A member of a cluster, as its peers know it.
@@ -33,13 +66,15 @@ pub(crate) struct Address {
     pub(crate) ports: Ports,
 }
 
-/// Which of a member's two ports.
+/// Which of a member's ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortKind {
     /// For clients, 2379 by default.
     Client,
     /// For other members, 2380 by default.
     Peer,
+    /// For us, if clients speak TLS; any.
+    Metrics,
 }
 
 impl fmt::Display for PortKind {
@@ -47,6 +82,7 @@ impl fmt::Display for PortKind {
         f.write_str(match self {
             Self::Client => "client",
             Self::Peer => "peer",
+            Self::Metrics => "metrics",
         })
     }
 }

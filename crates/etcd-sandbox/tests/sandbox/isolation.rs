@@ -124,12 +124,12 @@ async fn a_test_may_have_a_cluster_whose_members_it_kills_and_restarts() {
 }
 
 #[tokio::test]
-async fn a_test_may_have_a_cluster_with_users() {
+async fn a_test_may_have_a_cluster_with_users_and_tls() {
     let server = Server::start();
     let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-local-cache");
-    let mut command = server.subject(&["private_members_with_users"]);
+    let mut command = server.subject(&["private_members_with_users", "private_members_with_tls_and_users"]);
     command.env("ETCD_LOCAL_CACHE", cache);
-    finished(command).await.passed(1);
+    finished(command).await.passed(2);
 }
 
 #[tokio::test]

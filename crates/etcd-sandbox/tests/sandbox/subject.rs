@@ -318,6 +318,25 @@ async fn private_members_with_users(sandbox: Sandbox) -> Result<(), Error> {
     sandbox.expect_keys([("a", "1")]).await
 }
 
+/// With TLS and users, of several members: what asks the members for their leader speaks plain HTTP.
+#[etcd_sandbox::test(private, members = 3, tls, auth)]
+async fn private_members_with_tls_and_users(sandbox: Sandbox) -> Result<(), Error> {
+    let server = sandbox.server().unwrap();
+    assert!(sandbox.endpoints().iter().all(|url| url.starts_with("https://")));
+    sandbox.put("a", "1").await?;
+    let config = server.client_config();
+    assert!(config.cacert.is_some() && config.user.as_deref() == Some("root"));
+    let stranger = etcd_workspace::ClientConfig { cert: None, key: None, ..config };
+    let refused = etcd_sandbox::connect_options(&stranger).connect().await.unwrap_err();
+    assert!(matches!(refused.kind, etcd_sandbox::etcd_keys::ErrorKind::Tls(_)), "{refused:?}");
+    let leader = server.leader().unwrap();
+    let follower = server.members().iter().find(|member| member.id() != leader.id()).unwrap();
+    server.move_leadership(follower).unwrap();
+    leader.kill().unwrap();
+    server.restart(leader).unwrap();
+    sandbox.expect_keys([("a", "1")]).await
+}
+
 /// What only other tests want: `SUBJECT_SCENARIO` names it. Without the variable this test does nothing.
 #[etcd_sandbox::test]
 async fn scenario(sandbox: Sandbox) -> Result<(), Error> {

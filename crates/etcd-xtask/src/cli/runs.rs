@@ -23,14 +23,17 @@ pub(crate) struct RunTarget {
     /// How many members the etcd to start has; implies --ephemeral
     #[arg(long, value_name = "N", value_parser = members(), conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) members: Option<usize>,
+    /// Have clients of the etcd to start speak TLS; implies --ephemeral
+    #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
+    pub(crate) tls: bool,
     /// Switch authentication on in the etcd to start: the run gets a user of its own; implies --ephemeral
     #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) auth: bool,
     /// Keep the keys of the run, to look at them; `test-clean` deletes them
-    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "auth"])]
+    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "tls", "auth"])]
     pub(crate) keep: bool,
     /// Keep the keys only if the run fails
-    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "auth", "keep"])]
+    #[arg(long, conflicts_with_all = ["ephemeral", "etcd", "members", "tls", "auth", "keep"])]
     pub(crate) keep_failed: bool,
     /// Fail unless the run gets a user of its own, who can use the run's keys and nothing else [default: where that is possible]
     #[arg(long)]
@@ -77,7 +80,7 @@ impl RunTarget {
 
     /// Whether the network may be used.
     pub(crate) fn network(&self) -> NetworkPolicy {
-        if self.offline { NetworkPolicy::Offline } else { NetworkPolicy::Online }
+        NetworkPolicy::of(self.offline)
     }
 }
 
@@ -134,4 +137,10 @@ pub(crate) enum Runner {
 pub(crate) enum NetworkPolicy {
     Offline,
     Online,
+}
+
+impl NetworkPolicy {
+    pub(super) fn of(offline: bool) -> Self {
+        if offline { Self::Offline } else { Self::Online }
+    }
 }

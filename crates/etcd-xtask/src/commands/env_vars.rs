@@ -18,7 +18,7 @@ pub(crate) fn has_place(status: &Status) -> bool {
 
 pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
     let config = match cx.client_config(&args.client, true)? {
-        (Leads::Instance, config) => ClientConfig { endpoints: endpoints(args.instance.as_deref(), cx)?, ..config },
+        (Leads::Instance, config) => config.or(of_instance(args.instance.as_deref(), cx)?),
         (_, config) => config,
     };
     let vars = config.variables();
@@ -33,8 +33,8 @@ pub(crate) fn run(args: &EnvVars, cx: &Context) -> Result<Exit> {
     Ok(Exit::SUCCESS)
 }
 
-/// Where an instance is.
-fn endpoints(instance: Option<&str>, cx: &Context) -> Result<Vec<String>> {
+/// How an instance is reached.
+fn of_instance(instance: Option<&str>, cx: &Context) -> Result<ClientConfig> {
     let which = Which::named(instance);
     let status = cx.instance(&which)?.status()?;
     if !has_place(&status) {
@@ -43,7 +43,7 @@ fn endpoints(instance: Option<&str>, cx: &Context) -> Result<Vec<String>> {
     if status.state == State::Hidden {
         cx.output.note(format_args!("note: etcd `{}` {}", status.instance, advice::state(&status)));
     }
-    Ok(status.endpoints)
+    Ok(status.client_config())
 }
 
 /// Sets a variable. Whatever the value is, evaluated it is that value and nothing else; `None`: the shell cannot write it.

@@ -17,6 +17,12 @@ pub(crate) fn run(args: &EtcdCompact, cx: &Context) -> Result<Exit> {
         return Err(advice::unusable(&status, &args.which, ""));
     }
     let compact = |endpoint: &String| etcd_local::compact(endpoint).map_err(|error| failure(&error, &args.which));
+    if status.tls.is_some() {
+        let what = format!("etcd `{}` speaks TLS, and this command does not", status.instance);
+        let next =
+            format!("`cargo xtask etcdctl{} -- defrag` frees space, after `compact REVISION`", args.which.flag());
+        return Err(Failure::of(what, next));
+    }
     // Each member has a database of its own.
     let ready = status.members.iter().filter(|member| member.state == State::Ready).map(|member| &member.endpoint);
     let mut members = ready.map(compact).collect::<Result<Vec<_>>>()?.into_iter();

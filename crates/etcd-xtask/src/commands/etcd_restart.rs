@@ -5,6 +5,7 @@ use etcd_local::binary::Wanted;
 use etcd_local::{Builder, Port, Status};
 
 use crate::advice;
+use crate::certificates;
 use crate::cli::{EtcdRestart, Format};
 use crate::commands::etcd_up;
 use crate::context::Context;
@@ -15,6 +16,8 @@ pub(crate) fn run(args: &EtcdRestart, cx: &Context) -> Result<Exit> {
     let settings = cx.builder()?;
     let before = settings.instance(name)?.status()?;
     let builder = args.start.apply(as_before(settings, name, &before));
+    let wants_tls = args.start.tls || before.tls.is_some();
+    let builder = certificates::with_tls(builder, name, wants_tls, args.start.network(), cx)?;
     // Problems that would prevent the start are found before the stop.
     builder.binaries().find(&builder.settings().wanted)?;
     let instance = builder.instance(name)?;

@@ -9,6 +9,7 @@ use etcd_local::{Health, Instance, State, Status, Tail, Up};
 use serde::Serialize;
 
 use crate::build::rebuild;
+use crate::certificates;
 use crate::child::Interrupts;
 use crate::cli::{EtcdUp, Format};
 use crate::context::Context;
@@ -22,7 +23,8 @@ pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     if let Some(members) = args.members {
         builder = builder.members(members)?;
     }
-    let instance = builder.instance(&args.which.instance)?;
+    let name = &args.which.instance;
+    let instance = certificates::with_tls(builder, name, args.start.tls, args.start.network(), cx)?.instance(name)?;
     if args.foreground {
         return foreground(&instance, args, cx);
     }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use etcd_local::binary::Wanted;
-use etcd_local::{Ephemeral, Root, State, Status, Tail};
-use etcd_workspace::{ClientConfig, Leads, Password};
+use etcd_local::{Ephemeral, State, Status, Tail};
+use etcd_workspace::{ClientConfig, Leads};
 use semver::Version;
 
 use crate::advice;
+use crate::certificates;
 use crate::cli::{RunTarget, Which};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -28,7 +29,7 @@ pub(crate) enum Server {
     /// Started for this command; ends when this value is dropped.
     Ephemeral(Box<Ephemeral>),
     /// An instance of the workspace. It keeps running.
-    Instance { which: Which, endpoints: Vec<String>, version: String, log: PathBuf },
+    Instance { which: Which, config: Box<ClientConfig>, version: String, log: PathBuf },
     /// A cluster elsewhere.
     Elsewhere {
         config: Box<ClientConfig>,
@@ -40,7 +41,7 @@ pub(crate) enum Server {
 impl Server {
     /// The etcd that the arguments ask for, else the running instance, else an ephemeral one.
     pub(crate) fn choose(args: &RunTarget, etcd: Option<&Wanted>, cx: &Context) -> Result<Self> {
-        if !args.ephemeral && etcd.is_none() && args.members.is_none() && !args.auth {
+        if !args.ephemeral && etcd.is_none() && args.members.is_none() && !args.tls && !args.auth {
             if let Some(elsewhere) = elsewhere(args, cx)? {
                 return Ok(elsewhere);
             }
@@ -64,7 +65,11 @@ impl Server {
         if let Some(wanted) = etcd {
             builder = builder.etcd(wanted.clone());
         }
-        let builder = builder.members(args.members.unwrap_or(1))?.auth(args.auth);
+        let mut builder = builder.members(args.members.unwrap_or(1))?.auth(args.auth);
+        if args.tls {
+            let dir = cx.home_of_runs()?.join(".tls");
+            builder = certificates::with_made(builder, &dir, args.network(), cx)?;
+        }
         Ok(Self::Ephemeral(Box::new(builder.start_ephemeral()?)))
     }
 
@@ -80,7 +85,7 @@ impl Server {
                 advice::note_differences(&instance, which, cx);
                 Ok(Ok(Self::Instance {
                     which: which.clone(),
-                    endpoints: status.endpoints,
+                    config: Box::new(status.client_config()),
                     version: status.version.map(|version| version.to_string()).unwrap_or_default(),
                     log: status.log,
                 }))
@@ -93,8 +98,7 @@ impl Server {
     pub(crate) fn endpoints(&self) -> Vec<String> {
         match self {
             Self::Ephemeral(server) => server.endpoints(),
-            Self::Instance { endpoints, .. } => endpoints.clone(),
-            Self::Elsewhere { config, .. } => config.endpoints.clone(),
+            Self::Instance { config, .. } | Self::Elsewhere { config, .. } => config.endpoints.clone(),
         }
     }
 
@@ -144,19 +148,8 @@ impl Server {
     /// How a program of ours that we start connects to it.
     pub(crate) fn client_config(&self) -> ClientConfig {
         match self {
-            Self::Elsewhere { config, .. } => (**config).clone(),
-            Self::Ephemeral(server) => {
-                let root = server.root();
-                ClientConfig {
-                    endpoints: server.endpoints(),
-                    user: root.map(|_| Root::NAME.to_owned()),
-                    password: root.map(|root| Password::new(root.password())),
-                    ..ClientConfig::default()
-                }
-            }
-            Self::Instance { endpoints, .. } => {
-                ClientConfig { endpoints: endpoints.clone(), ..ClientConfig::default() }
-            }
+            Self::Ephemeral(server) => server.client_config(),
+            Self::Instance { config, .. } | Self::Elsewhere { config, .. } => (**config).clone(),
         }
     }
 

@@ -1,0 +1,46 @@
+//! The certificates of an etcd that is about to start: the user's own, or made by `etcd-console`, as xtask has no
+//! cryptography.
+
+use std::path::Path;
+
+use anyhow::Result;
+use etcd_local::{Builder, State, Status, TlsSetting};
+use etcd_workspace::TlsFiles;
+
+use crate::build::on_demand;
+use crate::cli::NetworkPolicy;
+use crate::console::PACKAGE;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// The builder of an instance with TLS: because Cargo.toml says so, or `is_asked_for`. A server that runs keeps its
+/// certificates.
+pub(crate) fn with_tls(
+    builder: Builder,
+    instance: &str,
+    is_asked_for: bool,
+    network: NetworkPolicy,
+    cx: &Context,
+) -> Result<Builder> {
+    let made = match builder.settings().tls.clone() {
+        Some(TlsSetting::Dir(dir)) => return Ok(builder.tls(TlsFiles::in_dir(dir))),
+        None if !is_asked_for => return Ok(builder),
+        _ => builder.instance(instance)?.dir().join("tls"),
+    };
+    match builder.instance(instance)?.status()? {
+        Status { state: State::Ready, tls: Some(dir), .. } => Ok(builder.tls(TlsFiles::in_dir(dir))),
+        _ => with_made(builder, &made, network, cx),
+    }
+}
+
+/// An etcd with TLS. Its certificates are in `dir`, and made, or made anew, when needed.
+pub(crate) fn with_made(builder: Builder, dir: &Path, network: NetworkPolicy, cx: &Context) -> Result<Builder> {
+    let host = builder.settings().host.to_string();
+    let mut command = cx.command(on_demand::program_within(network, PACKAGE, cx)?);
+    let status = command.arg("certificates").arg("--dir").arg(dir).args(["--host", &host]).status()?;
+    if !status.success() {
+        let next = "etcd-console says why above; without --tls no certificates are needed";
+        return Err(Failure::of(format!("cannot make certificates in `{}`", cx.shown(dir)), next));
+    }
+    Ok(builder.tls(TlsFiles::in_dir(dir)))
+}
