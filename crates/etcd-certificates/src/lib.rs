@@ -15,9 +15,6 @@ use tempfile::NamedTempFile;
 
 use crate::made::Made;
 
-/// The common name of the clients' certificate: for etcd the user, where authentication is on.
-pub const USER: &str = "root";
-
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Browsers and many libraries refuse certificates that are valid for much longer.
 const VALID_FOR: Duration = Duration::from_secs(365 * DAY.as_secs());
@@ -112,7 +109,8 @@ fn sign(ca: &Ca, hosts: &[IpAddr], certificate: &Path, key_file: &Path) -> Resul
     let mut params = valid_for(VALID_FOR);
     params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
     if hosts.is_empty() {
-        params.distinguished_name.push(DnType::CommonName, USER);
+        // For etcd the common name is a user. This is none: who has the certificate still needs a user's password.
+        params.distinguished_name.push(DnType::CommonName, "a client of a local etcd");
     } else {
         params.distinguished_name.push(DnType::CommonName, "etcd");
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);

@@ -68,6 +68,8 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Certificates(Certificates),
     #[command(hide = true)]
+    Users(Users),
+    #[command(hide = true)]
     Keep(Keep),
     #[command(hide = true)]
     Fill(Fill),
@@ -85,6 +87,15 @@ pub(crate) struct Certificates {
     /// The address that etcd listens at
     #[arg(long)]
     pub(crate) host: std::net::IpAddr,
+}
+
+/// Create the users of a local etcd that Cargo.toml names, and switch authentication on
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-up --auth")]
+pub(crate) struct Users {
+    /// The directory of the passwords, one file for each user
+    #[arg(long)]
+    pub(crate) passwords: PathBuf,
 }
 
 /// Keep a run alive, for `test` and `run`, until stdin says how to end it

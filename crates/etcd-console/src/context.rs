@@ -39,11 +39,19 @@ impl Context {
 
     /// The keys whose values histories do not show: `redact` in the workspace's manifest, if there is one.
     pub(crate) fn redaction(&self) -> Result<Redaction> {
+        Ok(Redaction::new(self.manifest()?.redact.iter().map(String::as_str)))
+    }
+
+    /// The settings of the workspace's manifest, if there is one.
+    pub(crate) fn manifest(&self) -> Result<ManifestSettings> {
         let path = &self.global.manifest;
-        let Ok(text) = std::fs::read_to_string(path) else { return Ok(Redaction::default()) };
-        let settings =
-            ManifestSettings::parse(&text).map_err(|why| ClientConfigError::Manifest { path: path.clone(), why })?;
-        Ok(Redaction::new(settings.redact.iter().map(String::as_str)))
+        let Ok(text) = std::fs::read_to_string(path) else { return Ok(ManifestSettings::default()) };
+        Ok(ManifestSettings::parse(&text).map_err(|why| ClientConfigError::Manifest { path: path.clone(), why })?)
+    }
+
+    /// How the workspace's own instance is reached, by its record.
+    pub(crate) fn instance_config(&self) -> Result<ClientConfig> {
+        Ok(self.running(self.instance())?.client_config()?)
     }
 
     /// A flag beats the environment, which beats the record.
@@ -107,7 +115,7 @@ impl Context {
             return Err(Failure { exit: Exit::Usage, what, next: next.to_owned() }.into());
         }
         let record = self.running(name)?;
-        *config = std::mem::take(config).or(record.client_config());
+        *config = std::mem::take(config).or(record.client_config()?);
         let connection = self.connect_to(config).await?;
         if connection.cluster_id().is_none_or(|answers| record.cluster_id == Some(ClusterId(answers))) {
             return Ok(connection);

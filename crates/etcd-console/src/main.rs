@@ -27,6 +27,7 @@ mod runs;
 mod test_clean;
 mod undo;
 mod undo_files;
+mod users;
 mod watch;
 mod wrong_port;
 
@@ -63,6 +64,7 @@ fn run(command: Command, cx: &Context) -> Result<ExitCode> {
             Command::Runs(args) => runs::run(args, cx).await,
             Command::TestClean(args) => test_clean::run(args, cx).await,
             Command::Certificates(args) => certificates::run(&args),
+            Command::Users(args) => users::run(&args, cx).await,
             Command::Keep(args) => keep::run(args, cx).await,
             Command::Fill(args) => fill::run(args, cx).await,
             Command::Load(args) => load::run(args, cx).await,

@@ -33,6 +33,9 @@ pub(crate) struct Marker {
     pub(crate) cluster_id: Option<ClusterId>,
     /// The newest etcd that has used this data: an older minor version refuses it. Absent until one was ready.
     pub(crate) newest_version: Option<Version>,
+    /// Whether authentication is on in it, with a password that is in a file of the instance's.
+    #[serde(default)]
+    pub(crate) has_users: bool,
 }
 
 impl Marker {
@@ -169,8 +172,14 @@ impl DataDir {
     pub(crate) fn create(path: &Path, owner: &Path, cluster_token: String) -> Result<Self, DataError> {
         let path = &plain(path);
         os::create_private_dir(path).map_err(cannot("create", path))?;
-        let marker =
-            Marker { schema: SCHEMA, owner: owner.to_owned(), cluster_token, cluster_id: None, newest_version: None };
+        let marker = Marker {
+            schema: SCHEMA,
+            owner: owner.to_owned(),
+            cluster_token,
+            cluster_id: None,
+            newest_version: None,
+            has_users: false,
+        };
         let created = Self { path: path.to_owned(), marker: Some(marker) };
         created.save()?;
         Ok(created)
@@ -240,6 +249,15 @@ impl DataDir {
         let before = marker.newest_version.replace(version.clone());
         self.save()?;
         Ok(before.filter(|before| minor(before) < minor(version)))
+    }
+
+    /// Writes down that authentication is on.
+    pub(crate) fn has_users(&mut self) -> Result<(), DataError> {
+        if let Some(marker) = &mut self.marker {
+            marker.has_users = true;
+            self.save()?;
+        }
+        Ok(())
     }
 
     /// Whether `binary` is of a later minor version than the data.

@@ -28,7 +28,7 @@ use crate::server::health::HealthError;
 use crate::server::launch::{self, Durability, LaunchError};
 use crate::server::leader;
 use crate::server::ports::Address;
-use crate::server::users::{self, Root};
+use crate::server::users::Root;
 use crate::wait::{Deadline, until};
 
 /// A running etcd on free loopback ports, without fsync, whose data goes with it: one server, or as many as
@@ -131,15 +131,6 @@ impl Error for FailedLaunch {
 }
 
 impl Builder {
-    /// The same builder, with what authentication needs of etcd's flags.
-    fn with_auth_args(&self) -> Self {
-        let mut builder = self.clone();
-        if builder.auth {
-            builder.extra_args.insert(0, users::BCRYPT_COST.to_owned());
-        }
-        builder
-    }
-
     /// Starts an etcd that goes with its owner: see [`Ephemeral`].
     ///
     /// # Errors
@@ -181,7 +172,7 @@ impl Ephemeral {
             janitor: Mutex::new(janitor),
             cluster,
             binary: binary.clone(),
-            builder: builder.with_auth_args(),
+            builder: builder.clone(),
             cluster_id: ClusterId(0),
             version: binary.version.clone(),
             ready_after: Duration::ZERO,
@@ -306,11 +297,16 @@ impl Ephemeral {
     /// How clients reach it: as its user, and with its certificates.
     #[must_use]
     pub fn client_config(&self) -> ClientConfig {
-        let tls = self.builder.tls.as_ref().map(TlsFiles::dir);
+        let files = self.builder.tls.as_ref();
+        let (cert, key) = files.map(TlsFiles::client).unzip();
         ClientConfig {
+            endpoints: self.endpoints(),
+            cacert: files.map(TlsFiles::ca),
+            cert,
+            key,
             user: self.root.as_ref().map(|_| Root::NAME.to_owned()),
             password: self.root.as_ref().map(|root| Password::new(root.password())),
-            ..ClientConfig::of_instance(self.endpoints(), tls)
+            ..ClientConfig::default()
         }
     }
 

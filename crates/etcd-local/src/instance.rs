@@ -11,12 +11,13 @@ mod spawn;
 mod start;
 mod start_members;
 mod stop;
+mod users;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use etcd_workspace::{ClientConfig, ClusterId, NotYours, RECORD, Record};
+use etcd_workspace::{ClientConfig, ClientConfigError, ClusterId, NotYours, RECORD, Record};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +168,18 @@ impl Instance {
         self.dir.join(RECORD)
     }
 
+    /// The directory of its users' passwords, one file each, if it has users.
+    #[must_use]
+    pub fn passwords(&self) -> PathBuf {
+        // Users are the cluster's, not a member's.
+        let dir = if self.cluster.is_empty() { Some(self.dir.as_path()) } else { self.dir.parent() };
+        dir.unwrap_or(&self.dir).join("passwords")
+    }
+
+    fn password_file(&self) -> PathBuf {
+        self.passwords().join(ClientConfig::ROOT)
+    }
+
     /// Admits one change at a time.
     fn operation_lock(&self) -> PathBuf {
         self.dir.join("op.lock")
@@ -258,6 +271,9 @@ pub struct Status {
     /// If clients speak TLS, the directory with the CA's and their own certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<PathBuf>,
+    /// If authentication is on, the file with the password of the user `root`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
     /// The cluster's id.
     pub cluster_id: Option<ClusterId>,
     /// Milliseconds from spawn to proven ready, at the last start.
@@ -270,9 +286,11 @@ pub struct Status {
 
 impl Status {
     /// How clients reach it; while it is stopped, how they did last.
-    #[must_use]
-    pub fn client_config(&self) -> ClientConfig {
-        ClientConfig::of_instance(self.endpoints.clone(), self.tls.as_deref())
+    ///
+    /// # Errors
+    /// If the file with the password cannot be read.
+    pub fn client_config(&self) -> Result<ClientConfig, ClientConfigError> {
+        ClientConfig::of_instance(self.endpoints.clone(), self.tls.as_deref(), self.password_file.as_deref())
     }
 }
 

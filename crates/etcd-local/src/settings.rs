@@ -50,6 +50,8 @@ pub struct Settings {
     pub protected: Vec<String>,
     /// Whether clients of instances speak TLS, and with which certificates.
     pub tls: Option<TlsSetting>,
+    /// Whether authentication is on in instances.
+    pub auth: bool,
 }
 
 /// The ports that a variable or a setter names. They hold for any instance.
@@ -74,6 +76,7 @@ impl Default for Settings {
             test_root: DEFAULT_TEST_ROOT.to_owned(),
             protected: Vec::new(),
             tls: None,
+            auth: false,
         }
     }
 }
@@ -186,6 +189,7 @@ impl Settings {
             self.test_root = segment;
         }
         self.protected = table.protected;
+        self.auth = table.auth;
         self.tls = table.tls.map(|tls| match tls {
             TlsSetting::Dir(dir) => TlsSetting::Dir(root.join(dir)),
             TlsSetting::Made => TlsSetting::Made,

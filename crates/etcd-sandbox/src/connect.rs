@@ -74,7 +74,7 @@ pub fn connect_options(config: &ClientConfig) -> Connect {
 pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
     let endpoints = target.endpoints();
     let connect = match target {
-        Target::Instance { record, .. } => connect_options(&record.client_config()),
+        Target::Instance { record, .. } => connect_options(&record.client_config()?),
         Target::Named(config) => connect_options(config),
         #[cfg(feature = "private")]
         Target::Private(config) => connect_options(config),

@@ -153,6 +153,9 @@ fn list(names: &[String]) -> String {
 }
 
 impl ClientConfig {
+    /// etcd's user who can do everything.
+    pub const ROOT: &'static str = "root";
+
     /// All variables that [`ClientConfig::variables`] may set. A child that is given some of them must not inherit the
     /// others.
     pub const VARIABLES: [&'static str; 8] = [
@@ -166,12 +169,27 @@ impl ClientConfig {
         "ETCDCTL_PASSWORD",
     ];
 
-    /// A local instance, with the directory of its certificates if it speaks TLS.
-    #[must_use]
-    pub fn of_instance(endpoints: Vec<String>, tls: Option<&Path>) -> Self {
-        let Some(files) = tls.map(TlsFiles::in_dir) else { return Self { endpoints, ..Self::default() } };
-        let (cert, key) = files.client();
-        Self { endpoints, cacert: Some(files.ca()), cert: Some(cert), key: Some(key), ..Self::default() }
+    /// A local instance, with the directory of its certificates if it speaks TLS, and the file with the password of
+    /// [`ROOT`](Self::ROOT) if authentication is on.
+    ///
+    /// # Errors
+    /// [`ClientConfigError::PasswordFile`].
+    pub fn of_instance(
+        endpoints: Vec<String>,
+        tls: Option<&Path>,
+        password_file: Option<&Path>,
+    ) -> Result<Self, ClientConfigError> {
+        let files = tls.map(TlsFiles::in_dir);
+        let (cert, key) = files.as_ref().map(TlsFiles::client).unzip();
+        Ok(Self {
+            endpoints,
+            cacert: files.map(|files| files.ca()),
+            cert,
+            key,
+            insecure_skip_tls_verify: false,
+            user: password_file.map(|_| Self::ROOT.to_owned()),
+            password: password_file.map(Password::from_file).transpose()?,
+        })
     }
 
     /// What the environment says: `ETCD_ENDPOINTS`, and etcdctl's variables for TLS and the user.

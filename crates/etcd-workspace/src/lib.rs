@@ -36,6 +36,6 @@ pub use crate::owner::{NotYours, User, find_foreign, owner_of};
 pub use crate::paths::{RECORD, SCHEMA, SCHEMA_2, STATE, home, member_lock};
 pub use crate::record::{ClusterId, Identity, MemberRecord, Record};
 pub use crate::settings::{
-    DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, NoRoot, Port, TlsSetting, is_prefix, is_segment,
+    DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, ManifestUser, NoRoot, Port, TlsSetting, is_prefix, is_segment,
 };
 pub use crate::tls::TlsFiles;

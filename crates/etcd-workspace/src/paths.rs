@@ -22,9 +22,9 @@ pub fn member_lock(dir: &Path) -> PathBuf {
     dir.join("member.lock")
 }
 
-/// The version of the record's shape for an instance of one member without TLS.
+/// The version of the record's shape for an instance of one member without TLS and users.
 pub const SCHEMA: u32 = 1;
 
-/// The version of the record's shape for an instance of several members, or with TLS: its endpoints alone do not lead to
-/// it. A file with a larger one is left alone.
+/// The version of the record's shape for an instance of several members, or with TLS or users: its endpoints alone do
+/// not lead to it. A file with a larger one is left alone.
 pub const SCHEMA_2: u32 = 2;

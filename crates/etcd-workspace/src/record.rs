@@ -9,14 +9,14 @@ use std::str::FromStr;
 use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::client_config::ClientConfig;
+use crate::client_config::{ClientConfig, ClientConfigError};
 use crate::error::InstanceError;
 use crate::paths::{SCHEMA, SCHEMA_2};
 
 /// The content of `.etcd/<instance>/instance.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`SCHEMA`], or [`SCHEMA_2`] if there are several members, or TLS.
+    /// [`SCHEMA`], or [`SCHEMA_2`] if there are several members, TLS, or users.
     pub schema: u32,
     /// The instance's name.
     pub instance: String,
@@ -45,6 +45,9 @@ pub struct Record {
     /// If clients speak TLS, the directory with what they need: `ca.pem`, `client.pem` and `client-key.pem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<PathBuf>,
+    /// If authentication is on, the file with the password of the user `root`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
     /// If clients speak TLS, where the only member tells in plain HTTP whether it is healthy, and no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
@@ -90,9 +93,11 @@ impl Record {
     }
 
     /// How clients reach the instance.
-    #[must_use]
-    pub fn client_config(&self) -> ClientConfig {
-        ClientConfig::of_instance(self.endpoints.clone(), self.tls.as_deref())
+    ///
+    /// # Errors
+    /// [`ClientConfigError::PasswordFile`].
+    pub fn client_config(&self) -> Result<ClientConfig, ClientConfigError> {
+        ClientConfig::of_instance(self.endpoints.clone(), self.tls.as_deref(), self.password_file.as_deref())
     }
 
     /// The record that the text of this file is.

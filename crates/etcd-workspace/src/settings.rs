@@ -11,7 +11,7 @@ use semver::VersionReq;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny};
 
-use crate::client_config::{ClientConfigError, ManifestCluster};
+use crate::client_config::{ClientConfig, ClientConfigError, ManifestCluster};
 use crate::manifest::parse_manifest;
 
 /// etcd's own default for clients.
@@ -62,6 +62,22 @@ pub enum TlsSetting {
     Dir(PathBuf),
 }
 
+/// A user of `[[workspace.metadata.etcd.users]]`, whose role has the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[non_exhaustive]
+pub struct ManifestUser {
+    /// The user's name.
+    #[serde(deserialize_with = "user_name")]
+    pub name: String,
+    /// The prefixes that the user can read below, without trailing slashes.
+    #[serde(default, deserialize_with = "prefixes")]
+    pub read: Vec<String>,
+    /// The prefixes that the user can read and write below, without trailing slashes.
+    #[serde(default, deserialize_with = "prefixes")]
+    pub write: Vec<String>,
+}
+
 /// What `[workspace.metadata.etcd]` says. A setting that is not there is `None`, or empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default, expecting = "a table")]
@@ -97,6 +113,11 @@ pub struct ManifestSettings {
     /// Whether clients of this workspace's instances speak TLS.
     #[serde(deserialize_with = "tls")]
     pub tls: Option<TlsSetting>,
+    /// Whether authentication is on in this workspace's instances.
+    #[serde(deserialize_with = "flag")]
+    pub auth: bool,
+    /// The users of an instance in which authentication is on, beside `root`.
+    pub users: Vec<ManifestUser>,
     /// Clusters elsewhere, by name.
     pub clusters: BTreeMap<String, ManifestCluster>,
 }
@@ -197,6 +218,22 @@ fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TlsSetting>,
         Value::Flag(flag) => Ok(flag.then_some(TlsSetting::Made)),
         Value::Text(text) if !text.is_empty() => Ok(Some(TlsSetting::Dir(text.into()))),
         other => is_not(&other, "`true`, `false`, or a directory with certificates"),
+    }
+}
+
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Flag(flag) => Ok(flag),
+        other => is_not(&other, "`true` or `false`"),
+    }
+}
+
+/// It is also the name of a file.
+fn user_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match Value::deserialize(deserializer)? {
+        Value::Text(text) if !text.is_empty() && text.chars().all(is_plain) && text != ClientConfig::ROOT => Ok(text),
+        other => is_not(&other, "a user's name: letters, digits, `-` and `_`; `root` is always there"),
     }
 }
 
@@ -309,6 +346,12 @@ mod tests {
             ("data-dir = ''", "`` is not a path"),
             ("tls = 1", "`1` is not `true`, `false`, or a directory"),
             ("tls = ''", "`` is not `true`, `false`, or a directory"),
+            ("auth = 1", "`1` is not `true` or `false`"),
+            ("users = [{ name = 'a/b' }]", "`a/b` is not a user's name"),
+            ("users = [{ name = 'root' }]", "`root` is not a user's name"),
+            ("users = [{ name = 'a', write = ['b'] }]", "`b` is not a key prefix"),
+            ("users = [{ name = 'a', role = 'b' }]", "unknown field `role`"),
+            ("users = [{ read = [] }]", "missing field `name`"),
             ("start-timeout = 1.5", "`1.5` is not a valid number of seconds"),
             ("start-timeout = '30s'", "`30s` is not a valid number of seconds"),
             ("start-timeout = -1", "`-1` is not a valid number of seconds"),

@@ -11,7 +11,8 @@ use crate::build::on_demand;
 use crate::cli::NetworkPolicy;
 use crate::console::PACKAGE;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::exit::Exit;
+use crate::failure::AlreadyReported;
 
 /// The builder of an instance with TLS: because Cargo.toml says so, or `is_asked_for`. A server that runs keeps its
 /// certificates.
@@ -39,8 +40,7 @@ pub(crate) fn with_made(builder: Builder, dir: &Path, network: NetworkPolicy, cx
     let mut command = cx.command(on_demand::program_within(network, PACKAGE, cx)?);
     let status = command.arg("certificates").arg("--dir").arg(dir).args(["--host", &host]).status()?;
     if !status.success() {
-        let next = "etcd-console says why above; without --tls no certificates are needed";
-        return Err(Failure::of(format!("cannot make certificates in `{}`", cx.shown(dir)), next));
+        return Err(AlreadyReported(Exit::FAILURE).into());
     }
     Ok(builder.tls(TlsFiles::in_dir(dir)))
 }

@@ -199,6 +199,9 @@ pub(crate) struct Start {
     /// Have clients speak TLS. The certificates, also theirs, are in .etcd/NAME/tls
     #[arg(long)]
     pub(crate) tls: bool,
+    /// Switch authentication on. The passwords of `root`, and of the users in Cargo.toml, are in .etcd/NAME/passwords
+    #[arg(long)]
+    pub(crate) auth: bool,
     /// How long the start may take; longer with much data on a slow disk [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,

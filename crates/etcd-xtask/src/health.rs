@@ -38,7 +38,10 @@ pub(crate) fn of(status: &Status) -> Report {
     let mut report = match endpoint.map(|endpoint| Health::of(endpoint)) {
         None if status.state != State::Ready => return Report::default(),
         None => Report::default(),
-        Some(Ok(health)) => Report { problems: problems(&health, &which), health: Some(health) },
+        Some(Ok(health)) => {
+            let has_users = status.password_file.is_some();
+            Report { problems: problems(&health, has_users, &which), health: Some(health) }
+        }
         Some(Err(error)) => {
             let remedy = format!("{} may say more", which.command("etcd-logs"));
             Report { health: None, problems: vec![Problem { what: error.to_string(), remedy }] }
@@ -58,7 +61,7 @@ pub(crate) fn size(health: &Health) -> Option<String> {
     Some(format!("{}, {} in use{quota}", megabytes(total), megabytes(in_use)))
 }
 
-fn problems(health: &Health, which: &Which) -> Vec<Problem> {
+fn problems(health: &Health, has_users: bool, which: &Which) -> Vec<Problem> {
     let size = size(health).map(|size| format!(" ({size})")).unwrap_or_default();
     let alarm = |name: &String| {
         let (what, remedy) = match name.as_str() {
@@ -75,7 +78,7 @@ fn problems(health: &Health, which: &Which) -> Vec<Problem> {
         Problem { what, remedy }
     };
     let mut problems: Vec<Problem> = health.alarms.iter().map(alarm).collect();
-    if health.auth_enabled {
+    if health.auth_enabled && !has_users {
         problems.push(Problem {
             what: "authentication is enabled, and every request without a user is refused".to_owned(),
             remedy: ways_out_of_auth(which),

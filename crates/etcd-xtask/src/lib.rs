@@ -55,6 +55,7 @@ pub mod output;
 mod readable_log;
 mod runs;
 mod tips;
+mod users;
 mod versions;
 
 use std::process::ExitCode;

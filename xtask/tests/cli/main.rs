@@ -55,5 +55,6 @@ mod shards;
 mod situations;
 mod starting;
 mod tls;
+mod users;
 mod whose_etcd;
 mod words;

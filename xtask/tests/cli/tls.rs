@@ -39,7 +39,7 @@ fn an_instance_with_tls_is_used_like_any_other() {
     run.env("XTASK", env!("CARGO_BIN_EXE_xtask"));
     let run = testkit::finish(run).ok();
     assert!(run.stdout.ends_with("1\n") && run.stderr.contains("1 key swept"), "{run:?}");
-    play.xtask(&["etcd-compact"]).fails(1, &["speaks TLS", "etcdctl"]);
+    play.xtask(&["etcd-compact"]).fails(1, &["has TLS or users", "etcdctl"]);
     play.xtask(&["doctor"]);
 
     // Neither a lost record nor a restart or a reset changes how it is reached.
@@ -109,11 +109,12 @@ fn certificates_of_ones_own_are_used_as_they_are() {
 #[test]
 fn a_run_has_an_etcd_with_tls_of_its_own() {
     let play = play();
-    for flags in [&["--tls"][..], &["--tls", "--auth", "--members", "3"]] {
-        let inside = r#"case "$ETCD_ENDPOINTS" in https:*) "$XTASK" put "${ETCD_TEST_PREFIX}a" 1;; *) exit 9;; esac"#;
+    for (flags, user) in [(&["--tls"][..], ""), (&["--tls", "--auth", "--members", "3"], "test-run-")] {
+        let inside = r#"echo "$ETCDCTL_USER at $ETCD_ENDPOINTS" && "$XTASK" put "${ETCD_TEST_PREFIX}a" 1"#;
         let mut run = play.command(&[&["run"], flags, &["--", "sh", "-c", inside]].concat());
         run.env("XTASK", env!("CARGO_BIN_EXE_xtask"));
-        testkit::finish(run).ok();
+        let said = testkit::finish(run).ok().stdout;
+        assert!(said.starts_with(user) && said.contains(" at https://"), "{said}");
     }
     assert!(play.path(".etcd/.tls/ca-key.pem").is_file());
 }

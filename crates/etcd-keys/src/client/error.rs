@@ -307,10 +307,14 @@ impl ErrorKind {
     }
 
     /// Whether etcd refused the request because authentication is enabled and the connection has no user, neither by name nor
-    /// by a client certificate.
+    /// by a client certificate: one whose common name is no user's counts as none.
     #[must_use]
     pub fn is_without_user(&self) -> bool {
-        matches!(self, Self::Denied(words) if words.starts_with("user name is empty"))
+        match self {
+            Self::Denied(words) => words.starts_with("user name is empty"),
+            Self::Etcd { message, .. } => message == "user name not found",
+            _ => false,
+        }
     }
 
     /// Whether etcd refused the request of a user like this, by name.

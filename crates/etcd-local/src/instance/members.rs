@@ -102,6 +102,7 @@ impl Instance {
         status.version = found.iter().find_map(|status| status.version.clone());
         status.binary = found.iter().find_map(|status| status.binary.clone());
         status.data_dir = self.data_of_members();
+        status.password_file = found.iter().find_map(|status| status.password_file.clone());
         status.tls = found.iter().find_map(|status| status.tls.clone());
         status.cluster_id = found.iter().find_map(|status| status.cluster_id);
         status.ready_ms = record.and_then(|record| record.ready_ms);
@@ -157,6 +158,7 @@ impl Instance {
             pids: members.iter().flat_map(|member| member.pids.clone()).collect(),
             process: None,
             ready_ms: before.and_then(|before| before.ready_ms),
+            password_file: records.iter().flatten().find_map(|record| record.password_file.clone()),
             tls: records.iter().flatten().find_map(|record| record.tls.clone()),
             metrics_url: None,
             members,

@@ -203,6 +203,7 @@ impl Instance {
                 data_dir: record.data_dir,
                 log: record.log,
                 tls: record.tls,
+                password_file: record.password_file,
                 cluster_id: record.cluster_id,
                 ready_ms: record.ready_ms,
                 members: Vec::new(),
@@ -218,6 +219,7 @@ impl Instance {
                 data_dir: self.data_dir(),
                 log: self.log(),
                 tls: None,
+                password_file: None,
                 cluster_id: None,
                 ready_ms: None,
                 members: Vec::new(),
@@ -369,10 +371,11 @@ impl Instance {
         let own = self.own_data_dir();
         let was_own = own.strip_prefix(&self.builder.workspace).is_ok_and(|place| data_dir.ends_with(place));
         let data_dir = if was_own && !data_dir.exists() { own } else { data_dir };
-        let cluster_id = DataDir::find(&data_dir).ok().flatten().and_then(|data| data.marker?.cluster_id);
+        let marker = DataDir::find(&data_dir).ok().flatten().and_then(|data| data.marker);
+        let has_users = marker.as_ref().is_some_and(|marker| marker.has_users);
         let version = readiness::server_version(&peer_url).ok().and_then(|version| Version::parse(&version).ok());
         Some(Record {
-            schema: if tls.is_some() { SCHEMA_2 } else { SCHEMA },
+            schema: if tls.is_some() || has_users { SCHEMA_2 } else { SCHEMA },
             instance: self.name.clone(),
             version: version.or_else(|| binary::version_of(&identity.exe, &self.builder.env).ok())?,
             endpoints: vec![endpoint],
@@ -381,10 +384,11 @@ impl Instance {
             binary: identity.exe.clone(),
             data_dir,
             log: self.log(),
-            cluster_id,
+            cluster_id: marker.and_then(|marker| marker.cluster_id),
             pids: vec![identity.pid],
             process: Some(identity.clone()),
             ready_ms: None,
+            password_file: has_users.then(|| self.password_file()),
             tls,
             metrics_url,
             members: Vec::new(),
@@ -490,6 +494,7 @@ mod tests {
             pids: Vec::new(),
             process: None,
             ready_ms: None,
+            password_file: None,
             tls: None,
             metrics_url: None,
             members: Vec::new(),

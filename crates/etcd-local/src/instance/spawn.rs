@@ -36,8 +36,9 @@ impl Instance {
         asks_for_election: bool,
     ) -> Result<Starting, StartError> {
         let member = Address { name: self.builder.member(), ports };
+        let has_users = data.marker.as_ref().is_some_and(|marker| marker.has_users);
         let record = Record {
-            schema: if ports.metrics.is_some() { SCHEMA_2 } else { SCHEMA },
+            schema: if ports.metrics.is_some() || has_users { SCHEMA_2 } else { SCHEMA },
             instance: self.name.clone(),
             endpoints: vec![ports.client_url()],
             peer_url: ports.peer_url(),
@@ -50,6 +51,7 @@ impl Instance {
             pids: Vec::new(),
             process: None,
             ready_ms: None,
+            password_file: has_users.then(|| self.password_file()),
             tls: self.builder.tls.as_ref().map(|files| files.dir().to_owned()),
             metrics_url: ports.metrics_url(),
             members: Vec::new(),

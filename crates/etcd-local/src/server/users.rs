@@ -1,6 +1,7 @@
 //! Switches authentication on in a new cluster, by etcd's JSON gateway. From then on, etcd refuses every request without a
 //! user. Keeps no password anywhere.
 
+use etcd_workspace::ClientConfig;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -9,8 +10,6 @@ use crate::random;
 
 /// Seconds that an answer may take.
 const TIMEOUT: u64 = 10;
-/// Hashing a password takes 70 ms with etcd's default, 10, which slows down guessing. Nobody guesses 128 random bits.
-pub(crate) const BCRYPT_COST: &str = "--bcrypt-cost=4";
 
 /// The user `root` of a cluster, who can do everything. No form of it is printed.
 pub struct Root {
@@ -19,7 +18,7 @@ pub struct Root {
 
 impl Root {
     /// The user's name, and the name of the role: etcd's own.
-    pub const NAME: &str = "root";
+    pub const NAME: &str = ClientConfig::ROOT;
 
     /// The user's password, 128 random bits.
     #[must_use]

@@ -29,6 +29,7 @@ fn record(server: &Server) -> Record {
         pids: vec![server.etcd.pid()],
         process: None,
         ready_ms: None,
+        password_file: None,
         tls: None,
         metrics_url: None,
         members: Vec::new(),

@@ -43,7 +43,7 @@ fn of_instance(instance: Option<&str>, cx: &Context) -> Result<ClientConfig> {
     if status.state == State::Hidden {
         cx.output.note(format_args!("note: etcd `{}` {}", status.instance, advice::state(&status)));
     }
-    Ok(status.client_config())
+    Ok(status.client_config()?)
 }
 
 /// Sets a variable. Whatever the value is, evaluated it is that value and nothing else; `None`: the shell cannot write it.

@@ -17,8 +17,8 @@ pub(crate) fn run(args: &EtcdCompact, cx: &Context) -> Result<Exit> {
         return Err(advice::unusable(&status, &args.which, ""));
     }
     let compact = |endpoint: &String| etcd_local::compact(endpoint).map_err(|error| failure(&error, &args.which));
-    if status.tls.is_some() {
-        let what = format!("etcd `{}` speaks TLS, and this command does not", status.instance);
+    if status.tls.is_some() || status.password_file.is_some() {
+        let what = format!("etcd `{}` has TLS or users, which this command cannot use", status.instance);
         let next =
             format!("`cargo xtask etcdctl{} -- defrag` frees space, after `compact REVISION`", args.which.flag());
         return Err(Failure::of(what, next));

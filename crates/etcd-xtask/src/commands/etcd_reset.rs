@@ -7,12 +7,12 @@ use anyhow::Result;
 use etcd_local::Reset;
 use serde::Serialize;
 
-use crate::cli::{EtcdReset, Format, Which};
+use crate::cli::{EtcdReset, Format, NetworkPolicy, Which};
 use crate::commands::etcd_up;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output;
+use crate::{output, users};
 
 pub(crate) fn run(args: &EtcdReset, cx: &Context) -> Result<Exit> {
     let instance = cx.instance(&args.which)?;
@@ -24,6 +24,7 @@ pub(crate) fn run(args: &EtcdReset, cx: &Context) -> Result<Exit> {
         return Ok(Exit::REFUSED);
     }
     let Reset { wiped, up } = instance.reset()?;
+    let up = up.map(|up| users::switched_on(up, &instance, false, NetworkPolicy::Online, cx)).transpose()?;
     match (args.answer.format, &up) {
         (Format::Json, None) => {
             output::json(&Stopped { instance: name, state: "stopped", started: false, wiped: &wiped })?

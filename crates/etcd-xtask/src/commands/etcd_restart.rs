@@ -10,6 +10,7 @@ use crate::cli::{EtcdRestart, Format};
 use crate::commands::etcd_up;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::users;
 
 pub(crate) fn run(args: &EtcdRestart, cx: &Context) -> Result<Exit> {
     let name = &args.which.instance;
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &EtcdRestart, cx: &Context) -> Result<Exit> {
             false => format!("stopped etcd `{name}`\n"),
         })?;
     }
-    let up = instance.up()?;
+    let up = users::switched_on(instance.up()?, &instance, args.start.auth, args.start.network(), cx)?;
     etcd_up::answer(&up, None, args.answer.format, cx)?;
     advice::note_other_cluster(&up.status, cx);
     advice::note_differences(&cx.instance(&args.which)?, &args.which, cx);

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::health::{self, Report};
 use crate::readable_log::Readable;
-use crate::{advice, output};
+use crate::{advice, output, users};
 
 pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     let mut builder = args.start.apply(cx.builder()?);
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     if args.foreground {
         return foreground(&instance, args, cx);
     }
-    let up = instance.up()?;
+    let up = users::switched_on(instance.up()?, &instance, args.start.auth, args.start.network(), cx)?;
     answer(&up, None, args.answer.format, cx)?;
     advice::note_other_cluster(&up.status, cx);
     if !up.started {
@@ -60,7 +60,7 @@ pub(crate) fn answer(up: &Up, wiped: Option<Option<&Path>>, format: Format, cx: 
 }
 
 fn text(up: &Up, cx: &Context) -> String {
-    let Status { instance, endpoints, data_dir, log, version, ready_ms, .. } = &up.status;
+    let Status { instance, endpoints, data_dir, log, tls, password_file, version, ready_ms, .. } = &up.status;
     let version = version.as_ref().map(ToString::to_string).unwrap_or_default();
     let how = match (up.started, ready_ms) {
         (true, Some(ms)) => format!("is ready after {ms} ms"),
@@ -68,12 +68,13 @@ fn text(up: &Up, cx: &Context) -> String {
         (false, _) if up.status.state == State::Hidden => "is already up, but is not visible from here".to_owned(),
         (false, _) => "is already up".to_owned(),
     };
-    format!(
-        "etcd {version} `{instance}` {how}: {}\n  data: {}\n  log:  {}\n",
-        endpoints.join(","),
-        cx.shown(data_dir),
-        cx.shown(log),
-    )
+    let mut text = format!("etcd {version} `{instance}` {how}: {}\n", endpoints.join(","));
+    let files =
+        [("data:", Some(data_dir)), ("log:", Some(log)), ("tls:", tls.as_ref()), ("root:", password_file.as_ref())];
+    for (name, path) in files.into_iter().filter_map(|(name, path)| Some((name, path?))) {
+        text.push_str(&format!("  {name:<5} {}\n", cx.shown(path)));
+    }
+    text
 }
 
 /// Shows the log until the server ends or Ctrl-C ends it.
@@ -85,7 +86,9 @@ fn foreground(instance: &Instance, args: &EtcdUp, cx: &Context) -> Result<Exit> 
     let before = Tail::at_end(&instance.log()).ok();
     // This may wait for another command or install an etcd, for minutes. A server that is not ready yet ends with this process.
     let mut server = interrupts.breakable(|| instance.up_in_foreground())?;
-    answer(&Up { status: server.status.clone(), started: true }, None, args.answer.format, cx)?;
+    let up = Up { status: server.status.clone(), started: true };
+    let up = users::switched_on(up, instance, args.start.auth, args.start.network(), cx)?;
+    answer(&up, None, args.answer.format, cx)?;
     let mut tail = match before {
         Some(tail) => tail,
         None => Tail::open(&instance.log(), usize::MAX)?,

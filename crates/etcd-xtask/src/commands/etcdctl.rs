@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Etcdctl, cx: &Context) -> Result<Exit> {
     if !has_place && !is_set("ETCDCTL_ENDPOINTS") && !is_about_itself(&args.args) {
         return Err(advice::unusable(&status, &which, ""));
     }
-    let config = if has_place { status.client_config() } else { ClientConfig::default() };
+    let config = if has_place { status.client_config()? } else { ClientConfig::default() };
     let vars = config.variables();
     let vars = vars.into_iter().filter(|(name, value)| !is_set(name) && !value.is_empty());
     child::become_program(command.envs(vars))

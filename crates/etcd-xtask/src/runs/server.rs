@@ -85,7 +85,7 @@ impl Server {
                 advice::note_differences(&instance, which, cx);
                 Ok(Ok(Self::Instance {
                     which: which.clone(),
-                    config: Box::new(status.client_config()),
+                    config: Box::new(status.client_config()?),
                     version: status.version.map(|version| version.to_string()).unwrap_or_default(),
                     log: status.log,
                 }))
