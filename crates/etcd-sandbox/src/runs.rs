@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub(crate) mod record;
 pub(crate) mod registry;
 pub(crate) mod run;
+mod sandboxes;
 mod sweep;
 
 pub use self::escapes::Escapes;
@@ -20,6 +21,7 @@ pub use self::plan::Plan;
 pub use self::record::{Found, Record, State};
 pub use self::registry::{Entry, Listing, Registry, Unregistered};
 pub use self::run::{Run, RunSummary};
+pub use self::sandboxes::SandboxSummary;
 pub use self::sweep::Swept;
 pub use crate::roots::{Roots, RootsError};
 pub use crate::run_id::{RunId, RunIdError};

@@ -10,6 +10,7 @@ pub(crate) mod recorder;
 mod shutdown;
 mod terminated;
 mod timeline;
+mod timeline_file;
 mod wait;
 
 use std::fmt;

@@ -9,10 +9,13 @@ use etcd_keys::watch::History;
 use etcd_keys::{KeyRange, Keys, Redaction, kv};
 
 use crate::sandbox::timeline::{self, Note};
+use crate::sandbox::timeline_file::TimelineFile;
 use crate::workspace::Workspace;
 
 /// How long a failed test waits for its timeline.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The same if all of it is written to a file for the run's report.
+const TIMEOUT_WITH_FILE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Recorder {
     keys: Keys,
@@ -91,21 +94,23 @@ impl Recorder {
         // This thread may be in a runtime, which would not let it wait. It prints, as its output is the test's.
         let (sender, text) = mpsc::channel();
         let recorder = Arc::clone(self);
+        let file = TimelineFile::create(self.keys.namespace().prefix(), self.began.elapsed());
+        let timeout = if file.is_wanted() { TIMEOUT_WITH_FILE } else { TIMEOUT };
         let reading = std::thread::Builder::new().spawn(move || {
             // Nobody listens any more if it took too long.
-            let _ = sender.send(recorder.keys.connection().runtime().block_on(recorder.timeline()));
+            let _ = sender.send(recorder.keys.connection().runtime().block_on(recorder.timeline(file)));
         });
-        match reading.map(|_| text.recv_timeout(TIMEOUT)) {
+        match reading.map(|_| text.recv_timeout(timeout)) {
             Ok(Ok(text)) => eprint!("{text}"),
-            _ => eprintln!("no timeline of the test's keys: it took more than {} s", TIMEOUT.as_secs()),
+            _ => eprintln!("no timeline of the test's keys: it took more than {} s", timeout.as_secs()),
         }
     }
 
-    async fn timeline(&self) -> String {
+    async fn timeline(&self, file: TimelineFile) -> String {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let redaction = Self::redaction();
         let history = self.history().redact(redaction.clone());
-        match timeline::read(&self.keys, history, &redaction, self.since, notes).await {
+        match timeline::read(&self.keys, history, &redaction, self.since, notes, file).await {
             Ok(text) => text,
             Err(error) => format!("no timeline of the test's keys: {error}\n"),
         }

@@ -10,12 +10,16 @@ use etcd_keys::text::Escaped;
 use etcd_keys::watch::{Event, EventKind, History};
 use etcd_keys::{Error, ErrorKind, KeyRange, Keys, LeaseId, Redaction, kv};
 
+use crate::sandbox::timeline_file::{Tail, TimelineFile};
+
 /// How many changes are shown from the beginning.
 const FIRST: usize = 12;
 /// How many changes and notes are shown from the end.
 const LAST: usize = 30;
 /// How many keys are shown.
 const KEYS: usize = 12;
+/// How many leases are looked up for the report, to tell whether they have ended.
+const LEASES: usize = 1000;
 /// About how many characters of a value are shown.
 const WIDTH: usize = 60;
 
@@ -28,26 +32,39 @@ pub(super) struct Note {
     pub(super) text: String,
 }
 
-/// Reads the history since a revision, and draws it.
+/// Reads the history since a revision, and draws it. All of it goes to the file, if there is one.
 pub(super) async fn read(
     keys: &Keys,
     mut history: History,
     redaction: &Redaction,
     since: i64,
     mut notes: Vec<Note>,
+    mut file: TimelineFile,
 ) -> Result<String, Error> {
     notes.sort_by_key(|note| note.revision);
     let (mut notes, mut lines, mut previous) = (VecDeque::from(notes), Lines::default(), 0);
+    let mut leases = BTreeSet::new();
     while let Some(event) = history.try_next().await? {
         let revision = event.kv.mod_revision;
-        while notes.front().is_some_and(|note| note.revision < revision) {
-            notes.pop_front().into_iter().for_each(|note| lines.push(Line::Note(note)));
+        while notes.front().is_some_and(|note| note.revision < revision)
+            && let Some(note) = notes.pop_front()
+        {
+            file.note(note.revision, note.time, &note.text);
+            lines.push(Line::Note(note));
+        }
+        let lease = lease_of(&event);
+        file.change(&event, lease);
+        if event.kind == EventKind::Delete && file.is_wanted() && leases.len() < LEASES {
+            leases.extend(lease);
         }
         let is_same_transaction = std::mem::replace(&mut previous, revision) == revision;
         lines.push(Line::Change(Box::new(event), is_same_transaction));
     }
-    notes.into_iter().for_each(|note| lines.push(Line::Note(note)));
-    lines.find_ended_leases(keys).await?;
+    for note in notes {
+        file.note(note.revision, note.time, &note.text);
+        lines.push(Line::Note(note));
+    }
+    lines.find_ended_leases(leases, keys).await?;
     let now = keys.send(kv::Get::range(KeyRange::prefix("")).limit(KEYS as i64)).await?;
 
     let mut text = String::new();
@@ -70,6 +87,16 @@ pub(super) async fn read(
     let left = now.count.saturating_sub(now.kvs.len() as i64);
     if left > 0 {
         let _ = writeln!(text, "    and {left} more");
+    }
+    let tail = Tail {
+        first_revision: history.first_revision(),
+        last_revision: history.last_revision(),
+        is_compacted: history.first_revision() > since,
+        ended_leases: lines.ended_leases.iter().map(ToString::to_string).collect(),
+        keys: now.count,
+    };
+    if let Err(error) = file.finish(&tail) {
+        let _ = writeln!(text, "  (the report of the run does not have this timeline: {error})");
     }
     Ok(text)
 }
@@ -109,13 +136,13 @@ impl Lines {
         self.last.push_back(line);
     }
 
-    /// A key of a lease that has ended was probably deleted by it.
-    async fn find_ended_leases(&mut self, keys: &Keys) -> Result<(), Error> {
+    /// A key of a lease that has ended was probably deleted by it. Looks at the leases of the lines, and at `leases`.
+    async fn find_ended_leases(&mut self, leases: BTreeSet<LeaseId>, keys: &Keys) -> Result<(), Error> {
         let deletions = self.first.iter().chain(&self.last).filter_map(|line| match line {
             Line::Change(event, _) if event.kind == EventKind::Delete => lease_of(event),
             _ => None,
         });
-        for lease in deletions.collect::<BTreeSet<_>>() {
+        for lease in deletions.chain(leases).collect::<BTreeSet<_>>() {
             match keys.lease(lease).remaining().await {
                 Ok(_) => {}
                 Err(error) if error.kind == ErrorKind::NoLease => drop(self.ended_leases.insert(lease)),

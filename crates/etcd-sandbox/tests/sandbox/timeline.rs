@@ -88,6 +88,73 @@ async fn a_long_history_is_folded_and_says_where_it_begins() {
     assert!(!run.out.contains('\u{1b}'));
 }
 
+/// The timeline that a failing test writes for the report of its run.
+async fn written(server: &Server, name: &str, dir: &std::path::Path) -> serde_json::Value {
+    let mut command = server.subject(&[&format!("failures::{name}")]);
+    command.env("SUBJECT_FAILS", "1").env("ETCD_TEST_TIMELINES", dir);
+    for (variable, value) in [("NEXTEST_BINARY_ID", "a::b"), ("NEXTEST_TEST_NAME", "c::d"), ("NEXTEST_ATTEMPT", "2")] {
+        command.env(variable, value);
+    }
+    let run = finished(command).await;
+    assert_eq!(run.code, Some(101), "{}", run.out);
+    let files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("one file: {files:?} {}", run.out) };
+    let timeline: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert_eq!(file.file_stem().unwrap().to_str(), timeline["sandbox"].as_str());
+    std::fs::remove_file(file).unwrap();
+    timeline
+}
+
+#[tokio::test]
+async fn a_report_has_the_whole_timeline() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let timeline = written(&server, "by_an_error", dir.path()).await;
+    assert_eq!(
+        (&timeline["suite"], &timeline["test"], &timeline["attempt"]),
+        (&"a::b".into(), &"c::d".into(), &2.into())
+    );
+    assert_eq!((&timeline["keys"], &timeline["is_compacted"]), (&1.into(), &false.into()));
+    let entries = timeline["entries"].as_array().unwrap();
+    let words: Vec<_> =
+        entries.iter().map(|entry| entry["type"].as_str().or(entry["note"].as_str()).unwrap()).collect();
+    assert_eq!(words[..5], ["PUT", "registered", "PUT", "PUT", "DEL"], "{timeline:#}");
+    assert!(words[5].starts_with("other keys were expected"), "{timeline:#}");
+    assert_eq!(entries[2]["rev"], entries[3]["rev"], "one transaction");
+    assert_eq!(entries[2]["key"], "racks/1");
+    assert_eq!(entries[2]["before"], r#"{"blades":8,"state":"new"}"#);
+    assert_eq!(entries[2]["after"], r#"{"blades":8,"state":"lost"}"#);
+    assert_eq!(entries[2]["difference"], r#".state "new" → "lost""#);
+    let timeline = written(&server, "of_tokio", dir.path()).await;
+    let deletion = timeline["entries"].as_array().unwrap().iter().rfind(|entry| entry["key"] == "leased").unwrap();
+    assert_eq!(deletion["lease"], timeline["ended_leases"][0], "{timeline:#}");
+    let timeline = written(&server, "with_an_etcd_of_its_own", dir.path()).await;
+    assert_eq!(timeline["is_compacted"], true);
+    assert!(timeline["entries"].as_array().unwrap().len() >= 100, "{timeline:#}");
+    // Without values that are secret, as on the terminal.
+    let manifest = server.dir.path().join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap() + "redact = [\"*/password\"]\n";
+    std::fs::write(&manifest, text).unwrap();
+    let timeline = written(&server, "of_rstest::case_1", dir.path()).await.to_string();
+    assert!(timeline.contains("user/password") && !timeline.contains("hunter"), "{timeline}");
+}
+
+#[tokio::test]
+async fn a_long_value_is_cut_and_a_file_that_cannot_be_written_is_told() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let timeline = written(&server, "with_a_long_value", dir.path()).await;
+    let entry = &timeline["entries"][1];
+    assert_eq!(entry["after_bytes"], 1_000_001, "{timeline:#}");
+    assert!(entry["after"].as_str().unwrap().len() < 2000, "{timeline:#}");
+    assert!(entry["difference"].as_str().unwrap().contains("at byte 1000000"), "{timeline:#}");
+    let mut command = server.subject(&["failures::by_a_panic"]);
+    command.env("SUBJECT_FAILS", "1").env("ETCD_TEST_TIMELINES", dir.path().join("none"));
+    let run = finished(command).await;
+    run.says(&["what happened under", "now: 1 key", "(the report of the run does not have this timeline: "]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn without_an_etcd_the_failure_stands_alone() {
     let server = Server::start();
@@ -120,7 +187,11 @@ async fn a_test_that_the_runner_ends_shows_what_happened() {
 #[tokio::test]
 async fn what_passes_or_should_fail_explains_nothing() {
     let server = Server::start();
-    let run = finished(server.subject(&["failures::"])).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = server.subject(&["failures::"]);
+    command.env("ETCD_TEST_TIMELINES", dir.path());
+    let run = finished(command).await;
     assert_eq!(run.code, Some(0), "{}", run.out);
     assert!(!run.out.contains("what happened under"), "{}", run.out);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no timeline for a report either");
 }

@@ -107,6 +107,16 @@ async fn with_an_etcd_of_its_own(sandbox: Sandbox) -> Result<(), Error> {
     Ok(())
 }
 
+#[etcd_sandbox::test]
+async fn with_a_long_value(sandbox: Sandbox) {
+    if asked() {
+        for end in ["a", "b"] {
+            sandbox.put("long", "<".repeat(1_000_000) + end).await.unwrap();
+        }
+        panic!("with a long value");
+    }
+}
+
 #[etcd_sandbox::test(private)]
 async fn whose_etcd_is_gone(sandbox: Sandbox) {
     if asked() {
