@@ -70,6 +70,8 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Users(Users),
     #[command(hide = true)]
+    Page(Page),
+    #[command(hide = true)]
     Keep(Keep),
     #[command(hide = true)]
     Fill(Fill),
@@ -123,12 +125,23 @@ pub(crate) struct Keep {
     /// Look at its end for changes outside of all runs
     #[arg(long)]
     pub(crate) escapes: bool,
+    /// Count at its end what each sandbox has written
+    #[arg(long)]
+    pub(crate) sandboxes: bool,
     /// Take over this run, whose keeper died
     #[arg(long)]
     pub(crate) adopt: Option<RunId>,
     /// Do not sweep dead runs
     #[arg(long)]
     pub(crate) no_cleaning: bool,
+}
+
+/// Draw the report of a test run as a page, for `test --report`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask test --report reports")]
+pub(crate) struct Page {
+    /// The report's JSON document
+    pub(crate) report: PathBuf,
 }
 
 /// When a run gets a user of its own

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use etcd_keys::Connection;
 use etcd_keys::text::Escaped;
-use etcd_sandbox::runs::{Plan, Registry, Run, RunSummary};
+use etcd_sandbox::runs::{self, Plan, Registry, Run, RunSummary};
 use etcd_workspace::{ClientConfig, Password};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -40,6 +40,9 @@ enum KeeperMessage {
         /// If the runner asked for them, and they are known.
         #[serde(skip_serializing_if = "Option::is_none")]
         escapes: Option<Escapes>,
+        /// The same.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sandboxes: Option<Vec<SandboxSummary>>,
     },
 }
 
@@ -48,6 +51,15 @@ enum KeeperMessage {
 struct Escapes {
     changes: u64,
     keys: Vec<String>,
+    revisions: (i64, i64),
+}
+
+/// What one sandbox has written: see `etcd_sandbox::runs::SandboxSummary`.
+#[derive(Serialize)]
+struct SandboxSummary {
+    name: String,
+    changes: u64,
+    keys: u64,
     revisions: (i64, i64),
 }
 
@@ -77,11 +89,9 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         // It died meanwhile.
         Err(_) => RunEnd::Orphaned,
     };
-    let escapes = match end {
-        RunEnd::Orphaned => None,
-        _ if !args.escapes => None,
-        _ => escapes(&run).await,
-    };
+    let has_reader = !matches!(end, RunEnd::Orphaned);
+    let escapes = if args.escapes && has_reader { escapes(&run).await } else { None };
+    let sandboxes = if args.sandboxes && has_reader { sandboxes(&run).await } else { None };
     let ended = match end {
         RunEnd::Sweep => run.sweep().await?,
         RunEnd::Keep => run.keep().await?,
@@ -93,8 +103,8 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     finish(cleaning).await;
     // A dead runner cannot read this.
     let RunSummary { keys, stragglers, lost, .. } = ended;
-    let printed = say(&KeeperMessage::Ended { keys, stragglers, lost, escapes });
-    if !matches!(end, RunEnd::Orphaned) {
+    let printed = say(&KeeperMessage::Ended { keys, stragglers, lost, escapes, sandboxes });
+    if has_reader {
         printed?;
     }
     Ok(ExitCode::SUCCESS)
@@ -167,6 +177,8 @@ async fn wait_for_end(run: &Run) -> RunEnd {
 
 /// How long it may take to find out what changed outside of all runs.
 const ESCAPES_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to count what the sandboxes have written: a million changes take some seconds.
+const SANDBOXES_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause between two attempts to sweep.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -188,6 +200,16 @@ async fn escapes(run: &Run) -> Option<Escapes> {
     let found = tokio::time::timeout(ESCAPES_TIMEOUT, run.escapes()).await.ok()?.ok()?;
     let keys = found.keys.iter().map(|key| Escaped(key).to_string()).collect();
     Some(Escapes { changes: found.changes, keys, revisions: found.revisions })
+}
+
+/// What each sandbox has written. `None`: that cannot be read, or takes too long.
+async fn sandboxes(run: &Run) -> Option<Vec<SandboxSummary>> {
+    let found = tokio::time::timeout(SANDBOXES_TIMEOUT, run.sandboxes()).await.ok()?.ok()?;
+    let summary = |found: runs::SandboxSummary| {
+        let runs::SandboxSummary { name, changes, keys, revisions, .. } = found;
+        SandboxSummary { name, changes, keys, revisions }
+    };
+    Some(found.into_iter().map(summary).collect())
 }
 
 /// Stops the background sweep. Later runs sweep the rest.

@@ -22,6 +22,7 @@ mod member;
 mod nearby;
 mod orphans;
 mod output;
+mod page;
 mod put;
 mod runs;
 mod test_clean;
@@ -65,6 +66,7 @@ fn run(command: Command, cx: &Context) -> Result<ExitCode> {
             Command::TestClean(args) => test_clean::run(args, cx).await,
             Command::Certificates(args) => certificates::run(&args),
             Command::Users(args) => users::run(&args, cx).await,
+            Command::Page(args) => page::run(&args, cx),
             Command::Keep(args) => keep::run(args, cx).await,
             Command::Fill(args) => fill::run(args, cx).await,
             Command::Load(args) => load::run(args, cx).await,

@@ -19,6 +19,7 @@ mod interrupted;
 mod keeping;
 mod meant;
 mod outcomes;
+mod page;
 mod reading;
 mod terminal;
 mod watching;
