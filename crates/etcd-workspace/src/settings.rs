@@ -118,6 +118,9 @@ pub struct ManifestSettings {
     pub auth: bool,
     /// The users of an instance in which authentication is on, beside `root`.
     pub users: Vec<ManifestUser>,
+    /// Where the reports of test runs go, as written: relative to the workspace, or absolute.
+    #[serde(deserialize_with = "path")]
+    pub report: Option<PathBuf>,
     /// Clusters elsewhere, by name.
     pub clusters: BTreeMap<String, ManifestCluster>,
 }
@@ -128,10 +131,17 @@ impl ManifestSettings {
     /// # Errors
     /// [`ClientConfigError::Manifest`].
     pub fn clusters(path: &Path) -> Result<(BTreeMap<String, ManifestCluster>, PathBuf), ClientConfigError> {
+        Ok((Self::read(path)?.clusters, path.parent().map(Path::to_owned).unwrap_or_default()))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ClientConfigError::Manifest`].
+    pub fn read(path: &Path) -> Result<Self, ClientConfigError> {
         let failed = |why| ClientConfigError::Manifest { path: path.to_owned(), why };
         let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let clusters = Self::parse(&text).map_err(failed)?.clusters;
-        Ok((clusters, path.parent().map(Path::to_owned).unwrap_or_default()))
+        Self::parse(&text).map_err(failed)
     }
 
     /// Reads a manifest. Without the table, nothing is set.
@@ -359,6 +369,7 @@ mod tests {
             ("protected = [1]", "`1` is not a key prefix"),
             ("redact = '*/password'", "`*/password` is not a list of patterns"),
             ("redact = ['']", "`` is not a pattern of keys"),
+            ("report = true", "`true` is not a path"),
         ] {
             let error = table(lines).unwrap_err();
             assert!(error.contains(complaint) && error.contains("line "), "{lines}: {error}");

@@ -14,7 +14,7 @@ use etcd_local::{Builder, Port};
 use crate::forwarded::{self, Forwarded};
 
 use self::runs::members;
-pub(crate) use self::runs::{NetworkPolicy, Run, RunTarget, Runner, Test};
+pub(crate) use self::runs::{NetworkPolicy, ReportOf, Run, RunTarget, Runner, Test};
 
 /// The purpose of these commands, in a line.
 pub(crate) const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";
@@ -69,6 +69,7 @@ pub enum Command {
     Doctor(Doctor),
     Test(Test),
     Run(Run),
+    Report(ReportOf),
     Runs(Forwarded<OnCluster<etcd_console_cli::Runs>>),
     TestClean(Forwarded<OnCluster<etcd_console_cli::TestClean>>),
     Get(Forwarded<OnCluster<etcd_console_cli::Get>>),

@@ -112,6 +112,11 @@ impl Context {
         })
     }
 
+    /// The settings of the workspace's `Cargo.toml`.
+    pub(crate) fn manifest_settings(&self) -> Result<ManifestSettings> {
+        Ok(ManifestSettings::read(&self.manifest())?)
+    }
+
     /// The workspace's `Cargo.toml`.
     pub(crate) fn manifest(&self) -> PathBuf {
         self.workspace.join("Cargo.toml")

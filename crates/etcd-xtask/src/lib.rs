@@ -69,7 +69,7 @@ use crate::commands::{
     completions, doctor, env_vars, etcd_compact, etcd_down, etcd_install, etcd_list, etcd_logs, etcd_reset,
     etcd_restart, etcd_status, etcd_up, etcdctl,
 };
-use crate::runs::{run, test};
+use crate::runs::{open_report, run, test};
 
 pub use crate::build::on_demand;
 pub use crate::cli::{Answer, Cli, Command, Format, Global};
@@ -135,6 +135,7 @@ impl Command {
             Self::Doctor(args) => doctor::run(args, cx),
             Self::Test(args) => test::run(args, cx),
             Self::Run(args) => run::run(args, cx),
+            Self::Report(args) => open_report::run(args, cx),
             Self::Runs(args) => console::run("runs", &args.args, cx),
             Self::TestClean(args) => console::run("test-clean", &args.args, cx),
             Self::Get(args) => console::run("get", &args.args, cx),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Left out: this field is for developers of etcd.
@@ -47,19 +48,40 @@ impl<W: Write> Write for Readable<W> {
     }
 }
 
+/// A line of etcd's log.
+#[derive(Serialize)]
+pub(crate) struct LogLine {
+    /// A local time with its offset, to the millisecond.
+    pub(crate) time: String,
+    /// In capital letters.
+    pub(crate) level: String,
+    /// The message and the fields.
+    pub(crate) text: String,
+}
+
 fn readable(line: &[u8]) -> Option<String> {
+    let LogLine { time, level, text } = parse(line)?;
+    Some(format!("{time} {level:5} {text}"))
+}
+
+/// Reads a line of etcd's log; `None` for lines of another form.
+pub(crate) fn parse(line: &[u8]) -> Option<LogLine> {
     let mut fields: Map<String, Value> = serde_json::from_slice(line).ok()?;
     let mut take = |name: &str| match fields.remove(name) {
         Some(Value::String(text)) => Some(text),
         _ => None,
     };
     let (level, time, message) = (take("level")?, take("ts")?, take("msg")?);
-    let mut text = format!("{} {:5} {}", short(&time), level.to_uppercase(), message.trim_end());
+    let mut text = message.trim_end().to_owned();
     for (name, value) in fields.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str())) {
         let _ = write!(text, "  {name}={}", plain(value));
     }
     // Escaped, because it contains keys from clients, which may have control characters.
-    Some(text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect())
+    Some(LogLine { time: escaped(&short(&time)), level: escaped(&level.to_uppercase()), text: escaped(&text) })
+}
+
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// A single word unchanged, other text as JSON.

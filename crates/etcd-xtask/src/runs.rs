@@ -3,7 +3,10 @@
 
 pub(crate) mod each_version;
 mod escapes;
+mod github;
 pub(crate) mod keeper;
+pub(crate) mod open_report;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod test;

@@ -44,6 +44,7 @@ mod protoc_launcher;
 mod quiet;
 #[cfg(target_os = "linux")] // mounts
 mod read_only;
+mod report;
 mod run_tests;
 mod runners;
 mod runs;

@@ -1,4 +1,6 @@
-//! The arguments of `test` and `run`.
+//! The arguments of `test`, `run` and `report`.
+
+use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -73,6 +75,30 @@ impl RunTarget {
         }
     }
 
+    /// The flags that repeat a run on this etcd. Without the password.
+    pub(crate) fn flags(&self, etcd: Option<&Wanted>) -> Vec<String> {
+        let with_value = [
+            ("--instance", self.instance.clone()),
+            ("--etcd", etcd.map(ToString::to_string)),
+            ("--members", self.members.map(|members| members.to_string())),
+        ];
+        let with_value = with_value.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let with_value = with_value.chain(self.client.flags());
+        let mut flags: Vec<String> =
+            with_value.flat_map(|(name, value)| [name.to_owned(), value]).filter(|word| !word.is_empty()).collect();
+        for (name, is_given) in [
+            ("--ephemeral", self.ephemeral),
+            ("--tls", self.tls),
+            ("--auth", self.auth),
+            ("--fence", self.fence),
+            ("--no-fence", self.no_fence),
+            ("--offline", self.offline),
+        ] {
+            flags.extend(is_given.then(|| name.to_owned()));
+        }
+        flags
+    }
+
     /// The etcds to start, one after the other.
     pub(crate) fn versions(&self) -> &[Wanted] {
         self.etcd.as_ref().map_or(&[], Versions::as_slice)
@@ -103,6 +129,9 @@ pub struct Test {
     /// The program that runs the tests
     #[arg(long, value_enum, default_value_t)]
     pub(crate) runner: Runner,
+    /// Write a report of the run into this directory: a page, JSON, and with nextest JUnit [default: `report` in Cargo.toml]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
     /// Names of tests, and options of cargo test and nextest, like -p, --release, --test, -j or -E; `--` may come first
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<String>,
@@ -119,6 +148,16 @@ pub struct Run {
     /// The command and its arguments; `--` may come first
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// Open the report of a test run in a browser, or print where it is
+///
+/// Without a screen, in CI, and if stdout is not a terminal, it only prints the path.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  cargo xtask test --report reports\n  cargo xtask report")]
+pub struct ReportOf {
+    /// The beginning of the run's id [default: the last run that has a report]
+    pub(crate) run: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -96,9 +96,10 @@ pub(crate) fn on_each(
 }
 
 /// One row for each etcd. Columns without a value are left out.
-fn table(attempts: &[Attempt<'_>]) -> String {
-    let tests: Vec<&TestResults> = attempts.iter().filter_map(|attempt| attempt.tests.as_ref()).collect();
-    let difference = |attempt: &Attempt<'_>| Some(attempt.tests.as_ref()?.first_difference(&tests)?.to_owned());
+fn table<'a>(attempts: &'a [Attempt<'_>]) -> String {
+    let counted = |attempt: &'a Attempt<'_>| attempt.tests.as_ref().filter(|tests| tests.is_complete);
+    let tests: Vec<&TestResults> = attempts.iter().filter_map(counted).collect();
+    let difference = |attempt: &'a Attempt<'_>| counted(attempt)?.first_difference(&tests);
     let is_counted = !tests.is_empty();
     let has_difference = attempts.iter().any(|attempt| difference(attempt).is_some());
     let row = |cells: [Option<String>; 6]| {
@@ -108,7 +109,7 @@ fn table(attempts: &[Attempt<'_>]) -> String {
     };
     let header = ["VERSION", "PASSED", "FAILED", "TIME", "FIRST DIFFERENCE", "RESULT"];
     let rows = attempts.iter().map(|attempt| {
-        let count = |count: fn(&TestResults) -> u64| attempt.tests.as_ref().map(|tests| count(tests).to_string());
+        let count = |count: fn(&TestResults) -> u64| counted(attempt).map(|tests| count(tests).to_string());
         row([
             Some(attempt.version.clone()),
             count(|tests| tests.passed),

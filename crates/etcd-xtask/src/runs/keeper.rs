@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use etcd_workspace::ClientConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -61,10 +61,24 @@ pub(crate) struct Ended {
     pub(crate) lost: bool,
     /// What changed outside of all runs. `None`: the keeper was not asked, or cannot tell.
     pub(crate) escapes: Option<Escapes>,
+    /// What each sandbox has written. The same.
+    pub(crate) sandboxes: Option<Vec<SandboxSummary>>,
+}
+
+/// What one sandbox has written.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct SandboxSummary {
+    /// The name that it was opened with, and a random part.
+    pub(crate) name: String,
+    pub(crate) changes: u64,
+    /// How often a key was created.
+    pub(crate) keys: u64,
+    /// The revisions of the first and the last change.
+    pub(crate) revisions: (i64, i64),
 }
 
 /// What changed outside of all runs while a run was there.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Escapes {
     /// The number of changes.
     pub(crate) changes: u64,
@@ -99,6 +113,8 @@ pub(crate) struct KeeperConfig {
     pub(crate) fence: &'static str,
     /// Whether to look for changes outside of all runs.
     pub(crate) escapes: bool,
+    /// Whether to count what each sandbox has written.
+    pub(crate) sandboxes: bool,
     /// Whether etcd ends with this process, and all keys are lost.
     pub(crate) ephemeral: bool,
 }
@@ -244,9 +260,7 @@ impl Process {
         command.arg("keep").arg("--lock-dir").arg(&config.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&config.command)]);
         command.args(["--fence", config.fence]);
-        if config.escapes {
-            command.arg("--escapes");
-        }
+        command.args(config.escapes.then_some("--escapes")).args(config.sandboxes.then_some("--sandboxes"));
         if config.ephemeral {
             // Without this process, etcd ends as well.
             command.args(["--sweep-timeout", "0"]);

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use etcd_workspace::ClientConfig;
+use tempfile::TempDir;
 
 use crate::build::{on_demand, protoc, rebuild};
 use crate::child::Interrupts;
@@ -19,8 +20,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::runs::each_version::{self, Attempt};
 use crate::runs::escapes;
+use crate::runs::github;
 use crate::runs::keeper::{AtEnd, Ended, Keeper, KeeperConfig};
+use crate::runs::report::{Facts, Report, Reports};
 use crate::runs::server::Server;
+use crate::runs::test_results::TestResults;
 
 pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
@@ -30,11 +34,11 @@ pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     let program = find_program(program, cx)?;
     let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
     each_version::on_each(args.target.versions(), &interrupts, cx, |attempt| {
-        let mut session = RunSession::open(&args.target, attempt, words.join(" "), &interrupts, cx)?;
+        let mut session = RunSession::open(&args.target, attempt, words.join(" "), None, &interrupts, cx)?;
         let mut command = cx.users_command(&program);
         protoc::lead(command.args(rest), cx);
         let exit = session.run_command(&mut command, &interrupts, cx);
-        session.close(exit, ["the command", "was"], cx)
+        session.close(exit, ["the command", "was"], None, cx)
     })
 }
 
@@ -76,31 +80,37 @@ pub(crate) struct RunSession {
     is_denied: bool,
     /// The name for the copy of an ephemeral etcd's log after a failure.
     log_name: String,
+    /// The length of the server's log at the beginning.
+    log_length: u64,
+    report: Option<Report>,
+    command: String,
     began: Instant,
 }
 
 impl RunSession {
-    /// Chooses or starts an etcd, and registers a run for `command`.
+    /// Chooses or starts an etcd, and registers a run for `command`, which may have a report.
     pub(crate) fn open(
         args: &RunTarget,
         attempt: &mut Attempt<'_>,
         command: String,
+        reports: Option<&Reports>,
         interrupts: &Interrupts,
         cx: &Context,
     ) -> Result<Self> {
-        let program = on_demand::program_within(args.network(), console::PACKAGE, cx)?;
+        let console = on_demand::program_within(args.network(), console::PACKAGE, cx)?;
         // This may first install an etcd, for minutes.
         let server = interrupts.breakable(|| Server::choose(args, attempt.wanted, cx))?;
         attempt.begin(server.started_version())?;
         let config = KeeperConfig {
-            program,
+            program: console.clone(),
             client: server.client_config(),
             is_of_environment: server.is_of_environment(),
             flag: server.flag(),
             lock_dir: cx.home_of_runs()?.join(".runs"),
-            command,
+            command: command.clone(),
             fence: args.fence(),
             escapes: args.deny.is_some() || !server.is_elsewhere(),
+            sandboxes: reports.is_some(),
             ephemeral: server.is_ephemeral(),
         };
         let keeper = Keeper::start(config, cx)?;
@@ -110,6 +120,8 @@ impl RunSession {
             Some(version) => format!("last-failure-{version}.log"),
             None => "last-failure.log".to_owned(),
         };
+        let (log_length, report) =
+            (server.log_length(), reports.and_then(|reports| reports.begin(keeper.run(), &console, cx)));
         Ok(Self {
             keeper,
             server,
@@ -117,13 +129,23 @@ impl RunSession {
             keep: Keep::of(args),
             is_denied: args.deny.is_some(),
             log_name,
+            log_length,
+            report,
+            command,
             began: Instant::now(),
         })
     }
 
-    /// The temporary directory of an ephemeral etcd.
-    pub(crate) fn temporary_dir(&self) -> Option<&Path> {
-        self.server.temporary_dir()
+    /// The directory of the run's report.
+    pub(crate) fn report_dir(&self) -> Option<&Path> {
+        self.report.as_ref().map(Report::dir)
+    }
+
+    /// A directory for a file of the runner. It ends with an ephemeral etcd, also if this process is killed.
+    pub(crate) fn scratch_dir(&self, cx: &Context) -> Result<TempDir> {
+        let parent = self.server.temporary_dir().map_or_else(|| cx.home_of_runs(), |dir| Ok(dir.to_owned()))?;
+        let dir = tempfile::Builder::new().prefix(".nextest-").tempdir_in(&parent);
+        dir.with_context(|| format!("cannot write to `{}`", parent.display()))
     }
 
     /// Runs a command inside the run.
@@ -135,6 +157,7 @@ impl RunSession {
         for name in ClientConfig::VARIABLES {
             command.env_remove(name);
         }
+        command.env_remove(Report::VARIABLE).envs(self.report.iter().map(Report::variable));
         let exit = interrupts.run(command.envs(variables), || self.keeper.look_after(cx))?;
         // Checked by the child's signal, because the child may get the interrupt before this process.
         if exit == Exit::INTERRUPTED {
@@ -144,8 +167,14 @@ impl RunSession {
     }
 
     /// Ends the run, and reports the result. Takes the subject of the sentence, and its verb for an interrupt.
-    pub(crate) fn close(self, exit: Result<Exit>, [what, was]: [&str; 2], cx: &Context) -> Result<Exit> {
-        let Self { keeper, server, keep, is_denied, log_name, began, .. } = self;
+    pub(crate) fn close(
+        self,
+        exit: Result<Exit>,
+        [what, was]: [&str; 2],
+        tests: Option<&TestResults>,
+        cx: &Context,
+    ) -> Result<Exit> {
+        let Self { keeper, server, keep, is_denied, log_name, log_length, report, command, began, .. } = self;
         let failed = !matches!(exit, Ok(Exit::SUCCESS | Exit::INTERRUPTED));
         let keep = keep == Keep::Always || keep == Keep::Failed && failed;
         if failed {
@@ -174,31 +203,41 @@ impl RunSession {
             cx.output.note(format_args!("  look: cargo xtask get {} --prefix{flag}", run.prefix));
             cx.output.note(format_args!("  end:  cargo xtask test-clean --run {}{flag}", run.run));
         }
-        let exit = exit?;
-        match ended {
-            Ok(ended) if ended.lost && exit == Exit::SUCCESS => Err(Failure::of(
-                "another process deleted this run's keys while it ran: its results are not reliable",
-                "run it again; `cargo xtask test-clean --all` may have deleted it",
-            )),
-            Err(_) if server.is_ephemeral() => Ok(exit),
+        let (code, end) = (exit.as_ref().ok().copied(), ended.as_ref().ok());
+        let (run, etcd, command) = (&run, &server, command.as_str());
+        let facts = Facts { run, exit: code, seconds: took, ended: end, server: etcd, log_length, tests, command };
+        if let Some(report) = report {
+            report.finish(&facts, cx);
+        }
+        github::tell(&facts, cx);
+        exit_of_run(exit?, ended, is_denied, &server, cx)
+    }
+}
+
+/// The exit of a command, or an error if something is wrong with its run.
+fn exit_of_run(exit: Exit, ended: Result<Ended>, is_denied: bool, server: &Server, cx: &Context) -> Result<Exit> {
+    match ended {
+        Ok(ended) if ended.lost && exit == Exit::SUCCESS => Err(Failure::of(
+            "another process deleted this run's keys while it ran: its results are not reliable",
+            "run it again; `cargo xtask test-clean --all` may have deleted it",
+        )),
+        Err(_) if server.is_ephemeral() => Ok(exit),
+        Err(error) if exit == Exit::SUCCESS => Err(error),
+        // The failure of the command is more important.
+        Err(error) => {
+            let flag = server.flag();
+            let next = format_args!("hint: `cargo xtask test-clean{flag}` deletes the run's keys once etcd answers");
+            cx.output.warn(format_args!("{error:#}\n{next}"));
+            Ok(exit)
+        }
+        Ok(ended) => match escapes::report(&ended, is_denied, server, cx) {
             Err(error) if exit == Exit::SUCCESS => Err(error),
-            // The failure of the command is more important.
             Err(error) => {
-                let flag = server.flag();
-                let next =
-                    format_args!("hint: `cargo xtask test-clean{flag}` deletes the run's keys once etcd answers");
-                cx.output.warn(format_args!("{error:#}\n{next}"));
+                cx.output.warn(format_args!("{error:#}"));
                 Ok(exit)
             }
-            Ok(ended) => match escapes::report(&ended, is_denied, &server, cx) {
-                Err(error) if exit == Exit::SUCCESS => Err(error),
-                Err(error) => {
-                    cx.output.warn(format_args!("{error:#}"));
-                    Ok(exit)
-                }
-                Ok(()) => Ok(exit),
-            },
-        }
+            Ok(()) => Ok(exit),
+        },
     }
 }
 

@@ -1,7 +1,9 @@
 //! The etcd that tests and other commands run against: the workspace's instance, a cluster elsewhere, or an ephemeral etcd.
 //! Chooses and describes it, and checks its health at the end.
 
+use std::collections::VecDeque;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -16,7 +18,7 @@ use crate::cli::{RunTarget, Which};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::readable_log::Readable;
+use crate::readable_log::{self, LogLine, Readable};
 
 /// Added to the hint if an instance cannot be used.
 const EPHEMERAL: &str = "; `--ephemeral` uses a separate etcd";
@@ -110,6 +112,15 @@ impl Server {
         }
     }
 
+    /// Its version, where that is known.
+    pub(crate) fn version(&self) -> Option<String> {
+        match self {
+            Self::Ephemeral(server) => Some(server.version().to_string()),
+            Self::Instance { version, .. } => Some(version.clone()),
+            Self::Elsewhere { .. } => None,
+        }
+    }
+
     /// The version of an etcd that this command started.
     pub(crate) fn started_version(&self) -> Option<&Version> {
         match self {
@@ -198,6 +209,31 @@ impl Server {
             self.log().map(|log| Tail::open(&log, TAIL).and_then(|mut tail| tail.read(&mut Readable::new(&mut text))));
         drop(read);
         String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// The present length of its log, in bytes.
+    pub(crate) fn log_length(&self) -> u64 {
+        self.log().and_then(|log| fs::metadata(log).ok()).map_or(0, |log| log.len())
+    }
+
+    /// The last lines that were written to its log since it had this length, and how many came before them.
+    pub(crate) fn log_since(&self, length: u64, last: usize) -> (usize, VecDeque<LogLine>) {
+        let (mut left_out, mut lines) = (0, VecDeque::new());
+        let Some(mut log) = self.log().and_then(|log| fs::File::open(log).ok()) else { return (0, lines) };
+        // A shorter log is a new one.
+        let start = if log.metadata().is_ok_and(|log| log.len() >= length) { length } else { 0 };
+        if log.seek(SeekFrom::Start(start)).is_err() {
+            return (0, lines);
+        }
+        let read = BufReader::new(log).split(b'\n').map_while(Result::ok);
+        for line in read.filter_map(|line| readable_log::parse(&line)) {
+            lines.push_back(line);
+            if lines.len() > last {
+                lines.pop_front();
+                left_out += 1;
+            }
+        }
+        (left_out, lines)
     }
 
     /// The path of its log after this command. The log of an ephemeral etcd is copied first.

@@ -2,11 +2,14 @@
 
 mod arguments;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
+use etcd_local::binary::Wanted;
 use serde::Deserialize;
+use tempfile::TempDir;
 
 use crate::build::built::Built;
 use crate::build::{on_demand, protoc, rebuild};
@@ -17,6 +20,8 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::runs::each_version;
+use crate::runs::github;
+use crate::runs::report::Reports;
 use crate::runs::run::RunSession;
 pub(crate) use crate::runs::test::arguments::own_first;
 use crate::runs::test_results::{CountedOutput, NextestReport, TestResults};
@@ -26,6 +31,7 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     let interrupts = Interrupts::listen()?;
     let here = Here::of(cx);
     let runner = choose_runner(args.runner, cx)?;
+    let reports = Reports::choose(args.report.as_deref(), cx)?;
     let steps = Steps::of(runner, here.is_root(cx), &args.args).map_err(|option| {
         let what = format!("`{option}` is an option of nextest, but plain cargo runs these tests");
         let next = "leave out the option, or leave out `--runner cargo`; `cargo install cargo-nextest --locked` installs nextest";
@@ -44,11 +50,16 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
             on_demand::built_with_tests(console::PACKAGE, built.began(), cx);
         }
     }
-    let words = [&["cargo xtask test".to_owned()], &args.args[..]].concat().join(" ");
+    if reports.is_some() && runner == Chosen::CargoTest {
+        cx.output.note("note: the report has no JUnit file, and no times of tests: that needs nextest");
+    }
     each_version::on_each(args.target.versions(), &interrupts, cx, |attempt| {
-        let mut session = RunSession::open(&args.target, attempt, words.clone(), &interrupts, cx)?;
-        let dir = session.temporary_dir().filter(|_| attempt.is_one_of_several);
-        let (mut tests, count) = here.counted(&steps.tests, args, dir, cx)?;
+        let command = command_line(args, attempt.wanted);
+        let mut session = RunSession::open(&args.target, attempt, command, reports.as_ref(), &interrupts, cx)?;
+        let needs_names = session.report_dir().is_some() || github::is_here(cx);
+        let scratch = (needs_names || attempt.is_one_of_several).then(|| session.scratch_dir(cx)).transpose()?;
+        let dir = session.report_dir().or(scratch.as_ref().map(TempDir::path));
+        let (mut tests, count) = here.counted(&steps.tests, args, dir, needs_names, cx)?;
         let mut exit = session.run_command(&mut tests, &interrupts, cx);
         drop(tests);
         attempt.tests = count.results();
@@ -59,8 +70,26 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
         {
             exit = session.run_command(&mut here.cargo(documentation, args, cx), &interrupts, cx);
         }
-        session.close(exit, ["the tests", "were"], cx)
+        session.close(exit, ["the tests", "were"], attempt.tests.as_ref(), cx)
     })
+}
+
+/// The command that repeats a run on one etcd.
+fn command_line(args: &Test, etcd: Option<&Wanted>) -> String {
+    let mut words = vec!["cargo".to_owned(), "xtask".to_owned(), "test".to_owned()];
+    words.extend(args.target.flags(etcd));
+    words.extend(args.args.iter().cloned());
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell wants it.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+^".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''")).into()
+    }
 }
 
 /// How to count tests. Documentation tests after nextest are not counted: on a terminal their output cannot be read.
@@ -105,8 +134,15 @@ impl Here {
         cargo
     }
 
-    /// The command that runs the tests, and how to count them. Without a directory for a report they are not counted.
-    fn counted(&self, tests: &[String], args: &Test, dir: Option<&Path>, cx: &Context) -> Result<(Command, Count)> {
+    /// The command that runs the tests, and how to count them. Without a directory for nextest's report they are not counted.
+    fn counted(
+        &self,
+        tests: &[String],
+        args: &Test,
+        dir: Option<&Path>,
+        needs_names: bool,
+        cx: &Context,
+    ) -> Result<(Command, Count)> {
         let Some(dir) = dir else { return Ok((self.cargo(tests, args, cx), Count::Nothing)) };
         if let [nextest, run, rest @ ..] = tests
             && nextest == "nextest"
@@ -116,7 +152,7 @@ impl Here {
             return Ok((self.cargo(&step, args, cx), Count::Nextest(report)));
         }
         let mut cargo = self.cargo(tests, args, cx);
-        let output = CountedOutput::of(&mut cargo)?;
+        let output = CountedOutput::of(&mut cargo, needs_names)?;
         Ok((cargo, output.map_or(Count::Nothing, Count::Cargo)))
     }
 

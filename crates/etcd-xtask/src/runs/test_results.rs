@@ -1,5 +1,4 @@
-//! The numbers and names of passed and failed tests, from nextest's JUnit report or from the output of `cargo test`. Runs no
-//! test.
+//! The tests of a run with their results, from nextest's JUnit report or from the output of `cargo test`. Runs no test.
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, PipeReader, Read as _, Write as _};
@@ -9,52 +8,86 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
 /// How long to wait for the rest of the output after a command has ended: its remaining children may hold the pipe open.
 const REST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many bytes of a failed test's output are kept: the end.
+const OUTPUT: usize = 100_000;
 
 /// The tests of one run.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct TestResults {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
-    /// The known names.
-    passes: BTreeSet<String>,
-    /// The known names, in the order of the report.
-    failures: Vec<String>,
+    /// Whether both numbers are known: the tests were not killed.
+    pub(crate) is_complete: bool,
+    /// The tests whose names are known.
+    pub(crate) cases: Vec<TestCase>,
+}
+
+/// One test.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TestCase {
+    /// The test binary, as nextest names it.
+    pub(crate) suite: Option<String>,
+    pub(crate) name: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) seconds: Option<f64>,
+    /// The end of what a failed test has printed, without the control characters of terminals.
+    pub(crate) output: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    Passed,
+    /// Failed at first, and passed when it was tried again.
+    Flaky,
+    Failed,
+}
+
+impl TestCase {
+    fn full_name(&self) -> String {
+        self.suite.iter().map(|suite| format!("{suite} ")).collect::<String>() + &self.name
+    }
 }
 
 impl TestResults {
     /// The first test that failed here and passed in another run. If a name both passed and failed in one run, it is the name
     /// of two tests, and is ignored.
-    pub(crate) fn first_difference(&self, runs: &[&Self]) -> Option<&str> {
-        let mut failures = self.failures.iter().filter(|name| !self.passes.contains(*name));
-        let has_passed_in = |run: &Self, name| run.passes.contains(name) && !run.failures.contains(name);
-        failures.find(|name| runs.iter().any(|run| has_passed_in(run, name))).map(String::as_str)
+    pub(crate) fn first_difference(&self, runs: &[&Self]) -> Option<String> {
+        let (own_passes, failures) = self.names();
+        let others: Vec<_> = runs.iter().map(|run| run.names()).collect();
+        let has_passed_elsewhere =
+            |name: &String| others.iter().any(|(passes, failures)| passes.contains(name) && !failures.contains(name));
+        failures.into_iter().find(|name| !own_passes.contains(name) && has_passed_elsewhere(name))
     }
 
-    fn add(&mut self, name: String, has_passed: bool) {
-        if has_passed {
-            self.passes.insert(name);
-        } else {
-            self.failures.push(name);
-        }
+    /// The names of passed and of failed tests.
+    fn names(&self) -> (BTreeSet<String>, Vec<String>) {
+        let (failures, passes): (Vec<_>, Vec<_>) = self.cases.iter().partition(|case| case.verdict == Verdict::Failed);
+        let name = |case: &TestCase| case.full_name();
+        (passes.into_iter().map(name).collect(), failures.into_iter().map(name).collect())
     }
 }
 
-/// nextest's JUnit report, in a directory that the caller deletes. The nextest configuration of the workspace has priority
-/// over the configuration here: if it sets the path of the report, this report is not written.
+/// nextest's JUnit report, in a directory of the caller. The nextest configuration of the workspace has priority over the
+/// configuration here: if it sets the path of the report, this report is not written.
 pub(crate) struct NextestReport {
     config: PathBuf,
     report: PathBuf,
 }
 
 impl NextestReport {
+    /// The name of the report.
+    pub(crate) const FILE: &str = "junit.xml";
+
     pub(crate) fn prepare(dir: &Path) -> Result<Self> {
-        let (config, report) = (dir.join("nextest.toml"), dir.join("junit.xml"));
+        let (config, report) = (dir.join(".nextest.toml"), dir.join(Self::FILE));
         // TOML has the same escapes as JSON.
         let path = serde_json::to_string(&report)?;
-        let text = format!("[profile.default.junit]\npath = {path}\nstore-failure-output = false\n");
+        let text = format!("[profile.default.junit]\npath = {path}\n");
         std::fs::write(&config, text).with_context(|| format!("cannot write `{}`", config.display()))?;
         Ok(Self { config, report })
     }
@@ -69,29 +102,64 @@ impl NextestReport {
     }
 }
 
+impl Drop for NextestReport {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.config));
+    }
+}
+
 fn in_junit(text: &str) -> Option<TestResults> {
     let document = roxmltree::Document::parse(text).ok()?;
-    let mut results = TestResults::default();
+    let mut results = TestResults { is_complete: true, ..TestResults::default() };
     for case in document.descendants().filter(|node| node.has_tag_name("testcase")) {
-        let binary = case.parent_element()?.attribute("name")?;
+        let suite = case.parent_element()?.attribute("name")?;
         // Setup scripts are reported as suites, too.
-        if binary.starts_with('@') {
+        if suite.starts_with('@') {
             continue;
         }
-        let has_failed = case.children().any(|node| node.has_tag_name("failure") || node.has_tag_name("error"));
-        *(if has_failed { &mut results.failed } else { &mut results.passed }) += 1;
-        results.add(format!("{binary} {}", case.attribute("name")?), !has_failed);
+        let has = |names: &[&str]| case.children().any(|node| names.iter().any(|name| node.has_tag_name(*name)));
+        let verdict = match (has(&["failure", "error"]), has(&["flakyFailure", "flakyError"])) {
+            (true, _) => Verdict::Failed,
+            (false, true) => Verdict::Flaky,
+            (false, false) => Verdict::Passed,
+        };
+        *(if verdict == Verdict::Failed { &mut results.failed } else { &mut results.passed }) += 1;
+        let output =
+            case.descendants().filter(|node| node.has_tag_name("system-out") || node.has_tag_name("system-err"));
+        let output: String = output.filter_map(|node| node.text()).collect();
+        results.cases.push(TestCase {
+            suite: Some(suite.to_owned()),
+            name: case.attribute("name")?.to_owned(),
+            verdict,
+            seconds: case.attribute("time").and_then(|time| time.parse().ok()),
+            output: if verdict == Verdict::Passed { String::new() } else { printable(&output) },
+        });
     }
     Some(results)
+}
+
+/// The end of a text, without control characters, and without the colours of terminals.
+fn printable(text: &str) -> String {
+    let start = (text.len().saturating_sub(OUTPUT)..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let mut plain = String::new();
+    let mut parts = text.get(start..).unwrap_or_default().split('\u{1b}');
+    plain.extend(parts.next());
+    for part in parts {
+        // A sequence like `[31m`: parameters, and one letter.
+        let rest = part.strip_prefix('[').map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
+        plain.push_str(rest.and_then(|rest| rest.strip_prefix(|c: char| c.is_ascii_alphabetic())).unwrap_or(part));
+    }
+    let is_shown = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    plain.chars().flat_map(|c| if is_shown(c) { vec![c] } else { c.escape_default().collect() }).collect()
 }
 
 /// The stdout of a command, copied unchanged to our stdout, while the tests in it are counted.
 pub(crate) struct CountedOutput(Receiver<Option<TestResults>>);
 
 impl CountedOutput {
-    /// `None` if stdout is a terminal: the command writes to the terminal itself.
-    pub(crate) fn of(command: &mut Command) -> Result<Option<Self>> {
-        if io::stdout().is_terminal() {
+    /// `None` if stdout is a terminal, and nobody needs the names: the command writes to the terminal itself.
+    pub(crate) fn of(command: &mut Command, needs_names: bool) -> Result<Option<Self>> {
+        if io::stdout().is_terminal() && !needs_names {
             return Ok(None);
         }
         let (reader, writer) = io::pipe().context("cannot make a pipe")?;
@@ -124,7 +192,7 @@ fn pass_on(mut output: PipeReader) -> Option<TestResults> {
             }
         }
     }
-    counter.has_result.then_some(counter.results)
+    Some(counter.finished())
 }
 
 /// Reads the output of test binaries, line by line. The output of failed tests follows `failures:`, and may look like results:
@@ -132,35 +200,64 @@ fn pass_on(mut output: PipeReader) -> Option<TestResults> {
 #[derive(Default)]
 struct LibtestCounter {
     results: TestResults,
-    has_result: bool,
     /// The number of tests of the binary.
     tests: u64,
+    /// How many tests of earlier binaries there are in the results.
+    earlier: usize,
     in_output: bool,
+    /// The failed test whose output this is.
+    speaker: Option<usize>,
 }
 
 impl LibtestCounter {
     fn line(&mut self, line: &str) {
-        if let Some(text) = line.strip_prefix("test result: ") {
-            if let Some([passed, failed, rest]) = counts(text)
-                && passed + failed + rest == self.tests
-            {
-                self.results.passed += passed;
-                self.results.failed += failed;
-                (self.has_result, self.in_output) = (true, false);
-            }
+        if let Some(text) = line.strip_prefix("test result: ")
+            && let Some([passed, failed, rest]) = counts(text)
+            && passed + failed + rest == self.tests
+        {
+            self.results.passed += passed;
+            self.results.failed += failed;
+            (self.results.is_complete, self.in_output) = (true, false);
+            (self.earlier, self.speaker) = (self.results.cases.len(), None);
         } else if self.in_output {
+            self.output(line);
         } else if matches!(line, "failures:" | "successes:") {
             self.in_output = true;
         } else if let Some(tests) = line.strip_prefix("running ").and_then(|rest| rest.split(' ').next()?.parse().ok())
         {
             self.tests = tests;
         } else if let Some((name, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) {
-            match outcome {
-                "ok" => self.results.add(name.to_owned(), true),
-                "FAILED" => self.results.add(name.to_owned(), false),
-                _ => {}
-            }
+            let verdict = match outcome {
+                "ok" => Verdict::Passed,
+                "FAILED" => Verdict::Failed,
+                _ => return,
+            };
+            let (suite, name, output) = (None, name.to_owned(), String::new());
+            self.results.cases.push(TestCase { suite, name, verdict, seconds: None, output });
         }
+    }
+
+    /// A line of what failed tests have printed.
+    fn output(&mut self, line: &str) {
+        let title = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----"));
+        let named = |case: &TestCase| Some(case.name.as_str()) == title && case.verdict == Verdict::Failed;
+        let of_this_binary = self.results.cases.iter().enumerate().skip(self.earlier);
+        if let Some((speaker, _)) = of_this_binary.clone().find(|(_, case)| named(case)) {
+            self.speaker = Some(speaker);
+        } else if line == "failures:" {
+            // The list of names.
+            self.speaker = None;
+        } else if let Some(case) = self.speaker.and_then(|speaker| self.results.cases.get_mut(speaker)) {
+            case.output.push_str(line);
+            case.output.push('\n');
+        }
+    }
+
+    fn finished(mut self) -> TestResults {
+        for case in &mut self.results.cases {
+            case.output = printable(case.output.trim());
+        }
+        self.results
     }
 }
 
@@ -175,8 +272,18 @@ fn counts(result: &str) -> Option<[u64; 3]> {
 mod tests {
     use super::*;
 
-    fn names(results: &TestResults) -> (Vec<&str>, Vec<&str>) {
-        (results.passes.iter().map(String::as_str).collect(), results.failures.iter().map(String::as_str).collect())
+    fn names(results: &TestResults) -> (Vec<String>, Vec<String>) {
+        let (passes, failures) = results.names();
+        (passes.into_iter().collect(), failures)
+    }
+
+    fn owned(passes: &[&str], failures: &[&str]) -> (Vec<String>, Vec<String>) {
+        let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        (owned(passes), owned(failures))
+    }
+
+    fn outputs(results: &TestResults) -> Vec<&str> {
+        results.cases.iter().map(|case| case.output.as_str()).filter(|output| !output.is_empty()).collect()
     }
 
     fn libtest(text: &str) -> LibtestCounter {
@@ -192,17 +299,20 @@ mod tests {
 <testsuites name="nextest-run" tests="3">
     <testsuite name="@setup-script:db"><testcase name="db"/></testsuite>
     <testsuite name="play::cli">
-        <testcase name="a" classname="play::cli"/>
-        <testcase name="b&lt;T&gt;"><failure type="test failure">x</failure></testcase>
-        <testcase name="flaky"><flakyFailure type="test failure"/></testcase>
+        <testcase name="a" classname="play::cli" time="0.125"><system-err>passed</system-err></testcase>
+        <testcase name="b&lt;T&gt;"><failure type="test failure">x</failure><system-err>&lt;&#9;b</system-err></testcase>
+        <testcase name="flaky"><flakyFailure type="test failure"><system-out>first</system-out></flakyFailure></testcase>
         <testcase name="hung"><failure type="test timeout"/><rerunFailure/></testcase>
     </testsuite>
 </testsuites>"#,
         )
         .unwrap();
         assert_eq!((results.passed, results.failed), (2, 2));
-        let wanted = (vec!["play::cli a", "play::cli flaky"], vec!["play::cli b<T>", "play::cli hung"]);
+        let wanted = owned(&["play::cli a", "play::cli flaky"], &["play::cli b<T>", "play::cli hung"]);
         assert_eq!(names(&results), wanted);
+        assert_eq!(outputs(&results), ["<\tb", "first"]);
+        assert_eq!(results.cases[0].seconds, Some(0.125));
+        assert_eq!(results.cases[2].verdict, Verdict::Flaky);
         assert_eq!(in_junit("<testsuites"), None);
     }
 
@@ -233,9 +343,22 @@ test src/lib.rs - (line 3) ... ok
 test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s; merged
 ";
         let counter = libtest(text);
-        assert_eq!((counter.results.passed, counter.results.failed, counter.has_result), (2, 1, true));
-        assert_eq!(names(&counter.results), (vec!["a", "src/lib.rs - (line 3)"], vec!["b"]));
-        assert!(!libtest("running 2 tests\ntest a ... ok\n").has_result, "it was killed");
+        let results = counter.finished();
+        assert_eq!((results.passed, results.failed, results.is_complete), (2, 1, true));
+        assert_eq!(names(&results), owned(&["a", "src/lib.rs - (line 3)"], &["b"]));
+        let (output, _) = outputs(&results)[0].split_once("test result").unwrap();
+        assert_eq!(output, "running 9 tests\ntest theirs ... ok\n");
+        assert!(!libtest("running 2 tests\ntest a ... ok\n").results.is_complete, "it was killed");
+    }
+
+    #[test]
+    fn what_a_test_has_printed_is_text() {
+        assert_eq!(
+            printable("\u{1b}[1;31mred\u{1b}[0m\n\t\u{1b}]0;title\u{7} \u{9b}"),
+            r"red\n\t]0;title\u{7} \u{9b}".replace(r"\n\t", "\n\t")
+        );
+        let long = "é".repeat(OUTPUT);
+        assert_eq!(printable(&long).len(), OUTPUT);
     }
 
     #[test]
@@ -243,7 +366,7 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let results = |text: &str| libtest(text).results;
         let one = results("test both ... FAILED\ntest twice ... ok\ntest twice ... FAILED\ntest only ... FAILED\n");
         let other = results("test both ... FAILED\ntest twice ... ok\ntest only ... ok\n");
-        assert_eq!(one.first_difference(&[&one, &other]), Some("only"));
+        assert_eq!(one.first_difference(&[&one, &other]).as_deref(), Some("only"));
         assert_eq!(other.first_difference(&[&one, &other]), None);
         assert_eq!(one.first_difference(&[&one]), None);
     }

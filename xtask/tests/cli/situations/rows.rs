@@ -73,6 +73,8 @@ pub(super) const ROWS: &[Row] = &[
     row("completions", Concern::Nothing, &["bash"]),
     // It stops and starts: `etcd-down` and `etcd-up` have rows.
     row("etcd-restart", Concern::Nothing, &["--help"]),
+    // What it opens is there only after `test --report`.
+    row("report", Concern::Nothing, &["--help"]),
     row("bench", Concern::Nothing, &["--help"]),
     row("torture", Concern::Nothing, &["--help"]),
     row("ci", Concern::Nothing, &["--help"]),

@@ -1,0 +1,194 @@
+//! `cargo xtask test --report`: what is in the report of a run, however the run ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use testkit::finish_child;
+
+use crate::playground::{Playground, build_console, eventually, skipped};
+
+/// A project with a test that passes, one that fails, and one that waits if WAIT is set. They leave what a sandbox would:
+/// keys in etcd, and the timeline of the failed test.
+fn project() -> Playground {
+    build_console();
+    let play = Playground::new().that_builds();
+    let manifest = "[package]\nname = \"play\"\nedition = \"2021\"\n\n[workspace]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n";
+    fs::write(play.path("Cargo.toml"), manifest).unwrap();
+    fs::create_dir(play.path("src")).unwrap();
+    let lib = r##"
+#[cfg(test)]
+fn put(key: &str) {
+    let (xtask, run) = (std::env::var("XTASK").unwrap(), std::env::var("ETCD_TEST_PREFIX").unwrap());
+    let put = std::process::Command::new(xtask).args(["put", &format!("{run}{key}"), "x"]).output().unwrap();
+    assert!(put.status.success(), "{put:?}");
+}
+
+#[test]
+fn a_writes() {
+    put("play.a_writes~1/a");
+    put("play.a_writes~1/a");
+    put("play.a_writes~1/b");
+}
+
+#[test]
+fn b_fails() {
+    put("elsewhere~1/a");
+    if let Ok(dir) = std::env::var("ETCD_TEST_TIMELINES") {
+        let timeline = r#"{"sandbox":"play.b_fails~1","suite":null,"test":null,"attempt":null,"entries":[{"note":"</script>"}]}"#;
+        std::fs::write(format!("{dir}/play.b_fails~1.json"), timeline).unwrap();
+    }
+    panic!("as asked: <b>\u{1b}[31m");
+}
+
+#[test]
+fn c_waits() {
+    if std::env::var("WAIT").is_ok() {
+        std::fs::write("waits", "").unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(600));
+    }
+}
+"##;
+    fs::write(play.path("src/lib.rs"), lib).unwrap();
+    play.with("XTASK", env!("CARGO_BIN_EXE_xtask"))
+}
+
+/// The directories of the runs in a folder of reports.
+fn runs(reports: PathBuf) -> Vec<PathBuf> {
+    let mut runs: Vec<PathBuf> = fs::read_dir(reports).unwrap().map(|entry| entry.unwrap().path()).collect();
+    runs.sort();
+    runs
+}
+
+fn document(run: &Path) -> Value {
+    serde_json::from_slice(&fs::read(run.join("report.json")).unwrap()).unwrap()
+}
+
+fn runners() -> Vec<&'static str> {
+    let nextest = Command::new("cargo").args(["nextest", "--version"]).output();
+    if nextest.is_ok_and(|output| output.status.success()) {
+        return vec!["cargo", "nextest"];
+    }
+    skipped("nextest is not installed: only plain cargo is tried");
+    vec!["cargo"]
+}
+
+#[test]
+fn the_report_has_every_test_and_the_timelines_of_those_that_failed() {
+    let play = project();
+    for runner in runners() {
+        let dir = format!("reports/{runner}");
+        let run = play.xtask(&["test", "--runner", runner, "--report", &dir, "--no-fail-fast", "--lib"]);
+        assert!(run.code.is_some_and(|code| code > 0), "{run:#?}");
+        let [path] = &runs(play.path(&dir))[..] else { panic!("one run, one directory: {run:#?}") };
+        let page = path.join("report.html");
+        assert!(run.stderr.contains(&format!("  report: {dir}/")) && run.stderr.contains("/report.html\n"), "{run:#?}");
+        let html = fs::read_to_string(&page).unwrap();
+        assert!(html.contains("1 of 3 tests failed") && html.contains("as asked: &lt;b&gt;"), "{run:#?}");
+        let report = document(path);
+        assert_eq!(report["schema"], 1);
+        assert_eq!(report["run"], path.file_name().unwrap().to_str().unwrap());
+        assert_eq!((&report["verdict"], &report["exit_code"]), (&"failed".into(), &run.code.into()));
+        assert_eq!(report["command"], "cargo xtask test --no-fail-fast --lib");
+        assert_eq!((&report["passed"], &report["failed"]), (&2.into(), &1.into()));
+        assert_eq!(report["etcd"]["version"], "3.7.2");
+        let mut tests = report["tests"].as_array().unwrap().clone();
+        tests.sort_by_key(|test| test["name"].to_string());
+        let names: Vec<_> = tests.iter().map(|test| (&test["name"], &test["verdict"])).collect();
+        let wanted = [("a_writes", "passed"), ("b_fails", "failed"), ("c_waits", "passed")];
+        assert_eq!(
+            names.iter().map(|(name, verdict)| (name.as_str().unwrap(), verdict.as_str().unwrap())).collect::<Vec<_>>(),
+            wanted
+        );
+        assert_eq!((&tests[0]["changes"], &tests[0]["keys"]), (&3.into(), &2.into()), "{report:#}");
+        assert!(tests[1]["output"].as_str().unwrap().contains("as asked: <b>\n"), "{report:#}");
+        assert_eq!(tests[1]["timelines"][0]["entries"][0]["note"], "</script>");
+        assert_eq!(report["other_sandboxes"]["changes"], 1);
+        assert_eq!(path.join("junit.xml").exists(), runner == "nextest");
+        assert_eq!(tests[0]["seconds"].is_number(), runner == "nextest");
+        let left: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), if runner == "nextest" { 3 } else { 2 }, "{left:?}");
+        assert_eq!(run.stderr.contains("that needs nextest"), runner == "cargo", "{run:#?}");
+        assert_eq!(play.xtask(&["report"]).ok().stdout, format!("{}\n", page.display()), "the last one");
+        let id = path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(play.xtask(&["report", &id[..40]]).ok().stdout, format!("{}\n", page.display()));
+        play.xtask(&["report", "2020"]).fails(1, &["the run `2020` has no report", "--report DIR"]);
+    }
+}
+
+#[test]
+fn github_is_told_of_failed_tests_without_being_asked() {
+    let play = project();
+    play.xtask(&["report"]).fails(1, &["no run has a report"]);
+    let summary = play.path("summary");
+    let root = play.dir.path().to_owned();
+    let play = play.with("GITHUB_ACTIONS", "true").with("GITHUB_STEP_SUMMARY", &summary).with("GITHUB_WORKSPACE", root);
+    let lib = fs::read_to_string(play.path("src/lib.rs")).unwrap();
+    let line = 1 + lib.lines().position(|line| line.contains("panic!(")).unwrap();
+    let annotation = format!("::error file=src/lib.rs,line={line},title=b_fails failed::as asked: <b>\n");
+    for runner in runners() {
+        let run = play.xtask(&["test", "--runner", runner, "--no-fail-fast", "--lib"]);
+        assert_eq!(run.stdout.matches("::error").count(), 1, "{run:#?}");
+        assert!(run.stdout.contains(&annotation), "{run:#?}");
+        let told = fs::read_to_string(&summary).unwrap();
+        assert!(told.starts_with("## 1 of 3 tests failed\n\nan ephemeral etcd 3.7.2"), "{told}");
+        assert!(told.contains("<b>b_fails</b></summary>") && told.contains("as asked: &lt;b&gt;"), "{told}");
+        fs::remove_file(&summary).unwrap();
+    }
+    // A running instance has no directory that ends with the run.
+    play.up(&[]);
+    let run = play.xtask(&["test", "--no-fail-fast", "--lib", "a_writes"]).ok();
+    assert!(!run.stdout.contains("::error"), "{run:#?}");
+    assert!(fs::read_to_string(&summary).unwrap().starts_with("## 1 test passed"), "{run:#?}");
+    let left: Vec<_> = fs::read_dir(play.path(".etcd")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with(".nextest")), "{left:?}");
+}
+
+#[test]
+fn cargo_toml_names_the_folder_and_each_run_has_its_own_directory() {
+    let play = project();
+    let manifest = fs::read_to_string(play.path("Cargo.toml")).unwrap();
+    fs::write(play.path("Cargo.toml"), manifest + "report = \"target/reports\"\n").unwrap();
+    play.up(&[]);
+    for _ in 0..2 {
+        play.xtask(&["test", "--runner", "cargo", "a_writes"]).ok();
+    }
+    let runs = runs(play.path("target/reports"));
+    assert_eq!(runs.len(), 2);
+    for run in &runs {
+        let report = document(run);
+        assert_eq!((&report["verdict"], &report["passed"]), (&"passed".into(), &1.into()));
+        assert_eq!(report["command"], "cargo xtask test a_writes");
+    }
+}
+
+#[test]
+fn an_interrupted_run_has_a_report_of_what_ran() {
+    let play = project().with("WAIT", "1");
+    let args = ["test", "--runner", "cargo", "--report", "reports", "--", "--lib", "--", "--test-threads", "1"];
+    let child = play.command(&args).spawn().unwrap();
+    assert!(eventually(|| play.path("waits").exists()));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let run = finish_child(child);
+    assert_eq!(run.code, Some(130), "{run:#?}");
+    let report = document(&runs(play.path("reports"))[0]);
+    assert_eq!((&report["verdict"], &report["passed"]), (&"interrupted".into(), &Value::Null), "{report:#}");
+    let names: Vec<_> = report["tests"].as_array().unwrap().iter().map(|test| test["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a_writes", "b_fails"], "{report:#}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_said_before_anything_is_built() {
+    let play = project();
+    // A file, as root may write everywhere.
+    fs::write(play.path("taken"), "").unwrap();
+    let run = play.xtask(&["test", "--report", "taken"]);
+    run.fails(2, &["no report can be written to", "name a directory with `--report`"]);
+    assert!(!play.path("target").exists());
+    let manifest = fs::read_to_string(play.path("Cargo.toml")).unwrap();
+    fs::write(play.path("Cargo.toml"), manifest + "report = \"taken\"\n").unwrap();
+    let run = play.xtask(&["test", "--runner", "cargo", "a_writes"]).ok();
+    assert!(run.stderr.contains("warning: no report can be written to"), "{run:#?}");
+}
