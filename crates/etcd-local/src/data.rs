@@ -2,6 +2,7 @@
 //! carry our marker.
 
 pub(crate) mod cluster;
+mod trash;
 
 use std::fs;
 use std::io;
@@ -12,6 +13,7 @@ use etcd_workspace::{ClusterId, InstanceError, NotYours, RECORD, Record};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::trash::Trash;
 use crate::file::{self, PathError, cannot};
 use crate::wait::{self, Deadline};
 use crate::{lock, os, random};
@@ -313,19 +315,18 @@ impl DataDir {
     /// # Errors
     /// If it is not `owner`'s, or open.
     pub(crate) fn put_away(self, owner: &Path) -> Result<PathBuf, DataError> {
+        self.move_away(owner).map(|_| self.path)
+    }
+
+    /// The same; what is returned can be put back.
+    pub(crate) fn move_away(&self, owner: &Path) -> Result<Trash, DataError> {
         if !self.is_owned_by(owner) {
-            return Err(DataError::NotOurs(self.path));
+            return Err(DataError::NotOurs(self.path.clone()));
         }
         if self.is_open()? {
-            return Err(DataError::InUse(self.path));
+            return Err(DataError::InUse(self.path.clone()));
         }
-        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return Err(cannot("rename", &self.path)(io::ErrorKind::InvalidInput.into()).into());
-        };
-        let mut away = name.to_owned();
-        away.push(format!("{TRASH}{}", random::hex().map_err(DataError::Random)?));
-        fs::rename(&self.path, parent.join(away)).map_err(cannot("rename", &self.path))?;
-        Ok(self.path)
+        Trash::of(&self.path)
     }
 }
 
@@ -346,48 +347,6 @@ fn is_jump(data: &Version, binary: &Version) -> bool {
 
 fn minor(version: &Version) -> (u64, u64) {
     (version.major, version.minor)
-}
-
-const TRASH: &str = ".wiped-";
-
-/// Data that was wiped and is only still being deleted.
-#[derive(Debug)]
-pub(crate) struct Trash(PathBuf);
-
-impl Trash {
-    /// Deletes it. The marker goes last, so that an interrupted deletion can be taken up again.
-    pub(crate) fn delete(self) -> Result<(), DataError> {
-        let delete = || -> io::Result<()> {
-            for entry in fs::read_dir(&self.0)? {
-                let entry = entry?;
-                match entry.file_type()?.is_dir() {
-                    true => fs::remove_dir_all(entry.path())?,
-                    false if entry.file_name() == MARKER => {}
-                    false => fs::remove_file(entry.path())?,
-                }
-            }
-            fs::remove_file(self.0.join(MARKER))?;
-            fs::remove_dir(&self.0)
-        };
-        Ok(delete().map_err(cannot("delete", &self.0))?)
-    }
-
-    /// What interrupted wipes of `data` left: directories beside it, of our naming, with `owner`'s marker.
-    /// One that is empty already, its marker gone, ends here.
-    pub(crate) fn left_beside(data: &Path, owner: &Path) -> Vec<Self> {
-        let (Some(parent), Some(name)) = (data.parent(), data.file_name().and_then(|name| name.to_str())) else {
-            return Vec::new();
-        };
-        let prefix = format!("{name}{TRASH}");
-        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-        let ours = |path: &PathBuf| matches!(DataDir::find(path), Ok(Some(found)) if found.is_owned_by(owner));
-        entries
-            .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)))
-            .map(|entry| entry.path())
-            .filter(|path| fs::remove_dir(path).is_err() && ours(path))
-            .map(Self)
-            .collect()
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,15 @@
 
 mod differences;
 mod lead;
+mod member_error;
 mod members;
 mod observe;
+mod one_member;
 mod operations;
 mod record;
+mod replace;
 mod spawn;
+mod spawn_members;
 mod start;
 mod start_members;
 mod stop;
@@ -22,6 +26,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 pub use self::differences::Difference;
+pub use self::member_error::MemberError;
 pub use self::observe::ObserveError;
 pub use self::start::{Foreground, StartError, Up};
 pub use self::stop::{Down, Reset, ResetError, StopError};

@@ -54,8 +54,8 @@ pub use crate::env::Env;
 pub use crate::ephemeral::{Ephemeral, EphemeralError, FailedLaunch, Member};
 pub use crate::file::{PathError, check_writable, replace};
 pub use crate::instance::{
-    Difference, Down, Foreground, Instance, MemberStatus, NameError, ObserveError, Reset, ResetError, StartError,
-    State, Status, StopError, Up, create_home, create_temporary_home, home,
+    Difference, Down, Foreground, Instance, MemberError, MemberStatus, NameError, ObserveError, Reset, ResetError,
+    StartError, State, Status, StopError, Up, create_home, create_temporary_home, home,
 };
 pub use crate::lock::LockError;
 #[doc(hidden)] // for etcd-xtask

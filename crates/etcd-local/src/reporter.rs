@@ -73,6 +73,13 @@ pub enum Event {
         /// Where it has some now.
         to: PathBuf,
     },
+    /// A member is being replaced by a new one of its name.
+    Replacing {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
+    },
     /// A server is about to listen beyond loopback. It knows no passwords.
     Exposed {
         /// The address that it listens on.
@@ -103,6 +110,10 @@ impl fmt::Display for Event {
                 "`{instance}` has its data in {} now; what it had last stays in {}",
                 to.display(),
                 from.display()
+            ),
+            Self::Replacing { instance, member } => write!(
+                f,
+                "member `{member}` of `{instance}` joins the cluster anew, and gets all keys from the other members"
             ),
             Self::Exposed { host } => write!(
                 f,

@@ -7,6 +7,7 @@ mod http;
 pub(crate) mod launch;
 pub(crate) mod leader;
 pub(crate) mod log;
+pub(crate) mod membership;
 pub(crate) mod ports;
 pub(crate) mod readiness;
 pub(crate) mod users;

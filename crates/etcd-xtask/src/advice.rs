@@ -1,5 +1,7 @@
 //! Error messages and hints: what failed, why, where, and what to do next.
 
+mod members;
+
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -147,9 +149,11 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
             (Some(StartError::Lock(inner)), _) => inner,
             (Some(StartError::Observe(inner)), _) => inner,
             (Some(StartError::Path(inner)), _) => inner,
+            (Some(StartError::Member(inner)), _) => inner,
             _ => match error.downcast_ref::<StopError>() {
                 Some(StopError::Lock(inner)) => inner,
                 Some(StopError::Observe(inner)) => inner,
+                Some(StopError::Member(inner)) => inner,
                 Some(StopError::Record(inner)) => &**inner,
                 _ => match error.downcast_ref::<ObserveError>() {
                     Some(ObserveError::Path(inner)) => inner,
@@ -173,6 +177,9 @@ fn of(error: &(dyn Error + 'static), which: &Which) -> Option<Advice> {
     }
     if let Some(error) = error.downcast_ref::<StartError>() {
         return start(error, which);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(members::on(error, which));
     }
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(LockError::Held { .. }), _) => {
@@ -355,13 +362,6 @@ fn start(error: &StartError, which: &Which) -> Option<Advice> {
             "{} starts it in the background; {} follows the log of a member",
             which.command("etcd-up"),
             which.command("etcd-logs -f --member m1")
-        )),
-        StartError::MemberPort { .. } => {
-            Advice::hint(format!("stop the other process, then run {} again", which.command("etcd-up")))
-        }
-        StartError::MemberDataGone { .. } | StartError::OtherCluster { .. } => Advice::hint(format!(
-            "put the member's own data back; or {} deletes the data of all members",
-            which.command("etcd-reset")
         )),
         StartError::Unstable { .. } => Advice::hint(format!("{} may say why", which.command("etcd-logs --member m1"))),
         StartError::Orphaned { pids, endpoints, has_data, .. } => {

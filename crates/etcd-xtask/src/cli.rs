@@ -59,6 +59,7 @@ pub enum Command {
     EtcdDown(EtcdDown),
     EtcdRestart(EtcdRestart),
     EtcdReset(EtcdReset),
+    EtcdMember(EtcdMember),
     EtcdStatus(EtcdStatus),
     EtcdList(EtcdList),
     EtcdLogs(EtcdLogs),
@@ -91,6 +92,7 @@ impl Command {
             | Self::EtcdDown(EtcdDown { which, .. })
             | Self::EtcdRestart(EtcdRestart { which, .. })
             | Self::EtcdReset(EtcdReset { which, .. })
+            | Self::EtcdMember(EtcdMember { which, .. })
             | Self::EtcdStatus(EtcdStatus { which, .. })
             | Self::EtcdLogs(EtcdLogs { which, .. })
             | Self::EtcdCompact(EtcdCompact { which, .. }) => which.clone(),
@@ -280,6 +282,38 @@ pub struct EtcdReset {
     pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) answer: Answer,
+}
+
+/// Stop, start, restart or replace one of several members
+///
+/// The other members go on. An instance of several members is created by `etcd-up --members 3`; `etcd-status` names them.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask etcd-member stop m2\n  cargo xtask etcd-member restart m1 --instance three"
+)]
+pub struct EtcdMember {
+    /// What to do
+    #[arg(value_enum)]
+    pub(crate) action: MemberAction,
+    /// The member, like m1
+    #[arg(value_name = "NAME")]
+    pub(crate) member: String,
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MemberAction {
+    /// End its process; its data stays
+    Stop,
+    /// Start it on the data that it has
+    Start,
+    /// Stop it, then start it
+    Restart,
+    /// Delete its data, and have it join the cluster anew: it gets all keys from the other members
+    Replace,
 }
 
 /// Describe an instance; exits 3 if it is not running

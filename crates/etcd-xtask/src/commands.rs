@@ -9,6 +9,7 @@ pub(crate) mod etcd_down;
 pub(crate) mod etcd_install;
 pub(crate) mod etcd_list;
 pub(crate) mod etcd_logs;
+pub(crate) mod etcd_member;
 pub(crate) mod etcd_reset;
 pub(crate) mod etcd_restart;
 pub(crate) mod etcd_status;

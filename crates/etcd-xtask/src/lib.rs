@@ -66,8 +66,8 @@ use etcd_local::Env;
 
 use crate::build::{protoc, rebuild};
 use crate::commands::{
-    completions, doctor, env_vars, etcd_compact, etcd_down, etcd_install, etcd_list, etcd_logs, etcd_reset,
-    etcd_restart, etcd_status, etcd_up, etcdctl,
+    completions, doctor, env_vars, etcd_compact, etcd_down, etcd_install, etcd_list, etcd_logs, etcd_member,
+    etcd_reset, etcd_restart, etcd_status, etcd_up, etcdctl,
 };
 use crate::runs::{open_report, run, test};
 
@@ -125,6 +125,7 @@ impl Command {
             Self::EtcdDown(args) => etcd_down::run(args, cx),
             Self::EtcdRestart(args) => etcd_restart::run(args, cx),
             Self::EtcdReset(args) => etcd_reset::run(args, cx),
+            Self::EtcdMember(args) => etcd_member::run(args, cx),
             Self::EtcdStatus(args) => etcd_status::run(args, cx),
             Self::EtcdList(args) => etcd_list::run(args, cx),
             Self::EtcdLogs(args) => etcd_logs::run(args, cx),

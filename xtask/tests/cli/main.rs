@@ -39,6 +39,7 @@ mod members;
 mod mistakes;
 mod observed;
 mod on_demand;
+mod one_member;
 mod playground;
 mod protoc_launcher;
 mod quiet;

@@ -16,7 +16,7 @@ use crate::data::DataDir;
 use crate::file::cannot;
 use crate::lock::Lock;
 use crate::reporter::Event;
-use crate::server::leader;
+use crate::server::leader::{self, View};
 use crate::server::ports::{Address, Ports};
 use crate::settings::Port;
 
@@ -183,19 +183,30 @@ impl Instance {
     /// Kills the servers of all members, the leader's last. What etcd has acknowledged is on the disks of most members,
     /// because it is written there before. Asked to end, each would take a second and more.
     pub(super) fn stop_members(&self, members: &[Self]) -> Result<Down, StopError> {
-        let data_dir = self.data_of_members();
         let mut stopped = Vec::new();
         for member in leader_last(members) {
-            if !member.dir.is_dir() {
-                continue;
-            }
-            let _operation = member.begin_operation()?;
-            let (ended, _lock, record) = member.stop(member.observe()?)?;
-            stopped.extend(ended);
-            if let Err(error) = member.record_stopped(record) {
-                self.report_unrecorded(&error);
-            }
+            stopped.extend(member.stop_one_of_several()?.stopped);
         }
+        self.record_stopped_members(members);
+        Ok(Down { stopped, data_dir: self.data_of_members() })
+    }
+
+    /// Kills the server of this member. The record of all members is the caller's.
+    pub(super) fn stop_one_of_several(&self) -> Result<Down, StopError> {
+        if !self.dir.is_dir() {
+            return Ok(Down { stopped: Vec::new(), data_dir: self.data_dir() });
+        }
+        let _operation = self.begin_operation()?;
+        let (stopped, _lock, record) = self.stop(self.observe()?)?;
+        let data_dir = self.data_dir_of(record.as_ref());
+        if let Err(error) = self.record_stopped(record) {
+            self.report_unrecorded(&error);
+        }
+        Ok(Down { stopped, data_dir })
+    }
+
+    /// Writes the record of all members after some were stopped. Their locks say that already.
+    pub(super) fn record_stopped_members(&self, members: &[Self]) {
         match self.compose(members, None) {
             Ok(Some(record)) => {
                 if let Err(error) = self.save(&record) {
@@ -205,7 +216,18 @@ impl Instance {
             Ok(None) => {}
             Err(error) => self.report_unrecorded(&error),
         }
-        Ok(Down { stopped, data_dir })
+    }
+
+    /// Has another member lead, if this member does: else nobody would until an election timeout has passed. A member that
+    /// cannot be asked is not waited for.
+    pub(super) fn hand_over_leadership(&self, members: &[Self]) {
+        let view = |member: &Self| leader::view(&member.ports().client_url(), None).ok();
+        let Some(own) = view(self).filter(|own| own.leader == own.member) else { return };
+        let follows = |other: &View| other.cluster == own.cluster && other.leader == own.member;
+        let others = members.iter().filter(|other| other.dir != self.dir);
+        if let Some(other) = others.filter_map(view).find(follows) {
+            drop(leader::transfer(&self.ports().client_url(), None, other.member));
+        }
     }
 
     fn report_unrecorded(&self, error: &dyn std::error::Error) {

@@ -114,6 +114,16 @@ impl Starting {
     }
 }
 
+impl Starting {
+    /// Writes down that the server runs, which cannot be ready while most members do not run.
+    pub(super) fn leave(self, instance: &Instance) -> Result<(), StartError> {
+        let running = &self.launched.child.running;
+        let identity = running.identity.clone();
+        let record = Record { pids: vec![identity.pid], process: Some(identity), ..self.record };
+        instance.save(&record).inspect_err(|_| drop(running.kill()))
+    }
+}
+
 /// A start that fails may have come so far that an older etcd cannot read the data. If this cannot be written, etcd itself
 /// refuses what is older.
 fn note_failed_use(instance: &Instance, data: &mut DataDir, version: &Version, log_from: u64) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use etcd_workspace::{NotYours, Record};
 use semver::Version;
 
+use super::member_error::MemberError;
 use super::observe::{ObserveError, Presence, Server, probe};
 use super::record;
 use super::{Instance, State, Status};
@@ -136,36 +137,9 @@ pub enum StartError {
         /// The instance.
         instance: String,
     },
-    /// Another process has a port of a member, whose ports cannot change.
-    #[error("member `{member}` cannot start")]
-    MemberPort {
-        /// The instance.
-        instance: String,
-        /// The member.
-        member: String,
-        /// Which port, and who has it.
-        source: Box<LaunchError>,
-    },
-    /// A member that was ready once has no data: started on none, it would forget what it has promised its peers.
-    #[error("the data of member `{member}` is gone: `{}` is missing or empty", data_dir.display())]
-    MemberDataGone {
-        /// The instance.
-        instance: String,
-        /// The member.
-        member: String,
-        /// Its data directory.
-        data_dir: PathBuf,
-    },
-    /// A member's data is another cluster's.
-    #[error("the data of member `{member}`, in `{}`, belongs to another cluster", data_dir.display())]
-    OtherCluster {
-        /// The instance.
-        instance: String,
-        /// The member.
-        member: String,
-        /// Its data directory.
-        data_dir: PathBuf,
-    },
+    /// Something cannot be done with a member.
+    #[error(transparent)]
+    Member(#[from] MemberError),
     /// Members end while they should become ready.
     #[error("members of `{instance}` end again and again before all are ready")]
     Unstable {
@@ -181,7 +155,7 @@ impl StartError {
     pub(super) fn is_port_taken(&self) -> bool {
         let launch = match self {
             Self::Launch(error) => error,
-            Self::MemberPort { source, .. } => source,
+            Self::Member(MemberError::Port { source, .. }) => source,
             _ => return false,
         };
         matches!(launch, LaunchError::PortTaken { .. })

@@ -1,41 +1,24 @@
 //! The start of an instance of several members: those that do not run are started, one after the other.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 use etcd_workspace::Record;
 
+use super::member_error::MemberError;
 use super::members::{begin_operations, has_bootstrapped, runs_any};
 use super::observe::{Presence, Server};
-use super::spawn::Starting;
+use super::spawn_members::{prepare, start_stopped};
 use super::start::{StartError, Up};
 use super::{Instance, State};
 use crate::binary::Binary;
-use crate::data::{self, DataDir, cluster};
+use crate::data::DataDir;
 use crate::lock::Lock;
-use crate::os::Lifetime;
-use crate::server::election;
-use crate::server::launch::{self, Durability, Ready};
-use crate::server::ports::{Address, PortKind, Ports};
-use crate::wait::Deadline;
+use crate::server::launch;
+use crate::server::ports::{Address, Ports};
 
 /// How often ports are looked up until no two are the same.
 const ATTEMPTS: usize = 20;
-
-/// A member that does not run, and what its start needs.
-struct Stopped<'a> {
-    member: &'a Instance,
-    lock: Lock,
-    data: DataDir,
-}
-
-/// A member that was spawned.
-struct Spawned<'a> {
-    member: &'a Instance,
-    starting: Starting,
-    data: DataDir,
-}
 
 /// Makes sure that every member of this instance runs and is ready.
 pub(super) fn up(instance: &Instance, addresses: &[Address]) -> Result<Up, StartError> {
@@ -190,7 +173,7 @@ fn check_created(instance: &Instance, addresses: &[Address]) -> Result<(), Start
 pub(super) fn start(instance: &Instance, addresses: &[Address], found_binary: &Binary) -> Result<Up, StartError> {
     const ATTEMPTS: usize = 3;
     let members = instance.members(addresses);
-    let is_any_ready = instance.saved()?.is_some_and(|record| record.cluster_id.is_some());
+    let was_ready = instance.saved()?.is_some_and(|record| record.cluster_id.is_some());
     members.iter().try_for_each(Instance::create_dir)?;
     let _operations = begin_operations(&members)?;
     let mut started = false;
@@ -209,18 +192,44 @@ pub(super) fn start(instance: &Instance, addresses: &[Address], found_binary: &B
                 Presence::Absent { lock, record } => absent.push((member, lock, record)),
             }
         }
-        let stopped = prepare(instance, &members, absent, &binary, is_any_ready)?;
+        let gone = take_gone(&mut absent, instance, &members, was_ready)?;
+        let stopped = prepare(instance, &members, absent, &binary, was_ready)?;
         if let Some(record) = instance.compose(&members, Some(&binary))? {
             instance.save(&record)?;
         }
-        started |= !stopped.is_empty();
+        started |= !stopped.is_empty() || !gone.is_empty();
         let began = Instant::now();
         start_stopped(instance, stopped, &binary)?;
         if await_servers(servers)? {
+            gone.into_iter().try_for_each(|member| instance.replace(&members, member))?;
             return finish(instance, &members, began.elapsed().as_millis(), started);
         }
     }
     Err(StartError::Unstable { instance: instance.name.clone() })
+}
+
+/// Takes out the members that had data and have none, which the others replace.
+fn take_gone<'a>(
+    absent: &mut Vec<(&'a Instance, Lock, Option<Record>)>,
+    instance: &Instance,
+    members: &[Instance],
+    was_ready: bool,
+) -> Result<Vec<&'a Instance>, StartError> {
+    let mut gone = Vec::new();
+    if was_ready {
+        for (member, lock, record) in std::mem::take(absent) {
+            let data = DataDir::find(&member.next_data_dir(record.as_ref()))?;
+            match data.is_some_and(|data| data.has_members()) {
+                true => absent.push((member, lock, record)),
+                false => gone.push(member),
+            }
+        }
+    }
+    if members.len() - gone.len() > members.len() / 2 {
+        return Ok(gone);
+    }
+    let gone = gone.iter().map(|member| member.builder.member()).collect();
+    Err(MemberError::QuorumLost { instance: instance.name.clone(), gone, members: members.len() }.into())
 }
 
 fn refuse_orphans(members: &[Instance], found: &[Presence]) -> Result<(), StartError> {
@@ -230,130 +239,6 @@ fn refuse_orphans(members: &[Instance], found: &[Presence]) -> Result<(), StartE
         }
     }
     Ok(())
-}
-
-/// Checks the data and the ports of members before any is started.
-fn prepare<'a>(
-    instance: &Instance,
-    members: &[Instance],
-    absent: Vec<(&'a Instance, Lock, Option<Record>)>,
-    binary: &Binary,
-    was_ready: bool,
-) -> Result<Vec<Stopped<'a>>, StartError> {
-    if !absent.is_empty() {
-        instance.builder.report_exposure();
-    }
-    let token = match token(members)? {
-        Some(token) => token,
-        None => data::fresh_token()?,
-    };
-    let peer_urls: Vec<String> = members.iter().map(|member| member.ports().peer_url()).collect();
-    // Checked for all before anything is created for one.
-    for (member, _, record) in &absent {
-        let path = member.next_data_dir(record.as_ref());
-        let found = DataDir::find(&path)?;
-        let (of, name) = (instance.name.clone(), member.builder.member());
-        if was_ready && !found.as_ref().is_some_and(DataDir::has_members) {
-            return Err(StartError::MemberDataGone { instance: of, member: name, data_dir: path });
-        }
-        let is_other = |data: &DataDir| data.marker.as_ref().is_none_or(|marker| marker.cluster_token != token);
-        if found.as_ref().is_some_and(is_other) {
-            return Err(StartError::OtherCluster { instance: of, member: name, data_dir: path });
-        }
-        let ports = member.ports();
-        launch::claim_port(ports.host, ports.client, PortKind::Client)
-            .and_then(|()| launch::claim_port(ports.host, ports.peer, PortKind::Peer))
-            .map_err(|source| StartError::MemberPort { instance: of, member: name, source: Box::new(source) })?;
-    }
-    let prepare = |(member, lock, record): (&'a Instance, Lock, Option<Record>)| {
-        let path = member.next_data_dir(record.as_ref());
-        let mut data = match DataDir::find(&path)? {
-            Some(data) => data,
-            None => DataDir::create(&path, &member.dir, token.clone())?,
-        };
-        data.claim(&peer_urls, &binary.version)?;
-        Ok(Stopped { member, lock, data })
-    };
-    absent.into_iter().map(prepare).collect()
-}
-
-/// The token of the cluster, of the first member that has data.
-fn token(members: &[Instance]) -> Result<Option<String>, StartError> {
-    for member in members {
-        let data = DataDir::find(&member.next_data_dir(member.saved()?.as_ref()))?;
-        if let Some(marker) = data.and_then(|data| data.marker) {
-            return Ok(Some(marker.cluster_token));
-        }
-    }
-    Ok(None)
-}
-
-fn start_stopped(instance: &Instance, stopped: Vec<Stopped<'_>>, binary: &Binary) -> Result<(), StartError> {
-    let mut spawned = Vec::new();
-    let ready = spawn_all(instance, stopped, binary, &mut spawned);
-    let ready = match ready {
-        Ok(ready) => ready,
-        Err(error) => {
-            // A call that fails leaves no server that it started.
-            for Spawned { member, starting, data } in &mut spawned {
-                starting.note_failed_use(member, data);
-                drop(starting.launched.child.running.kill());
-            }
-            return Err(error);
-        }
-    };
-    for (Spawned { member, starting, mut data }, ready) in spawned.into_iter().zip(ready) {
-        starting.finish(member, &mut data, ready)?;
-    }
-    Ok(())
-}
-
-/// Each member is spawned when the one before answers its peers: a member that finds another's port open, but silent, waits
-/// for a whole second.
-fn spawn_all<'a>(
-    instance: &Instance,
-    stopped: Vec<Stopped<'a>>,
-    binary: &Binary,
-    spawned: &mut Vec<Spawned<'a>>,
-) -> Result<Vec<Ready>, StartError> {
-    let timeout = instance.builder.start_timeout;
-    let first_election = Deadline::after(launch::no_election_before(Durability::Synced));
-    let is_starting = Arc::new(());
-    let is_new = stopped.iter().all(|stopped| !stopped.data.has_members());
-    let count = stopped.len();
-    for Stopped { member, lock, mut data } in stopped {
-        if let Some(before) = spawned.last_mut() {
-            before.starting.launched.wait_for_peer_port(timeout)?;
-            // Nobody else asks: the first election would come after a second, and a second election would lose writes.
-            if is_new && spawned.len() == count / 2 + 1 {
-                request_election(spawned, first_election, &is_starting);
-            }
-        }
-        let starting = member.spawn(binary, lock, &mut data, member.ports(), Lifetime::Detached, false)?;
-        spawned.push(Spawned { member, starting, data });
-    }
-    let begin = |one: &Spawned<'_>| one.starting.launched.begin_wait(timeout);
-    let mut waits = spawned.iter().map(begin).collect::<Result<Vec<_>, _>>()?;
-    loop {
-        let mut ready = Vec::new();
-        for (one, wait) in spawned.iter_mut().zip(&mut waits) {
-            ready.extend(one.starting.launched.look(wait)?);
-        }
-        if ready.len() == spawned.len() {
-            return Ok(ready);
-        }
-    }
-}
-
-fn request_election(spawned: &[Spawned<'_>], deadline: Deadline, is_starting: &Arc<()>) {
-    let Some(Spawned { member, data, .. }) = spawned.last() else { return };
-    let Some(marker) = &data.marker else { return };
-    let Some(cluster_id) = marker.cluster_id else { return };
-    let peer_url = member.ports().peer_url();
-    let id = cluster::member_id(&peer_url, &marker.cluster_token);
-    let is_wanted = Arc::downgrade(is_starting);
-    let request = move || election::request_of(&peer_url, cluster_id, id, deadline, || is_wanted.strong_count() > 0);
-    drop(std::thread::Builder::new().name("etcd-election".to_owned()).spawn(request));
 }
 
 /// Waits for the members that ran before. `false`: one has ended.

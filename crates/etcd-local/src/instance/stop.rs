@@ -7,6 +7,7 @@ use std::time::Duration;
 use etcd_workspace::{Record, TlsFiles};
 
 use super::Instance;
+use super::member_error::MemberError;
 use super::observe::{ObserveError, Presence, Server};
 use super::start::{StartError, Up};
 use crate::binary::Binary;
@@ -40,6 +41,9 @@ pub enum StopError {
     /// What is there cannot be found out.
     #[error(transparent)]
     Observe(#[from] ObserveError),
+    /// Something cannot be done with a member.
+    #[error(transparent)]
+    Member(#[from] MemberError),
     /// The record cannot be written.
     #[error(transparent)]
     Record(Box<StartError>),
@@ -53,6 +57,18 @@ pub enum StopError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl From<StopError> for StartError {
+    fn from(error: StopError) -> Self {
+        match error {
+            StopError::Lock(error) => error.into(),
+            StopError::Observe(error) => error.into(),
+            StopError::Member(error) => error.into(),
+            StopError::Record(error) => *error,
+            StopError::Process { instance, pid, source } => MemberError::Stop { instance, pid, source }.into(),
+        }
+    }
 }
 
 /// What [`Instance::reset`] did.

@@ -75,6 +75,8 @@ pub(super) const ROWS: &[Row] = &[
     row("etcd-restart", Concern::Nothing, &["--help"]),
     // What it opens is there only after `test --report`.
     row("report", Concern::Nothing, &["--help"]),
+    // For several members, which no world here has.
+    row("etcd-member", Concern::Nothing, &["--help"]),
     row("bench", Concern::Nothing, &["--help"]),
     row("torture", Concern::Nothing, &["--help"]),
     row("ci", Concern::Nothing, &["--help"]),

@@ -1,0 +1,119 @@
+//! Why something cannot be done with one of several members. Shared by what starts members and what stops them.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::server::health::HealthError;
+use crate::server::launch::LaunchError;
+
+/// Why something cannot be done with one of several members.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// The instance has one member.
+    #[error("etcd `{instance}` has only one member")]
+    OneMember {
+        /// The instance.
+        instance: String,
+    },
+    /// The instance has other members.
+    #[error("etcd `{instance}` has no member `{member}`")]
+    NoSuchMember {
+        /// The instance.
+        instance: String,
+        /// The name that was given.
+        member: String,
+        /// The names of its members.
+        members: Vec<String>,
+    },
+    /// Another process has a port of a member, whose ports cannot change.
+    #[error("member `{member}` cannot start")]
+    Port {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
+        /// Which port, and who has it.
+        source: Box<LaunchError>,
+    },
+    /// A member that was ready once has no data: started on none, it would forget what it has promised its peers.
+    #[error("the data of member `{member}` is gone: `{}` is missing or empty", data_dir.display())]
+    DataGone {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
+        /// Its data directory.
+        data_dir: PathBuf,
+    },
+    /// A member's data is another cluster's.
+    #[error("the data of member `{member}`, in `{}`, belongs to another cluster", data_dir.display())]
+    OtherCluster {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
+        /// Its data directory.
+        data_dir: PathBuf,
+    },
+    /// The data of so many members is gone that the others cannot decide anything.
+    #[error(
+        "quorum is lost: the data of {} of the {members} members of `{instance}` is gone ({}), and the others are not a \
+         majority",
+        gone.len(),
+        gone.join(", ")
+    )]
+    QuorumLost {
+        /// The instance.
+        instance: String,
+        /// The members whose data is gone.
+        gone: Vec<String>,
+        /// How many members it has.
+        members: usize,
+    },
+    /// The others cannot decide that a member is replaced.
+    #[error(
+        "member `{member}` cannot be replaced: {ready} other members of `{instance}` are ready, and a majority of its \
+         {members} members must be"
+    )]
+    NoMajority {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
+        /// How many others are ready.
+        ready: usize,
+        /// How many members it has.
+        members: usize,
+    },
+    /// Somebody added a member that is not in the instance's record.
+    #[error(
+        "member `{member}` cannot be replaced: the cluster has another member at {peer_url}, which is not one of `{instance}`'s"
+    )]
+    Stranger {
+        /// The instance.
+        instance: String,
+        /// The member to replace.
+        member: String,
+        /// Where the other is.
+        peer_url: String,
+    },
+    /// The others were not asked, or refused.
+    #[error("member `{member}` cannot be replaced")]
+    Refused {
+        /// The member.
+        member: String,
+        /// What they said.
+        source: HealthError,
+    },
+    /// The process does not end.
+    #[error("cannot stop pid {pid} of `{instance}`")]
+    Stop {
+        /// The member, after its instance's name.
+        instance: String,
+        /// The process.
+        pid: u32,
+        /// What the system said.
+        source: io::Error,
+    },
+}

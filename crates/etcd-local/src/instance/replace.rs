@@ -1,0 +1,158 @@
+//! Replacing a member whose data is gone: the cluster forgets the member, and a new one of the same name and ports joins, which
+//! gets all keys from the others. The cluster's id stays. Whatever ends this in the middle, the member has no data then, and
+//! the next call begins again.
+
+use std::path::Path;
+
+use super::Instance;
+use super::member_error::MemberError;
+use super::observe::probe;
+use super::spawn_members::{Stopped, start_stopped, token};
+use super::start::{StartError, Up};
+use crate::binary::Binary;
+use crate::data::{DataDir, DataError};
+use crate::lock::Lock;
+use crate::reporter::Event;
+use crate::server::health::{Health, HealthError};
+use crate::server::membership;
+use crate::server::readiness::Probe;
+
+/// Another member, which is ready.
+struct Helper {
+    endpoint: String,
+    binary: Binary,
+}
+
+impl Instance {
+    /// Replaces one of several members by a new one of the same name, which gets all keys from the others. Its data, if it has
+    /// some, is deleted.
+    ///
+    /// # Errors
+    /// If there is no such member, the others are not a majority or refuse, its data is not ours or another cluster's, or the
+    /// new member does not start. If nothing was changed in the cluster, the member keeps its data.
+    pub fn replace_member(&self, name: &str) -> Result<Up, StartError> {
+        self.find_member::<StartError>(name)?;
+        let _operation = self.begin_operation()?;
+        let (members, member) = self.find_member::<StartError>(name)?;
+        member.create_dir()?;
+        let _of_member = member.begin_operation()?;
+        self.replace(&members, &member)?;
+        let status = self.record_and_describe(&members)?;
+        Ok(Up { status, started: true })
+    }
+
+    /// The caller has the operation locks of the instance and of the member.
+    pub(super) fn replace(&self, members: &[Self], member: &Self) -> Result<(), StartError> {
+        let others: Vec<Self> = members.iter().filter(|other| other.dir != member.dir).cloned().collect();
+        let Helper { endpoint, binary } = self.helper(member, &others)?;
+        // Also if nothing is there any more.
+        let set = member.builder.settings.data_dir.clone();
+        let path = set.map_or_else(|| Ok(member.data_dir_of(member.saved()?.as_ref())), Ok::<_, StartError>)?;
+        let token = self.check_replaceable(member, &others, &path, &endpoint)?;
+        let (name, instance) = (member.builder.member(), self.name.clone());
+        self.builder.reporter.report(&Event::Replacing { instance, member: name.clone() });
+        member.hand_over_leadership(&others);
+        let (_, lock, record) = member.stop(member.observe()?)?;
+        member.record_stopped(record)?;
+        let old = member.own_data(&path)?.map(|data| data.move_away(&member.dir)).transpose()?;
+        let peer_url = member.ports().peer_url();
+        if let Err(source) = forget(&endpoint, &peer_url) {
+            if let (HealthError::Refused { .. }, Some(old)) = (&source, old) {
+                // The cluster knows it still: it can go on.
+                old.put_back(&path)?;
+            }
+            return Err(refused(&name, source));
+        }
+        membership::add(&endpoint, &peer_url).map_err(|source| refused(&name, source))?;
+        let listed = membership::list(&endpoint).map_err(|source| refused(&name, source))?;
+        let current: Vec<String> = listed.into_iter().flat_map(|listed| listed.peer_urls).collect();
+        member.join(&current, (&path, token), &binary, lock)?;
+        member.finish_wiping(&path);
+        Ok(())
+    }
+
+    /// A member that is ready, among a majority that is.
+    fn helper(&self, member: &Self, others: &[Self]) -> Result<Helper, StartError> {
+        let mut ready = Vec::new();
+        for other in others {
+            let seen = other.look()?;
+            let record = seen.record.as_ref().filter(|_| !seen.is_stopped()).cloned();
+            ready.extend(record.filter(|record| matches!(probe(record), Probe::Ready { .. })));
+        }
+        let members = others.len() + 1;
+        match ready.first() {
+            Some(first) if ready.len() > members / 2 => {
+                let endpoint = first.endpoints.first().cloned().unwrap_or_default();
+                Ok(Helper { endpoint, binary: self.binary_again(Some(first))? })
+            }
+            _ => Err(MemberError::NoMajority {
+                instance: self.name.clone(),
+                member: member.builder.member(),
+                ready: ready.len(),
+                members,
+            }
+            .into()),
+        }
+    }
+
+    /// The token of the cluster, if its members are ours, it can be asked, and the member's data may be deleted.
+    fn check_replaceable(
+        &self,
+        member: &Self,
+        others: &[Self],
+        path: &Path,
+        endpoint: &str,
+    ) -> Result<String, StartError> {
+        let (instance, name) = (self.name.clone(), member.builder.member());
+        let others_token = token(others)?;
+        let own_token = member.own_data(path)?.and_then(|data| data.marker).map(|marker| marker.cluster_token);
+        let token = match (others_token, own_token) {
+            (Some(token), None) => token,
+            (Some(token), Some(own)) if own == token => token,
+            (_, Some(_)) => {
+                return Err(MemberError::OtherCluster { instance, member: name, data_dir: path.to_owned() }.into());
+            }
+            // Somebody else created the cluster: what its id would be is not known.
+            (None, None) => return Err(DataError::NotOurs(path.to_owned()).into()),
+        };
+        if Health::of(endpoint).map_err(|source| refused(&name, source))?.auth_enabled {
+            return Err(refused(&name, HealthError::NeedsUser(endpoint.to_owned())));
+        }
+        let listed = membership::list(endpoint).map_err(|source| refused(&name, source))?;
+        let ours: Vec<String> = others.iter().chain([member]).map(|member| member.ports().peer_url()).collect();
+        match listed.iter().flat_map(|listed| &listed.peer_urls).find(|url| !ours.contains(url)) {
+            Some(url) => Err(MemberError::Stranger { instance, member: name, peer_url: url.clone() }.into()),
+            None => Ok(token),
+        }
+    }
+
+    /// Starts the member on new data, in a cluster that expects it and has members at these URLs.
+    fn join(
+        &self,
+        current: &[String],
+        (path, token): (&Path, String),
+        binary: &Binary,
+        lock: Lock,
+    ) -> Result<(), StartError> {
+        let mut joining = self.clone();
+        // etcd compares this list with the cluster's own.
+        joining.cluster.retain(|address| current.contains(&address.ports.peer_url()));
+        joining.builder = joining.builder.arg("--initial-cluster-state=existing");
+        let mut data = DataDir::create(path, &self.dir, token)?;
+        let at_first: Vec<String> = self.cluster.iter().map(|address| address.ports.peer_url()).collect();
+        data.claim(&at_first, &binary.version)?;
+        start_stopped(self, vec![Stopped { member: &joining, lock, data }], binary)
+    }
+}
+
+/// Has the cluster forget the member at this URL, if there is one.
+fn forget(endpoint: &str, peer_url: &String) -> Result<(), HealthError> {
+    for old in membership::list(endpoint)?.iter().filter(|listed| listed.peer_urls.contains(peer_url)) {
+        membership::remove(endpoint, old.id)?;
+    }
+    Ok(())
+}
+
+fn refused(member: &str, source: HealthError) -> StartError {
+    MemberError::Refused { member: member.to_owned(), source }.into()
+}

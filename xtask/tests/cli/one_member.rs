@@ -1,0 +1,174 @@
+//! One of several members: stopped, started and replaced, while the others go on.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use etcd_local::{State, Status};
+use serde_json::Value;
+
+use crate::playground::{Playground, eventually, gateway, get, put};
+
+fn states(status: &Status) -> Vec<State> {
+    status.members.iter().map(|member| member.state).collect()
+}
+
+fn record(play: &Playground) -> Value {
+    serde_json::from_slice(&fs::read(play.path(".etcd/default/instance.json")).unwrap()).unwrap()
+}
+
+fn data(play: &Playground, member: &str) -> PathBuf {
+    play.path(&format!(".etcd/default/{member}/data"))
+}
+
+/// As a client sees it that has only this member.
+fn through(status: &Status, member: usize) -> Status {
+    Status { endpoints: vec![status.members[member].endpoint.clone()], ..status.clone() }
+}
+
+/// The id of each member by its peer URL, as the cluster lists them.
+fn listed(status: &Status) -> Vec<(String, String)> {
+    let answer = gateway(status, "cluster/member/list", "{}".to_owned());
+    let text = |member: &Value, at: &str| member.pointer(at).unwrap().as_str().unwrap().to_owned();
+    let members = answer["members"].as_array().unwrap().iter();
+    members.map(|member| (text(member, "/ID"), text(member, "/peerURLs/0"))).collect()
+}
+
+#[test]
+fn a_member_stops_and_starts_while_the_others_go_on() {
+    let play = Playground::new();
+    let first = play.up(&["--members", "3"]);
+    for member in ["m1", "m2", "m3"] {
+        // The leader is among them.
+        let stopped = play.xtask(&["etcd-member", "stop", member, "--format", "json"]).ok().status();
+        assert_eq!(states(&stopped).iter().filter(|state| **state == State::Stopped).count(), 1);
+        assert_eq!(record(&play)["pids"].as_array().unwrap().len(), 2);
+        let other = through(&first, if member == "m1" { 1 } else { 0 });
+        put(&other, "b25l");
+        let again = play.xtask(&["etcd-member", "stop", member]).ok().stdout;
+        assert_eq!(again, format!("member `{member}` of etcd `default` was not running\n"));
+        let started = play.xtask(&["etcd-member", "start", member, "--format", "json"]).ok().status();
+        assert_eq!(states(&started), vec![State::Ready; 3]);
+        assert_eq!((get(&started).as_deref(), started.cluster_id), (Some("b25l"), first.cluster_id));
+    }
+    let up = play.up(&[]);
+    let restarted = play.xtask(&["etcd-member", "restart", "m2", "--format", "json"]).ok().status();
+    assert_eq!((restarted.pids[0], restarted.pids[2]), (up.pids[0], up.pids[2]));
+    assert_ne!(restarted.pids[1], up.pids[1]);
+
+    // Without a majority nobody takes a write; a member starts all the same.
+    play.xtask(&["etcd-member", "stop", "m3"]).ok();
+    let lost = play.xtask(&["etcd-member", "stop", "m1"]).ok();
+    assert!(lost.stderr.contains("warning: etcd `default` has no quorum: 1 of 3 members run"), "{lost:?}");
+    play.xtask(&["etcd-member", "stop", "m2"]).ok();
+    let alone = play.xtask(&["etcd-member", "start", "m2"]).ok();
+    assert!(alone.stdout.contains("runs, and waits for the others"), "{alone:?}");
+    let both = play.xtask(&["etcd-member", "start", "m3", "--format", "json"]).ok().status();
+    assert_eq!((both.state, states(&both)), (State::Ready, vec![State::Stopped, State::Ready, State::Ready]));
+    assert_eq!(get(&through(&both, 1)).as_deref(), Some("b25l"));
+}
+
+#[test]
+fn what_has_no_such_member_says_which_there_are() {
+    let play = Playground::new();
+    play.up(&["--members", "3"]);
+    play.up(&["--instance", "one"]);
+    for action in ["stop", "start", "restart", "replace"] {
+        play.xtask(&["etcd-member", action, "m9"]).fails(2, &["no member `m9`", "its members are m1, m2, m3"]);
+        let line = ["etcd-member", action, "m1", "--instance", "one"];
+        play.xtask(&line).fails(2, &["`one` has only one member", "`cargo xtask etcd-down --instance one` stops it"]);
+    }
+    assert_eq!(states(&play.status()), vec![State::Ready; 3]);
+}
+
+#[test]
+fn a_member_without_data_is_replaced() {
+    let play = Playground::new();
+    let first = play.up(&["--members", "3"]);
+    put(&first, "b25l");
+    let is_whole = |status: &Status| {
+        assert_eq!((states(status), status.cluster_id), (vec![State::Ready; 3], first.cluster_id));
+        assert_eq!(status.endpoints, first.endpoints);
+        for member in 0..3 {
+            assert_eq!(get(&through(status, member)).as_deref(), Some("b25l"), "m{}", member + 1);
+        }
+    };
+    // The others run.
+    play.xtask(&["etcd-member", "stop", "m2"]).ok();
+    fs::remove_dir_all(data(&play, "m2")).unwrap();
+    play.xtask(&["etcd-member", "start", "m2"]).fails(1, &["m2", "is missing or empty", "etcd-member replace m2"]);
+    let before = listed(&first);
+    let up = play.xtask(&["etcd-up", "--format", "json"]).ok();
+    assert!(up.stderr.contains("member `m2` of `default` joins the cluster anew"), "{up:?}");
+    is_whole(&up.status());
+    let (before, after): (Vec<_>, Vec<_>) = (before.into_iter().collect(), listed(&first));
+    assert_eq!(after.iter().filter(|member| before.contains(member)).count(), 2, "{before:?} {after:?}");
+    // Nobody runs; then the new member is one that starts with the others.
+    play.xtask(&["etcd-down"]).ok();
+    fs::remove_dir_all(data(&play, "m1")).unwrap();
+    is_whole(&play.up(&[]));
+    play.xtask(&["etcd-down"]).ok();
+    is_whole(&play.up(&[]));
+    // One that is whole, and runs.
+    is_whole(&play.xtask(&["etcd-member", "replace", "m3", "--format", "json"]).ok().status());
+    let left: Vec<_> = fs::read_dir(play.path(".etcd/default/m3")).unwrap().flatten().collect();
+    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().contains("wiped")), "{left:?}");
+
+    // Too few are left.
+    play.xtask(&["etcd-member", "stop", "m1"]).ok();
+    play.xtask(&["etcd-member", "replace", "m2"]).fails(1, &["1 other members", "`cargo xtask etcd-up` starts"]);
+    assert_eq!(get(&play.up(&[])).as_deref(), Some("b25l"));
+    play.xtask(&["etcd-down"]).ok();
+    for member in ["m1", "m3"] {
+        fs::remove_dir_all(data(&play, member)).unwrap();
+    }
+    play.xtask(&["etcd-up"]).fails(1, &["quorum is lost", "(m1, m3)", "etcd-reset"]);
+    assert!(play.processes().is_empty() && !data(&play, "m1").exists());
+}
+
+/// As after a kill between the steps: the next command goes on from there.
+#[test]
+fn a_replacement_that_was_cut_short_is_finished_by_the_next_command() {
+    let play = Playground::new();
+    let first = play.up(&["--members", "3"]);
+    put(&first, "b25l");
+    let peer_url = record(&play)["members"][1]["peer_url"].as_str().unwrap().to_owned();
+    let forget = || {
+        play.xtask(&["etcd-member", "stop", "m2"]).ok();
+        fs::remove_dir_all(data(&play, "m2")).unwrap();
+        let (id, _) = listed(&first).into_iter().find(|(_, url)| *url == peer_url).unwrap();
+        // Not before the others have been connected for some seconds.
+        let remove = || gateway(&first, "cluster/member/remove", format!(r#"{{"ID":"{id}"}}"#));
+        assert!(eventually(|| remove().get("members").is_some()));
+    };
+    let is_whole = |status: &Status| {
+        assert_eq!((states(status), listed(status).len()), (vec![State::Ready; 3], 3));
+        assert_eq!(get(&through(status, 1)).as_deref(), Some("b25l"));
+    };
+    forget();
+    is_whole(&play.up(&[]));
+    forget();
+    is_whole(&play.xtask(&["etcd-member", "replace", "m2", "--format", "json"]).ok().status());
+    // All stop before it is added again.
+    forget();
+    play.xtask(&["etcd-down"]).ok();
+    is_whole(&play.up(&[]));
+    forget();
+    let add = || gateway(&first, "cluster/member/add", format!(r#"{{"peerURLs":["{peer_url}"]}}"#));
+    assert!(eventually(|| add().get("member").is_some()));
+    is_whole(&play.up(&[]));
+
+    // While the new member joins.
+    forget();
+    let mut up = play.command(&["etcd-up"]).spawn().unwrap();
+    let has_begun = || data(&play, "m2").join("member/wal").is_dir();
+    assert!(eventually(has_begun));
+    up.kill().unwrap();
+    up.wait().unwrap();
+    let killed = play.status().members[1].pids.clone();
+    for pid in killed {
+        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    }
+    assert!(eventually(|| play.status().members[1].state == State::Stopped));
+    is_whole(&play.up(&[]));
+}
