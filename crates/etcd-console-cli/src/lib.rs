@@ -350,9 +350,13 @@ pub struct Diff {
     pub format: Format,
 }
 
-/// Show the cluster's members: `member list`
+/// List, add, remove and promote the cluster's members
+///
+/// Of the workspace's own instances, `etcd-member` and `etcd-up --members` change the members.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  cargo xtask member list")]
+#[command(
+    after_help = "Examples:\n  cargo xtask member list\n  cargo xtask member add --learner http://10.0.0.4:2380 --cluster ci"
+)]
 pub struct Member {
     /// The subcommand.
     #[command(subcommand)]
@@ -405,6 +409,44 @@ pub enum MemberCommand {
     /// List the members as etcdctl does: id, status, name, peer URLs, client URLs, learner
     #[command(after_help = "Example:\n  cargo xtask member list --format json")]
     List {
+        /// How to answer on stdout
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Have the cluster expect a new member, which you start afterwards
+    #[command(after_help = "Example:\n  cargo xtask member add --learner http://10.0.0.4:2380 --cluster ci")]
+    Add {
+        /// The URL at which the other members reach it
+        #[arg(value_name = "PEER_URL")]
+        peer_url: String,
+        /// It gets all keys, but does not vote until it is promoted: so it cannot cost the quorum
+        #[arg(long)]
+        learner: bool,
+        /// How to answer on stdout
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Have the cluster forget a member, whose server then ends
+    ///
+    /// Refused if the other members could not decide anything afterwards.
+    #[command(after_help = "Example:\n  cargo xtask member remove m3 --cluster ci")]
+    Remove {
+        /// Its name or its id, as `member list` shows them
+        #[arg(value_name = "NAME|ID")]
+        member: String,
+        /// Let etcd alone decide
+        #[arg(long)]
+        force: bool,
+        /// How to answer on stdout
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Have a learner vote from now on
+    #[command(after_help = "Example:\n  cargo xtask member promote m4 --cluster ci")]
+    Promote {
+        /// Its name or its id, as `member list` shows them
+        #[arg(value_name = "NAME|ID")]
+        member: String,
         /// How to answer on stdout
         #[arg(long, value_enum, default_value_t)]
         format: Format,

@@ -7,8 +7,8 @@ use anyhow::Result;
 use etcd_keys::tls::TlsError;
 use etcd_keys::{Connection, Error, ErrorKind, Redaction};
 use etcd_workspace::{
-    ClientConfig, ClientConfigError, ClusterId, InstanceError, Leads, Liveness, ManifestSettings, NoRoot, Record,
-    liveness,
+    ClientConfig, ClientConfigError, ClusterId, InstanceError, Leads, Liveness, ManifestSettings, NoRoot, RECORD,
+    Record, liveness,
 };
 
 use crate::cli::{Client, Cluster, Command, Get, Global, History, Watch};
@@ -147,6 +147,13 @@ impl Context {
             Err(error) => return Err(unknown(name, error)),
         };
         Err(Failure { exit, what, next }.into())
+    }
+
+    /// The workspace's instance that is this cluster, if there is one.
+    pub(crate) fn instance_of(&self, cluster: ClusterId) -> Option<String> {
+        let dirs = std::fs::read_dir(&self.global.home).into_iter().flatten().flatten();
+        let records = dirs.filter_map(|dir| Record::read(&dir.path().join(RECORD)).ok().flatten());
+        records.into_iter().find(|record| record.cluster_id == Some(cluster)).map(|record| record.instance)
     }
 
     /// The product's root, for a command that cannot do without.

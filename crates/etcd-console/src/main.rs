@@ -19,6 +19,7 @@ mod keep;
 mod keys;
 mod load;
 mod member;
+mod member_changes;
 mod nearby;
 mod orphans;
 mod output;

@@ -1,4 +1,4 @@
-//! `member list`: the cluster's members, in etcdctl's columns.
+//! `member`: the cluster's members, in etcdctl's columns. How they change is `member_changes`'.
 
 use std::process::ExitCode;
 
@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use crate::cli::{Format, Member, MemberCommand};
 use crate::context::Context;
+use crate::member_changes::{Changing, shown};
 use crate::output;
 
+/// A member, as a program reads it.
 #[derive(Serialize)]
 struct Line<'a> {
     /// 16 hexadecimal digits.
@@ -19,26 +21,51 @@ struct Line<'a> {
     learner: bool,
 }
 
-pub(crate) async fn run(args: Member, cx: &Context) -> Result<ExitCode> {
-    let MemberCommand::List { format } = args.command;
-    let connection = cx.connect().await?;
-    let members = connection.members().await?;
-    let members: Vec<Line<'_>> = members
-        .iter()
-        .map(|member| Line {
+impl<'a> Line<'a> {
+    fn new(member: &'a etcd_keys::Member) -> Self {
+        Self {
             id: format!("{:016x}", member.id),
             name: &member.name,
             peer_urls: &member.peer_urls,
             client_urls: &member.client_urls,
             learner: member.is_learner,
-        })
-        .collect();
-    match format {
-        Format::Json => output::json(&members)?,
-        Format::Text => {
-            let lines: String = members.iter().map(text).collect();
-            output::text(&lines)?;
         }
+    }
+}
+
+pub(crate) async fn run(args: Member, cx: &Context) -> Result<ExitCode> {
+    let (connection, config) = cx.connect_as().await?;
+    let members = connection.members().await?;
+    let cluster = Changing { cx, connection: &connection, config: &config, members: &members };
+    let (changed, said, format) = match &args.command {
+        MemberCommand::List { format } => {
+            match format {
+                Format::Json => output::json(&members.iter().map(Line::new).collect::<Vec<_>>())?,
+                Format::Text => {
+                    output::text(&members.iter().map(|member| text(&Line::new(member))).collect::<String>())?
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        MemberCommand::Add { peer_url, learner, format } => {
+            let added = cluster.add(peer_url, *learner).await?;
+            let said = cluster.how_to_start(&added).await?;
+            (added, said, format)
+        }
+        MemberCommand::Remove { member, force, format } => {
+            let removed = cluster.remove(member, *force).await?;
+            let said = format!("removed member {}\n", shown(&removed));
+            (removed, said, format)
+        }
+        MemberCommand::Promote { member, format } => {
+            let promoted = cluster.promote(member).await?;
+            let said = format!("member {} votes from now on\n", shown(&promoted));
+            (promoted, said, format)
+        }
+    };
+    match format {
+        Format::Json => output::json(&Line::new(&changed))?,
+        Format::Text => cx.report(&said)?,
     }
     Ok(ExitCode::SUCCESS)
 }

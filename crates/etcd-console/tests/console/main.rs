@@ -18,6 +18,7 @@ mod documentation;
 mod interrupted;
 mod keeping;
 mod meant;
+mod members;
 mod outcomes;
 mod page;
 mod reading;

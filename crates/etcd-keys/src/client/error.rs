@@ -75,6 +75,8 @@ pub enum Operation {
     Role(&'static str, String),
     /// List the members of the cluster.
     ListMembers,
+    /// A change of the cluster's members: `add`, `remove`, `promote`, and the member's peer URL or id.
+    Member(&'static str, String),
     /// Change the endpoints of the connection.
     ChangeEndpoints,
 }
@@ -100,6 +102,7 @@ impl fmt::Display for Operation {
             Self::User(what, name) => write!(f, "{what} the user `{}`", name.escape_debug()),
             Self::Role(what, name) => write!(f, "{what} the role `{}`", name.escape_debug()),
             Self::ListMembers => f.write_str("list the members"),
+            Self::Member(what, member) => write!(f, "{what} the member `{}`", member.escape_debug()),
             Self::ChangeEndpoints => f.write_str("change the endpoints"),
         }
     }

@@ -1,5 +1,7 @@
 //! The members of the cluster, and the endpoints that a connection uses.
 
+use etcd_client::MemberAddOptions;
+
 use crate::client::connect::Connection;
 use crate::client::error::{Error, Operation};
 
@@ -19,6 +21,18 @@ pub struct Member {
     pub is_learner: bool,
 }
 
+impl Member {
+    fn new(member: &etcd_client::Member) -> Self {
+        Self {
+            id: member.id(),
+            name: member.name().to_owned(),
+            peer_urls: member.peer_urls().to_vec(),
+            client_urls: member.client_urls().to_vec(),
+            is_learner: member.is_learner(),
+        }
+    }
+}
+
 impl Connection {
     /// The cluster's members.
     ///
@@ -27,14 +41,47 @@ impl Connection {
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
         let mut client = self.raw();
         let answer = self.call(|| Operation::ListMembers, client.member_list()).await?;
-        let members = answer.members().iter().map(|member| Member {
-            id: member.id(),
-            name: member.name().to_owned(),
-            peer_urls: member.peer_urls().to_vec(),
-            client_urls: member.client_urls().to_vec(),
-            is_learner: member.is_learner(),
-        });
-        Ok(members.collect())
+        Ok(answer.members().iter().map(Member::new).collect())
+    }
+
+    /// Has the cluster expect a new member, which is started afterwards. A learner gets all keys, and does not vote until it
+    /// is promoted.
+    ///
+    /// # Errors
+    /// The errors of every request; etcd refuses while its members have not all been connected for some seconds.
+    pub async fn add_member(&self, peer_url: &str, is_learner: bool) -> Result<Option<Member>, Error> {
+        let options = is_learner.then(|| MemberAddOptions::new().with_is_learner());
+        let mut client = self.raw();
+        let operation = || Operation::Member("add", peer_url.to_owned());
+        let answer = self.call(operation, client.member_add([peer_url], options)).await?;
+        Ok(answer.member().map(Member::new))
+    }
+
+    /// Has the cluster forget a member, whose server then ends.
+    ///
+    /// # Errors
+    /// The errors of every request; etcd refuses what would leave it without a quorum.
+    pub async fn remove_member(&self, id: u64) -> Result<(), Error> {
+        let mut client = self.raw();
+        self.call(|| Operation::Member("remove", format!("{id:016x}")), client.member_remove(id)).await.map(drop)
+    }
+
+    /// Has a learner vote from now on.
+    ///
+    /// # Errors
+    /// The errors of every request; etcd refuses until the learner has nearly all that the leader has.
+    pub async fn promote_member(&self, id: u64) -> Result<(), Error> {
+        let mut client = self.raw();
+        self.call(|| Operation::Member("promote", format!("{id:016x}")), client.member_promote(id)).await.map(drop)
+    }
+
+    /// Whether the member that answers knows of a leader: then it serves.
+    ///
+    /// # Errors
+    /// The errors of every request.
+    pub async fn has_leader(&self) -> Result<bool, Error> {
+        let mut client = self.raw();
+        Ok(self.call(|| Operation::ListMembers, client.status()).await?.leader() != 0)
     }
 
     /// Adds endpoints, then removes endpoints, for this connection and its clones. Does not check that an etcd answers at the
