@@ -9,12 +9,14 @@ mod observe;
 mod one_member;
 mod operations;
 mod record;
+mod recover;
 mod replace;
 mod spawn;
 mod spawn_members;
 mod start;
 mod start_members;
 mod stop;
+mod upgrade;
 mod users;
 
 use std::fmt;

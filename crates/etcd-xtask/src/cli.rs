@@ -164,7 +164,8 @@ pub struct Answer {
 ///
 /// The server runs in the background: it stays when this command or the terminal ends, and its data stays when the server
 /// ends. If it already runs, the command says so and succeeds; with --foreground that is an error. Of several members, those that do
-/// not run are started.
+/// not run are started, those whose data is gone are replaced, and those that run with another etcd than --etcd are upgraded one by
+/// one.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask etcd-up --instance scratch --etcd 3.6.7\n  cargo xtask etcd-up --instance three --members 3"
@@ -284,7 +285,7 @@ pub struct EtcdReset {
     pub(crate) answer: Answer,
 }
 
-/// Stop, start, restart or replace one of several members
+/// Stop, start, restart, replace or recover one of several members
 ///
 /// The other members go on. An instance of several members is created by `etcd-up --members 3`; `etcd-status` names them.
 #[derive(Args, Debug)]
@@ -298,6 +299,9 @@ pub struct EtcdMember {
     /// The member, like m1
     #[arg(value_name = "NAME")]
     pub(crate) member: String,
+    /// Do not ask before `recover`
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) which: Which,
     #[command(flatten)]
@@ -314,6 +318,8 @@ pub(crate) enum MemberAction {
     Restart,
     /// Delete its data, and have it join the cluster anew: it gets all keys from the other members
     Replace,
+    /// Go on with the keys that it has, if the data of most members is gone: what only the others had is lost
+    Recover,
 }
 
 /// Describe an instance; exits 3 if it is not running

@@ -57,6 +57,7 @@ mod shards;
 mod situations;
 mod starting;
 mod tls;
+mod upgrading;
 mod users;
 mod whose_etcd;
 mod words;

@@ -8,22 +8,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use base64_key::encoded;
 use etcd_local::{State, Status};
 
-use crate::playground::{Playground, eventually, get, put};
-
-/// Keys as etcd's JSON gateway wants them.
-mod base64_key {
-    /// A key of six digits; three bytes make four characters.
-    pub(super) fn encoded(number: u32) -> String {
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let text = format!("{number:06}");
-        let groups =
-            text.as_bytes().chunks(3).map(|group| group.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)));
-        groups.flat_map(|bits| [18, 12, 6, 0].map(|shift| char::from(DIGITS[bits >> shift & 63]))).collect()
-    }
-}
+use crate::playground::{Playground, encoded, eventually, get, put};
 
 fn kill(pid: u32) {
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());

@@ -114,16 +114,54 @@ fn a_member_without_data_is_replaced() {
     let left: Vec<_> = fs::read_dir(play.path(".etcd/default/m3")).unwrap().flatten().collect();
     assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().contains("wiped")), "{left:?}");
 
-    // Too few are left.
-    play.xtask(&["etcd-member", "stop", "m1"]).ok();
-    play.xtask(&["etcd-member", "replace", "m2"]).fails(1, &["1 other members", "`cargo xtask etcd-up` starts"]);
-    assert_eq!(get(&play.up(&[])).as_deref(), Some("b25l"));
+    // Its data is damaged, and nobody runs.
     play.xtask(&["etcd-down"]).ok();
-    for member in ["m1", "m3"] {
-        fs::remove_dir_all(data(&play, member)).unwrap();
+    let wal = fs::read_dir(data(&play, "m2").join("member/wal")).unwrap().flatten();
+    for file in wal.filter(|file| file.path().extension().is_some_and(|extension| extension == "wal")) {
+        fs::write(file.path(), "").unwrap();
     }
-    play.xtask(&["etcd-up"]).fails(1, &["quorum is lost", "(m1, m3)", "etcd-reset"]);
+    play.xtask(&["etcd-up"])
+        .fails(1, &["member `m2` cannot start", "it is empty", "`cargo xtask etcd-member replace m2`"]);
+    is_whole(&play.xtask(&["etcd-member", "replace", "m2", "--format", "json"]).ok().status());
+}
+
+#[test]
+fn an_instance_that_has_lost_its_quorum_goes_on_with_the_keys_of_one_member() {
+    let play = Playground::new();
+    let first = play.up(&["--members", "3"]);
+    put(&first, "b25l");
+    let lose = || {
+        play.xtask(&["etcd-down"]).ok();
+        for member in ["m1", "m3"] {
+            fs::remove_dir_all(data(&play, member)).unwrap();
+        }
+    };
+    lose();
+    play.xtask(&["etcd-up"]).fails(1, &["quorum is lost", "(m1, m3)", "`cargo xtask etcd-member recover m2`"]);
     assert!(play.processes().is_empty() && !data(&play, "m1").exists());
+    play.xtask(&["etcd-member", "replace", "m1"]).fails(1, &["0 other members of `default` are ready"]);
+    play.xtask(&["etcd-member", "recover", "m1", "--yes"]).fails(1, &["m1", "is missing or empty"]);
+    play.xtask(&["etcd-member", "recover", "m2"]).fails(4, &["cannot ask", "etcd-member recover m2 --yes"]);
+    let is_whole = |status: &Status| {
+        assert_eq!((states(status), listed(status).len()), (vec![State::Ready; 3], 3));
+        assert_eq!(status.cluster_id, first.cluster_id);
+        for member in 0..3 {
+            assert_eq!(get(&through(status, member)).as_deref(), Some("b25l"), "m{}", member + 1);
+        }
+    };
+    let recover = ["etcd-member", "recover", "m2", "--yes", "--format", "json"];
+    is_whole(&play.xtask(&recover).ok().status());
+    play.xtask(&recover).fails(4, &["3 of its 3 members have their data", "`cargo xtask etcd-up`"]);
+    play.xtask(&["etcd-down"]).ok();
+    is_whole(&play.up(&[]));
+
+    // Killed when one has joined.
+    lose();
+    let mut child = play.command(&recover).spawn().unwrap();
+    assert!(eventually(|| data(&play, "m1").join("member/wal").is_dir()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    is_whole(&play.up(&[]));
 }
 
 /// As after a kill between the steps: the next command goes on from there.

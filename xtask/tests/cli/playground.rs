@@ -228,3 +228,13 @@ pub(crate) fn get(status: &Status) -> Option<String> {
     let answer = gateway(status, "kv/range", r#"{"key":"a2V5"}"#.to_owned());
     Some(answer.pointer("/kvs/0/value")?.as_str()?.to_owned())
 }
+
+/// A number of six digits as a key, in base64.
+pub(crate) fn encoded(number: u32) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let text = format!("{number:06}");
+    // Three bytes make four characters.
+    let groups =
+        text.as_bytes().chunks(3).map(|group| group.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)));
+    groups.flat_map(|bits| [18, 12, 6, 0].map(|shift| char::from(DIGITS[bits >> shift & 63]))).collect()
+}

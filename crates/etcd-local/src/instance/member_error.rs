@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use semver::Version;
+
 use crate::server::health::HealthError;
 use crate::server::launch::LaunchError;
 
@@ -34,6 +36,14 @@ pub enum MemberError {
         /// The member.
         member: String,
         /// Which port, and who has it.
+        source: Box<LaunchError>,
+    },
+    /// etcd cannot go on with a member's data.
+    #[error("member `{member}` cannot start")]
+    Damaged {
+        /// The member.
+        member: String,
+        /// What is wrong with its data.
         source: Box<LaunchError>,
     },
     /// A member that was ready once has no data: started on none, it would forget what it has promised its peers.
@@ -68,6 +78,18 @@ pub enum MemberError {
         instance: String,
         /// The members whose data is gone.
         gone: Vec<String>,
+        /// The members that have theirs.
+        left: Vec<String>,
+        /// How many members it has.
+        members: usize,
+    },
+    /// Nothing is lost that has to be recovered.
+    #[error("etcd `{instance}` can have a quorum: {with_data} of its {members} members have their data")]
+    HasQuorum {
+        /// The instance.
+        instance: String,
+        /// How many members have data.
+        with_data: usize,
         /// How many members it has.
         members: usize,
     },
@@ -105,6 +127,36 @@ pub enum MemberError {
         member: String,
         /// What they said.
         source: HealthError,
+    },
+    /// Members that run are not downgraded.
+    #[error("etcd `{instance}` runs {from}, and cannot go back to {to}")]
+    Downgrade {
+        /// The instance.
+        instance: String,
+        /// What a member runs.
+        from: Version,
+        /// What was asked for.
+        to: Version,
+    },
+    /// etcd upgrades one minor version at a time.
+    #[error(
+        "etcd `{instance}` runs {from}, and cannot be upgraded to {to} at once: etcd upgrades by one minor version at a time"
+    )]
+    Jump {
+        /// The instance.
+        instance: String,
+        /// What a member runs.
+        from: Version,
+        /// What was asked for.
+        to: Version,
+    },
+    /// A member is not upgraded while another one does not serve.
+    #[error("member `{member}` of `{instance}` was not stopped for its upgrade: not all other members are ready")]
+    OthersNotReady {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
     },
     /// The process does not end.
     #[error("cannot stop pid {pid} of `{instance}`")]

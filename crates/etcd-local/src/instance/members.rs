@@ -77,7 +77,8 @@ impl Instance {
 
     fn member(&self, Address { name, ports }: &Address, addresses: &[Address]) -> Self {
         let mut builder = self.builder.clone();
-        builder.requested = Requested { version: builder.requested.version, ..Requested::default() };
+        // What was asked for is compared with the instance, which may upgrade its members.
+        builder.requested = Requested::default();
         builder.settings.host = ports.host;
         builder.settings.port = Some(Port::Fixed(ports.client));
         builder.settings.peer_port = Some(Port::Fixed(ports.peer));
@@ -263,7 +264,7 @@ fn state_of_members(states: &[State]) -> State {
 }
 
 /// The members, the leader last: then no other is elected while they end. Only a member that answers is asked who leads.
-fn leader_last(members: &[Instance]) -> Vec<&Instance> {
+pub(super) fn leader_last(members: &[Instance]) -> Vec<&Instance> {
     let leads = |member: &&Instance| leader::leads(&member.ports().plain_url());
     let (leaders, mut others): (Vec<_>, Vec<_>) = members.iter().partition(leads);
     others.extend(leaders);

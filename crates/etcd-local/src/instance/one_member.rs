@@ -52,7 +52,7 @@ impl Instance {
         let Some(addresses) = self.addresses()? else {
             return Err(MemberError::OneMember { instance: instance() }.into());
         };
-        let members = self.members(&addresses);
+        let members = self.with_tls_of(self.saved()?.as_ref()).members(&addresses);
         let found = members.iter().find(|member| member.builder.member() == name).cloned();
         let names = || members.iter().map(|member| member.builder.member()).collect();
         let no_such = || MemberError::NoSuchMember { instance: instance(), member: name.to_owned(), members: names() };
@@ -61,7 +61,7 @@ impl Instance {
     }
 
     /// Whether it was started by this call.
-    fn start_one(&self, members: &[Self], member: &Self) -> Result<bool, StartError> {
+    pub(super) fn start_one(&self, members: &[Self], member: &Self) -> Result<bool, StartError> {
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {
             let running = members.iter().filter(|other| other.dir != member.dir).map(Self::look);

@@ -12,10 +12,12 @@ use super::{Instance, Status};
 use crate::data::Trash;
 
 impl Instance {
-    /// Makes sure that the instance runs and is ready, all its members.
+    /// Makes sure that the instance runs and is ready, all its members. A member whose data is gone is replaced, if the others
+    /// are a majority. Several members that run with another etcd than [`Builder::etcd`](crate::Builder::etcd) asks for are upgraded one by one.
     ///
     /// # Errors
-    /// If it does not end ready; the servers that this call started are then stopped again.
+    /// If it does not end ready; the servers that this call started are then stopped again. If only the replacement or the
+    /// upgrade of a member fails, the other members go on.
     pub fn up(&self) -> Result<Up, StartError> {
         match self.addresses()? {
             Some(addresses) => start_members::up(self, &addresses),

@@ -2,7 +2,7 @@
 //! gets all keys from the others. The cluster's id stays. Whatever ends this in the middle, the member has no data then, and
 //! the next call begins again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Instance;
 use super::member_error::MemberError;
@@ -24,8 +24,8 @@ struct Helper {
 }
 
 impl Instance {
-    /// Replaces one of several members by a new one of the same name, which gets all keys from the others. Its data, if it has
-    /// some, is deleted.
+    /// Replaces one of several members by a new one of the same name, which gets all keys from the others: those that do not run
+    /// are started. Its data, if it has some, is deleted.
     ///
     /// # Errors
     /// If there is no such member, the others are not a majority or refuse, its data is not ours or another cluster's, or the
@@ -34,9 +34,16 @@ impl Instance {
         self.find_member::<StartError>(name)?;
         let _operation = self.begin_operation()?;
         let (members, member) = self.find_member::<StartError>(name)?;
+        for other in members.iter().filter(|other| other.dir != member.dir) {
+            let _of_other = other.begin_operation()?;
+            // Whether enough of them run, is looked at later.
+            drop(self.start_one(&members, other));
+        }
         member.create_dir()?;
         let _of_member = member.begin_operation()?;
-        self.replace(&members, &member)?;
+        let replaced = self.replace(&members, &member);
+        self.record_stopped_members(&members);
+        replaced?;
         let status = self.record_and_describe(&members)?;
         Ok(Up { status, started: true })
     }
@@ -45,15 +52,14 @@ impl Instance {
     pub(super) fn replace(&self, members: &[Self], member: &Self) -> Result<(), StartError> {
         let others: Vec<Self> = members.iter().filter(|other| other.dir != member.dir).cloned().collect();
         let Helper { endpoint, binary } = self.helper(member, &others)?;
-        // Also if nothing is there any more.
-        let set = member.builder.settings.data_dir.clone();
-        let path = set.map_or_else(|| Ok(member.data_dir_of(member.saved()?.as_ref())), Ok::<_, StartError>)?;
+        let path = member.data_path()?;
         let token = self.check_replaceable(member, &others, &path, &endpoint)?;
         let (name, instance) = (member.builder.member(), self.name.clone());
         self.builder.reporter.report(&Event::Replacing { instance, member: name.clone() });
         member.hand_over_leadership(&others);
         let (_, lock, record) = member.stop(member.observe()?)?;
         member.record_stopped(record)?;
+        self.record_stopped_members(members);
         let old = member.own_data(&path)?.map(|data| data.move_away(&member.dir)).transpose()?;
         let peer_url = member.ports().peer_url();
         if let Err(source) = forget(&endpoint, &peer_url) {
@@ -126,8 +132,14 @@ impl Instance {
         }
     }
 
+    /// Where the member's data is, or was.
+    pub(super) fn data_path(&self) -> Result<PathBuf, StartError> {
+        let record = self.saved()?;
+        Ok(self.builder.settings.data_dir.clone().unwrap_or_else(|| self.data_dir_of(record.as_ref())))
+    }
+
     /// Starts the member on new data, in a cluster that expects it and has members at these URLs.
-    fn join(
+    pub(super) fn join(
         &self,
         current: &[String],
         (path, token): (&Path, String),

@@ -14,7 +14,7 @@ use crate::data::{self, DataDir, cluster};
 use crate::lock::Lock;
 use crate::os::Lifetime;
 use crate::server::election;
-use crate::server::launch::{self, Durability, Ready};
+use crate::server::launch::{self, Durability, LaunchError, Ready};
 use crate::server::ports::PortKind;
 use crate::wait::Deadline;
 
@@ -138,13 +138,18 @@ fn spawn_all<'a>(
     let count = stopped.len();
     for Stopped { member, lock, mut data } in stopped {
         if let Some(before) = spawned.last_mut() {
-            before.starting.launched.wait_for_peer_port(timeout)?;
+            before
+                .starting
+                .launched
+                .wait_for_peer_port(timeout)
+                .map_err(|error| failed(before.member, error.into()))?;
             // Nobody else asks: the first election would come after a second, and a second election would lose writes.
             if is_new && spawned.len() == count / 2 + 1 {
                 request_election(spawned, first_election, &is_starting);
             }
         }
-        let starting = member.spawn(binary, lock, &mut data, member.ports(), Lifetime::Detached, false)?;
+        let starting = member.spawn(binary, lock, &mut data, member.ports(), Lifetime::Detached, false);
+        let starting = starting.map_err(|error| failed(member, error))?;
         spawned.push(Spawned { member, starting, data });
     }
     let begin = |one: &Spawned<'_>| one.starting.launched.begin_wait(timeout);
@@ -152,11 +157,21 @@ fn spawn_all<'a>(
     loop {
         let mut ready = Vec::new();
         for (one, wait) in spawned.iter_mut().zip(&mut waits) {
-            ready.extend(one.starting.launched.look(wait)?);
+            ready.extend(one.starting.launched.look(wait).map_err(|error| failed(one.member, error.into()))?);
         }
         if ready.len() == spawned.len() {
             return Ok(ready);
         }
+    }
+}
+
+/// Damaged data is replaced, which takes the member's name.
+fn failed(member: &Instance, error: StartError) -> StartError {
+    match error {
+        StartError::Launch(source @ LaunchError::Damaged { .. }) => {
+            MemberError::Damaged { member: member.builder.member(), source: Box::new(source) }.into()
+        }
+        error => error,
     }
 }
 

@@ -398,7 +398,7 @@ impl Instance {
     }
 
     /// Whether a port that is taken may be replaced by another.
-    fn may_move(&self) -> bool {
+    pub(super) fn may_move(&self) -> bool {
         let settings = &self.builder.settings;
         settings.client() == Port::Auto || settings.peer() == Port::Auto
     }

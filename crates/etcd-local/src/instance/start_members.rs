@@ -10,11 +10,11 @@ use super::members::{begin_operations, has_bootstrapped, runs_any};
 use super::observe::{Presence, Server};
 use super::spawn_members::{prepare, start_stopped};
 use super::start::{StartError, Up};
-use super::{Instance, State};
+use super::{Instance, State, upgrade};
 use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::lock::Lock;
-use crate::server::launch;
+use crate::server::launch::{self, LaunchError};
 use crate::server::ports::{Address, Ports};
 
 /// How often ports are looked up until no two are the same.
@@ -27,7 +27,9 @@ pub(super) fn up(instance: &Instance, addresses: &[Address]) -> Result<Up, Start
         let status = instance.status()?;
         let is_ready = status.members.iter().all(|member| member.state == State::Ready);
         let record = instance.saved()?;
-        if is_ready && record.as_ref().is_some_and(|record| record.cluster_id.is_some() && record.pids == status.pids) {
+        let is_recorded =
+            record.as_ref().is_some_and(|record| record.cluster_id.is_some() && record.pids == status.pids);
+        if is_ready && is_recorded && !upgrade::is_asked_for(instance, &instance.members(addresses))? {
             instance.check_requested(&status, record.as_ref())?;
             return Ok(Up { status, started: false });
         }
@@ -94,10 +96,14 @@ fn cannot_change(instance: &Instance, what: &'static str, has: &str, asked: &str
 /// was free for one member may be found again for another.
 fn choose_addresses(instance: &Instance, count: usize) -> Result<Vec<Address>, StartError> {
     let mut ports = Vec::new();
-    for _ in 0..ATTEMPTS {
+    for attempt in 1..=ATTEMPTS {
         ports = launch::free_ports_of_members(instance.builder.settings.host, count, instance.builder.tls.is_some())?;
         if let Some(first) = ports.first_mut() {
-            *first = instance.choose_ports(None)?;
+            *first = match instance.choose_ports(None) {
+                // Somebody took a free port since the look.
+                Err(LaunchError::PortTaken { .. }) if instance.may_move() && attempt < ATTEMPTS => continue,
+                chosen => chosen?,
+            };
         }
         if are_distinct(ports.iter().copied()) {
             break;
@@ -180,8 +186,12 @@ pub(super) fn start(instance: &Instance, addresses: &[Address], found_binary: &B
     for _ in 0..ATTEMPTS {
         let found = members.iter().map(Instance::observe).collect::<Result<Vec<_>, _>>()?;
         refuse_orphans(&members, &found)?;
+        let is_upgrade = upgrade::is_asked_for(instance, &members)?;
+        if is_upgrade {
+            upgrade::check_step(instance, &members, &found_binary.version)?;
+        }
         // Members that run keep their program, and so do those beside them.
-        let binary = match runs_any(&found) {
+        let binary = match runs_any(&found) && !is_upgrade {
             true => instance.binary_again(found.iter().find_map(Presence::record))?,
             false => found_binary.clone(),
         };
@@ -201,7 +211,15 @@ pub(super) fn start(instance: &Instance, addresses: &[Address], found_binary: &B
         let began = Instant::now();
         start_stopped(instance, stopped, &binary)?;
         if await_servers(servers)? {
+            if !gone.is_empty() || is_upgrade {
+                // What runs now goes on, also if the rest fails.
+                instance.record_members()?;
+            }
             gone.into_iter().try_for_each(|member| instance.replace(&members, member))?;
+            if is_upgrade {
+                upgrade::roll(instance, &members, found_binary)?;
+                started = true;
+            }
             return finish(instance, &members, began.elapsed().as_millis(), started);
         }
     }
@@ -228,8 +246,11 @@ fn take_gone<'a>(
     if members.len() - gone.len() > members.len() / 2 {
         return Ok(gone);
     }
-    let gone = gone.iter().map(|member| member.builder.member()).collect();
-    Err(MemberError::QuorumLost { instance: instance.name.clone(), gone, members: members.len() }.into())
+    let is_gone = |member: &&Instance| gone.iter().any(|gone| gone.dir == member.dir);
+    let (lost, left): (Vec<_>, Vec<_>) = members.iter().partition(is_gone);
+    let names = |members: Vec<&Instance>| members.iter().map(|member| member.builder.member()).collect();
+    let (instance, gone, left) = (instance.name.clone(), names(lost), names(left));
+    Err(MemberError::QuorumLost { instance, gone, left, members: members.len() }.into())
 }
 
 fn refuse_orphans(members: &[Instance], found: &[Presence]) -> Result<(), StartError> {

@@ -34,24 +34,33 @@ pub(crate) fn list(endpoint: &str) -> Result<Vec<Listed>, HealthError> {
 
 /// Has the cluster forget a member.
 pub(crate) fn remove(endpoint: &str, id: u64) -> Result<(), HealthError> {
-    change(endpoint, "cluster/member/remove", &json!({ "ID": id.to_string() }).to_string())
+    change(endpoint, "cluster/member/remove", &json!({ "ID": id.to_string() }).to_string(), &[NOT_CONNECTED])
 }
 
 /// Has the cluster expect a new member, which is started afterwards.
 pub(crate) fn add(endpoint: &str, peer_url: &str) -> Result<(), HealthError> {
-    change(endpoint, "cluster/member/add", &json!({ "peerURLs": [peer_url] }).to_string())
+    /// The new member's id follows from its URL and the second, and no id comes back that was removed.
+    const ID_WAS_REMOVED: &str = "member not found";
+    let body = json!({ "peerURLs": [peer_url] }).to_string();
+    change(endpoint, "cluster/member/add", &body, &[NOT_CONNECTED, ID_WAS_REMOVED])
 }
 
-fn change(endpoint: &str, call: &'static str, body: &str) -> Result<(), HealthError> {
-    /// etcd changes its members only when they have been connected for five seconds: `HealthInterval` in its etcdserver package.
-    const CONNECTED: Duration = Duration::from_secs(20);
-    const NOT_YET: &str = "unhealthy cluster";
-    let deadline = Deadline::after(CONNECTED);
+/// etcd changes its members only when they have been connected for five seconds: `HealthInterval` in its etcdserver package.
+const NOT_CONNECTED: &str = "unhealthy cluster";
+
+/// Asks again while etcd refuses for a reason that passes.
+fn change(endpoint: &str, call: &'static str, body: &str, passing: &[&str]) -> Result<(), HealthError> {
+    const WAIT: Duration = Duration::from_secs(20);
+    let deadline = Deadline::after(WAIT);
     let gateway = Gateway { endpoint, token: None };
     let changed = until(deadline, || match gateway.ask(call, body, TIMEOUT) {
-        Err(HealthError::Refused { message, .. }) if message.contains(NOT_YET) && !deadline.expired() => Ok(None),
+        Err(HealthError::Refused { message, .. })
+            if passing.iter().any(|reason| message.contains(reason)) && !deadline.expired() =>
+        {
+            Ok(None)
+        }
         answer => answer.map(|_| Some(())),
     })?;
     // The last look gives an answer.
-    changed.ok_or_else(|| HealthError::NoAnswer(format!("{endpoint}: {NOT_YET}")))
+    changed.ok_or_else(|| HealthError::NoAnswer(format!("{endpoint}: {NOT_CONNECTED}")))
 }

@@ -5,6 +5,7 @@ use etcd_local::{Instance, MemberStatus, State, Status};
 use serde::Serialize;
 
 use crate::cli::{EtcdMember, Format, MemberAction};
+use crate::commands::etcd_reset::confirm;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output;
@@ -21,6 +22,20 @@ pub(crate) fn run(args: &EtcdMember, cx: &Context) -> Result<Exit> {
         MemberAction::Replace => {
             let status = instance.replace_member(&args.member)?.status;
             tell(args, cx, &status, "was replaced, and is ready")?;
+            true
+        }
+        MemberAction::Recover => {
+            let what = format!(
+                "etcd `{}` with the keys of member `{}`; what only other members have is lost",
+                instance.name(),
+                args.member
+            );
+            let command = args.which.command(&format!("etcd-member recover {} --yes", args.member));
+            if !args.yes && !confirm("recover", &what, &command, cx)? {
+                return Ok(Exit::REFUSED);
+            }
+            let status = instance.recover_from(&args.member)?.status;
+            tell(args, cx, &status, "is the origin of all keys now; all members are ready")?;
             true
         }
     };

@@ -49,15 +49,19 @@ struct Stopped<'a> {
     wiped: &'a Option<std::path::PathBuf>,
 }
 
-/// Asks on a terminal. Without a terminal the answer is no.
 fn confirmed(which: &Which, data_dir: &Path, cx: &Context) -> Result<bool> {
     let what = format!("all data of etcd `{}` in {}", which.instance, cx.shown(data_dir));
+    confirm("delete", &what, &which.command("etcd-reset --yes"), cx)
+}
+
+/// Asks on a terminal. Without a terminal the answer is no: the command that does not ask is named.
+pub(crate) fn confirm(verb: &str, what: &str, command: &str, cx: &Context) -> Result<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let what = format!("refused to delete {what}: stdin is not a terminal, so it cannot ask");
-        let next = format!("{} does it without asking", which.command("etcd-reset --yes"));
-        return Err(Failure::with_exit(Exit::REFUSED, what, next));
+        let what = format!("refused to {verb} {what}: stdin is not a terminal, so it cannot ask");
+        return Err(Failure::with_exit(Exit::REFUSED, what, format!("{command} does it without asking")));
     }
-    output::say_part(format_args!("Delete {what}? [y/N] "));
+    let (first, rest) = verb.split_at_checked(1).unwrap_or_default();
+    output::say_part(format_args!("{}{rest} {what}? [y/N] ", first.to_uppercase()));
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     let yes = matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes");
