@@ -164,7 +164,7 @@ impl Changing<'_> {
              or remove one that is gone for good"
         } else if says(&error, "not enough started members") {
             "a member that was added before has not started: start it, or remove it"
-        } else if says(&error, "Peer URLs already exists") {
+        } else if says(&error, "Peer URLs already exists") || says(&error, "member ID already exist") {
             "`member list` shows which member has this URL"
         } else if says(&error, "too many learner members") {
             "promote or remove the learner that `member list` shows"

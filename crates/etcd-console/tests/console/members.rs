@@ -69,7 +69,7 @@ fn a_learner_is_added_started_promoted_and_removed() {
     let id = id.as_str().unwrap();
     let promote = ["member", "promote", id];
     cluster.run(&promote).fails(1, &["cannot vote yet", "give the same command again"]);
-    cluster.run(&["member", "add", &peer_url]).fails(1, &["already exists", "`member list` shows"]);
+    cluster.run(&["member", "add", &peer_url]).fails(1, &["already exist", "`member list` shows"]);
 
     let _server = start(&cluster, &peer_url, &added);
     assert!(eventually(|| cluster.run(&promote).code == Some(0)));
