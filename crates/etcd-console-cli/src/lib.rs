@@ -422,6 +422,9 @@ pub enum MemberCommand {
         /// It gets all keys, but does not vote until it is promoted: so it cannot cost the quorum
         #[arg(long)]
         learner: bool,
+        /// Also of an instance of this workspace, whose record the caller keeps
+        #[arg(long, hide = true)]
+        own_instance: bool,
         /// How to answer on stdout
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -437,6 +440,9 @@ pub enum MemberCommand {
         /// Let etcd alone decide
         #[arg(long)]
         force: bool,
+        /// Also of an instance of this workspace, whose record the caller keeps
+        #[arg(long, hide = true)]
+        own_instance: bool,
         /// How to answer on stdout
         #[arg(long, value_enum, default_value_t)]
         format: Format,

@@ -47,12 +47,18 @@ pub(crate) async fn run(args: Member, cx: &Context) -> Result<ExitCode> {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        MemberCommand::Add { peer_url, learner, format } => {
+        MemberCommand::Add { peer_url, learner, own_instance, format } => {
+            if !own_instance {
+                cluster.refuse_own_instance("add a member to")?;
+            }
             let added = cluster.add(peer_url, *learner).await?;
             let said = cluster.how_to_start(&added).await?;
             (added, said, format)
         }
-        MemberCommand::Remove { member, force, format } => {
+        MemberCommand::Remove { member, force, own_instance, format } => {
+            if !own_instance {
+                cluster.refuse_own_instance("remove a member from")?;
+            }
             let removed = cluster.remove(member, *force).await?;
             let said = format!("removed member {}\n", shown(&removed));
             (removed, said, format)

@@ -27,7 +27,6 @@ pub(crate) fn shown(member: &Member) -> String {
 
 impl Changing<'_> {
     pub(crate) async fn add(&self, peer_url: &str, is_learner: bool) -> Result<Member> {
-        self.refuse_own_instance("add a member to")?;
         let added = self.connection.add_member(peer_url, is_learner).await.map_err(|error| self.explained(error))?;
         added
             .ok_or_else(|| failure(Exit::Failure, "etcd does not tell which member it added", "`member list` shows it"))
@@ -35,7 +34,6 @@ impl Changing<'_> {
 
     pub(crate) async fn remove(&self, member: &str, force: bool) -> Result<Member> {
         let member = self.find(member)?;
-        self.refuse_own_instance("remove a member from")?;
         if !force && !member.is_learner {
             self.refuse_loss_of_quorum(member).await?;
         }
@@ -105,7 +103,7 @@ impl Changing<'_> {
     }
 
     /// The workspace's own instances have records of their members.
-    fn refuse_own_instance(&self, verb: &str) -> Result<()> {
+    pub(crate) fn refuse_own_instance(&self, verb: &str) -> Result<()> {
         let Some(name) = self.connection.cluster_id().and_then(|id| self.cx.instance_of(ClusterId(id))) else {
             return Ok(());
         };

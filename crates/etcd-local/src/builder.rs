@@ -9,6 +9,7 @@ use etcd_workspace::TlsFiles;
 use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
 use crate::reporter::{Event, OfBinaries, Reporter, Silent};
+use crate::server::membership::{ByGateway, Membership};
 use crate::settings::{Port, Settings, SettingsError, member_name};
 
 /// Sets up local etcds; see the crate's documentation for an example.
@@ -29,6 +30,8 @@ pub struct Builder {
     pub(crate) auth: bool,
     /// The certificates, if clients speak TLS.
     pub(crate) tls: Option<TlsFiles>,
+    /// Who changes the members of an instance.
+    pub(crate) membership: Arc<dyn Membership>,
 }
 
 /// What was asked for plainly, not by a default.
@@ -76,6 +79,7 @@ impl Builder {
             members: 1,
             auth: false,
             tls: None,
+            membership: Arc::new(ByGateway),
         }
     }
 
@@ -159,6 +163,13 @@ impl Builder {
     #[must_use]
     pub fn tls(mut self, files: TlsFiles) -> Self {
         self.tls = Some(files);
+        self
+    }
+
+    /// Who lists and changes the members of an instance of several, where [`ByGateway`] cannot.
+    #[must_use]
+    pub fn membership(mut self, membership: Arc<dyn Membership>) -> Self {
+        self.membership = membership;
         self
     }
 

@@ -65,6 +65,7 @@ pub use crate::reporter::{Event, Reporter, Silent};
 pub use crate::server::health::{Compacted, DbSize, Health, HealthError, compact};
 pub use crate::server::launch::{LaunchError, claim_port};
 pub use crate::server::log::Tail;
+pub use crate::server::membership::{ByGateway, ListedMember, Membership};
 pub use crate::server::ports::{Holder, PortKind};
 pub use crate::server::users::Root;
 pub use crate::settings::{

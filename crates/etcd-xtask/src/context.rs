@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 /// The environment, the workspace, and the output.
+#[derive(Clone)]
 pub struct Context {
     /// The environment.
     pub env: Env,

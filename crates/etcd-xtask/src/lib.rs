@@ -51,6 +51,7 @@ mod exit;
 mod failure;
 mod forwarded;
 mod health;
+mod membership;
 pub mod output;
 mod readable_log;
 mod runs;

@@ -8,6 +8,7 @@ use super::members::begin_operations;
 use super::spawn_members::{prepare, start_stopped};
 use super::start::{StartError, Up};
 use crate::binary::Binary;
+use crate::data::{DataError, Marker};
 use crate::reporter::Event;
 use crate::server::membership;
 
@@ -26,9 +27,9 @@ impl Instance {
         let others: Vec<&Self> = members.iter().filter(|other| other.dir != member.dir).collect();
         self.check_recoverable(&members, &member)?;
         let binary = self.binary_again(member.saved()?.as_ref())?;
-        let recovered = self.start_as_only_member(&member, &others, &binary).and_then(|token| {
-            others.iter().try_for_each(|other| self.join_again(&member, other, token.clone(), &binary))
-        });
+        let recovered = self
+            .start_as_only_member(&member, &others, &binary)
+            .and_then(|origin| others.iter().try_for_each(|other| self.join_again(&member, other, &origin, &binary)));
         // What runs now goes on, also if the rest failed.
         self.record_stopped_members(&members);
         recovered?;
@@ -55,8 +56,8 @@ impl Instance {
         }
     }
 
-    /// The token of the cluster. The data of the others is put away first: with it, they would not start any more.
-    fn start_as_only_member(&self, member: &Self, others: &[&Self], binary: &Binary) -> Result<String, StartError> {
+    /// What marks the cluster's data. The data of the others is put away first: with it, they would not start any more.
+    fn start_as_only_member(&self, member: &Self, others: &[&Self], binary: &Binary) -> Result<Marker, StartError> {
         let mut away = Vec::new();
         for other in others {
             let (_, _lock, record) = other.stop(other.observe()?)?;
@@ -75,8 +76,10 @@ impl Instance {
         alone.builder = alone.builder.arg("--force-new-cluster");
         let prepared = prepare(self, std::slice::from_ref(member), vec![(&alone, lock, record)], binary, true);
         let started = prepared.and_then(|stopped| {
-            let token = stopped.iter().find_map(|one| Some(one.data.marker.as_ref()?.cluster_token.clone()));
-            start_stopped(self, stopped, binary).map(|()| token.unwrap_or_default())
+            let origin = stopped.iter().find_map(|one| one.data.marker.clone());
+            let path = stopped.first().map(|one| one.data.path.clone()).unwrap_or_default();
+            start_stopped(self, stopped, binary)?;
+            origin.ok_or_else(|| DataError::NotOurs(path).into())
         });
         started.inspect_err(|_| {
             // As it was.
@@ -84,16 +87,16 @@ impl Instance {
         })
     }
 
-    fn join_again(&self, member: &Self, other: &Self, token: String, binary: &Binary) -> Result<(), StartError> {
+    fn join_again(&self, member: &Self, other: &Self, origin: &Marker, binary: &Binary) -> Result<(), StartError> {
         let (instance, name) = (self.name.clone(), other.builder.member());
         self.builder.reporter.report(&Event::Replacing { instance, member: name.clone() });
         let (_, lock, _) = other.stop(other.observe()?)?;
         let endpoint = member.ports().client_url();
-        let added = membership::add(&endpoint, &other.ports().peer_url()).and_then(|()| membership::list(&endpoint));
-        let listed = added.map_err(|source| MemberError::Refused { member: name, source })?;
-        let current: Vec<String> = listed.into_iter().flat_map(|listed| listed.peer_urls).collect();
+        let by = &*self.builder.membership;
+        let current = membership::add(by, &endpoint, &other.ports().peer_url());
+        let current = current.map_err(|source| MemberError::Refused { member: name, source })?;
         let path = other.data_path()?;
-        other.join(&current, (&path, token), binary, lock)?;
+        other.join(&current, &path, origin, binary, lock)?;
         other.finish_wiping(&path);
         Ok(())
     }

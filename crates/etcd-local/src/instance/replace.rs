@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use super::Instance;
 use super::member_error::MemberError;
 use super::observe::probe;
-use super::spawn_members::{Stopped, start_stopped, token};
+use super::spawn_members::{Stopped, marker, start_stopped};
 use super::start::{StartError, Up};
 use crate::binary::Binary;
-use crate::data::{DataDir, DataError};
+use crate::data::{DataDir, DataError, Marker};
 use crate::lock::Lock;
 use crate::reporter::Event;
-use crate::server::health::{Health, HealthError};
-use crate::server::membership;
+use crate::server::health::HealthError;
+use crate::server::membership::{self, Membership};
 use crate::server::readiness::Probe;
 
 /// Another member, which is ready.
@@ -53,7 +53,8 @@ impl Instance {
         let others: Vec<Self> = members.iter().filter(|other| other.dir != member.dir).cloned().collect();
         let Helper { endpoint, binary } = self.helper(member, &others)?;
         let path = member.data_path()?;
-        let token = self.check_replaceable(member, &others, &path, &endpoint)?;
+        let origin = self.check_replaceable(member, &others, &path, &endpoint)?;
+        let by = &*self.builder.membership;
         let (name, instance) = (member.builder.member(), self.name.clone());
         self.builder.reporter.report(&Event::Replacing { instance, member: name.clone() });
         member.hand_over_leadership(&others);
@@ -62,17 +63,15 @@ impl Instance {
         self.record_stopped_members(members);
         let old = member.own_data(&path)?.map(|data| data.move_away(&member.dir)).transpose()?;
         let peer_url = member.ports().peer_url();
-        if let Err(source) = forget(&endpoint, &peer_url) {
+        if let Err(source) = forget(by, &endpoint, &peer_url) {
             if let (HealthError::Refused { .. }, Some(old)) = (&source, old) {
                 // The cluster knows it still: it can go on.
                 old.put_back(&path)?;
             }
             return Err(refused(&name, source));
         }
-        membership::add(&endpoint, &peer_url).map_err(|source| refused(&name, source))?;
-        let listed = membership::list(&endpoint).map_err(|source| refused(&name, source))?;
-        let current: Vec<String> = listed.into_iter().flat_map(|listed| listed.peer_urls).collect();
-        member.join(&current, (&path, token), &binary, lock)?;
+        let current = membership::add(by, &endpoint, &peer_url).map_err(|source| refused(&name, source))?;
+        member.join(&current, &path, &origin, &binary, lock)?;
         member.finish_wiping(&path);
         Ok(())
     }
@@ -101,34 +100,30 @@ impl Instance {
         }
     }
 
-    /// The token of the cluster, if its members are ours, it can be asked, and the member's data may be deleted.
+    /// What marks the data of the cluster, if its members are ours, it can be asked, and the member's data may be deleted.
     fn check_replaceable(
         &self,
         member: &Self,
         others: &[Self],
         path: &Path,
         endpoint: &str,
-    ) -> Result<String, StartError> {
+    ) -> Result<Marker, StartError> {
         let (instance, name) = (self.name.clone(), member.builder.member());
-        let others_token = token(others)?;
         let own_token = member.own_data(path)?.and_then(|data| data.marker).map(|marker| marker.cluster_token);
-        let token = match (others_token, own_token) {
-            (Some(token), None) => token,
-            (Some(token), Some(own)) if own == token => token,
+        let origin = match (marker(others)?, own_token) {
+            (Some(origin), None) => origin,
+            (Some(origin), Some(own)) if own == origin.cluster_token => origin,
             (_, Some(_)) => {
                 return Err(MemberError::OtherCluster { instance, member: name, data_dir: path.to_owned() }.into());
             }
             // Somebody else created the cluster: what its id would be is not known.
             (None, None) => return Err(DataError::NotOurs(path.to_owned()).into()),
         };
-        if Health::of(endpoint).map_err(|source| refused(&name, source))?.auth_enabled {
-            return Err(refused(&name, HealthError::NeedsUser(endpoint.to_owned())));
-        }
-        let listed = membership::list(endpoint).map_err(|source| refused(&name, source))?;
+        let listed = self.builder.membership.list(endpoint).map_err(|source| refused(&name, source))?;
         let ours: Vec<String> = others.iter().chain([member]).map(|member| member.ports().peer_url()).collect();
         match listed.iter().flat_map(|listed| &listed.peer_urls).find(|url| !ours.contains(url)) {
             Some(url) => Err(MemberError::Stranger { instance, member: name, peer_url: url.clone() }.into()),
-            None => Ok(token),
+            None => Ok(origin),
         }
     }
 
@@ -142,7 +137,8 @@ impl Instance {
     pub(super) fn join(
         &self,
         current: &[String],
-        (path, token): (&Path, String),
+        path: &Path,
+        origin: &Marker,
         binary: &Binary,
         lock: Lock,
     ) -> Result<(), StartError> {
@@ -150,7 +146,10 @@ impl Instance {
         // etcd compares this list with the cluster's own.
         joining.cluster.retain(|address| current.contains(&address.ports.peer_url()));
         joining.builder = joining.builder.arg("--initial-cluster-state=existing");
-        let mut data = DataDir::create(path, &self.dir, token)?;
+        let mut data = DataDir::create(path, &self.dir, origin.cluster_token.clone())?;
+        if origin.has_users {
+            data.has_users()?;
+        }
         let at_first: Vec<String> = self.cluster.iter().map(|address| address.ports.peer_url()).collect();
         data.claim(&at_first, &binary.version)?;
         start_stopped(self, vec![Stopped { member: &joining, lock, data }], binary)
@@ -158,9 +157,9 @@ impl Instance {
 }
 
 /// Has the cluster forget the member at this URL, if there is one.
-fn forget(endpoint: &str, peer_url: &String) -> Result<(), HealthError> {
-    for old in membership::list(endpoint)?.iter().filter(|listed| listed.peer_urls.contains(peer_url)) {
-        membership::remove(endpoint, old.id)?;
+fn forget(by: &dyn Membership, endpoint: &str, peer_url: &String) -> Result<(), HealthError> {
+    for old in by.list(endpoint)?.iter().filter(|listed| listed.peer_urls.contains(peer_url)) {
+        membership::remove(by, endpoint, old.id)?;
     }
     Ok(())
 }

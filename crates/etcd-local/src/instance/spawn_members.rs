@@ -10,7 +10,7 @@ use super::member_error::MemberError;
 use super::spawn::Starting;
 use super::start::StartError;
 use crate::binary::Binary;
-use crate::data::{self, DataDir, cluster};
+use crate::data::{self, DataDir, Marker, cluster};
 use crate::lock::Lock;
 use crate::os::Lifetime;
 use crate::server::election;
@@ -43,8 +43,8 @@ pub(super) fn prepare<'a>(
     if !absent.is_empty() {
         instance.builder.report_exposure();
     }
-    let token = match token(members)? {
-        Some(token) => token,
+    let token = match marker(members)? {
+        Some(marker) => marker.cluster_token,
         None => data::fresh_token()?,
     };
     let peer_urls: Vec<String> = members.iter().map(|member| member.ports().peer_url()).collect();
@@ -77,12 +77,12 @@ pub(super) fn prepare<'a>(
     absent.into_iter().map(prepare).collect()
 }
 
-/// The token of the cluster, of the first member that has data.
-pub(super) fn token(members: &[Instance]) -> Result<Option<String>, StartError> {
+/// The marker of the cluster's data, of the first member that has data.
+pub(super) fn marker(members: &[Instance]) -> Result<Option<Marker>, StartError> {
     for member in members {
         let data = DataDir::find(&member.next_data_dir(member.saved()?.as_ref()))?;
         if let Some(marker) = data.and_then(|data| data.marker) {
-            return Ok(Some(marker.cluster_token));
+            return Ok(Some(marker));
         }
     }
     Ok(None)

@@ -8,10 +8,11 @@ use crate::cli::{EtcdMember, Format, MemberAction};
 use crate::commands::etcd_reset::confirm;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output;
+use crate::{membership, output};
 
 pub(crate) fn run(args: &EtcdMember, cx: &Context) -> Result<Exit> {
-    let instance = cx.instance(&args.which)?;
+    let name = &args.which.instance;
+    let instance = membership::of_instance(cx.builder()?, name, cx)?.instance(name)?;
     let changed = match args.action {
         MemberAction::Stop => stop(&instance, args, cx)?,
         MemberAction::Start => start(&instance, args, cx)?,

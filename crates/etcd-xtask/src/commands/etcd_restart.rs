@@ -10,7 +10,7 @@ use crate::cli::{EtcdRestart, Format};
 use crate::commands::etcd_up;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::users;
+use crate::{membership, users};
 
 pub(crate) fn run(args: &EtcdRestart, cx: &Context) -> Result<Exit> {
     let name = &args.which.instance;
@@ -19,6 +19,7 @@ pub(crate) fn run(args: &EtcdRestart, cx: &Context) -> Result<Exit> {
     let builder = args.start.apply(as_before(settings, name, &before));
     let wants_tls = args.start.tls || before.tls.is_some();
     let builder = certificates::with_tls(builder, name, wants_tls, args.start.network(), cx)?;
+    let builder = membership::of_instance(builder, name, cx)?;
     // Problems that would prevent the start are found before the stop.
     builder.binaries().find(&builder.settings().wanted)?;
     let instance = builder.instance(name)?;

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::health::{self, Report};
 use crate::readable_log::Readable;
-use crate::{advice, output, users};
+use crate::{advice, membership, output, users};
 
 pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     let mut builder = args.start.apply(cx.builder()?);
@@ -24,7 +24,8 @@ pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
         builder = builder.members(members)?;
     }
     let name = &args.which.instance;
-    let instance = certificates::with_tls(builder, name, args.start.tls, args.start.network(), cx)?.instance(name)?;
+    let builder = certificates::with_tls(builder, name, args.start.tls, args.start.network(), cx)?;
+    let instance = membership::of_instance(builder, name, cx)?.instance(name)?;
     if args.foreground {
         return foreground(&instance, args, cx);
     }
