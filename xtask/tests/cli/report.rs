@@ -13,8 +13,12 @@ use crate::playground::{Playground, build_console, eventually, skipped};
 /// A project with a test that passes, one that fails, and one that waits if WAIT is set. They leave what a sandbox would:
 /// keys in etcd, and the timeline of the failed test.
 fn project() -> Playground {
+    project_in(Playground::new())
+}
+
+fn project_in(play: Playground) -> Playground {
     build_console();
-    let play = Playground::new().that_builds();
+    let play = play.that_builds();
     let manifest = "[package]\nname = \"play\"\nedition = \"2021\"\n\n[workspace]\n\n[workspace.metadata.etcd]\nroot = \"/Inventory/v1\"\nport = \"auto\"\n";
     fs::write(play.path("Cargo.toml"), manifest).unwrap();
     fs::create_dir(play.path("src")).unwrap();
@@ -39,6 +43,10 @@ fn b_fails() {
     if let Ok(dir) = std::env::var("ETCD_TEST_TIMELINES") {
         let timeline = r#"{"sandbox":"play.b_fails~1","suite":null,"test":null,"attempt":null,"entries":[{"note":"</script>"}]}"#;
         std::fs::write(format!("{dir}/play.b_fails~1.json"), timeline).unwrap();
+    }
+    if let Ok(path) = std::env::var("FILL") {
+        let mut file = std::fs::File::create(path).unwrap();
+        while std::io::Write::write_all(&mut file, &[0; 1000]).is_ok() {}
     }
     panic!("as asked: <b>\u{1b}[31m");
 }
@@ -164,6 +172,23 @@ fn cargo_toml_names_the_folder_and_each_run_has_its_own_directory() {
     }
 }
 
+/// A workspace that has its own idea of where nextest's report goes, as many do for their CI.
+#[test]
+fn the_junit_file_of_a_workspaces_own_profile_is_taken_too() {
+    if !runners().contains(&"nextest") {
+        return;
+    }
+    let play = project();
+    fs::create_dir(play.path(".config")).unwrap();
+    fs::write(play.path(".config/nextest.toml"), "[profile.ci.junit]\npath = \"own.xml\"\n").unwrap();
+    for round in 0..2 {
+        play.xtask(&["test", "--report", "reports", "--profile", "ci", "a_writes"]).ok();
+        let run = runs(play.path("reports")).pop().unwrap();
+        assert!(run.join("junit.xml").exists() && play.path("target/nextest/ci/own.xml").exists(), "round {round}");
+        assert_eq!(document(&run)["passed"], 1, "round {round}");
+    }
+}
+
 #[test]
 fn an_interrupted_run_has_a_report_of_what_ran() {
     let play = project().with("WAIT", "1");
@@ -191,4 +216,32 @@ fn a_folder_that_cannot_be_written_is_said_before_anything_is_built() {
     fs::write(play.path("Cargo.toml"), manifest + "report = \"taken\"\n").unwrap();
     let run = play.xtask(&["test", "--runner", "cargo", "a_writes"]).ok();
     assert!(run.stderr.contains("warning: no report can be written to"), "{run:#?}");
+}
+
+#[test]
+fn a_full_disk_costs_the_report_and_nothing_else() {
+    let Some(play) = Playground::on_tmpfs("200k") else { return };
+    let play = project_in(play);
+    let filler = play.path("small/filler");
+    let play = play.with("FILL", &filler);
+    let run = play.xtask(&["test", "--runner", "cargo", "--report", "small/reports", "--no-fail-fast", "--lib"]);
+    assert_eq!(run.code, Some(101), "{run:#?}");
+    assert!(run.stderr.contains("warning: there is no report of this run: cannot write"), "{run:#?}");
+    assert!(!runs(play.path("small/reports"))[0].join("report.json").exists());
+}
+
+/// Each run has its own directory: neither disturbs the other.
+#[test]
+fn two_runs_at_the_same_time_leave_two_reports_in_one_folder() {
+    let play = project();
+    play.up(&[]);
+    play.xtask(&["test", "--runner", "cargo", "a_writes"]).ok();
+    let both =
+        [(); 2].map(|()| play.command(&["test", "--runner", "cargo", "--report", "r", "a_writes"]).spawn().unwrap());
+    for child in both {
+        finish_child(child).ok();
+    }
+    let reports: Vec<Value> = runs(play.path("r")).iter().map(|run| document(run)).collect();
+    let changes: Vec<_> = reports.iter().map(|report| report["tests"][0]["changes"].as_u64()).collect();
+    assert_eq!(changes, [Some(3), Some(3)], "{reports:#?}");
 }

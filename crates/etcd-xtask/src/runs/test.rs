@@ -21,10 +21,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::runs::each_version;
 use crate::runs::github;
+use crate::runs::nextest_report::NextestReport;
 use crate::runs::report::Reports;
 use crate::runs::run::RunSession;
 pub(crate) use crate::runs::test::arguments::own_first;
-use crate::runs::test_results::{CountedOutput, NextestReport, TestResults};
+use crate::runs::test_results::{CountedOutput, TestResults};
 
 pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
@@ -147,7 +148,8 @@ impl Here {
         if let [nextest, run, rest @ ..] = tests
             && nextest == "nextest"
         {
-            let report = NextestReport::prepare(dir)?;
+            let named = arguments::value(&args.args, &["--profile", "-P"]).or(cx.env.var("NEXTEST_PROFILE"));
+            let report = NextestReport::prepare(dir, &cx.workspace, named.unwrap_or("default"))?;
             let step = [&[nextest.clone(), run.clone()], &report.args()[..], rest].concat();
             return Ok((self.cargo(&step, args, cx), Count::Nextest(report)));
         }

@@ -1,8 +1,8 @@
-//! The tests of a run with their results, from nextest's JUnit report or from the output of `cargo test`. Runs no test.
+//! The tests of a run with their results, and how to read them from the output of `cargo test`; `nextest_report` reads those of
+//! nextest. Runs no test.
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, PipeReader, Read as _, Write as _};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -65,81 +65,15 @@ impl TestResults {
     }
 
     /// The names of passed and of failed tests.
-    fn names(&self) -> (BTreeSet<String>, Vec<String>) {
+    pub(crate) fn names(&self) -> (BTreeSet<String>, Vec<String>) {
         let (failures, passes): (Vec<_>, Vec<_>) = self.cases.iter().partition(|case| case.verdict == Verdict::Failed);
         let name = |case: &TestCase| case.full_name();
         (passes.into_iter().map(name).collect(), failures.into_iter().map(name).collect())
     }
 }
 
-/// nextest's JUnit report, in a directory of the caller. The nextest configuration of the workspace has priority over the
-/// configuration here: if it sets the path of the report, this report is not written.
-pub(crate) struct NextestReport {
-    config: PathBuf,
-    report: PathBuf,
-}
-
-impl NextestReport {
-    /// The name of the report.
-    pub(crate) const FILE: &str = "junit.xml";
-
-    pub(crate) fn prepare(dir: &Path) -> Result<Self> {
-        let (config, report) = (dir.join(".nextest.toml"), dir.join(Self::FILE));
-        // TOML has the same escapes as JSON.
-        let path = serde_json::to_string(&report)?;
-        let text = format!("[profile.default.junit]\npath = {path}\n");
-        std::fs::write(&config, text).with_context(|| format!("cannot write `{}`", config.display()))?;
-        Ok(Self { config, report })
-    }
-
-    /// The arguments that make `nextest run` write the report.
-    pub(crate) fn args(&self) -> [String; 2] {
-        ["--tool-config-file".to_owned(), format!("etcd-xtask:{}", self.config.display())]
-    }
-
-    pub(crate) fn read(&self) -> Option<TestResults> {
-        in_junit(&std::fs::read_to_string(&self.report).ok()?)
-    }
-}
-
-impl Drop for NextestReport {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.config));
-    }
-}
-
-fn in_junit(text: &str) -> Option<TestResults> {
-    let document = roxmltree::Document::parse(text).ok()?;
-    let mut results = TestResults { is_complete: true, ..TestResults::default() };
-    for case in document.descendants().filter(|node| node.has_tag_name("testcase")) {
-        let suite = case.parent_element()?.attribute("name")?;
-        // Setup scripts are reported as suites, too.
-        if suite.starts_with('@') {
-            continue;
-        }
-        let has = |names: &[&str]| case.children().any(|node| names.iter().any(|name| node.has_tag_name(*name)));
-        let verdict = match (has(&["failure", "error"]), has(&["flakyFailure", "flakyError"])) {
-            (true, _) => Verdict::Failed,
-            (false, true) => Verdict::Flaky,
-            (false, false) => Verdict::Passed,
-        };
-        *(if verdict == Verdict::Failed { &mut results.failed } else { &mut results.passed }) += 1;
-        let output =
-            case.descendants().filter(|node| node.has_tag_name("system-out") || node.has_tag_name("system-err"));
-        let output: String = output.filter_map(|node| node.text()).collect();
-        results.cases.push(TestCase {
-            suite: Some(suite.to_owned()),
-            name: case.attribute("name")?.to_owned(),
-            verdict,
-            seconds: case.attribute("time").and_then(|time| time.parse().ok()),
-            output: if verdict == Verdict::Passed { String::new() } else { printable(&output) },
-        });
-    }
-    Some(results)
-}
-
 /// The end of a text, without control characters, and without the colours of terminals.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let start = (text.len().saturating_sub(OUTPUT)..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let mut plain = String::new();
     let mut parts = text.get(start..).unwrap_or_default().split('\u{1b}');
@@ -290,30 +224,6 @@ mod tests {
         let mut counter = LibtestCounter::default();
         text.lines().for_each(|line| counter.line(line));
         counter
-    }
-
-    #[test]
-    fn a_report_of_nextest_is_read() {
-        let results = in_junit(
-            r#"<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="nextest-run" tests="3">
-    <testsuite name="@setup-script:db"><testcase name="db"/></testsuite>
-    <testsuite name="play::cli">
-        <testcase name="a" classname="play::cli" time="0.125"><system-err>passed</system-err></testcase>
-        <testcase name="b&lt;T&gt;"><failure type="test failure">x</failure><system-err>&lt;&#9;b</system-err></testcase>
-        <testcase name="flaky"><flakyFailure type="test failure"><system-out>first</system-out></flakyFailure></testcase>
-        <testcase name="hung"><failure type="test timeout"/><rerunFailure/></testcase>
-    </testsuite>
-</testsuites>"#,
-        )
-        .unwrap();
-        assert_eq!((results.passed, results.failed), (2, 2));
-        let wanted = owned(&["play::cli a", "play::cli flaky"], &["play::cli b<T>", "play::cli hung"]);
-        assert_eq!(names(&results), wanted);
-        assert_eq!(outputs(&results), ["<\tb", "first"]);
-        assert_eq!(results.cases[0].seconds, Some(0.125));
-        assert_eq!(results.cases[2].verdict, Verdict::Flaky);
-        assert_eq!(in_junit("<testsuites"), None);
     }
 
     #[test]

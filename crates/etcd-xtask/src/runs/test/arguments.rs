@@ -186,6 +186,18 @@ pub(super) fn have(args: &[String], names: &[&str]) -> bool {
     before.any(|arg| names.iter().any(|name| is(arg.split_once('=').map_or(arg, |(name, _)| name), name)))
 }
 
+/// The value of the first of these options.
+pub(super) fn value<'a>(args: &'a [String], names: &[&str]) -> Option<&'a str> {
+    let mut args = args.iter().map(String::as_str).take_while(|arg| *arg != "--");
+    while let Some(arg) = args.next() {
+        let (name, value) = arg.split_once('=').map_or((arg, None), |(name, value)| (name, Some(value)));
+        if names.contains(&name) {
+            return value.or_else(|| args.next());
+        }
+    }
+    None
+}
+
 /// The packages that the arguments name.
 pub(super) fn packages(args: &[String]) -> Vec<&str> {
     let mut found = Vec::new();
@@ -295,6 +307,19 @@ mod tests {
         }
         for given in ["a -- -p b", "--features x", "--profile p", "--lib"] {
             assert!(!select_packages(&words(given)) && packages(&words(given)).is_empty(), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_profile_is_found_however_it_is_written() {
+        for (given, profile) in [
+            ("-p a --profile ci", Some("ci")),
+            ("--profile=ci b", Some("ci")),
+            ("-P ci", Some("ci")),
+            ("a -- --profile ci", None),
+            ("--profile", None),
+        ] {
+            assert_eq!(value(&words(given), &["--profile", "-P"]), profile, "{given}");
         }
     }
 
