@@ -59,6 +59,12 @@ pub fn ensure(files: &TlsFiles, host: IpAddr) -> Result<bool, Error> {
     made
 }
 
+/// Whole days until a certificate ends, negative if it has ended; `None`: there is none in the file.
+#[must_use]
+pub fn days_left(certificate: &Path) -> Option<i64> {
+    Made::read(certificate).map(|made| made.days_left())
+}
+
 fn ensure_locked(files: &TlsFiles, host: IpAddr) -> Result<bool, Error> {
     let hosts = [host, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     let is_good = |path: &Path, hosts: &[IpAddr]| {
@@ -178,13 +184,14 @@ mod tests {
         assert_eq!([&ca, &client], [&same_ca, &same_client]);
         assert_ne!(server, other_server);
         // Nearly over: as if it had been made eleven months ago.
-        let soon = || RENEWED_BEFORE_END - DAY;
+        let soon = || RENEWED_BEFORE_END - DAY / 2;
         let ca_key = files.dir().join("ca-key.pem");
         let issuer = read_ca(&files.ca(), &ca_key).unwrap();
         let key = KeyPair::generate().unwrap();
         fs::write(files.client().0, valid_for(soon()).signed_by(&key, &issuer).unwrap().pem()).unwrap();
+        assert_eq!(days_left(&files.client().0), Some(29));
         assert!(ensure(&files, HOST).unwrap());
-        assert!(Made::read(&files.client().0).unwrap().is_good_for(VALID_FOR - DAY));
+        assert!(days_left(&files.client().0).unwrap() >= 364 && days_left(&files.client().1).is_none());
         // Without its key the CA can sign nothing.
         fs::remove_file(ca_key).unwrap();
         assert!(ensure(&files, HOST).unwrap());

@@ -7,28 +7,33 @@ use std::time::Duration;
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
+use x509_parser::time::ASN1Time;
 
 /// What a certificate says of itself.
 pub(crate) struct Made {
-    left: Duration,
+    seconds_left: i64,
     hosts: Vec<IpAddr>,
 }
 
 impl Made {
-    /// `None`: there is no certificate in the file, or one that is not valid now.
+    /// `None`: there is no certificate in the file.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let text = fs::read(path).ok()?;
         let (_, pem) = parse_x509_pem(&text).ok()?;
         let certificate = pem.parse_x509().ok()?;
-        let left = certificate.validity().time_to_expiration()?;
         let names = certificate.subject_alternative_name().ok()?;
         let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
-        let left = Duration::from_secs(left.whole_seconds().unsigned_abs());
-        Some(Self { left, hosts: names.iter().filter_map(address).collect() })
+        let seconds_left = certificate.validity().not_after.timestamp() - ASN1Time::now().timestamp();
+        Some(Self { seconds_left, hosts: names.iter().filter_map(address).collect() })
     }
 
     pub(crate) fn is_good_for(&self, time: Duration) -> bool {
-        self.left > time
+        u64::try_from(self.seconds_left).is_ok_and(|left| left > time.as_secs())
+    }
+
+    /// Whole days until it ends; negative if it has ended.
+    pub(crate) fn days_left(&self) -> i64 {
+        self.seconds_left.div_euclid(24 * 60 * 60)
     }
 
     pub(crate) fn is_for(&self, hosts: &[IpAddr]) -> bool {

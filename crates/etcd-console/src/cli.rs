@@ -68,6 +68,8 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Certificates(Certificates),
     #[command(hide = true)]
+    CertificateDays(CertificateDays),
+    #[command(hide = true)]
     Users(Users),
     #[command(hide = true)]
     Page(Page),
@@ -89,6 +91,14 @@ pub(crate) struct Certificates {
     /// The address that etcd listens at
     #[arg(long)]
     pub(crate) host: std::net::IpAddr,
+}
+
+/// Print for how many days a certificate is good, for `doctor`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask doctor")]
+pub(crate) struct CertificateDays {
+    /// The certificate, in PEM
+    pub(crate) file: PathBuf,
 }
 
 /// Create the users of a local etcd that Cargo.toml names, and switch authentication on

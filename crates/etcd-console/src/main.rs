@@ -66,6 +66,7 @@ fn run(command: Command, cx: &Context) -> Result<ExitCode> {
             Command::Runs(args) => runs::run(args, cx).await,
             Command::TestClean(args) => test_clean::run(args, cx).await,
             Command::Certificates(args) => certificates::run(&args),
+            Command::CertificateDays(args) => certificates::days(&args),
             Command::Users(args) => users::run(&args, cx).await,
             Command::Page(args) => page::run(&args, cx),
             Command::Keep(args) => keep::run(args, cx).await,

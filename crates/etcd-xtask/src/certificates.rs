@@ -2,6 +2,7 @@
 //! cryptography.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use anyhow::Result;
 use etcd_local::{Builder, State, Status, TlsSetting};
@@ -32,6 +33,13 @@ pub(crate) fn with_tls(
         Status { state: State::Ready, tls: Some(dir), .. } => Ok(builder.tls(TlsFiles::in_dir(dir))),
         _ => with_made(builder, &made, network, cx),
     }
+}
+
+/// For how many days a certificate is good, negative if it has ended. `None`: it is none, or `etcd-console` is not built.
+pub(crate) fn days_left(certificate: &Path, cx: &Context) -> Option<i64> {
+    let mut command = cx.command(on_demand::if_built(PACKAGE, cx)?);
+    let output = command.arg("certificate-days").arg(certificate).stderr(Stdio::null()).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
 /// An etcd with TLS. Its certificates are in `dir`, and made, or made anew, when needed.

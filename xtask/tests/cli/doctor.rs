@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::Duration;
 
 use testkit::secure::{Ca, Validity};
 
@@ -118,4 +119,27 @@ fn clusters_of_the_manifest_are_looked_at() {
         ],
     );
     assert!(!run.stdout.contains("secret"), "{run:#?}");
+}
+
+/// What reads certificates is built with the first command that needs it; without it, nothing is said of them.
+#[test]
+fn certificates_that_end_soon_are_told() {
+    const TEN_DAYS: Duration = Duration::from_secs(10 * 24 * 60 * 60 + 60);
+    let play = crate::keys::play();
+    let ca = Ca::new();
+    for (name, validity) in [("soon", Validity::For(TEN_DAYS)), ("past", Validity::Past)] {
+        fs::write(play.path(&format!("{name}.pem")), ca.sign(&[], "ci", validity).certificate).unwrap();
+    }
+    play.configure(
+        "port = \"auto\"\n[workspace.metadata.etcd.clusters.ci]\ncacert = \"soon.pem\"\n\
+         [workspace.metadata.etcd.clusters.old]\ncacert = \"past.pem\"\n",
+    );
+    finds(
+        &play,
+        &[
+            "/soon.pem`, its `cacert`, expires in 10 days\n         do: let `cacert` name a newer certificate",
+            "FAILURE  cluster: `old`: `",
+            "/past.pem`, its `cacert`, has expired",
+        ],
+    );
 }

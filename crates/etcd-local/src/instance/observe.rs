@@ -156,13 +156,15 @@ impl Instance {
         const TIMEOUT: Duration = Duration::from_millis(300);
         let (lock, operation) = (self.member_lock(), self.operation_lock());
         let look = |timeout| self.held(record, timeout, || Ok((!lock::is_held(&lock)?).then_some(())));
-        if let Some(held) = look(TIMEOUT)? {
-            return Ok(held);
-        }
-        // A command that is about to start the server, or has just stopped it, has the lock itself.
+        // A command that is about to start the server, or has just stopped it, has the lock itself: this process, say.
         let is_busy = || lock::is_held(&operation).map_err(cannot("look at", &operation));
-        if is_busy()? {
-            return Ok(Held::Free(()));
+        for timeout in [Duration::ZERO, TIMEOUT] {
+            if let Some(held) = look(timeout)? {
+                return Ok(held);
+            }
+            if is_busy()? {
+                return Ok(Held::Free(()));
+            }
         }
         // One may have ended only now, and another may have begun.
         match look(Duration::ZERO)? {

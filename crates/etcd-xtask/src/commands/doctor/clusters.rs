@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use etcd_workspace::{ClientConfig, ClientConfigError, ManifestCluster, ManifestSettings};
 
 use super::Finding;
+use crate::certificates;
 use crate::context::Context;
 
 const SUBJECT: &str = "cluster";
@@ -18,6 +19,9 @@ const SUBJECT: &str = "cluster";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same with the time to find its address.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Days before its end at which a certificate is to be renewed.
+const SOON: i64 = 30;
 
 /// What a file must contain.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
@@ -29,7 +33,7 @@ pub(super) fn check(cx: &Context) -> Vec<Finding> {
     // All at once: each may take its time.
     let servers: Vec<Servers> = clusters.values().map(Servers::connect).collect();
     let check = |((name, cluster), servers): ((&String, &ManifestCluster), Servers)| {
-        let mut findings = files(name, cluster, &dir);
+        let mut findings = files(name, cluster, &dir, cx);
         findings.extend(settings(name, &clusters, &dir, cx));
         findings.extend(servers.finding(name));
         findings
@@ -61,7 +65,7 @@ fn settings(name: &str, clusters: &BTreeMap<String, ManifestCluster>, dir: &Path
 }
 
 /// Files that cannot be used, and secrets that others can read.
-fn files(name: &str, cluster: &ManifestCluster, dir: &Path) -> Vec<Finding> {
+fn files(name: &str, cluster: &ManifestCluster, dir: &Path, cx: &Context) -> Vec<Finding> {
     let files = [
         ("cacert", &cluster.cacert, Some((CERTIFICATE, "certificate")), false),
         ("cert", &cluster.cert, Some((CERTIFICATE, "certificate")), false),
@@ -83,6 +87,14 @@ fn files(name: &str, cluster: &ManifestCluster, dir: &Path) -> Vec<Finding> {
         if let Some((marker, what)) = content.filter(|(marker, _)| !text.contains(marker)) {
             let remedy = format!("`{setting}` must name a file that contains `{marker}`");
             return failure(format!("`{shown}`, its `{setting}`, has no {what} in PEM"), remedy);
+        }
+        if let Some(days) = certificates::days_left(&path, cx).filter(|days| *days < SOON) {
+            let remedy = format!("let `{setting}` name a newer certificate");
+            let what = format!("`{shown}`, its `{setting}`,");
+            return match days {
+                ..0 => failure(format!("{what} has expired"), remedy),
+                _ => Some(Finding::warning(SUBJECT, format!("`{name}`: {what} expires in {days} days"), remedy)),
+            };
         }
         let mode = is_secret.then(|| others_permissions(&path)).flatten()?;
         let finding = format!("`{name}`: other users may use `{shown}`, its `{setting}` (mode {mode:o})");
