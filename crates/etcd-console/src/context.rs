@@ -149,11 +149,19 @@ impl Context {
         Err(Failure { exit, what, next }.into())
     }
 
-    /// The workspace's instance that is this cluster, if there is one.
-    pub(crate) fn instance_of(&self, cluster: ClusterId) -> Option<String> {
+    /// The workspace's instance that this is a connection to, if it is one. A cluster with users need not say its id: then the
+    /// endpoints tell.
+    pub(crate) fn own_instance(&self, connection: &Connection, config: &ClientConfig) -> Option<String> {
+        if self.leads() == Leads::Instance {
+            return Some(self.instance().to_owned());
+        }
+        let is_it = |record: &Record| match connection.cluster_id() {
+            Some(id) => record.cluster_id == Some(ClusterId(id)),
+            None => record.endpoints.iter().any(|endpoint| config.endpoints.contains(endpoint)),
+        };
         let dirs = std::fs::read_dir(&self.global.home).into_iter().flatten().flatten();
-        let records = dirs.filter_map(|dir| Record::read(&dir.path().join(RECORD)).ok().flatten());
-        records.into_iter().find(|record| record.cluster_id == Some(cluster)).map(|record| record.instance)
+        let mut records = dirs.filter_map(|dir| Record::read(&dir.path().join(RECORD)).ok().flatten());
+        records.find(is_it).map(|record| record.instance)
     }
 
     /// The product's root, for a command that cannot do without.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use etcd_keys::{Connection, Error, ErrorKind, Member};
-use etcd_workspace::{ClientConfig, ClusterId};
+use etcd_workspace::ClientConfig;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -104,9 +104,7 @@ impl Changing<'_> {
 
     /// The workspace's own instances have records of their members.
     pub(crate) fn refuse_own_instance(&self, verb: &str) -> Result<()> {
-        let Some(name) = self.connection.cluster_id().and_then(|id| self.cx.instance_of(ClusterId(id))) else {
-            return Ok(());
-        };
+        let Some(name) = self.cx.own_instance(self.connection, self.config) else { return Ok(()) };
         let what = format!("refused to {verb} etcd `{name}`: its record would not be true any more");
         let next = format!(
             "`cargo xtask etcd-member replace NAME --instance {name}` replaces a member; `cargo xtask etcd-up --instance NAME \

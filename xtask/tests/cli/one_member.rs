@@ -7,7 +7,7 @@ use std::process::Command;
 use etcd_local::{State, Status};
 use serde_json::Value;
 
-use crate::playground::{Playground, eventually, gateway, get, put};
+use crate::playground::{Playground, etcd, eventually, gateway, get, put};
 
 fn states(status: &Status) -> Vec<State> {
     status.members.iter().map(|member| member.state).collect()
@@ -135,10 +135,12 @@ fn a_member_without_data_is_replaced() {
 
 /// Clients speak TLS and are users there: what asks etcd is another program.
 #[test]
-fn members_with_tls_and_users_are_restarted_replaced_and_recovered() {
+fn members_with_tls_and_users_are_upgraded_replaced_and_recovered() {
     let play = crate::keys::play();
-    let first = play.up(&["--members", "3", "--tls", "--auth"]);
+    let _here = etcd("3.6.7");
+    let first = play.up(&["--members", "3", "--tls", "--auth", "--etcd", "3.6.7"]);
     play.xtask(&["put", "a", "1"]).ok();
+    play.xtask(&["member", "remove", "m1"]).fails(4, &["its record", "etcd-member replace"]);
     let is_whole = |status: &Status| {
         assert_eq!((states(status), status.cluster_id), (vec![State::Ready; 3], first.cluster_id));
         assert_eq!((&status.tls, &status.password_file), (&first.tls, &first.password_file));
@@ -147,6 +149,7 @@ fn members_with_tls_and_users_are_restarted_replaced_and_recovered() {
         assert_eq!(play.xtask(&["member", "list"]).ok().stdout.matches("started").count(), 3);
     };
     is_whole(&play.xtask(&["etcd-member", "restart", "m2", "--format", "json"]).ok().status());
+    is_whole(&play.up(&["--etcd", "3.7.2"]));
     is_whole(&play.xtask(&["etcd-member", "replace", "m1", "--format", "json"]).ok().status());
     play.xtask(&["etcd-member", "stop", "m3"]).ok();
     fs::remove_dir_all(data(&play, "m3")).unwrap();
