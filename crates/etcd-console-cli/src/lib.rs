@@ -1,6 +1,7 @@
 //! The arguments and help texts of the commands that use etcd's API. `etcd-console` runs these commands. `etcd-xtask` uses
 //! the declarations for help, completion and checks, which work before `etcd-console` is built. Declarations only.
 
+mod revert;
 mod revisions;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use etcd_workspace::{ClientConfig, ClientConfigError, Password};
 
+pub use self::revert::Revert;
 pub use self::revisions::Revisions;
 
 // The cluster and the timeout: arguments of every command.

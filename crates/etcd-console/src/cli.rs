@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use etcd_console_cli::{
-    Client, Cluster, Del, Diff, Format, Get, History, Keys, Member, MemberCommand, Put, Runs, TestClean, Undo, Watch,
+    Client, Cluster, Del, Diff, Format, Get, History, Keys, Member, MemberCommand, Put, Revert, Runs, TestClean, Undo,
+    Watch,
 };
 use etcd_sandbox::runs::RunId;
 use etcd_workspace::DEFAULT_TEST_ROOT;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Watch(Watch),
     History(History),
     Diff(Diff),
+    Revert(Revert),
     Member(Member),
     Runs(Runs),
     TestClean(TestClean),

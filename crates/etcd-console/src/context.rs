@@ -33,6 +33,7 @@ impl Context {
                 | Command::Watch(Watch { rev: Some(_), .. })
                 | Command::History(History { rev: Some(_), .. })
                 | Command::Diff(_)
+                | Command::Revert(_)
         );
         Self { global, has_revision }
     }

@@ -21,8 +21,7 @@ use crate::output::{self, Base64, Progress, keys};
 
 pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let range = crate::keys::range(&args.keys)?;
-    let guard = Guard::new(cx.root()?, &cx.global.test_root, cx.global.protected.iter().map(String::as_str));
-    if let Some(refusal) = guard.refusal(&range).filter(|_| !args.force && !args.dry_run) {
+    if let Some(refusal) = guard(cx)?.refusal(&range).filter(|_| !args.force && !args.dry_run) {
         let next = "`--dry-run` shows what it would delete; `--force --expect-count N` deletes it anyway";
         return Err(refused(format!("refused to delete {range}: {refusal}"), next));
     }
@@ -70,6 +69,11 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let outcome = delete(preview, undo.as_deref(), &mut interrupt, cx).await?;
     shown.report(args.format, Some(outcome), undo.as_deref(), cx)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What guards the keys of this workspace's product.
+pub(crate) fn guard(cx: &Context) -> Result<Guard> {
+    Ok(Guard::new(cx.root()?, &cx.global.test_root, cx.global.protected.iter().map(String::as_str)))
 }
 
 /// The preview, as text and JSON, before and after the deletion.
@@ -176,8 +180,8 @@ fn check_count(args: &Del, preview: &Preview) -> Result<()> {
     }
 }
 
-/// Writes the keys to a new undo file, before the first key is deleted.
-async fn write_undo_file(preview: &Preview, interrupt: &mut Interrupt, cx: &Context) -> Result<PathBuf> {
+/// Writes the keys to a new undo file, before the first key is changed.
+pub(crate) async fn write_undo_file(preview: &Preview, interrupt: &mut Interrupt, cx: &Context) -> Result<PathBuf> {
     let dir = cx.global.home.join("undo");
     let mut private = DirBuilder::new();
     #[cfg(unix)]

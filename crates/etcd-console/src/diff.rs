@@ -1,6 +1,5 @@
-//! `diff`: compares keys at two revisions. Both are read in pages, side by side, in constant memory.
+//! `diff`: compares keys at two revisions.
 
-use std::cmp::Ordering;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use serde::Serialize;
 use crate::cli::{Diff, Format, Keys};
 use crate::context::Context;
 use crate::output::{self, Base64};
+use crate::side_by_side::SideBySide;
 
 /// About how many characters of a value are shown.
 const WIDTH: usize = 120;
@@ -46,27 +46,10 @@ pub(crate) async fn run(args: Diff, cx: &Context) -> Result<ExitCode> {
     };
     let redaction = cx.redaction()?;
     let all = cx.connect().await?.all_keys();
-    let [mut older, mut newer] =
-        [args.before, args.after].map(|revision| all.pages(range.clone()).at_revision(revision));
-    let (mut before, mut after) = (older.try_next().await?, newer.try_next().await?);
+    let mut differences = SideBySide::open(&all, &range, args.before, args.after).await?;
     let mut out = output::stdout();
-    loop {
-        let order = match (&before, &after) {
-            (None, None) => break,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(before), Some(after)) => before.key.cmp(&after.key),
-        };
-        let (left, right) = (before.take_if(|_| order.is_le()), after.take_if(|_| order.is_ge()));
-        if left.as_ref().map(|kv| &kv.value) != right.as_ref().map(|kv| &kv.value) {
-            write(&mut out, args.format, &redaction, left.as_ref(), right.as_ref())?;
-        }
-        if left.is_some() {
-            before = older.try_next().await?;
-        }
-        if right.is_some() {
-            after = newer.try_next().await?;
-        }
+    while let Some((before, after)) = differences.next_difference().await? {
+        write(&mut out, args.format, &redaction, before.as_ref(), after.as_ref())?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

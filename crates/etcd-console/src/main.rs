@@ -25,7 +25,9 @@ mod orphans;
 mod output;
 mod page;
 mod put;
+mod revert;
 mod runs;
+mod side_by_side;
 mod test_clean;
 mod undo;
 mod undo_files;
@@ -62,6 +64,7 @@ fn run(command: Command, cx: &Context) -> Result<ExitCode> {
             Command::Watch(args) => watch::run(args, cx).await,
             Command::History(args) => history::run(args, cx).await,
             Command::Diff(args) => diff::run(args, cx).await,
+            Command::Revert(args) => revert::run(args, cx).await,
             Command::Member(args) => member::run(args, cx).await,
             Command::Runs(args) => runs::run(args, cx).await,
             Command::TestClean(args) => test_clean::run(args, cx).await,

@@ -80,6 +80,7 @@ pub enum Command {
     Watch(Forwarded<OnCluster<etcd_console_cli::Watch>>),
     History(Forwarded<OnCluster<etcd_console_cli::History>>),
     Diff(Forwarded<OnCluster<etcd_console_cli::Diff>>),
+    Revert(Forwarded<OnCluster<etcd_console_cli::Revert>>),
     Member(Forwarded<OnCluster<etcd_console_cli::Member>>),
     Completions(Completions),
 }
@@ -109,6 +110,7 @@ impl Command {
             | Self::Watch(Forwarded { args, .. })
             | Self::History(Forwarded { args, .. })
             | Self::Diff(Forwarded { args, .. })
+            | Self::Revert(Forwarded { args, .. })
             | Self::Member(Forwarded { args, .. }) => Which::named(forwarded::flag(args, "--instance")),
             _ => Which::named(None),
         }

@@ -18,7 +18,7 @@ pub(crate) const PACKAGE: &str = "etcd-console";
 pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     find_instance(args, cx)?;
-    if name == "del" {
+    if ["del", "revert"].contains(&name) {
         // The directory for undo files.
         cx.create_home()?;
     }

@@ -22,5 +22,6 @@ mod members;
 mod outcomes;
 mod page;
 mod reading;
+mod reverting;
 mod terminal;
 mod watching;

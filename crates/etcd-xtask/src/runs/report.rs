@@ -140,7 +140,12 @@ impl Report {
         let path = self.dir.join(DOCUMENT);
         let timelines = self.timelines();
         let document = serde_json::to_vec(&Document::of(facts, document::read_timelines(&timelines)?))?;
-        etcd_local::replace(&path, &document).with_context(|| format!("cannot write `{}`", path.display()))?;
+        let scratch = path.with_extension("json.tmp");
+        let written = fs::write(&scratch, document).and_then(|()| fs::rename(&scratch, &path));
+        written.with_context(|| format!("cannot write `{}`", path.display())).inspect_err(|_| {
+            // A part of it is of no use.
+            drop(fs::remove_file(&scratch));
+        })?;
         // They are in the document.
         fs::remove_dir_all(&timelines).with_context(|| format!("cannot remove `{}`", timelines.display()))?;
         Ok(path)

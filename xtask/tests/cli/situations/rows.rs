@@ -60,6 +60,11 @@ pub(super) const ROWS: &[Row] = &[
     row("watch", Concern::Reaches, &["/Inventory/", "--prefix", "--rev", "2", "-n", "1", "--timeout", "WAIT"]),
     row("history", Concern::Reaches, &["/Inventory/", "--prefix", "--timeout", "WAIT"]),
     row("diff", Concern::Reaches, &["1", "0", "/Inventory/", "--prefix", "--timeout", "WAIT"]),
+    row(
+        "revert",
+        Concern::Reaches,
+        &["/Inventory/v1/none/", "--prefix", "--rev", "1", "--dry-run", "--timeout", "WAIT"],
+    ),
     row("put", Concern::Reaches, &["/Inventory/v1/racks/1", "10 blades", "--timeout", "WAIT"]),
     row("del", Concern::Reaches, &["/Inventory/v1/racks/1", "--yes", "--timeout", "WAIT"]),
     row("undo", Concern::Reaches, &["UNDO", "--timeout", "WAIT"]),

@@ -59,6 +59,7 @@ fn root_in_a_users_workspace() {
     let except = &[
         ("doctor", Class::Forbidden, 1),
         ("del", Class::Forbidden, 1),
+        ("revert", Class::Forbidden, 1),
         ("etcd-down", Class::Forbidden, 1),
         ("etcd-reset", Class::Forbidden, 1),
     ];
@@ -176,6 +177,7 @@ fn nothing_writable_from_the_start() {
         ("etcd-logs", Class::Unknown, 1),
         ("doctor", Class::ReadOnly, 1),
         ("del", Class::ReadOnly, 1), // there can be no undo file
+        ("revert", Class::ReadOnly, 1),
         ("etcd-up", Class::ReadOnly, 1),
     ];
     Situation { name, build, instance: Class::Stopped, cluster: Class::Stopped, except }.check();
