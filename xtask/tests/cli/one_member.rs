@@ -133,6 +133,22 @@ fn a_member_without_data_is_replaced() {
     is_whole(&play.xtask(&["etcd-member", "replace", "m2", "--format", "json"]).ok().status());
 }
 
+/// The leader follows another member before it is stopped.
+fn a_leader_hands_over(play: &Playground) {
+    let leads = |number: &usize| {
+        let url = record(play)["members"][number - 1]["metrics_url"].as_str().unwrap().to_owned();
+        let metrics = minreq::get(format!("{url}/metrics")).with_timeout(10).send().unwrap();
+        metrics.as_str().unwrap().lines().any(|line| line == "etcd_server_is_leader 1")
+    };
+    let leader = format!("m{}", (1..=3).find(leads).unwrap());
+    let log = play.path(&format!(".etcd/default/{leader}/etcd.log"));
+    let before = fs::read_to_string(&log).unwrap().len();
+    play.xtask(&["etcd-member", "restart", &leader]).ok();
+    let text = fs::read_to_string(&log).unwrap();
+    let end = text[before..].split("etcdmain").next().unwrap();
+    assert!(end.contains("became follower at term"), "{end}");
+}
+
 /// Clients speak TLS and are users there: what asks etcd is another program.
 #[test]
 fn members_with_tls_and_users_are_upgraded_replaced_and_recovered() {
@@ -150,6 +166,7 @@ fn members_with_tls_and_users_are_upgraded_replaced_and_recovered() {
     };
     is_whole(&play.xtask(&["etcd-member", "restart", "m2", "--format", "json"]).ok().status());
     is_whole(&play.up(&["--etcd", "3.7.2"]));
+    a_leader_hands_over(&play);
     is_whole(&play.xtask(&["etcd-member", "replace", "m1", "--format", "json"]).ok().status());
     play.xtask(&["etcd-member", "stop", "m3"]).ok();
     fs::remove_dir_all(data(&play, "m3")).unwrap();

@@ -2,10 +2,11 @@
 //! lock, log, record and data are those of any instance. The instance's own record lists them all.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use etcd_workspace::{Identity, InstanceError, MemberRecord, RECORD, Record, SCHEMA_2, TlsFiles, member_names};
 
-use super::observe::{ObserveError, Presence, Seen};
+use super::observe::{ObserveError, Presence, Seen, probe};
 use super::record;
 use super::start::StartError;
 use super::stop::{Down, StopError};
@@ -16,9 +17,12 @@ use crate::data::DataDir;
 use crate::file::cannot;
 use crate::lock::Lock;
 use crate::reporter::Event;
+use crate::server::election;
 use crate::server::leader::{self, View};
 use crate::server::ports::{Address, Ports};
+use crate::server::readiness::Probe;
 use crate::settings::Port;
+use crate::wait::Deadline;
 
 impl Instance {
     pub(super) fn refuse_several_members(&self) -> Result<(), StartError> {
@@ -223,11 +227,31 @@ impl Instance {
     /// cannot be asked is not waited for.
     pub(super) fn hand_over_leadership(&self, members: &[Self]) {
         let view = |member: &Self| leader::view(&member.ports().client_url(), None).ok();
-        let Some(own) = view(self).filter(|own| own.leader == own.member) else { return };
+        let own = match view(self) {
+            Some(own) if own.leader == own.member => own,
+            Some(_) => return,
+            None => return self.have_another_elected(members),
+        };
         let follows = |other: &View| other.cluster == own.cluster && other.leader == own.member;
         let others = members.iter().filter(|other| other.dir != self.dir);
         if let Some(other) = others.filter_map(view).find(follows) {
             drop(leader::transfer(&self.ports().client_url(), None, other.member));
+        }
+    }
+
+    /// The same where etcd answers nobody without a certificate or a user: through the ports for peers.
+    fn have_another_elected(&self, members: &[Self]) {
+        const TIMEOUT: Duration = Duration::from_secs(1);
+        let leads = || leader::leads(&self.ports().plain_url());
+        let cluster_id = self.saved().ok().flatten().and_then(|record| record.cluster_id);
+        let Some(cluster_id) = cluster_id.filter(|_| leads()) else { return };
+        let serves = |other: &&Self| {
+            let seen = other.look().ok().filter(|seen| !seen.is_stopped());
+            seen.and_then(|seen| seen.record).is_some_and(|record| matches!(probe(&record), Probe::Ready { .. }))
+        };
+        let other = members.iter().filter(|other| other.dir != self.dir).find(serves);
+        if let Some(other) = other {
+            election::request_handover(&other.ports().peer_url(), cluster_id, Deadline::after(TIMEOUT), leads);
         }
     }
 

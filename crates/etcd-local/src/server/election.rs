@@ -27,6 +27,8 @@ const MSG_TIMEOUT_NOW: u64 = 14;
 #[derive(Deserialize)]
 struct Member {
     id: u64,
+    #[serde(rename = "peerURLs", default)]
+    peer_urls: Vec<String>,
 }
 
 /// What a member starts on.
@@ -80,16 +82,27 @@ pub(crate) fn request_of(
     });
 }
 
+/// Asks the member at `peer_url`, one of several, to take the leadership.
+pub(crate) fn request_handover(peer_url: &str, cluster: ClusterId, deadline: Deadline, is_wanted: impl Fn() -> bool) {
+    let Ok(members) = members(peer_url, cluster) else { return };
+    if let Some(member) = members.iter().find(|member| member.peer_urls.iter().any(|url| url == peer_url)) {
+        request_of(peer_url, cluster, member.id, deadline, is_wanted);
+    }
+}
+
 fn only_member(peer_url: &str, cluster: ClusterId) -> Result<u64, String> {
+    match members(peer_url, cluster)?.as_slice() {
+        [member] => Ok(member.id),
+        members => Err(format!("{} members", members.len())),
+    }
+}
+
+fn members(peer_url: &str, cluster: ClusterId) -> Result<Vec<Member>, String> {
     let members = http::get(&format!("{peer_url}/members"), TIMEOUT)?;
     if members.header("x-etcd-cluster-id").is_none_or(|id| id.parse() != Ok(cluster)) {
         return Err("another cluster".to_owned());
     }
-    let members: Vec<Member> = serde_json::from_slice(&members.body).map_err(|error| error.to_string())?;
-    match members.as_slice() {
-        [member] => Ok(member.id),
-        members => Err(format!("{} members", members.len())),
-    }
+    serde_json::from_slice(&members.body).map_err(|error| error.to_string())
 }
 
 /// Sends one request. Its answer has no content, so it is not waited for long.
