@@ -1,5 +1,5 @@
 //! `bench cluster`: ephemeral clusters of several members beside the same binary started by hand with its default flags, in
-//! turn; and how long nobody can write when the leader is killed.
+//! turn; persistent ones; and how long nobody can write when the leader is killed.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use etcd_local::binary::Wanted;
 use super::machine::{self, NEW};
 use super::plain_etcd::{PLAIN, PlainEtcd, PlainServer};
 use super::report::Row;
-use super::{Notes, Setup, failover};
+use super::workspace::BenchWorkspace;
+use super::{Notes, Setup, failover, idle};
 use crate::{wait, workspace};
 
 pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
@@ -21,6 +22,11 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Resu
     notes.add("plain members are started all at once: they wait for one another by chance, up to some seconds");
     let mut rows = starts(3, 200.0, rounds, setup)?;
     rows.extend(starts(5, 350.0, rounds, setup)?);
+    rows.extend(persistent(rounds, setup)?);
+    if !setup.workload.quick {
+        let etcd = machine::etcd(&NEW, setup.cx)?;
+        rows.extend(idle::measure(3, rounds.min(3), &etcd, setup)?.map(|row| row.ratio_at_most(1.6)));
+    }
     let members = cluster(3, setup)?;
     rows.extend(leader_lost(&members, rounds, setup)?);
     rows.extend(failover::measure(&members, setup.workload.quick)?);
@@ -41,10 +47,31 @@ fn starts(members: usize, target_ms: f64, rounds: u32, setup: &Setup<'_>) -> Res
     let slowest = ours.iter().copied().fold(0.0, f64::max);
     let worst = ours.iter().zip(&plain).map(|(ours, plain)| ours / plain * 100.0).fold(0.0, f64::max);
     let row = |what: &str, unit, values| Row::new(format!("{members} members ready{what}"), unit, values);
+    let first = row("", "ms", ours)?.beside(PLAIN, plain)?;
+    let slowest = row(", slowest round", "ms", vec![slowest])?.at_most(target_ms);
+    let worst = row(", of plain's time, worst round", "%", vec![worst])?;
+    Ok(match members {
+        3 => vec![first.ratio_at_most(0.2), slowest, worst.at_most(20.0)],
+        _ => vec![first, slowest, worst],
+    })
+}
+
+/// Whole commands, as a user waits for them.
+fn persistent(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
+    let etcd = machine::etcd(&NEW, setup.cx)?;
+    let [mut fresh, mut restart, mut down] = [const { Vec::new() }; 3];
+    for _ in 0..rounds {
+        wait::check_interrupted()?;
+        let ours = BenchWorkspace::new(setup, Some(&etcd))?;
+        fresh.push(ours.xtask(&["etcd-up", "--members", "3"])?.ms());
+        down.push(ours.xtask(&["etcd-down"])?.ms());
+        restart.push(ours.xtask(&["etcd-up"])?.ms());
+        ours.xtask(&["etcd-down"])?;
+    }
     Ok(vec![
-        row("", "ms", ours)?.beside(PLAIN, plain)?.ratio_at_most(0.2),
-        row(", slowest round", "ms", vec![slowest])?.at_most(target_ms),
-        row(", of plain's time, worst round", "%", vec![worst])?.at_most(20.0),
+        Row::new("`etcd-up --members 3`, first", "ms", fresh)?.at_most(600.0),
+        Row::new("`etcd-up` of 3 members on their data", "ms", restart)?.at_most(600.0),
+        Row::new("`etcd-down` of 3 members", "ms", down)?.at_most(300.0),
     ])
 }
 

@@ -20,7 +20,7 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>) -> Result<Vec<Row>> {
         if version == NEW {
             rows.extend(commands(rounds, &etcd, setup)?);
             let rounds_idle = if setup.workload.quick { 1 } else { rounds.min(3) };
-            rows.extend(idle::measure(rounds_idle, &etcd, setup)?);
+            rows.extend(idle::measure(1, rounds_idle, &etcd, setup)?.map(|row| row.at_most(0.6)));
             rows.extend(restarts_with_keys(rounds.min(3), &etcd, setup)?);
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use etcd_local::Record;
 use etcd_sandbox::etcd_keys::Connect;
 use etcd_sandbox::runs::{Plan, Registry, Roots, Run};
-use etcd_workspace::{home, member_lock, open_exclusive};
+use etcd_workspace::{TlsFiles, home, member_lock, open_exclusive};
 
 use testkit::Etcd;
 use testkit::secure::{Ca, Secure, Validity};
@@ -138,6 +138,29 @@ async fn an_etcd_on_the_instances_port_is_not_used_unless_it_is_named() {
 async fn outside_of_any_workspace_an_etcd_must_be_named() {
     let dir = tempfile::tempdir().unwrap();
     test_in(dir.path()).await.says(&["0 passed; 1 failed", "ETCD_ENDPOINTS is not set"]);
+}
+
+/// Where the record leads to certificates and a password, plain `cargo test` needs nothing else.
+#[tokio::test]
+async fn an_instance_with_tls_and_users_is_reached_by_its_record() {
+    let dir = workspace();
+    let files = TlsFiles::in_dir(dir.path().join("tls"));
+    etcd_certificates::ensure(&files, std::net::Ipv4Addr::LOCALHOST.into()).unwrap();
+    let etcd = testkit::builder(env!("CARGO_MANIFEST_DIR")).auth(true).tls(files.clone()).start_ephemeral().unwrap();
+    let password = dir.path().join("password");
+    std::fs::write(&password, etcd.root().unwrap().password()).unwrap();
+    let server = Server { etcd, dir };
+    let (workspace, plain) = (server.dir.path(), record(&server));
+    let tls = Some(files.dir().to_owned());
+    let _lock = {
+        write(workspace, &plain);
+        lock(workspace)
+    };
+    test_in(workspace).await.says(&["0 passed; 1 failed"]);
+    write(workspace, &Record { tls: tls.clone(), ..plain.clone() });
+    test_in(workspace).await.says(&["permission"]);
+    write(workspace, &Record { tls, password_file: Some(password), ..plain });
+    test_in(workspace).await.passed(1);
 }
 
 /// A cluster that wants TLS and a user is reached as etcdctl's variables say.
