@@ -26,6 +26,9 @@ fn three_members_start_stop_and_are_reset_as_one_instance() {
     let first = play.up(&["--members", "3"]);
     assert_eq!((first.state, states(&first)), (State::Ready, vec![State::Ready; 3]));
     assert_eq!((first.endpoints.len(), first.pids.len()), (3, 3));
+    // Not where systems take ports from for connections: while members are stopped, nobody else is given theirs.
+    let ports = first.endpoints.iter().map(|url| url.rsplit_once(':').unwrap().1.parse::<u16>().unwrap());
+    assert!(ports.clone().all(|port| port < 32_768), "{:?}", ports.collect::<Vec<_>>());
     let record: serde_json::Value =
         serde_json::from_slice(&fs::read(play.path(".etcd/default/instance.json")).unwrap()).unwrap();
     assert_eq!((record["schema"].as_u64(), record["members"].as_array().map(Vec::len)), (Some(2), Some(3)));

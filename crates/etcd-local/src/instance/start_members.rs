@@ -14,7 +14,7 @@ use super::{Instance, State, upgrade};
 use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::lock::Lock;
-use crate::server::launch::{self, LaunchError};
+use crate::server::launch::{self, Durability, LaunchError};
 use crate::server::ports::{Address, Ports};
 
 /// How often ports are looked up until no two are the same.
@@ -95,9 +95,10 @@ fn cannot_change(instance: &Instance, what: &'static str, has: &str, asked: &str
 /// The first member has the ports that are set, the others have any. Those are looked up one after the other: a port that
 /// was free for one member may be found again for another.
 fn choose_addresses(instance: &Instance, count: usize) -> Result<Vec<Address>, StartError> {
+    let (host, has_tls) = (instance.builder.settings.host, instance.builder.tls.is_some());
     let mut ports = Vec::new();
     for attempt in 1..=ATTEMPTS {
-        ports = launch::free_ports_of_members(instance.builder.settings.host, count, instance.builder.tls.is_some())?;
+        ports = launch::free_ports_of_members(host, count, has_tls, Durability::Synced)?;
         if let Some(first) = ports.first_mut() {
             *first = match instance.choose_ports(None) {
                 // Somebody took a free port since the look.
@@ -128,7 +129,7 @@ fn with_tls(instance: &Instance, mut addresses: Vec<Address>) -> Result<(Instanc
     }
     let (host, has_tls) = (instance.builder.settings.host, instance.builder.tls.is_some());
     for _ in 0..ATTEMPTS {
-        let free = launch::free_ports_of_members(host, addresses.len(), has_tls)?;
+        let free = launch::free_ports_of_members(host, addresses.len(), has_tls, Durability::Synced)?;
         addresses.iter_mut().zip(free).for_each(|(address, free)| address.ports.metrics = free.metrics);
         if are_distinct(addresses.iter().map(|address| address.ports)) {
             break;

@@ -16,7 +16,7 @@ use semver::Version;
 
 use super::election;
 use super::log::{self, Damage};
-use super::ports::{Address, Holder, PortKind, Ports, is_free};
+use super::ports::{self, Address, Holder, PortKind, Ports, is_free};
 use super::readiness::{self, Probe};
 use crate::binary::Binary;
 use crate::data::DataDir;
@@ -418,22 +418,33 @@ pub fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchE
     }
 }
 
-/// Ports for a member that nobody has now. Somebody may take one before etcd does: then the launch says so, and the caller
-/// picks again.
+/// Ports for a server that stays, which nobody has now. Somebody may take one before etcd does: then the launch says so, and
+/// the caller picks again.
 pub(crate) fn free_ports(host: IpAddr, has_tls: bool) -> Result<Ports, LaunchError> {
-    Ok(hold_free_ports(host, has_tls)?.0)
+    Ok(hold_free_ports(host, has_tls, Durability::Synced)?.0)
 }
 
 /// The same for each of so many members.
-pub(crate) fn free_ports_of_members(host: IpAddr, members: usize, has_tls: bool) -> Result<Vec<Ports>, LaunchError> {
+pub(crate) fn free_ports_of_members(
+    host: IpAddr,
+    members: usize,
+    has_tls: bool,
+    durability: Durability,
+) -> Result<Vec<Ports>, LaunchError> {
     // Held until all are found, so that none is found twice.
-    let found = (0..members).map(|_| hold_free_ports(host, has_tls)).collect::<Result<Vec<_>, _>>()?;
+    let found = (0..members).map(|_| hold_free_ports(host, has_tls, durability)).collect::<Result<Vec<_>, _>>()?;
     Ok(found.iter().map(|(ports, _)| *ports).collect())
 }
 
-fn hold_free_ports(host: IpAddr, has_tls: bool) -> Result<(Ports, [TcpListener; 3]), LaunchError> {
-    let (client, one) = free_port(host)?;
-    let (peer, other) = free_port(host)?;
+fn hold_free_ports(
+    host: IpAddr,
+    has_tls: bool,
+    durability: Durability,
+) -> Result<(Ports, [TcpListener; 3]), LaunchError> {
+    let lasting = || if durability == Durability::Synced { ports::lasting(host) } else { None };
+    let port = || lasting().map_or_else(|| free_port(host), Ok);
+    let (client, one) = port()?;
+    let (peer, other) = port()?;
     let (metrics, third) = free_port(Ports::metrics_host(host))?;
     Ok((Ports { host, client, peer, metrics: has_tls.then_some(metrics) }, [one, other, third]))
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::readiness;
 use crate::process::Running;
+use crate::random;
 
 /// Where a member listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,20 @@ impl fmt::Display for Holder {
             None => Ok(()),
         }
     }
+}
+
+/// A free port for a server that stays: below those that systems give to connections and to all who ask for any port, so that
+/// hardly anybody takes it while the server is stopped. `None`: none was found soon.
+pub(crate) fn lasting(host: IpAddr) -> Option<(u16, TcpListener)> {
+    /// Linux gives ports from 32,768 on, other systems from 49,152.
+    const FIRST: u16 = 16_384;
+    const COUNT: u16 = 16_384;
+    const ATTEMPTS: usize = 20;
+    (0..ATTEMPTS).find_map(|_| {
+        let random = u16::from_str_radix(random::hex().ok()?.get(..4)?, 16).ok()?;
+        let port = FIRST + random % COUNT;
+        Some((port, TcpListener::bind(SocketAddr::new(host, port)).ok()?))
+    })
 }
 
 /// Whether the port is free.
