@@ -191,17 +191,25 @@ fn the_junit_file_of_a_workspaces_own_profile_is_taken_too() {
 
 #[test]
 fn an_interrupted_run_has_a_report_of_what_ran() {
-    let play = project().with("WAIT", "1");
-    let args = ["test", "--runner", "cargo", "--report", "reports", "--", "--lib", "--", "--test-threads", "1"];
-    let child = play.command(&args).spawn().unwrap();
-    assert!(eventually(|| play.path("waits").exists()));
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let run = finish_child(child);
-    assert_eq!(run.code, Some(130), "{run:#?}");
-    let report = document(&runs(play.path("reports"))[0]);
-    assert_eq!((&report["verdict"], &report["passed"]), (&"interrupted".into(), &Value::Null), "{report:#}");
-    let names: Vec<_> = report["tests"].as_array().unwrap().iter().map(|test| test["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["a_writes", "b_fails"], "{report:#}");
+    for runner in runners() {
+        let play = project().with("WAIT", "1");
+        let args =
+            ["test", "--runner", runner, "--report", "reports", "--no-fail-fast", "--lib", "--test-threads", "1"];
+        let child = play.command(&args).spawn().unwrap();
+        assert!(eventually(|| play.path("waits").exists()));
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let run = finish_child(child);
+        assert_eq!(run.code, Some(130), "{run:#?}");
+        let report = document(&runs(play.path("reports"))[0]);
+        assert_eq!(report["verdict"], "interrupted", "{runner}: {report:#}");
+        let tests = report["tests"].as_array().unwrap();
+        let verdict =
+            |name: &str| tests.iter().find(|test| test["name"] == name).map(|test| test["verdict"].as_str().unwrap());
+        let verdicts = ["a_writes", "b_fails", "c_waits"].map(verdict);
+        // nextest ends the last test, and cargo tells nothing of it.
+        let last = (runner == "nextest").then_some("failed");
+        assert_eq!(verdicts, [Some("passed"), Some("failed"), last], "{runner}: {report:#}");
+    }
 }
 
 #[test]
