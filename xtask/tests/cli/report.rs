@@ -26,7 +26,8 @@ fn project_in(play: Playground) -> Playground {
 #[cfg(test)]
 fn put(key: &str) {
     let (xtask, run) = (std::env::var("XTASK").unwrap(), std::env::var("ETCD_TEST_PREFIX").unwrap());
-    let put = std::process::Command::new(xtask).args(["put", &format!("{run}{key}"), "x"]).output().unwrap();
+    let key = if key.starts_with('/') { key.to_owned() } else { run + key };
+    let put = std::process::Command::new(xtask).args(["put", &key, "x"]).output().unwrap();
     assert!(put.status.success(), "{put:?}");
 }
 
@@ -35,6 +36,9 @@ fn a_writes() {
     put("play.a_writes~1/a");
     put("play.a_writes~1/a");
     put("play.a_writes~1/b");
+    if std::env::var("ESCAPE").is_ok() {
+        put("/Inventory/v1/racks/1");
+    }
 }
 
 #[test]
@@ -170,6 +174,28 @@ fn cargo_toml_names_the_folder_and_each_run_has_its_own_directory() {
         assert_eq!((&report["verdict"], &report["passed"]), (&"passed".into(), &1.into()));
         assert_eq!(report["command"], "cargo xtask test a_writes");
     }
+}
+
+#[test]
+fn escapes_that_are_denied_are_a_failure_in_the_report_too() {
+    let play = project().with("ESCAPE", "1").with("GITHUB_ACTIONS", "true");
+    let summary = play.path("summary");
+    let play = play.with("GITHUB_STEP_SUMMARY", &summary);
+    for (flags, verdict, title) in
+        [(&[][..], "passed", "1 test passed"), (&["--deny", "escapes"], "failed", "1 test passed, but the run failed")]
+    {
+        let run = play
+            .xtask(&[&["test", "--runner", "cargo", "--report", "reports"], flags, &["--lib", "a_writes"]].concat());
+        assert_eq!(run.code, Some(i32::from(verdict == "failed")), "{run:#?}");
+        let path = runs(play.path("reports")).into_iter().find(|path| document(path)["verdict"] == verdict).unwrap();
+        assert_eq!(document(&path)["escapes"]["changes"], 1);
+        let page = fs::read_to_string(path.join("report.html")).unwrap();
+        assert!(
+            page.contains(&format!("<h1>{title}</h1>")) && page.contains("<code>/Inventory/v1/racks/1</code>"),
+            "{page}"
+        );
+    }
+    assert!(fs::read_to_string(&summary).unwrap().contains("## All tests passed, but the run failed"));
 }
 
 /// A workspace that has its own idea of where nextest's report goes, as many do for their CI.

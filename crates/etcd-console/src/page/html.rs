@@ -54,9 +54,11 @@ pub(super) fn page(report: &Report) -> Result<String> {
 
 fn title(report: &Report) -> String {
     match (report.verdict.as_str(), report.failed, report.passed) {
+        ("interrupted", ..) => "The tests were interrupted".to_owned(),
         (_, Some(failed @ 1..), Some(passed)) => format!("{failed} of {} failed", counted(failed + passed, "test")),
         ("passed", _, Some(passed)) => format!("{} passed", counted(passed, "test")),
-        (verdict, ..) => format!("The tests {}{verdict}", if verdict == "interrupted" { "were " } else { "" }),
+        (_, Some(0), Some(passed)) => format!("{} passed, but the run failed", counted(passed, "test")),
+        (verdict, ..) => format!("The tests {verdict}"),
     }
 }
 

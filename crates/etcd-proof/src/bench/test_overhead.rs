@@ -43,10 +43,15 @@ fn base64(text: &str) -> String {
 #[test] fn one() { writes("one") }
 #[test] fn two() { writes("two") }
 #[test] fn three() { writes("three") }
+#[cfg(all(test, feature = "many"))]
+mod many;
 "#;
 const MANIFEST: &str = r#"[package]
 name = "play"
 edition = "2021"
+
+[features]
+many = []
 
 [workspace]
 
@@ -79,6 +84,7 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Resu
         added.push(running - hand);
         added_ephemeral.push(ephemeral - hand);
     }
+    let report = project.report(rounds)?;
     let tests = Size { count: 3, of: "tests" };
     let beside =
         |what: &str, ours| -> Result<Row> { Row::new(what, "ms", ours)?.size(tests).beside("by hand", hand.clone()) };
@@ -87,6 +93,7 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Resu
         Row::new("what it adds", "ms", added)?.at_most(300.0).checked_if(whole),
         beside("`cargo xtask test --ephemeral`", ephemeral)?,
         Row::new("what --ephemeral adds", "ms", added_ephemeral)?.at_most(500.0).checked_if(whole),
+        report,
     ])
 }
 
@@ -105,6 +112,26 @@ impl<'a> Project<'a> {
         fs::write(workspace.path("src/lib.rs"), TESTS)?;
         let url = workspace.up()?.endpoints.concat();
         Ok(Self { setup, workspace, url })
+    }
+
+    /// What the report of many tests costs, each of which writes a key.
+    fn report(&self, rounds: u32) -> Result<Row> {
+        let count = self.setup.workload.tests().last().copied().unwrap_or(1);
+        let test = |n| format!("#[test] fn t{n}() {{ super::writes(\"t{n}\") }}\n");
+        fs::write(self.workspace.path("src/many.rs"), (0..count).map(test).collect::<String>())?;
+        let of_runner = ["--runner", "cargo", "--features", "many", "--lib", "many::"];
+        let timed = |own: &[&str]| -> Result<f64> {
+            let mut command = self.workspace.command(&["test", "--ephemeral"]);
+            Ok(self.workspace.run(command.args(own).args(of_runner))?.ms())
+        };
+        // The first call builds the tests.
+        timed(&[])?;
+        let mut added = Vec::new();
+        for _ in 0..rounds {
+            let without = timed(&[])?;
+            added.push(timed(&["--report", "reports"])? - without);
+        }
+        Ok(Row::new("what --report adds", "ms", added)?.size(Size { count, of: "tests" }))
     }
 
     fn by_hand(&self) -> Result<Measurement> {

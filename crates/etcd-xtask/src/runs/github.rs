@@ -8,6 +8,7 @@ use std::io::Write as _;
 use anyhow::{Context as _, Result};
 
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::output;
 use crate::runs::report::Facts;
 use crate::runs::test_results::{TestCase, Verdict};
@@ -102,6 +103,7 @@ fn summarise(facts: &Facts<'_>, failed: &[&TestCase], cx: &Context) -> Result<()
 fn summary(facts: &Facts<'_>, failed: &[&TestCase]) -> String {
     let counts = facts.tests.filter(|tests| tests.is_complete).map(|tests| (tests.failed, tests.passed));
     let title = match counts {
+        Some((0, _)) if facts.exit != Some(Exit::SUCCESS) => "All tests passed, but the run failed".to_owned(),
         Some((0, 1)) => "1 test passed".to_owned(),
         Some((0, passed)) => format!("{passed} tests passed"),
         Some((failed, passed)) => format!("{failed} of {} tests failed", failed + passed),

@@ -183,14 +183,7 @@ impl RunSession {
         let run = keeper.run().clone();
         let ended = keeper.end(if keep { AtEnd::Keep } else { AtEnd::Sweep }, cx);
         let took = began.elapsed().as_secs_f32();
-        let outcome = match exit {
-            Ok(Exit::SUCCESS) => "passed".to_owned(),
-            Ok(Exit::INTERRUPTED) => format!("{was} interrupted"),
-            Ok(exit) => format!("failed with {exit}"),
-            // The error has the details.
-            Err(_) => "failed".to_owned(),
-        };
-        let mut line = format!("{what} {outcome} in {took:.1} s; run {}", run.run);
+        let mut line = format!("{what} {} in {took:.1} s; run {}", outcome(&exit, was), run.run);
         match &ended {
             Ok(ended) => line.push_str(&keys_result(ended, keep)),
             // The keys end with the ephemeral etcd.
@@ -203,14 +196,16 @@ impl RunSession {
             cx.output.note(format_args!("  look: cargo xtask get {} --prefix{flag}", run.prefix));
             cx.output.note(format_args!("  end:  cargo xtask test-clean --run {}{flag}", run.run));
         }
-        let (code, end) = (exit.as_ref().ok().copied(), ended.as_ref().ok());
+        let known = ended.as_ref().ok().cloned();
+        let result = exit.and_then(|exit| exit_of_run(exit, ended, is_denied, &server, cx));
+        let (code, end) = (result.as_ref().ok().copied(), known.as_ref());
         let (run, etcd, command) = (&run, &server, command.as_str());
         let facts = Facts { run, exit: code, seconds: took, ended: end, server: etcd, log_length, tests, command };
         if let Some(report) = report {
             report.finish(&facts, cx);
         }
         github::tell(&facts, cx);
-        exit_of_run(exit?, ended, is_denied, &server, cx)
+        result
     }
 }
 
@@ -238,6 +233,17 @@ fn exit_of_run(exit: Exit, ended: Result<Ended>, is_denied: bool, server: &Serve
             }
             Ok(()) => Ok(exit),
         },
+    }
+}
+
+/// How a command ended, to follow its name.
+fn outcome(exit: &Result<Exit>, was: &str) -> String {
+    match exit {
+        Ok(Exit::SUCCESS) => "passed".to_owned(),
+        Ok(Exit::INTERRUPTED) => format!("{was} interrupted"),
+        Ok(exit) => format!("failed with {exit}"),
+        // The error has the details.
+        Err(_) => "failed".to_owned(),
     }
 }
 
