@@ -71,12 +71,12 @@ impl<'a> Keyspace<'a> {
 
     /// A file for what a command prints.
     pub(super) fn output(&self) -> Result<Stdio> {
-        Ok(File::create(self.workspace.path("out"))?.into())
+        Ok(File::create(self.workspace.path(".out"))?.into())
     }
 
     /// What a command printed to that file.
     pub(super) fn printed(&self) -> Result<File> {
-        Ok(File::open(self.workspace.path("out"))?)
+        Ok(File::open(self.workspace.path(".out"))?)
     }
 
     /// Writes one key through etcd's JSON gateway, without starting a process.

@@ -63,21 +63,22 @@ impl BenchWorkspace {
         }
 
         let measured = self.xtask(&["etcd-up", "--format", "json"])?;
-        let answer = fs::read(self.path("out"))?;
+        let answer = fs::read(self.path(".out"))?;
         let Answer { ready_ms, endpoints, pids } =
             serde_json::from_slice(&answer).context("`etcd-up` did not print JSON")?;
         Ok(Up { measured, ready_ms, endpoints, pids })
     }
 
-    /// Runs `xtask`, which must succeed. Its output is in the files `out` and `err` of the workspace.
+    /// Runs `xtask`, which must succeed. Its output is in the files `.out` and `.err` of the workspace.
     pub(super) fn xtask(&self, args: &[&str]) -> Result<Measurement> {
         self.run(&mut self.command(args))
     }
 
-    /// Runs a command, which must succeed. Its output is in the files `out` and `err` of the workspace.
+    /// Runs a command, which must succeed. Its output is in the files `.out` and `.err` of the workspace.
     pub(super) fn run(&self, command: &mut Command) -> Result<Measurement> {
-        let err = self.path("err");
-        let measured = run(command.stdout(File::create(self.path("out"))?).stderr(File::create(&err)?))?;
+        // Hidden: another file would be a source that has changed, and the tests would be built again each time.
+        let err = self.path(".err");
+        let measured = run(command.stdout(File::create(self.path(".out"))?).stderr(File::create(&err)?))?;
         let stderr = fs::read_to_string(&err)?;
         ensure!(measured.success, "`{}` failed: {}", command_line(command), stderr.trim_end());
         Ok(measured)
