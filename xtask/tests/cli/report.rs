@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use testkit::finish_child;
 
-use crate::playground::{Playground, build_console, eventually, skipped};
+use crate::playground::{Playground, Run, build_console, eventually, finish, skipped};
 
 /// A project with a test that passes, one that fails, and one that waits if WAIT is set. They leave what a sandbox would:
 /// keys in etcd, and the timeline of the failed test.
@@ -78,6 +78,15 @@ fn document(run: &Path) -> Value {
     serde_json::from_slice(&fs::read(run.join("report.json")).unwrap()).unwrap()
 }
 
+/// Runs a line as a user who pastes it.
+fn in_shell(play: &Playground, line: &str) -> Run {
+    let xtask = play.command::<&str>(&[]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(play.dir.path()).env_clear();
+    shell.envs(xtask.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    finish(shell)
+}
+
 fn runners() -> Vec<&'static str> {
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output();
     if nextest.is_ok_and(|output| output.status.success()) {
@@ -117,6 +126,14 @@ fn the_report_has_every_test_and_the_timelines_of_those_that_failed() {
         assert_eq!((&tests[0]["changes"], &tests[0]["keys"]), (&3.into(), &2.into()), "{report:#}");
         assert!(tests[1]["output"].as_str().unwrap().contains("as asked: <b>\n"), "{report:#}");
         assert_eq!(tests[1]["timelines"][0]["entries"][0]["note"], "</script>");
+        // The command that the report names runs this test, and no other.
+        let again = tests[1]["again"].as_str().unwrap().strip_prefix("cargo xtask ").unwrap();
+        let alone = in_shell(&play, &format!("\"$XTASK\" {again}"));
+        let said = format!("{}{}", alone.stdout, alone.stderr);
+        assert!(
+            alone.code != Some(0) && said.contains("as asked") && !said.contains("a_writes"),
+            "{again}: {alone:#?}"
+        );
         assert_eq!(report["other_sandboxes"]["changes"], 1);
         assert_eq!(path.join("junit.xml").exists(), runner == "nextest");
         assert_eq!(tests[0]["seconds"].is_number(), runner == "nextest");

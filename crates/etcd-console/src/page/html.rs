@@ -162,6 +162,7 @@ fn failures(report: &Report) -> Result<Markup> {
                     span class=(test.verdict) { (test.verdict) } " "
                     @if let Some(suite) = &test.suite { span.suite { (suite) } " " } (test.name)
                 }
+                @if let Some(again) = &test.again { p { "Again: " code { (again) } } }
                 (timelines)
                 @if !test.output.is_empty() {
                     details open[test.timelines.is_empty()] { summary { "Output" } pre { (test.output) } }

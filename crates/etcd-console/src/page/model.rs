@@ -39,6 +39,7 @@ pub(super) struct Test {
     pub(super) seconds: Option<f64>,
     #[serde(flatten)]
     pub(super) totals: Totals,
+    pub(super) again: Option<String>,
     #[serde(default)]
     pub(super) output: String,
     #[serde(default)]

@@ -126,6 +126,7 @@ fn in_junit(text: &str) -> Option<TestResults> {
             verdict,
             seconds: case.attribute("time").and_then(|time| time.parse().ok()),
             output: if verdict == Verdict::Passed { String::new() } else { printable(&output) },
+            again: None,
         });
     }
     Some(results)

@@ -25,7 +25,7 @@ use crate::runs::nextest_report::NextestReport;
 use crate::runs::report::Reports;
 use crate::runs::run::RunSession;
 pub(crate) use crate::runs::test::arguments::own_first;
-use crate::runs::test_results::{CountedOutput, TestResults};
+use crate::runs::test_results::{CountedOutput, TestCase, TestResults, Verdict};
 
 pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
@@ -64,6 +64,9 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
         let mut exit = session.run_command(&mut tests, &interrupts, cx);
         drop(tests);
         attempt.tests = count.results();
+        for case in attempt.tests.iter_mut().flat_map(|tests| &mut tests.cases) {
+            case.again = (case.verdict != Verdict::Passed).then(|| command_of(case, args, attempt.wanted));
+        }
         // Not after a failure: the names of the failed tests should be the last lines.
         if matches!(exit, Ok(Exit::SUCCESS))
             && let Some(documentation) = &steps.documentation
@@ -80,6 +83,19 @@ fn command_line(args: &Test, etcd: Option<&Wanted>) -> String {
     let mut words = vec!["cargo".to_owned(), "xtask".to_owned(), "test".to_owned()];
     words.extend(args.target.flags(etcd));
     words.extend(args.args.iter().cloned());
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// The command that runs one test alone, with the options that select what is built.
+fn command_of(case: &TestCase, args: &Test, etcd: Option<&Wanted>) -> String {
+    let mut words = vec!["cargo".to_owned(), "xtask".to_owned(), "test".to_owned()];
+    words.extend(args.target.flags(etcd));
+    let by_cargo = arguments::for_cargo(&args.args).ok();
+    words.extend(by_cargo.iter().flat_map(|line| line.options()).map(str::to_owned));
+    words.extend(match &case.suite {
+        Some(suite) => ["-E".to_owned(), format!("binary_id(={suite}) & test(={})", case.name)],
+        None => ["--exact".to_owned(), case.name.clone()],
+    });
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 

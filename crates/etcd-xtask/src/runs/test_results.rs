@@ -36,6 +36,8 @@ pub(crate) struct TestCase {
     pub(crate) seconds: Option<f64>,
     /// The end of what a failed test has printed, without the control characters of terminals.
     pub(crate) output: String,
+    /// The command that runs a failed test alone.
+    pub(crate) again: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -167,7 +169,7 @@ impl LibtestCounter {
                 _ => return,
             };
             let (suite, name, output) = (None, name.to_owned(), String::new());
-            self.results.cases.push(TestCase { suite, name, verdict, seconds: None, output });
+            self.results.cases.push(TestCase { suite, name, verdict, seconds: None, output, again: None });
         }
     }
 

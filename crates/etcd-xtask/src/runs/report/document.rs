@@ -60,6 +60,8 @@ struct Test<'a> {
     seconds: Option<f64>,
     #[serde(flatten)]
     totals: Totals,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    again: Option<&'a str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     output: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -183,6 +185,7 @@ impl<'a> Test<'a> {
             verdict: case.verdict,
             seconds: case.seconds,
             totals: Totals::default(),
+            again: case.again.as_deref(),
             output: &case.output,
             timelines: Vec::new(),
         }
@@ -233,7 +236,14 @@ mod tests {
 
     fn case(suite: Option<&str>, name: &str) -> TestCase {
         let suite = suite.map(str::to_owned);
-        TestCase { suite, name: name.to_owned(), verdict: Verdict::Passed, seconds: None, output: String::new() }
+        TestCase {
+            suite,
+            name: name.to_owned(),
+            verdict: Verdict::Passed,
+            seconds: None,
+            output: String::new(),
+            again: None,
+        }
     }
 
     #[test]
