@@ -137,6 +137,11 @@ impl Context {
                 format!("the record of etcd `{name}` does not say which cluster it is"),
                 format!("`{up}` waits until that is known"),
             ),
+            Ok(Liveness::NoQuorum { running, members }) => (
+                Exit::NotRunning,
+                format!("etcd `{name}` has no quorum: {running} of {members} members run"),
+                format!("`{up}` starts the others"),
+            ),
             Ok(Liveness::Starting) => {
                 (Exit::NotRunning, format!("etcd `{name}` is starting"), format!("`{up}` waits until it is ready"))
             }

@@ -189,7 +189,7 @@ impl Instance {
 
     /// Admits one change at a time.
     fn operation_lock(&self) -> PathBuf {
-        self.dir.join("op.lock")
+        etcd_workspace::operation_lock(&self.dir)
     }
 
     /// Held by the server itself, as long as it lives.

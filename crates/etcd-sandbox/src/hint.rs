@@ -4,6 +4,7 @@
 pub(crate) const LOOK: &str = "`cargo xtask etcd-status` shows how it is";
 pub(crate) const START: &str = "`cargo xtask etcd-up` starts it; `cargo xtask test` brings an etcd along";
 pub(crate) const WAIT: &str = "`cargo xtask etcd-up` waits until it is ready";
+pub(crate) const START_OTHERS: &str = "`cargo xtask etcd-up` starts the others";
 pub(crate) const CORRECT: &str = "`cargo xtask etcd-up` corrects the record; ETCD_ENDPOINTS names another etcd";
 pub(crate) const NAMED: &str =
     "ETCD_ENDPOINTS leads there; without it tests use the workspace's own etcd, which `cargo xtask etcd-up` starts";

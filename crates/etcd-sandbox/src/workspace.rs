@@ -140,6 +140,9 @@ impl Workspace {
                 Err(unusable("runs, but its record does not say which cluster it is", hint::WAIT))
             }
             Ok(Liveness::Starting) => Err(unusable("is starting", hint::WAIT)),
+            Ok(Liveness::NoQuorum { running, members }) => {
+                Err(unusable(&format!("has no quorum: {running} of {members} members run"), hint::START_OTHERS))
+            }
             Ok(Liveness::Stopped) => Err(Error::NotRunning { workspace: dir.clone(), other: None }),
             Err(error) => Err(unusable(&format!("cannot be found: {error}"), hint::LOOK)),
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::InstanceError;
 use crate::lock::is_held;
 use crate::orphan::orphans;
-use crate::paths::{RECORD, member_lock};
+use crate::paths::{RECORD, member_lock, operation_lock};
 use crate::record::Record;
 
 /// Whether the server of an instance runs.
@@ -17,6 +17,13 @@ pub enum Liveness {
     Stopped,
     /// The lock is held, and the record does not name a server yet: another command is starting it.
     Starting,
+    /// Some of several members run, but not most of them: without a majority etcd takes no write.
+    NoQuorum {
+        /// How many run.
+        running: usize,
+        /// Of how many.
+        members: usize,
+    },
     /// The server is running. A client that uses these endpoints must compare [`Record::cluster_id`] with the answers.
     Running(Box<Record>),
 }
@@ -72,8 +79,13 @@ fn liveness_of_members(dir: &Path) -> Result<Option<Liveness>, InstanceError> {
     }
     let path = dir.join(RECORD);
     let record = Record::read(&path)?.ok_or(InstanceError::Missing { path })?;
-    Ok(Some(match held > record.members.len() / 2 {
+    let members = record.members.len();
+    // A command that starts or stops members has this lock.
+    let operation = operation_lock(dir);
+    let is_busy = is_held(&operation).map_err(InstanceError::unreadable(&operation))?;
+    Ok(Some(match held > members / 2 {
         true if record.cluster_id.is_some() && !record.pids.is_empty() => Liveness::Running(Box::new(record)),
+        false if record.cluster_id.is_some() && !is_busy => Liveness::NoQuorum { running: held, members },
         _ => Liveness::Starting,
     }))
 }
@@ -136,10 +148,13 @@ mod tests {
             open_exclusive(&member_lock(&dir.path().join(name))).unwrap().unwrap()
         };
         let first = lock("m1");
+        assert_eq!(liveness(dir.path()).unwrap(), Liveness::NoQuorum { running: 1, members: 3 });
+        let operation = open_exclusive(&operation_lock(dir.path())).unwrap().unwrap();
         assert_eq!(liveness(dir.path()).unwrap(), Liveness::Starting);
+        drop(operation);
         let _second = lock("m2");
         assert!(matches!(liveness(dir.path()).unwrap(), Liveness::Running(_)));
         drop(first);
-        assert_eq!(liveness(dir.path()).unwrap(), Liveness::Starting);
+        assert_eq!(liveness(dir.path()).unwrap(), Liveness::NoQuorum { running: 1, members: 3 });
     }
 }

@@ -9,6 +9,7 @@
 //! match liveness(&home(".".as_ref(), None).join("default"))? {
 //!     Liveness::Running(record) => println!("{}", record.endpoints.join(",")),
 //!     Liveness::Starting => println!("not ready yet"),
+//!     Liveness::NoQuorum { running, members } => println!("only {running} of {members} members run"),
 //!     Liveness::Stopped => println!("not running"),
 //! }
 //! # Ok(())
@@ -33,7 +34,7 @@ pub use crate::instance::{Liveness, liveness, member_names};
 pub use crate::lock::{is_held, lock_error, open_exclusive};
 pub use crate::orphan::{instance_dir, orphaned, orphans};
 pub use crate::owner::{NotYours, User, find_foreign, owner_of};
-pub use crate::paths::{RECORD, SCHEMA, SCHEMA_2, STATE, home, member_lock};
+pub use crate::paths::{RECORD, SCHEMA, SCHEMA_2, STATE, home, member_lock, operation_lock};
 pub use crate::record::{ClusterId, Identity, MemberRecord, Record};
 pub use crate::settings::{
     DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, ManifestUser, NoRoot, Port, TlsSetting, is_prefix, is_segment,

@@ -22,6 +22,12 @@ pub fn member_lock(dir: &Path) -> PathBuf {
     dir.join("member.lock")
 }
 
+/// The lock that admits one change of an instance at a time.
+#[must_use]
+pub fn operation_lock(dir: &Path) -> PathBuf {
+    dir.join("op.lock")
+}
+
 /// The version of the record's shape for an instance of one member without TLS and users.
 pub const SCHEMA: u32 = 1;
 
