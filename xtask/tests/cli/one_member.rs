@@ -220,6 +220,22 @@ fn an_instance_that_has_lost_its_quorum_goes_on_with_the_keys_of_one_member() {
     is_whole(&play.up(&[]));
 }
 
+/// etcd 3.6 adds no member while it misses another.
+#[test]
+fn two_of_five_members_without_data_are_replaced() {
+    let play = Playground::new();
+    let _here = etcd("3.6.7");
+    let first = play.up(&["--members", "5", "--etcd", "3.6.7"]);
+    put(&first, "b25l");
+    play.xtask(&["etcd-down"]).ok();
+    for member in ["m2", "m4"] {
+        fs::remove_dir_all(data(&play, member)).unwrap();
+    }
+    let up = play.up(&["--etcd", "3.6.7"]);
+    assert_eq!((states(&up), listed(&up).len()), (vec![State::Ready; 5], 5));
+    (0..5).for_each(|member| reads(&up, member, "b25l"));
+}
+
 /// As after a kill between the steps: the next command goes on from there.
 #[test]
 fn a_replacement_that_was_cut_short_is_finished_by_the_next_command() {

@@ -70,6 +70,10 @@ impl Instance {
             }
             return Err(refused(&name, source));
         }
+        // As long as the cluster counts on others that are gone, too, etcd 3.6 adds none.
+        for gone in others.iter().filter(|other| other.is_gone()) {
+            forget(by, &endpoint, &gone.ports().peer_url()).map_err(|source| refused(&name, source))?;
+        }
         let current = membership::add(by, &endpoint, &peer_url).map_err(|source| refused(&name, source))?;
         member.join(&current, &path, &origin, &binary, lock)?;
         member.finish_wiping(&path);
@@ -125,6 +129,15 @@ impl Instance {
             Some(url) => Err(MemberError::Stranger { instance, member: name, peer_url: url.clone() }.into()),
             None => Ok(origin),
         }
+    }
+
+    /// Whether the member does not run and has no data.
+    fn is_gone(&self) -> bool {
+        let has_data = || {
+            let path = self.data_path().ok()?;
+            Some(DataDir::find(&path).ok()?.is_some_and(|data| data.has_members()))
+        };
+        self.look().is_ok_and(|seen| seen.is_stopped()) && has_data() == Some(false)
     }
 
     /// Where the member's data is, or was.
