@@ -137,6 +137,9 @@ pub(crate) struct Keep {
     /// Look at its end for changes outside of all runs
     #[arg(long)]
     pub(crate) escapes: bool,
+    /// Look at its end for leases and locks that its tests have left
+    #[arg(long)]
+    pub(crate) leaks: bool,
     /// Count at its end what each sandbox has written
     #[arg(long)]
     pub(crate) sandboxes: bool,

@@ -4,14 +4,15 @@
 //! stdin: `interrupted` ends the run's other processes; the last word is `sweep` or `keep`. If stdin ends without it, the
 //! runner has died, and the keeper ends the run's processes and sweeps.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use etcd_keys::Connection;
 use etcd_keys::text::Escaped;
+use etcd_keys::{Connection, LeaseId};
 use etcd_sandbox::runs::{self, Plan, Registry, Run, RunSummary};
 use etcd_workspace::{ClientConfig, Password};
 use serde::Serialize;
@@ -42,6 +43,9 @@ enum KeeperMessage {
         escapes: Option<Escapes>,
         /// The same.
         #[serde(skip_serializing_if = "Option::is_none")]
+        leaks: Option<Leaks>,
+        /// The same.
+        #[serde(skip_serializing_if = "Option::is_none")]
         sandboxes: Option<Vec<SandboxSummary>>,
     },
 }
@@ -52,6 +56,24 @@ struct Escapes {
     changes: u64,
     keys: Vec<String>,
     revisions: (i64, i64),
+}
+
+/// Leases and locks that are left: see `etcd_sandbox::runs::Leaks`.
+#[derive(Serialize)]
+struct Leaks {
+    leases: u64,
+    locks: u64,
+    without_keys: u64,
+    named: Vec<LeftLease>,
+}
+
+#[derive(Serialize)]
+struct LeftLease {
+    id: String,
+    ttl: u64,
+    keys: u64,
+    key: String,
+    is_lock: bool,
 }
 
 /// What one sandbox has written: see `etcd_sandbox::runs::SandboxSummary`.
@@ -67,6 +89,11 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     ignore_signals()?;
     let (connection, client) = cx.connect_as().await?;
     let registry = cx.registry_of(&connection)?;
+    // After a keeper that died, that is not known: all leases are looked up.
+    let leases_before = match (args.leaks, &args.adopt) {
+        (true, None) => connection.leases().await.unwrap_or_default(),
+        _ => BTreeSet::new(),
+    };
     let run = match &args.adopt {
         Some(id) => Run::adopt(&registry, id.clone()).await?.context("the run is being swept")?,
         None => {
@@ -91,6 +118,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     };
     let has_reader = !matches!(end, RunEnd::Orphaned);
     let escapes = if args.escapes && has_reader { escapes(&run).await } else { None };
+    let leaks = if args.leaks && has_reader { leaks(&run, &leases_before).await } else { None };
     let sandboxes = if args.sandboxes && has_reader { sandboxes(&run).await } else { None };
     let ended = match end {
         RunEnd::Sweep => run.sweep().await?,
@@ -103,7 +131,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     finish(cleaning).await;
     // A dead runner cannot read this.
     let RunSummary { keys, stragglers, lost, .. } = ended;
-    let printed = say(&KeeperMessage::Ended { keys, stragglers, lost, escapes, sandboxes });
+    let printed = say(&KeeperMessage::Ended { keys, stragglers, lost, escapes, leaks, sandboxes });
     if has_reader {
         printed?;
     }
@@ -177,6 +205,8 @@ async fn wait_for_end(run: &Run) -> RunEnd {
 
 /// How long it may take to find out what changed outside of all runs.
 const ESCAPES_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to look up the leases that are left.
+const LEAKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to count what the sandboxes have written: a million changes take some seconds.
 const SANDBOXES_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause between two attempts to sweep.
@@ -200,6 +230,17 @@ async fn escapes(run: &Run) -> Option<Escapes> {
     let found = tokio::time::timeout(ESCAPES_TIMEOUT, run.escapes()).await.ok()?.ok()?;
     let keys = found.keys.iter().map(|key| Escaped(key).to_string()).collect();
     Some(Escapes { changes: found.changes, keys, revisions: found.revisions })
+}
+
+/// Leases and locks that are left. `None`: that cannot be read, or takes too long.
+async fn leaks(run: &Run, before: &BTreeSet<LeaseId>) -> Option<Leaks> {
+    let found = tokio::time::timeout(LEAKS_TIMEOUT, run.leaks(before)).await.ok()?.ok()?;
+    let runs::Leaks { leases, locks, without_keys, named, .. } = found;
+    let named = named.into_iter().map(|lease| {
+        let runs::LeftLease { id, ttl, keys, key, is_lock, .. } = lease;
+        LeftLease { id: id.to_string(), ttl: ttl.as_secs(), keys, key: Escaped(&key).to_string(), is_lock }
+    });
+    Some(Leaks { leases, locks, without_keys, named: named.collect() })
 }
 
 /// What each sandbox has written. `None`: that cannot be read, or takes too long.

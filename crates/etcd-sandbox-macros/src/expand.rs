@@ -13,6 +13,7 @@ use syn::{
 #[derive(Default)]
 struct Options {
     private: Option<Path>,
+    clean: Option<Path>,
     members: Option<LitInt>,
     auth: Option<Path>,
     tls: Option<Path>,
@@ -21,7 +22,7 @@ struct Options {
     crate_path: Option<Path>,
 }
 
-const UNKNOWN: &str = "the options are `private`, `members = N`, `tls`, `auth`, `flavor = \"current_thread\"` or `\"multi_thread\"`, \
+const UNKNOWN: &str = "the options are `clean`, `private`, `members = N`, `tls`, `auth`, `flavor = \"current_thread\"` or `\"multi_thread\"`, \
                        `worker_threads = N` and `crate = \"path::to::etcd_sandbox\"`";
 
 impl Parse for Options {
@@ -31,6 +32,7 @@ impl Parse for Options {
         for option in given.map_err(|error| Error::new(error.span(), UNKNOWN))? {
             let name = option.path().get_ident().map(ToString::to_string).unwrap_or_default();
             let is_second = match (name.as_str(), &option) {
+                ("clean", Meta::Path(path)) => options.clean.replace(path.clone()).is_some(),
                 ("private", Meta::Path(path)) => options.private.replace(path.clone()).is_some(),
                 ("auth", Meta::Path(path)) => options.auth.replace(path.clone()).is_some(),
                 ("tls", Meta::Path(path)) => options.tls.replace(path.clone()).is_some(),
@@ -127,6 +129,12 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
     let (name, output, visibility) = (test.sig.ident.clone(), test.sig.output.clone(), test.vis.clone());
     let attributes = std::mem::take(&mut test.attrs);
     let should_panic = attributes.iter().any(|one| is_named(one, &["should_panic"]));
+    if let (Some(clean), true) = (&options.clean, should_panic) {
+        let useless = "`clean` is for a test that passes: a test that should panic cannot remove its keys";
+        return Err(Error::new_spanned(clean, useless));
+    }
+    let leave = if options.clean.is_some() { quote!(Nothing) } else { quote!(Any) };
+    let leave = (!should_panic).then(|| quote!(#attribute::Leave::#leave,));
     let has_failed = (!should_panic).then(|| has_failed(&output, &attribute));
     let run = match (test.sig.asyncness.is_some(), should_panic) {
         (true, false) => quote!(run),
@@ -144,6 +152,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, has_private: bool)
                 concat!(module_path!(), "::", stringify!(#name)),
                 #attribute::Server::#server,
                 #attribute::Flavor::#flavor,
+                #leave
                 #name,
                 #has_failed
             )
@@ -268,12 +277,14 @@ mod tests {
     #[test]
     fn options_are_known_or_refused() {
         for (options, words) in [
-            ("shared", "the options are `private`, `members = N`, `tls`, `auth`, `flavor ="),
+            ("shared", "the options are `clean`, `private`, `members = N`, `tls`, `auth`, `flavor ="),
             ("auth", "`auth` requires `private`"),
             ("tls", "`tls` requires `private`"),
             ("auth = true, private", "the options are"),
             ("private, auth, auth", "`auth` is given twice"),
             ("private = true", "the options are"),
+            ("clean = true", "the options are"),
+            ("clean, clean", "`clean` is given twice"),
             ("private(1)", "the options are"),
             ("start_paused = true", "the options are"),
             ("\"a\"", "the options are"),
@@ -320,6 +331,13 @@ mod tests {
         ] {
             assert!(expanded(options).contains(flavor), "{options}: {}", expanded(options));
         }
+    }
+
+    #[test]
+    fn a_test_may_have_to_leave_nothing() {
+        assert!(expanded("").contains("Leave :: Any") && expanded("clean").contains("Leave :: Nothing"));
+        let said = error("clean", "#[should_panic] async fn a(sandbox: Sandbox) {}");
+        assert!(said.contains("is for a test that passes"), "{said}");
     }
 
     /// A crate that re-exports etcd-sandbox need not have its users depend on it.

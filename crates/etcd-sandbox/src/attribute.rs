@@ -29,16 +29,26 @@ pub enum Flavor {
     MultiThread(Option<usize>),
 }
 
+/// Which keys a test may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Any: the run is swept as a whole.
+    Any,
+    /// None: the test fails if keys are left.
+    Nothing,
+}
+
 /// Runs an async test on a runtime of its own. `has_failed` looks at what it returns.
 pub fn run<F: Future>(
     name: &str,
     server: Server,
     flavor: Flavor,
+    leave: Leave,
     test: impl FnOnce(Sandbox) -> F,
     has_failed: impl FnOnce(&F::Output) -> bool,
 ) -> F::Output {
     let (runtime, opened) = open(name, server, flavor);
-    explained(opened, |sandbox| runtime.block_on(async { test(sandbox).await }), has_failed)
+    explained(opened, leave, |sandbox| runtime.block_on(async { test(sandbox).await }), has_failed)
 }
 
 /// Runs a test that is not an async function.
@@ -46,16 +56,18 @@ pub fn run_blocking<T>(
     name: &str,
     server: Server,
     flavor: Flavor,
+    leave: Leave,
     test: impl FnOnce(Sandbox) -> T,
     has_failed: impl FnOnce(&T) -> bool,
 ) -> T {
     let (_runtime, opened) = open(name, server, flavor);
-    explained(opened, test, has_failed)
+    explained(opened, leave, test, has_failed)
 }
 
-/// Runs a test, and prints its timeline if it returns an error or panics.
+/// Runs a test, and prints its timeline if it returns an error or panics, or leaves keys that it may not leave.
 fn explained<T>(
     opened: Result<Sandbox, Error>,
+    leave: Leave,
     test: impl FnOnce(Sandbox) -> T,
     has_failed: impl FnOnce(&T) -> bool,
 ) -> T {
@@ -65,6 +77,10 @@ fn explained<T>(
     let output = test(sandbox);
     if has_failed(&output) {
         on_panic.0.print();
+    } else if leave == Leave::Nothing
+        && let Some(why) = on_panic.0.keys_left()
+    {
+        fail(&why);
     }
     output
 }

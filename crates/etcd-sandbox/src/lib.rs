@@ -116,6 +116,7 @@ mod workspace;
 ///
 /// | option | effect |
 /// |---|---|
+/// | `clean` | The test fails if it leaves keys in its sandbox. What the sandbox's lease has goes by itself. |
 /// | `private` | The test has an etcd of its own (feature `private`): `Sandbox::server`. |
 /// | `members = 3` | That etcd has 3, 5 or 7 members; only with `private`. |
 /// | `tls` | Clients of that etcd speak TLS, and show a certificate; only with `private`. |

@@ -5,6 +5,7 @@ pub(crate) mod clean;
 mod escapes;
 pub(crate) mod fence;
 mod heartbeat;
+mod leaks;
 pub(crate) mod liveness;
 pub(crate) mod lock;
 pub(crate) mod plan;
@@ -16,6 +17,7 @@ mod sweep;
 
 pub use self::escapes::Escapes;
 pub use self::fence::Credentials;
+pub use self::leaks::{Leaks, LeftLease};
 pub use self::liveness::{AliveProof, DeathProof, Liveness};
 pub use self::plan::Plan;
 pub use self::record::{Found, Record, State};

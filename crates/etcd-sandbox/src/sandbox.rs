@@ -15,7 +15,7 @@ mod wait;
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use etcd_keys::watch::Event;
@@ -30,6 +30,8 @@ use crate::workspace::Target;
 
 /// The time to live of a sandbox's lease.
 const LEASE: Duration = Duration::from_secs(10);
+/// How long the end of a sandbox waits until that lease is revoked.
+const REVOKE: Duration = Duration::from_secs(1);
 
 /// Keys of one test's own, below the run's prefix: no other test sees them. Cheap to clone. A sandbox is a [`Keys`], with
 /// keys relative to its prefix:
@@ -286,7 +288,13 @@ impl Drop for Inner {
         }
         if let Some(keeper) = self.lease.take() {
             // If this fails, the lease expires.
-            self.recorder.keys().connection().runtime().spawn(async move { keeper.lease().revoke().await });
+            let (done, revoked) = mpsc::channel::<()>();
+            self.recorder.keys().connection().runtime().spawn(async move {
+                let _ = keeper.lease().revoke().await;
+                drop(done);
+            });
+            // The process may end with this test, and would leave the lease.
+            let _ = revoked.recv_timeout(REVOKE);
         }
     }
 }

@@ -14,7 +14,7 @@ use etcd_local::{Builder, Port};
 use crate::forwarded::{self, Forwarded};
 
 use self::runs::members;
-pub(crate) use self::runs::{NetworkPolicy, ReportOf, Run, RunTarget, Runner, Test};
+pub(crate) use self::runs::{Deny, NetworkPolicy, ReportOf, Run, RunTarget, Runner, Test};
 
 /// The purpose of these commands, in a line.
 pub(crate) const ABOUT: &str = "A real etcd for development and tests, from nothing but a Rust toolchain.";

@@ -5,6 +5,7 @@ pub(crate) mod each_version;
 mod escapes;
 mod github;
 pub(crate) mod keeper;
+mod leaks;
 mod nextest_report;
 pub(crate) mod open_report;
 pub(crate) mod report;

@@ -5,6 +5,7 @@ mod escapes;
 mod keepers;
 #[cfg(target_os = "linux")] // /proc
 pub(crate) mod killed;
+mod leaks;
 
 use std::fs;
 use std::os::fd::OwnedFd;

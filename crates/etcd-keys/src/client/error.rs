@@ -61,6 +61,8 @@ pub enum Operation {
     ReadHistory(KeyRange),
     /// An operation on a lease: `revoke`, `renew`, `look up`.
     Lease(&'static str, LeaseId),
+    /// List the leases of the cluster.
+    ListLeases,
     /// Grant a lease, in the namespace with this prefix.
     Grant(Vec<u8>),
     /// Acquire the lock of this name.
@@ -94,6 +96,7 @@ impl fmt::Display for Operation {
             Self::Watch(range) => write!(f, "watch {range}"),
             Self::ReadHistory(range) => write!(f, "read the history of {range}"),
             Self::Lease(what, id) => write!(f, "{what} lease {id}"),
+            Self::ListLeases => f.write_str("list the leases"),
             Self::Grant(prefix) if prefix.is_empty() => f.write_str("grant a lease"),
             Self::Grant(prefix) => write!(f, "grant a lease for `{}`", Escaped(prefix)),
             Self::Lock(name) => write!(f, "lock `{}`", Escaped(name)),

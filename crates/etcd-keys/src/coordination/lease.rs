@@ -7,6 +7,7 @@ use etcd_client::LeaseTimeToLiveOptions;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::keys::Keys;
 use crate::client::lease_id::LeaseId;
@@ -17,6 +18,18 @@ use crate::coordination::clock;
 const RETRY: Duration = Duration::from_secs(1);
 /// How often [`Keeper::lost`] checks the clock: timers stop while the machine sleeps.
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Connection {
+    /// The live leases of the whole cluster, whoever granted them, in one round trip.
+    ///
+    /// # Errors
+    /// The errors of every request. From etcd 3.7 on, only a user with the role `root` may ask.
+    pub async fn leases(&self) -> Result<BTreeSet<LeaseId>, Error> {
+        let mut client = self.raw().lease_client();
+        let found = self.call(|| Operation::ListLeases, client.leases()).await?;
+        Ok(found.leases().iter().filter_map(|lease| LeaseId::new(lease.id())).collect())
+    }
+}
 
 impl Keys {
     /// Grants a lease. The time to live is rounded up to seconds, and etcd raises it to its minimum: 2 s by
@@ -49,10 +62,7 @@ impl Keys {
         else {
             return;
         };
-        let mut client = self.connection().raw().lease_client();
-        let operation = || Operation::Grant(self.namespace().prefix().to_vec());
-        let Ok(living) = self.connection().call(operation, client.leases()).await else { return };
-        let living = living.leases().iter().filter_map(|lease| LeaseId::new(lease.id())).collect();
+        let Ok(living) = self.connection().leases().await else { return };
         self.granted(|granted| granted.keep(&known, &living));
     }
 

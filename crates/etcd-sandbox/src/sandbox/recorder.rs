@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use etcd_keys::text::Escaped;
 use etcd_keys::watch::History;
 use etcd_keys::{KeyRange, Keys, Redaction, kv};
 
@@ -16,6 +17,12 @@ use crate::workspace::Workspace;
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The same if all of it is written to a file for the run's report.
 const TIMEOUT_WITH_FILE: Duration = Duration::from_secs(30);
+/// How long keys may still be there after a test that is to leave none: dropped locks are released in the background.
+const LEAVE: Duration = Duration::from_secs(1);
+/// How often the keys are looked for.
+const PACE: Duration = Duration::from_millis(20);
+/// How many keys that are left are named.
+const NAMED: i64 = 10;
 
 pub(crate) struct Recorder {
     keys: Keys,
@@ -106,6 +113,26 @@ impl Recorder {
         }
     }
 
+    /// Which keys are left, as a sentence; `None`: no keys. Blocks: not for async functions.
+    pub(crate) fn keys_left(&self) -> Option<String> {
+        self.keys.connection().runtime().block_on(async {
+            let deadline = tokio::time::Instant::now() + LEAVE;
+            loop {
+                let left = match self.keys.send(kv::Get::range(KeyRange::prefix("")).keys_only().limit(NAMED)).await {
+                    Ok(left) => left,
+                    Err(error) => return Some(format!("it is not known whether keys are left: {error}")),
+                };
+                if left.count == 0 {
+                    return None;
+                }
+                if tokio::time::Instant::now() >= deadline {
+                    return Some(sentence(&left));
+                }
+                tokio::time::sleep(PACE).await;
+            }
+        })
+    }
+
     async fn timeline(&self, file: TimelineFile) -> String {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let redaction = Self::redaction();
@@ -115,4 +142,12 @@ impl Recorder {
             Err(error) => format!("no timeline of the test's keys: {error}\n"),
         }
     }
+}
+
+/// Such as "2 keys are left: `a`, `b`".
+fn sentence(left: &kv::GetResponse) -> String {
+    let named: Vec<String> = left.kvs.iter().map(|kv| format!("`{}`", Escaped(&kv.key))).collect();
+    let (named, more) = (named.join(", "), if left.count > NAMED { ", …" } else { "" });
+    let keys = if left.count == 1 { "1 key is".to_owned() } else { format!("{} keys are", left.count) };
+    format!("{keys} left at the end of this test, which is to remove its keys (`clean`): {named}{more}")
 }

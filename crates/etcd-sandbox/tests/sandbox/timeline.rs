@@ -66,6 +66,17 @@ async fn values_that_are_secret_are_not_shown() {
     assert!(!run.out.contains("hunter"), "{}", run.out);
 }
 
+/// Without the keys that it leaves, the same test passes: `what_passes_or_should_fail_explains_nothing`.
+#[tokio::test]
+async fn a_test_that_is_to_leave_nothing_fails_if_keys_are_left() {
+    let server = Server::start();
+    let run = fail(&server, "that_leaves_keys").await;
+    run.says(&[
+        "12 keys are left at the end of this test, which is to remove its keys (`clean`): `left/00`, `left/01`",
+    ]);
+    assert!(run.out.contains("`left/09`, …\n") && run.out.contains("PUT left/11"), "{}", run.out);
+}
+
 #[tokio::test]
 async fn an_expectation_that_failed_is_on_the_timeline() {
     let server = Server::start();

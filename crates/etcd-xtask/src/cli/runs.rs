@@ -43,9 +43,9 @@ pub(crate) struct RunTarget {
     /// Let the run's processes connect as we do, also where the run could have a user of its own
     #[arg(long, conflicts_with = "fence")]
     pub(crate) no_fence: bool,
-    /// Fail if keys outside of all runs change during this run [default: say so, except on a cluster elsewhere]
-    #[arg(long, value_name = "WHAT", value_enum)]
-    pub(crate) deny: Option<Deny>,
+    /// Fail if one of these is found at the end [default: say so, except on a cluster elsewhere]
+    #[arg(long, value_name = "WHAT,…", value_enum, value_delimiter = ',')]
+    pub(crate) deny: Vec<Deny>,
     /// Do not use the network
     #[arg(long)]
     pub(crate) offline: bool,
@@ -54,10 +54,12 @@ pub(crate) struct RunTarget {
 }
 
 /// What a run must not do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Deny {
     /// Keys outside of all runs change, by the run or by others meanwhile
     Escapes,
+    /// The tests leave leases or locks
+    Leaks,
 }
 
 /// The numbers of members that a cluster can have.

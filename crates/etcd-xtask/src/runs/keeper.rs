@@ -35,7 +35,7 @@ const SHOWN: usize = 2000;
 enum KeeperMessage {
     Registered(Registered),
     Lost,
-    Ended(Ended),
+    Ended(Box<Ended>),
 }
 
 /// A run that is registered.
@@ -61,6 +61,8 @@ pub(crate) struct Ended {
     pub(crate) lost: bool,
     /// What changed outside of all runs. `None`: the keeper was not asked, or cannot tell.
     pub(crate) escapes: Option<Escapes>,
+    /// Leases and locks that are left. The same.
+    pub(crate) leaks: Option<Leaks>,
     /// What each sandbox has written. The same.
     pub(crate) sandboxes: Option<Vec<SandboxSummary>>,
 }
@@ -88,6 +90,32 @@ pub(crate) struct Escapes {
     pub(crate) revisions: (i64, i64),
 }
 
+/// What the tests of a run have left, beside keys: see `etcd_sandbox::runs::Leaks`.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Leaks {
+    /// The number of leases with keys of the run, without those of locks.
+    pub(crate) leases: u64,
+    /// The number of locks and elections.
+    pub(crate) locks: u64,
+    /// The number of leases without keys, which others may have been granted.
+    pub(crate) without_keys: u64,
+    /// Some of each kind.
+    pub(crate) named: Vec<LeftLease>,
+}
+
+/// A lease that is left.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct LeftLease {
+    pub(crate) id: String,
+    /// In seconds, as it was granted.
+    pub(crate) ttl: u64,
+    /// The number of its keys in the run.
+    pub(crate) keys: u64,
+    /// The first of these keys, or the name of the lock.
+    pub(crate) key: String,
+    pub(crate) is_lock: bool,
+}
+
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtEnd {
@@ -113,6 +141,8 @@ pub(crate) struct KeeperConfig {
     pub(crate) fence: &'static str,
     /// Whether to look for changes outside of all runs.
     pub(crate) escapes: bool,
+    /// Whether to look for leases and locks that are left.
+    pub(crate) leaks: bool,
     /// Whether to count what each sandbox has written.
     pub(crate) sandboxes: bool,
     /// Whether etcd ends with this process, and all keys are lost.
@@ -213,7 +243,7 @@ impl Keeper {
             match self.process.lines.recv_timeout(SWEEP) {
                 Ok(KeeperMessage::Ended(ended)) => {
                     self.process.reap();
-                    return Ok(ended);
+                    return Ok(*ended);
                 }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
@@ -260,7 +290,11 @@ impl Process {
         command.arg("keep").arg("--lock-dir").arg(&config.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&config.command)]);
         command.args(["--fence", config.fence]);
-        command.args(config.escapes.then_some("--escapes")).args(config.sandboxes.then_some("--sandboxes"));
+        for (flag, is_wanted) in
+            [("--escapes", config.escapes), ("--leaks", config.leaks), ("--sandboxes", config.sandboxes)]
+        {
+            command.args(is_wanted.then_some(flag));
+        }
         if config.ephemeral {
             // Without this process, etcd ends as well.
             command.args(["--sweep-timeout", "0"]);

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::build::{on_demand, protoc, rebuild};
 use crate::child::Interrupts;
-use crate::cli::{Run, RunTarget};
+use crate::cli::{Deny, Run, RunTarget};
 use crate::console;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -22,6 +22,7 @@ use crate::runs::each_version::{self, Attempt};
 use crate::runs::escapes;
 use crate::runs::github;
 use crate::runs::keeper::{AtEnd, Ended, Keeper, KeeperConfig};
+use crate::runs::leaks;
 use crate::runs::report::{Facts, Report, Reports};
 use crate::runs::server::Server;
 use crate::runs::test_results::TestResults;
@@ -76,8 +77,8 @@ pub(crate) struct RunSession {
     /// The program of an explicit --etcd.
     etcd: Option<PathBuf>,
     keep: Keep,
-    /// Whether changes outside of all runs are an error.
-    is_denied: bool,
+    /// What is an error.
+    denied: Vec<Deny>,
     /// The name for the copy of an ephemeral etcd's log after a failure.
     log_name: String,
     /// The length of the server's log at the beginning.
@@ -109,7 +110,8 @@ impl RunSession {
             lock_dir: cx.home_of_runs()?.join(".runs"),
             command: command.clone(),
             fence: args.fence(),
-            escapes: args.deny.is_some() || !server.is_elsewhere(),
+            escapes: args.deny.contains(&Deny::Escapes) || !server.is_elsewhere(),
+            leaks: args.deny.contains(&Deny::Leaks) || !server.is_elsewhere(),
             sandboxes: reports.is_some(),
             ephemeral: server.is_ephemeral(),
         };
@@ -127,7 +129,7 @@ impl RunSession {
             server,
             etcd,
             keep: Keep::of(args),
-            is_denied: args.deny.is_some(),
+            denied: args.deny.clone(),
             log_name,
             log_length,
             report,
@@ -174,7 +176,7 @@ impl RunSession {
         tests: Option<&TestResults>,
         cx: &Context,
     ) -> Result<Exit> {
-        let Self { keeper, server, keep, is_denied, log_name, log_length, report, command, began, .. } = self;
+        let Self { keeper, server, keep, denied, log_name, log_length, report, command, began, .. } = self;
         let failed = !matches!(exit, Ok(Exit::SUCCESS | Exit::INTERRUPTED));
         let keep = keep == Keep::Always || keep == Keep::Failed && failed;
         if failed {
@@ -197,7 +199,7 @@ impl RunSession {
             cx.output.note(format_args!("  end:  cargo xtask test-clean --run {}{flag}", run.run));
         }
         let known = ended.as_ref().ok().cloned();
-        let result = exit.and_then(|exit| exit_of_run(exit, ended, is_denied, &server, cx));
+        let result = exit.and_then(|exit| exit_of_run(exit, ended, &denied, &server, cx));
         let (code, end) = (result.as_ref().ok().copied(), known.as_ref());
         let (run, etcd, command) = (&run, &server, command.as_str());
         let facts = Facts { run, exit: code, seconds: took, ended: end, server: etcd, log_length, tests, command };
@@ -210,7 +212,7 @@ impl RunSession {
 }
 
 /// The exit of a command, or an error if something is wrong with its run.
-fn exit_of_run(exit: Exit, ended: Result<Ended>, is_denied: bool, server: &Server, cx: &Context) -> Result<Exit> {
+fn exit_of_run(exit: Exit, ended: Result<Ended>, denied: &[Deny], server: &Server, cx: &Context) -> Result<Exit> {
     match ended {
         Ok(ended) if ended.lost && exit == Exit::SUCCESS => Err(Failure::of(
             "another process deleted this run's keys while it ran: its results are not reliable",
@@ -225,14 +227,22 @@ fn exit_of_run(exit: Exit, ended: Result<Ended>, is_denied: bool, server: &Serve
             cx.output.warn(format_args!("{error:#}\n{next}"));
             Ok(exit)
         }
-        Ok(ended) => match escapes::report(&ended, is_denied, server, cx) {
-            Err(error) if exit == Exit::SUCCESS => Err(error),
-            Err(error) => {
-                cx.output.warn(format_args!("{error:#}"));
-                Ok(exit)
+        Ok(ended) => {
+            let escapes = escapes::report(&ended, denied.contains(&Deny::Escapes), server, cx);
+            // Tests that are interrupted cannot tidy up.
+            let leaks = match exit {
+                Exit::INTERRUPTED => Ok(()),
+                _ => leaks::report(&ended, denied.contains(&Deny::Leaks), server, cx),
+            };
+            let mut result = Ok(exit);
+            for error in [escapes, leaks].into_iter().filter_map(Result::err) {
+                match result {
+                    Ok(Exit::SUCCESS) => result = Err(error),
+                    _ => cx.output.warn(format_args!("{error:#}")),
+                }
             }
-            Ok(()) => Ok(exit),
-        },
+            result
+        }
     }
 }
 

@@ -86,6 +86,22 @@ async fn of_rstest(#[case] key: &str) {
     }
 }
 
+/// A test that is to remove its keys: those of its lease and of a dropped lock go by themselves.
+#[etcd_sandbox::test(clean)]
+async fn that_leaves_keys(sandbox: Sandbox) -> Result<(), Error> {
+    let lease = sandbox.lease().await?.id();
+    sandbox.send(Put::new("leased", "").lease(lease)).await?;
+    drop(sandbox.lock("lock").await?);
+    sandbox.put("removed", "").await?;
+    sandbox.delete("removed").await?;
+    if asked() {
+        for n in 0..12 {
+            sandbox.put(format!("left/{n:02}"), "").await?;
+        }
+    }
+    Ok(())
+}
+
 /// Explains nothing: it should fail.
 #[etcd_sandbox::test]
 #[should_panic]
