@@ -1,6 +1,7 @@
 //! Persistent instances: a named etcd of a workspace whose data outlives its process. Here: its places and
 //! its description. Starting, stopping and observing live in the submodules.
 
+mod arguments;
 mod differences;
 mod lead;
 mod member_error;

@@ -5,6 +5,7 @@ pub(crate) mod election;
 pub(crate) mod health;
 mod http;
 pub(crate) mod launch;
+pub(crate) mod launch_error;
 pub(crate) mod leader;
 pub(crate) mod log;
 pub(crate) mod membership;

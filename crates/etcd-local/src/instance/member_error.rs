@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use semver::Version;
 
 use crate::server::health::HealthError;
-use crate::server::launch::LaunchError;
+use crate::server::launch_error::LaunchError;
 
 /// Why something cannot be done with one of several members.
 #[derive(Debug, thiserror::Error)]

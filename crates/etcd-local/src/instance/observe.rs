@@ -3,12 +3,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use etcd_workspace::{Identity, InstanceError, Record, SCHEMA, SCHEMA_2};
 use semver::Version;
 
+use super::arguments::Args;
 use super::record;
 use super::{Instance, State, Status};
 use crate::data::DataDir;
@@ -395,39 +396,6 @@ impl Instance {
             metrics_url,
             members: Vec::new(),
         })
-    }
-}
-
-/// What a server of ours was started with.
-struct Args {
-    member: String,
-    data_dir: PathBuf,
-    endpoint: String,
-    peer_url: String,
-    metrics_url: Option<String>,
-    tls: Option<PathBuf>,
-}
-
-impl Args {
-    /// `None`: the system does not show them, or they are not as we give them.
-    fn of(pid: u32) -> Option<Self> {
-        let args = os::arguments(pid)?;
-        let flag =
-            |name: &str| args.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned);
-        Some(Self {
-            member: flag("--name")?,
-            data_dir: flag("--data-dir")?.into(),
-            endpoint: flag("--listen-client-urls")?,
-            peer_url: flag("--listen-peer-urls")?,
-            metrics_url: flag("--listen-metrics-urls"),
-            tls: flag("--cert-file").and_then(|file| Some(Path::new(&file).parent()?.to_owned())),
-        })
-    }
-
-    fn are_of(&self, record: &Record) -> bool {
-        (&self.member, &self.data_dir, &self.peer_url) == (&record.member, &record.data_dir, &record.peer_url)
-            && (&self.metrics_url, &self.tls) == (&record.metrics_url, &record.tls)
-            && record.endpoints.iter().eq([&self.endpoint])
     }
 }
 

@@ -93,13 +93,13 @@ impl Starting {
 
     /// Writes down that the server is ready. If that fails, the server is ended.
     pub(super) fn finish(
-        self,
+        &self,
         instance: &Instance,
         data: &mut DataDir,
         Ready { cluster_id, version, took }: Ready,
-    ) -> Result<(Status, Launched), StartError> {
-        let Self { launched, mut record, .. } = self;
-        let running = &launched.child.running;
+    ) -> Result<Status, StartError> {
+        let mut record = self.record.clone();
+        let running = &self.launched.child.running;
         instance.note_use(data, &version).inspect_err(|_| drop(running.kill()))?;
         let identity = running.identity.clone();
         record.cluster_id = Some(cluster_id);
@@ -109,8 +109,7 @@ impl Starting {
         record.ready_ms = u64::try_from(took.as_millis()).ok();
         // A full disk, say. A call that fails leaves no server.
         instance.save(&record).inspect_err(|_| drop(running.kill()))?;
-        let status = instance.describe(Some(record), slice::from_ref(running), State::Ready);
-        Ok((status, launched))
+        Ok(instance.describe(Some(record), slice::from_ref(running), State::Ready))
     }
 }
 

@@ -14,7 +14,8 @@ use crate::data::{self, DataDir, Marker, cluster};
 use crate::lock::Lock;
 use crate::os::Lifetime;
 use crate::server::election;
-use crate::server::launch::{self, Durability, LaunchError, Ready};
+use crate::server::launch::{self, Durability, Ready};
+use crate::server::launch_error::LaunchError;
 use crate::server::ports::PortKind;
 use crate::wait::Deadline;
 
@@ -91,22 +92,17 @@ pub(super) fn marker(members: &[Instance]) -> Result<Option<Marker>, StartError>
 /// Starts members, and waits until they are ready. If that fails, it leaves none that it started.
 pub(super) fn start_stopped(instance: &Instance, stopped: Vec<Stopped<'_>>, binary: &Binary) -> Result<(), StartError> {
     let mut spawned = Vec::new();
-    let ready = spawn_all(instance, stopped, binary, &mut spawned);
-    let ready = match ready {
-        Ok(ready) => ready,
-        Err(error) => {
-            // A call that fails leaves no server that it started.
-            for Spawned { member, starting, data } in &mut spawned {
-                starting.note_failed_use(member, data);
-                drop(starting.launched.child.running.kill());
-            }
-            return Err(error);
+    let finished = spawn_all(instance, stopped, binary, &mut spawned).and_then(|ready| {
+        let mut members = spawned.iter_mut().zip(ready);
+        members
+            .try_for_each(|(Spawned { member, starting, data }, ready)| starting.finish(member, data, ready).map(drop))
+    });
+    finished.inspect_err(|_| {
+        for Spawned { member, starting, data } in &mut spawned {
+            starting.note_failed_use(member, data);
+            drop(starting.launched.child.running.kill());
         }
-    };
-    for (Spawned { member, starting, mut data }, ready) in spawned.into_iter().zip(ready) {
-        starting.finish(member, &mut data, ready)?;
-    }
-    Ok(())
+    })
 }
 
 /// Starts members that cannot be ready while the others do not run, and waits until they answer their peers.

@@ -17,7 +17,8 @@ use crate::lock::{Lock, LockError};
 use crate::os::Lifetime;
 use crate::process::Running;
 use crate::reporter::Event;
-use crate::server::launch::{self, LaunchError, Launched};
+use crate::server::launch::{self, Launched};
+use crate::server::launch_error::LaunchError;
 use crate::server::log;
 use crate::server::ports::{self, PortKind, Ports, address_of};
 use crate::server::readiness::Probe;
@@ -379,8 +380,8 @@ impl Instance {
         let mut starting = self.spawn(binary, lock, data, ports, lifetime, asks_for_election)?;
         let ready = starting.launched.wait_ready(self.builder.start_timeout);
         let ready = ready.inspect_err(|_| starting.note_failed_use(self, data))?;
-        let (status, launched) = starting.finish(self, data, ready)?;
-        Ok(Foreground { status, launched })
+        let status = starting.finish(self, data, ready)?;
+        Ok(Foreground { status, launched: starting.launched })
     }
 
     /// Writes down which etcd has used the data, and reports an upgrade, which cannot be undone.

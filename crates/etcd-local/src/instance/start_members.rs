@@ -14,7 +14,8 @@ use super::{Instance, State, upgrade};
 use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::lock::Lock;
-use crate::server::launch::{self, Durability, LaunchError};
+use crate::server::launch::{self, Durability};
+use crate::server::launch_error::LaunchError;
 use crate::server::ports::{Address, Ports};
 
 /// How often ports are looked up until no two are the same.
