@@ -297,7 +297,7 @@ pub struct Watch {
 ///
 /// etcd keeps every change until a compaction. The oldest comes first. Each line has the revision, the key, and how the value
 /// differs: JSON by field, long text by the part that changed. Changes of one transaction have the same revision. etcd does not
-/// store times.
+/// store times: `--since` takes a test run.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask history /Inventory/v1/racks/1\n  cargo xtask history /Inventory/v1/racks/ --prefix --rev 100..200"
@@ -315,6 +315,9 @@ pub struct History {
     /// Only the changes of these revisions: A..B (with B), A.., ..B, or one revision
     #[arg(long, value_name = "A..B")]
     pub rev: Option<Revisions>,
+    /// Only the changes since this test run began: the run's id, or the beginning of the id
+    #[arg(long, value_name = "RUN", conflicts_with = "rev")]
+    pub since: Option<String>,
     /// Print only keys
     #[arg(long)]
     pub keys_only: bool,

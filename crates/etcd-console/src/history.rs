@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use etcd_keys::{KeyRange, Redaction};
+use etcd_console_cli::Revisions;
+use etcd_keys::{Connection, KeyRange, Redaction};
 
 use crate::changes::{Printer, Style};
 use crate::cli::{History, Keys};
 use crate::context::Context;
+use crate::failure::{Exit, Failure};
 use crate::nearby;
 
 pub(crate) async fn run(args: History, cx: &Context) -> Result<ExitCode> {
@@ -19,13 +21,18 @@ pub(crate) async fn run(args: History, cx: &Context) -> Result<ExitCode> {
     };
     let connection = cx.connect().await?;
     let mut history = connection.all_keys().history(range).redact(cx.redaction()?);
-    if let Some(revisions) = args.rev {
+    let since = match &args.since {
+        Some(run) => Some(beginning(run, &connection, cx).await?),
+        None => None,
+    };
+    let revisions = args.rev.or(since.map(|first| Revisions { first, last: i64::MAX }));
+    if let Some(revisions) = revisions {
         history = history.from_revision(revisions.first).until_revision(revisions.last);
     }
     let style = Style { format: args.format, keys_only: args.keys_only, hex: args.hex };
     // The history hides what is not to be shown.
     let mut printer = Printer::new(style, Redaction::default(), i64::MAX);
-    let (mut changes, mut first) = (0_u64, args.rev.map_or(1, |revisions| revisions.first));
+    let (mut changes, mut first) = (0_u64, revisions.map_or(1, |revisions| revisions.first));
     while let Some(event) = history.try_next().await? {
         note_compaction(&mut first, history.first_revision(), cx);
         printer.past(&event)?;
@@ -40,6 +47,21 @@ pub(crate) async fn run(args: History, cx: &Context) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The revision at which a run began.
+async fn beginning(run: &str, connection: &Connection, cx: &Context) -> Result<i64> {
+    let found = cx.registry_of(connection)?.beginnings(run).await?;
+    let mut runs = found.iter();
+    let what = match (runs.next(), runs.next()) {
+        (Some((_, revision)), None) => return Ok(*revision),
+        (None, _) => {
+            format!("etcd does not know when a run `{run}` began: there was none, or its history is compacted")
+        }
+        (Some(_), Some(_)) => format!("{} runs begin with `{run}`", found.len()),
+    };
+    let next = format!("give the whole id, as `test` printed it; `cargo xtask runs{}` lists the runs", cx.flags());
+    Err(Failure { exit: Exit::Usage, what, next }.into())
 }
 
 fn note_compaction(first: &mut i64, known: i64, cx: &Context) {

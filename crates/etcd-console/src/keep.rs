@@ -13,10 +13,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use etcd_keys::text::Escaped;
 use etcd_keys::{Connection, LeaseId};
-use etcd_sandbox::runs::{self, Plan, Registry, Run, RunSummary};
+use etcd_sandbox::runs::{self, EscapeSearch, Plan, Registry, Run, RunSummary};
 use etcd_workspace::{ClientConfig, Password};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::cli::Keep;
@@ -111,13 +112,20 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     // Sweeps dead runs in the background.
     let lock_dir = args.lock_dir;
     let cleaning = (!args.no_cleaning).then(|| tokio::spawn(async move { registry.sweep_dead(&lock_dir).await }));
+    let (stop, stopped) = oneshot::channel();
+    let searching = args.escapes.then(|| tokio::spawn(search_escapes(run.search_escapes(), stopped)));
     let end = match printed {
         Ok(()) => wait_for_end(&run).await,
         // It died meanwhile.
         Err(_) => RunEnd::Orphaned,
     };
     let has_reader = !matches!(end, RunEnd::Orphaned);
-    let escapes = if args.escapes && has_reader { escapes(&run).await } else { None };
+    // The last look for escapes begins.
+    drop(stop);
+    let escapes = match searching {
+        Some(searching) if has_reader => found_within(ESCAPES_TIMEOUT, searching).await,
+        _ => None,
+    };
     let leaks = if args.leaks && has_reader { leaks(&run, &leases_before).await } else { None };
     let sandboxes = if args.sandboxes && has_reader { sandboxes(&run).await } else { None };
     let ended = match end {
@@ -205,6 +213,8 @@ async fn wait_for_end(run: &Run) -> RunEnd {
 
 /// How long it may take to find out what changed outside of all runs.
 const ESCAPES_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is looked for while the run goes on.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long it may take to look up the leases that are left.
 const LEAKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to count what the sandboxes have written: a million changes take some seconds.
@@ -225,11 +235,27 @@ async fn sweep_for(run: Run, timeout: Duration) -> Result<RunSummary> {
     Ok(outcome?)
 }
 
-/// What changed outside of all runs. `None`: that cannot be read, or takes too long.
-async fn escapes(run: &Run) -> Option<Escapes> {
-    let found = tokio::time::timeout(ESCAPES_TIMEOUT, run.escapes()).await.ok()?.ok()?;
-    let keys = found.keys.iter().map(|key| Escaped(key).to_string()).collect();
-    Some(Escapes { changes: found.changes, keys, revisions: found.revisions })
+/// Looks again and again for what changes outside of all runs, so that little is left for the end, when the runner waits.
+async fn search_escapes(mut search: EscapeSearch, mut stopped: oneshot::Receiver<()>) -> Option<Escapes> {
+    loop {
+        let is_last = tokio::select! {
+            _ = &mut stopped => true,
+            () = tokio::time::sleep(SEARCH_INTERVAL) => false,
+        };
+        let found = search.look().await;
+        if is_last {
+            let runs::Escapes { changes, keys, revisions, .. } = found.ok()?.clone();
+            let keys = keys.iter().map(|key| Escaped(key).to_string()).collect();
+            return Some(Escapes { changes, keys, revisions });
+        }
+    }
+}
+
+/// What a task finds. `None`: that cannot be read, or takes too long.
+async fn found_within<T>(timeout: Duration, mut searching: JoinHandle<Option<T>>) -> Option<T> {
+    let found = tokio::time::timeout(timeout, &mut searching).await;
+    searching.abort();
+    found.ok()?.ok()?
 }
 
 /// Leases and locks that are left. `None`: that cannot be read, or takes too long.
@@ -274,7 +300,7 @@ impl Context {
         self.registry_of(&self.connect().await?)
     }
 
-    fn registry_of(&self, connection: &Connection) -> Result<Registry> {
+    pub(crate) fn registry_of(&self, connection: &Connection) -> Result<Registry> {
         let roots = etcd_sandbox::runs::Roots::new(self.root()?, &self.global.test_root, &self.global.protected)
             .map_err(|error| Failure {
                 exit: Exit::Usage,

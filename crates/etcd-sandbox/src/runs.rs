@@ -15,7 +15,7 @@ pub(crate) mod run;
 mod sandboxes;
 mod sweep;
 
-pub use self::escapes::Escapes;
+pub use self::escapes::{EscapeSearch, Escapes};
 pub use self::fence::Credentials;
 pub use self::leaks::{Leaks, LeftLease};
 pub use self::liveness::{AliveProof, DeathProof, Liveness};

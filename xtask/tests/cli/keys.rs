@@ -87,6 +87,32 @@ fn the_history_of_keys_is_shown_as_far_as_etcd_has_it() {
     );
 }
 
+#[test]
+fn the_history_since_a_test_run_began_is_shown() {
+    let play = play();
+    play.up(&[]);
+    play.xtask(&["put", "/Inventory/v1/before", "x"]).ok();
+    let runs = [&[][..], &["--keep"]].map(|flags| {
+        let script = ["--", "sh", "-c", "echo $ETCD_TEST_RUN"];
+        play.xtask(&[&["run"], flags, &script].concat()).ok().stdout.trim().to_owned()
+    });
+    play.xtask(&["put", "/Inventory/v1/after", "x"]).ok();
+    let since = |run: &str| play.xtask(&["history", "/Inventory/v1/", "--prefix", "--keys-only", "--since", run]);
+    for (run, other) in [(&runs[0], true), (&runs[1], false)] {
+        let shown = since(run).ok().stdout;
+        let first = shown.lines().next().unwrap_or_default();
+        assert!(first.contains(&format!("PUT /Inventory/v1/Test/{run}/.")) || first.contains(".runs/"), "{shown}");
+        assert!(!shown.contains("before") && shown.contains("/Inventory/v1/after"), "{shown}");
+        assert_eq!(shown.contains(runs[0].as_str()), other, "{shown}");
+    }
+    since("2").fails(2, &["2 runs begin with `2`", "cargo xtask runs"]);
+    since("10m").fails(2, &["etcd does not know when a run `10m` began"]);
+    play.xtask(&["etcd-compact"]).ok();
+    since(&runs[0]).fails(2, &["its history is compacted"]);
+    // A run whose record is still there.
+    assert!(since(&runs[1]).ok().stderr.contains("are compacted away"));
+}
+
 /// The arguments of the command that a `del` said puts it back, as a shell reads what is pasted into it.
 fn way_back(said: &str) -> Vec<String> {
     let line = said.lines().find_map(|line| line.trim().strip_prefix("undo: cargo xtask ")).unwrap();

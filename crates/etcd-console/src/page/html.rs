@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::output::counted;
-use crate::page::model::{Escapes, LogLine, Report, Test, Timeline};
+use crate::page::model::{Escapes, Leaks, LogLine, Report, Test, Timeline};
 use crate::page::timeline;
 
 const STYLE: &str = include_str!("page.css");
@@ -43,6 +43,7 @@ pub(super) fn page(report: &Report) -> Result<String> {
                     (table(report))
                     (failures(report)?)
                     (escapes(report.escapes.as_ref(), &report.command))
+                    (leaks(report.leaks.as_ref()))
                     (log(report))
                 }
                 script nonce=(nonce) { (PreEscaped(SCRIPT)) }
@@ -232,6 +233,33 @@ fn escapes(escapes: Option<&Escapes>, command: &str) -> Markup {
                         @if !command.contains("--deny") { code { "--deny escapes" } " makes that a failure." }
                     }
                     ul { @for key in &escapes.keys { li { code { (key) } } } }
+                },
+            }
+        }
+    }
+}
+
+fn leaks(leaks: Option<&Leaks>) -> Markup {
+    html! {
+        section {
+            h2 { "Left by the tests" }
+            @match leaks {
+                None => p { "Not known." },
+                Some(Leaks { leases: 0, locks: 0, without_keys: 0, .. }) => p { "No leases and no locks." },
+                Some(leaks) => {
+                    p {
+                        (counted(leaks.locks, "lock")) ", " (counted(leaks.leases, "lease")) " with keys of the run; "
+                        (counted(leaks.without_keys, "lease")) " without keys, which others may have been granted."
+                    }
+                    ul {
+                        @for lease in &leaks.named {
+                            li {
+                                "lease " code { (lease.id) } ", " (lease.ttl) " s"
+                                @if lease.is_lock { ", lock " code { (lease.key) } }
+                                @else if lease.keys > 0 { ", " (counted(lease.keys, "key")) " like " code { (lease.key) } }
+                            }
+                        }
+                    }
                 },
             }
         }

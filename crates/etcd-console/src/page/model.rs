@@ -22,6 +22,8 @@ pub(super) struct Report {
     pub(super) other_sandboxes: Totals,
     pub(super) other_timelines: Vec<Timeline>,
     pub(super) escapes: Option<Escapes>,
+    #[serde(default)]
+    pub(super) leaks: Option<Leaks>,
     pub(super) lost: bool,
     pub(super) log: Log,
 }
@@ -58,6 +60,23 @@ pub(super) struct Escapes {
     pub(super) changes: u64,
     pub(super) keys: Vec<String>,
     pub(super) revisions: (i64, i64),
+}
+
+#[derive(Deserialize)]
+pub(super) struct Leaks {
+    pub(super) leases: u64,
+    pub(super) locks: u64,
+    pub(super) without_keys: u64,
+    pub(super) named: Vec<LeftLease>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct LeftLease {
+    pub(super) id: String,
+    pub(super) ttl: u64,
+    pub(super) keys: u64,
+    pub(super) key: String,
+    pub(super) is_lock: bool,
 }
 
 #[derive(Deserialize)]

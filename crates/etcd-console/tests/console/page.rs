@@ -68,7 +68,10 @@ fn report(tests: Vec<Value>) -> Value {
         "etcd": { "description": "an ephemeral etcd 3.7.2 at http://127.0.0.1:1", "version": "3.7.2", "endpoints": [] },
         "passed": tests.len() - failed, "failed": failed, "tests": tests,
         "other_sandboxes": { "sandboxes": 0, "changes": 0, "keys": 0 }, "other_timelines": [],
-        "escapes": { "changes": 2, "keys": [HOSTILE], "revisions": [1, 9] }, "lost": false,
+        "escapes": { "changes": 2, "keys": [HOSTILE], "revisions": [1, 9] },
+        "leaks": { "leases": 1, "locks": 1, "without_keys": 1, "named": [
+            { "id": "0000000000001234", "ttl": 60, "keys": 2, "key": HOSTILE, "is_lock": false },
+        ] }, "lost": false,
         "log": { "left_out": 0, "lines": [line("2026-11-28T10:00:00.100Z", "INFO"), line("2026-11-28T15:30:04.900+05:30", "WARN")] },
     })
 }
@@ -101,6 +104,7 @@ fn nothing_that_a_test_wrote_is_part_of_the_page() {
     let addresses = page.match_indices("http").filter_map(|(at, _)| page.get(at..)?.split(['"', '<', ' ']).next());
     let known = ["http-equiv=", "http://www.w3.org/2000/svg", "http://127.0.0.1:1"];
     assert_eq!(addresses.filter(|address| !known.contains(address)).collect::<Vec<_>>(), [""; 0]);
+    assert!(page.contains("0000000000001234") && page.contains("2 keys"), "what the tests left: {page}");
     // Of the log's lines, the one that was written while the test ran.
     assert!(page.contains("The server's log meanwhile (1)"), "{page}");
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_keys::kv::{Get, GetResponse, OpResponse, Txn};
 use etcd_keys::range::successor;
+use etcd_keys::watch::EventKind;
 use etcd_keys::{Connection, Error, KeyRange};
 
 use crate::roots::Roots;
@@ -208,6 +209,29 @@ impl Registry {
         }
         gaps.push(KeyRange::between(from, self.roots.range().end().unwrap_or_default()));
         gaps
+    }
+
+    /// The revisions at which runs began whose id begins with this, as far as etcd has them: of runs that are registered, and of
+    /// others in its history, until a compaction.
+    ///
+    /// # Errors
+    /// Those of etcd.
+    pub async fn beginnings(&self, id: &str) -> Result<BTreeMap<RunId, i64>, Error> {
+        let (keys, index) = (self.connection.all_keys(), self.roots.index());
+        let range = KeyRange::prefix(format!("{index}{id}"));
+        let now = keys.send(Get::range(range.clone()).keys_only()).await?;
+        let began = |key: &[u8], revision| Some((id_in(key, &index)?, revision));
+        let mut found: BTreeMap<RunId, i64> =
+            now.kvs.iter().filter_map(|kv| began(&kv.key, kv.create_revision)).collect();
+        let mut history = keys.history(range);
+        while let Some(event) = history.try_next().await? {
+            if event.kind == EventKind::Put
+                && let Some((run, revision)) = began(&event.kv.key, event.kv.create_revision)
+            {
+                found.entry(run).or_insert(revision);
+            }
+        }
+        Ok(found)
     }
 
     /// Counts the keys of a range by segments. For each read etcd walks over the rest of the range, so reads are few: large

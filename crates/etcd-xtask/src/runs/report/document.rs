@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::exit::Exit;
 use crate::readable_log::LogLine;
-use crate::runs::keeper::{Escapes, SandboxSummary};
+use crate::runs::keeper::{Escapes, Leaks, SandboxSummary};
 use crate::runs::report::Facts;
 use crate::runs::test_results::{TestCase, Verdict};
 
@@ -40,6 +40,7 @@ pub(super) struct Document<'a> {
     other_timelines: Vec<Box<RawValue>>,
     /// `null`: not known.
     escapes: Option<&'a Escapes>,
+    leaks: Option<&'a Leaks>,
     /// Whether another process has deleted the run's keys while it ran.
     lost: bool,
     log: Log,
@@ -163,6 +164,7 @@ impl<'a> Document<'a> {
             other_sandboxes,
             other_timelines,
             escapes: facts.ended.and_then(|ended| ended.escapes.as_ref()),
+            leaks: facts.ended.and_then(|ended| ended.leaks.as_ref()),
             lost: facts.ended.is_some_and(|ended| ended.lost),
             log: Log { left_out, lines: lines.into() },
         }
