@@ -214,7 +214,7 @@ async fn wait_for_end(run: &Run) -> RunEnd {
 /// How long it may take to find out what changed outside of all runs.
 const ESCAPES_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is looked for while the run goes on.
-const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
+const SEARCH_INTERVAL: Duration = Duration::from_millis(250);
 /// How long it may take to look up the leases that are left.
 const LEAKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to count what the sandboxes have written: a million changes take some seconds.

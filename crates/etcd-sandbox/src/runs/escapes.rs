@@ -38,12 +38,17 @@ impl Run {
     /// Begins to look for changes outside of every run since this run was registered, by its processes or by others.
     #[must_use]
     pub fn search_escapes(&self) -> EscapeSearch {
-        let found = Escapes { revisions: (self.revision() + 1, self.revision()), ..Escapes::default() };
-        EscapeSearch { registry: self.registry().clone(), prefix: self.prefix(), found }
+        EscapeSearch::after(self.revision(), self.prefix(), self.registry().clone())
     }
 }
 
 impl EscapeSearch {
+    /// Begins after a revision. The prefix is that of a run, whose changes are not sent.
+    pub(crate) fn after(revision: i64, prefix: String, registry: Registry) -> Self {
+        let found = Escapes { revisions: (revision + 1, revision), ..Escapes::default() };
+        Self { registry, prefix, found }
+    }
+
     /// Reads what has changed since the last look. Returns all that was found so far.
     ///
     /// # Errors

@@ -9,6 +9,8 @@ use etcd_keys::text::Escaped;
 use etcd_keys::watch::History;
 use etcd_keys::{KeyRange, Keys, Redaction, kv};
 
+use crate::runs::registry::Registry;
+use crate::runs::{EscapeSearch, Escapes};
 use crate::sandbox::timeline::{self, Note};
 use crate::sandbox::timeline_file::TimelineFile;
 use crate::workspace::Workspace;
@@ -17,6 +19,8 @@ use crate::workspace::Workspace;
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The same if all of it is written to a file for the run's report.
 const TIMEOUT_WITH_FILE: Duration = Duration::from_secs(30);
+/// How long it may take to find out what changed outside of all runs.
+const OUTSIDE: Duration = Duration::from_secs(2);
 /// How long keys may still be there after a test that is to leave none: dropped locks are released in the background.
 const LEAVE: Duration = Duration::from_secs(1);
 /// How often the keys are looked for.
@@ -104,11 +108,13 @@ impl Recorder {
         let file = TimelineFile::create(self.keys.namespace().prefix(), self.began.elapsed());
         let timeout = if file.is_wanted() { TIMEOUT_WITH_FILE } else { TIMEOUT };
         let reading = std::thread::Builder::new().spawn(move || {
+            let runtime = recorder.keys.connection().runtime();
             // Nobody listens any more if it took too long.
-            let _ = sender.send(recorder.keys.connection().runtime().block_on(recorder.timeline(file)));
+            let _ = sender.send(runtime.block_on(recorder.timeline(file)));
+            let _ = sender.send(runtime.block_on(recorder.outside()).unwrap_or_default());
         });
         match reading.map(|_| text.recv_timeout(timeout)) {
-            Ok(Ok(text)) => eprint!("{text}"),
+            Ok(Ok(timeline)) => eprint!("{timeline}{}", text.recv_timeout(OUTSIDE).unwrap_or_default()),
             _ => eprintln!("no timeline of the test's keys: it took more than {} s", timeout.as_secs()),
         }
     }
@@ -141,6 +147,21 @@ impl Recorder {
             Ok(text) => text,
             Err(error) => format!("no timeline of the test's keys: {error}\n"),
         }
+    }
+
+    /// Which keys outside of all runs have changed since the run began: code under test may have another prefix than the test.
+    /// `None`: no keys, or a fenced test may not know.
+    async fn outside(&self) -> Option<String> {
+        let prefix = std::str::from_utf8(self.keys.namespace().prefix()).ok()?;
+        let (run, _) = prefix.strip_suffix('/')?.rsplit_once('/')?;
+        let registry = Registry::new(self.keys.connection(), Workspace::of_process().roots().ok()?);
+        let mut search = EscapeSearch::after(self.since, format!("{run}/"), registry);
+        let Escapes { changes, keys, .. } = search.look().await.ok()?;
+        let named: Vec<String> = keys.iter().map(|key| format!("`{}`", Escaped(key))).collect();
+        let changes = if *changes == 1 { "1 change".to_owned() } else { format!("{changes} changes") };
+        let named = named.join(", ");
+        let line = format!("  outside of all runs: {changes} since the run began, by this test or others: {named}\n");
+        (!keys.is_empty()).then_some(line)
     }
 }
 

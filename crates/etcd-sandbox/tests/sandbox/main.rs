@@ -13,6 +13,7 @@ mod ending;
 mod fixture;
 mod forged;
 mod isolation;
+mod leaks;
 mod liveness;
 mod stopped;
 mod subject;

@@ -78,6 +78,16 @@ async fn a_test_that_is_to_leave_nothing_fails_if_keys_are_left() {
 }
 
 #[tokio::test]
+async fn a_test_that_writes_elsewhere_shows_where() {
+    let server = Server::start();
+    fail(&server, "that_writes_elsewhere").await.says(&[
+        "nothing was written here",
+        "outside of all runs: 1 change since the run began, by this test or others: `/Inventory/v1/racks/1`",
+    ]);
+    assert!(!fail(&server, "by_a_panic").await.out.contains("outside of all runs"));
+}
+
+#[tokio::test]
 async fn an_expectation_that_failed_is_on_the_timeline() {
     let server = Server::start();
     let run = fail(&server, "by_an_error").await;

@@ -86,6 +86,15 @@ async fn of_rstest(#[case] key: &str) {
     }
 }
 
+/// The code under test has another prefix.
+#[etcd_sandbox::test]
+async fn that_writes_elsewhere(sandbox: Sandbox) {
+    if asked() {
+        sandbox.raw().put("/Inventory/v1/racks/1", "8 blades", None).await.unwrap();
+        assert!(sandbox.get("racks/1").await.unwrap().is_some(), "the rack is there");
+    }
+}
+
 /// A test that is to remove its keys: those of its lease and of a dropped lock go by themselves.
 #[etcd_sandbox::test(clean)]
 async fn that_leaves_keys(sandbox: Sandbox) -> Result<(), Error> {
