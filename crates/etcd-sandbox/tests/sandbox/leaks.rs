@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcd_sandbox::etcd_keys::kv::Put;
 
-use crate::fixture::Server;
+use crate::fixture::{Server, finished};
 
 #[tokio::test]
 async fn locks_are_told_from_leases_and_a_runs_own_heartbeat_is_neither() {
@@ -64,4 +64,17 @@ async fn a_change_elsewhere_is_counted_once_however_often_it_is_looked_for() {
     registry.connection().raw().compact(compacted, None).await.unwrap();
     let found = search.look().await.unwrap();
     assert_eq!((found.changes, found.revisions), (3, (compacted + 1, compacted)));
+}
+
+#[tokio::test]
+async fn a_sandboxs_lease_is_revoked_before_its_process_ends() {
+    let server = Server::start();
+    let registry = server.registry().await;
+    let run = server.run(&registry, |plan| plan, 0).await;
+    for _ in 0..3 {
+        let mut command = server.subject(&["failures::with_a_lease"]);
+        command.envs(run.variables());
+        finished(command).await.passed(1);
+        assert_eq!(run.leaks(&BTreeSet::new()).await.unwrap().named, []);
+    }
 }

@@ -86,6 +86,14 @@ async fn of_rstest(#[case] key: &str) {
     }
 }
 
+/// Passes. Its process may end at once.
+#[etcd_sandbox::test]
+async fn with_a_lease(sandbox: Sandbox) -> Result<(), Error> {
+    let lease = sandbox.lease().await?.id();
+    sandbox.send(Put::new("leased", "").lease(lease)).await?;
+    Ok(())
+}
+
 /// The code under test has another prefix.
 #[etcd_sandbox::test]
 async fn that_writes_elsewhere(sandbox: Sandbox) {
