@@ -444,12 +444,18 @@ fn an_interrupt_while_an_etcd_is_brought_ends_it_at_once() {
     assert!(eventually(|| fs::read_dir(play.path("tmp")).unwrap().count() == 0), "nothing temporary stays");
 }
 
-/// Whether a process has seen the signal that it was sent: it is not pending any more.
+/// Whether a process has seen the signal that it was sent: it is not pending any more, and no thread is still at work on it.
 #[cfg(target_os = "linux")] // /proc
 fn interrupted(pid: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
+    let process = format!("/proc/{}", pid.as_raw_nonzero());
+    let status = fs::read_to_string(format!("{process}/status")).unwrap();
     let pending = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim() == "0000000000000000";
-    pending("ShdPnd:") && pending("SigPnd:")
+    // What the handler has written, another thread reads: whoever is at it does not sleep.
+    let threads = fs::read_dir(format!("{process}/task")).unwrap();
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+    pending("ShdPnd:")
+        && pending("SigPnd:")
+        && stats.into_iter().all(|stat| stat.rsplit(')').next().unwrap().starts_with(" S"))
 }
 
 #[test]
