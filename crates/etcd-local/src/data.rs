@@ -151,7 +151,11 @@ impl DataDir {
             Err(error) => return Err(cannot("read the marker in", path)(error).into()),
         };
         if marker.is_none() && !path.join("member").is_dir() {
-            let mut entries = fs::read_dir(path).map_err(cannot("list", path))?;
+            let mut entries = match fs::read_dir(path) {
+                // Another command has just wiped it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                entries => entries.map_err(cannot("list", path))?,
+            };
             // A marker that was being written when its writer was killed is no content.
             let is_content = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with(file::SCRATCH);
             return match entries.any(|entry| entry.as_ref().map_or(true, is_content)) {

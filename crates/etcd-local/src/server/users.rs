@@ -1,15 +1,12 @@
 //! Switches authentication on in a new cluster, by etcd's JSON gateway. From then on, etcd refuses every request without a
 //! user. Keeps no password anywhere.
 
-use std::time::Duration;
-
 use etcd_workspace::ClientConfig;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::health::{Gateway, HealthError};
 use crate::random;
-use crate::wait::{Deadline, until};
 
 /// Seconds that an answer may take.
 const TIMEOUT: u64 = 10;
@@ -52,20 +49,13 @@ impl Root {
         body: &str,
         seconds: u64,
     ) -> Result<Value, HealthError> {
-        let ask = || match (Gateway { endpoint, token: None }.ask(call, body, seconds), root) {
+        match (Gateway { endpoint, token: None }.ask(call, body, seconds), root) {
             (Err(HealthError::NeedsUser(_)), Some(root)) => {
                 let token = root.log_in(endpoint, seconds)?;
                 Gateway { endpoint, token: Some(&token) }.ask(call, body, seconds)
             }
             (answer, _) => answer,
-        };
-        // Under load etcd 3.7 was seen not to find the user that it had just logged in, soon after the user was made.
-        let passes = |message: &str| root.is_some() && message.contains("user name not found");
-        let answer = until(Deadline::after(Duration::from_secs(seconds)), || match ask() {
-            Err(HealthError::Refused { message, .. }) if passes(&message) => Ok(None),
-            answer => answer.map(Some),
-        })?;
-        answer.map_or_else(ask, Ok)
+        }
     }
 
     fn log_in(&self, endpoint: &str, seconds: u64) -> Result<String, HealthError> {
