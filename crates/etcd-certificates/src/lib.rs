@@ -18,14 +18,14 @@ use crate::made::Made;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Browsers and many libraries refuse certificates that are valid for much longer.
 const VALID_FOR: Duration = Duration::from_secs(365 * DAY.as_secs());
-/// A CA outlives what it signs: whoever trusts it need not be told again each year.
+/// Longer than what it signs, so that a program that trusts the CA needs no new copy each year.
 const CA_VALID_FOR: Duration = Duration::from_secs(10 * VALID_FOR.as_secs());
 /// A server may run for weeks with what it was started with.
 const RENEWED_BEFORE_END: Duration = Duration::from_secs(30 * DAY.as_secs());
 /// Clocks in containers and virtual machines may be late.
 const VALID_SINCE: Duration = DAY;
 
-/// Why there are no certificates.
+/// Why certificates could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
