@@ -4,10 +4,10 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::readiness;
 use crate::process::Running;
-use crate::random;
 
 /// Where a member listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,17 +139,26 @@ impl fmt::Display for Holder {
 }
 
 /// A free port for a server that stays: below those that systems give to connections and to all who ask for any port, so that
-/// hardly anybody takes it while the server is stopped. `None`: none was found soon.
+/// hardly anybody takes it while the server is stopped. Least of all does another of our servers: processes that begin soon
+/// after each other look at different ports. `None`: none was found soon.
 pub(crate) fn lasting(host: IpAddr) -> Option<(u16, TcpListener)> {
+    const ATTEMPTS: usize = 20;
+    static LOOKS: AtomicU32 = AtomicU32::new(0);
+    (0..ATTEMPTS).find_map(|_| {
+        let port = lasting_port(std::process::id(), LOOKS.fetch_add(1, Ordering::Relaxed));
+        Some((port, TcpListener::bind(SocketAddr::new(host, port)).ok()?))
+    })
+}
+
+/// Where a process looks the first time, the second, and so on.
+fn lasting_port(pid: u32, look: u32) -> u16 {
     /// Linux gives ports from 32,768 on, other systems from 49,152.
     const FIRST: u16 = 16_384;
     const COUNT: u16 = 16_384;
-    const ATTEMPTS: usize = 20;
-    (0..ATTEMPTS).find_map(|_| {
-        let random = u16::from_str_radix(random::hex().ok()?.get(..4)?, 16).ok()?;
-        let port = FIRST + random % COUNT;
-        Some((port, TcpListener::bind(SocketAddr::new(host, port)).ok()?))
-    })
+    /// So many processes begin before one looks where this one did.
+    const STEP: u32 = 2_049;
+    let [low, high, ..] = pid.wrapping_add(look.wrapping_mul(STEP)).to_le_bytes();
+    FIRST + u16::from_le_bytes([low, high]) % COUNT
 }
 
 /// Whether the port is free.
@@ -164,5 +173,18 @@ pub(crate) fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
             crate::os::listener(addr).map(|_| false).ok_or(error)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn processes_that_begin_soon_after_each_other_look_at_different_ports() {
+        let looks = (65_000..67_000).flat_map(|pid| (0..6).map(move |look| lasting_port(pid, look)));
+        assert_eq!(looks.collect::<HashSet<_>>().len(), 2_000 * 6);
     }
 }
