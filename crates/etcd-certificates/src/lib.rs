@@ -41,7 +41,7 @@ pub enum Error {
     Certificate(#[from] rcgen::Error),
 }
 
-/// Makes the certificates of a server at `host`, and of its clients, unless they are there and are good for a month more.
+/// Makes the certificates of a server at `host`, for its clients and its peers, and of its clients, unless they are there and are good for a month more.
 /// The CA stays as long as it is good. A server at a loopback or wildcard address is also `localhost`, `127.0.0.1` and
 /// `::1`. Private keys are for this user only. Calls at the same time wait for each other.
 ///
@@ -87,6 +87,7 @@ fn ensure_locked(files: &TlsFiles, host: IpAddr) -> Result<bool, Error> {
         Ok::<_, Error>(())
     };
     sign(files.server(), &hosts)?;
+    sign(files.peer(), &hosts)?;
     sign(files.client(), &[])?;
     Ok(was_made)
 }

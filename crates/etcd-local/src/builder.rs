@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_workspace::TlsFiles;
+use etcd_workspace::{TlsFiles, TlsScope};
 
 use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
@@ -30,6 +30,8 @@ pub struct Builder {
     pub(crate) auth: bool,
     /// The certificates, if clients speak TLS.
     pub(crate) tls: Option<TlsFiles>,
+    /// The certificates, if servers speak TLS among each other.
+    pub(crate) peer_tls: Option<TlsFiles>,
     /// Who changes the members of an instance.
     pub(crate) membership: Arc<dyn Membership>,
 }
@@ -79,6 +81,7 @@ impl Builder {
             members: 1,
             auth: false,
             tls: None,
+            peer_tls: None,
             membership: Arc::new(ByGateway),
         }
     }
@@ -164,6 +167,17 @@ impl Builder {
     pub fn tls(mut self, files: TlsFiles) -> Self {
         self.tls = Some(files);
         self
+    }
+
+    /// Servers speak TLS among each other, with the certificates in these files.
+    #[must_use]
+    pub fn peer_tls(mut self, files: TlsFiles) -> Self {
+        self.peer_tls = Some(files);
+        self
+    }
+
+    pub(crate) fn tls_scope(&self) -> TlsScope {
+        TlsScope { clients: self.tls.is_some(), peers: self.peer_tls.is_some() }
     }
 
     /// Who lists and changes the members of an instance of several, where [`ByGateway`] cannot.

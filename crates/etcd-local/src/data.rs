@@ -3,6 +3,7 @@
 
 pub(crate) mod cluster;
 mod trash;
+pub(crate) mod wal;
 
 use std::fs;
 use std::io;

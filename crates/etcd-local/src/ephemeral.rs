@@ -162,8 +162,8 @@ impl Ephemeral {
         // What a start fails with may be that no file can be opened; deleting opens one a level.
         let reserve = owner.reserve(LEVELS).map_err(cannot("hold files in reserve for", dir.path()))?;
         let janitor = Janitor::start(dir.path()).map_err(cannot("start the janitor of", dir.path()))?;
-        let (host, has_tls) = (builder.settings.host, builder.tls.is_some());
-        let ports = launch::free_ports_of_members(host, builder.members, has_tls, Durability::Unsynced)
+        let (host, tls) = (builder.settings.host, builder.tls_scope());
+        let ports = launch::free_ports_of_members(host, builder.members, tls, Durability::Unsynced)
             .map_err(|error| Box::new(FailedLaunch { member: None, error, log: String::new() }))?;
         let name = |number| if builder.members == 1 { "ephemeral".to_owned() } else { format!("m{number}") };
         let cluster = (1..).zip(ports).map(|(number, ports)| Address { name: name(number), ports }).collect();

@@ -279,6 +279,9 @@ pub struct Status {
     /// If clients speak TLS, the directory with the CA's and their own certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<PathBuf>,
+    /// If the servers speak TLS among each other, the directory with the CA's and their own certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_tls: Option<PathBuf>,
     /// If authentication is on, the file with the password of the user `root`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,

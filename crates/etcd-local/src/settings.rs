@@ -48,7 +48,7 @@ pub struct Settings {
     pub test_root: String,
     /// More prefixes that no command deletes below.
     pub protected: Vec<String>,
-    /// Whether clients of instances speak TLS, and with which certificates.
+    /// Who speaks TLS with instances, and with which certificates.
     pub tls: Option<TlsSetting>,
     /// Whether authentication is on in instances.
     pub auth: bool,
@@ -192,7 +192,7 @@ impl Settings {
         self.auth = table.auth;
         self.tls = table.tls.map(|tls| match tls {
             TlsSetting::Dir(dir) => TlsSetting::Dir(root.join(dir)),
-            TlsSetting::Made => TlsSetting::Made,
+            made @ TlsSetting::Made(_) => made,
         });
     }
 

@@ -39,4 +39,4 @@ pub use crate::record::{ClusterId, Identity, MemberRecord, Record};
 pub use crate::settings::{
     DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, ManifestUser, NoRoot, Port, TlsSetting, is_prefix, is_segment,
 };
-pub use crate::tls::TlsFiles;
+pub use crate::tls::{TlsFiles, TlsScope};

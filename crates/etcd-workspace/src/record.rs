@@ -45,10 +45,13 @@ pub struct Record {
     /// If clients speak TLS, the directory with what they need: `ca.pem`, `client.pem` and `client-key.pem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<PathBuf>,
+    /// If the servers speak TLS among each other, the directory with what they need: `ca.pem`, `peer.pem` and `peer-key.pem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_tls: Option<PathBuf>,
     /// If authentication is on, the file with the password of the user `root`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// If clients speak TLS, where the only member tells in plain HTTP whether it is healthy, and no key.
+    /// If anybody speaks TLS, where the only member tells in plain HTTP whether it is healthy, and no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
     /// The members, if there are several. Then `endpoints` and `pids` are those of all members, `process` is absent, and
@@ -66,7 +69,7 @@ pub struct MemberRecord {
     pub endpoint: String,
     /// The URL for other members.
     pub peer_url: String,
-    /// If clients speak TLS, where it tells in plain HTTP whether it is healthy.
+    /// If anybody speaks TLS, where it tells in plain HTTP whether it is healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
     /// etcd's `--data-dir`.

@@ -13,6 +13,7 @@ use serde::de::{Deserializer, Error, IgnoredAny};
 
 use crate::client_config::{ClientConfig, ClientConfigError, ManifestCluster};
 use crate::manifest::parse_manifest;
+use crate::tls::TlsScope;
 
 /// etcd's own default for clients.
 pub const DEFAULT_PORT: u16 = 2379;
@@ -53,12 +54,13 @@ impl FromStr for Port {
     }
 }
 
-/// With which certificates the clients of an instance speak TLS.
+/// Who speaks TLS with an instance's servers, and with which certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsSetting {
-    /// With those that are made for it.
-    Made,
-    /// With those in this directory, as written: relative to the workspace, or absolute. See [`TlsFiles`](crate::TlsFiles).
+    /// These, with certificates that are made for the instance.
+    Made(TlsScope),
+    /// Clients, and the servers among each other if it has a certificate for them, with the certificates in this directory, as
+    /// written: relative to the workspace, or absolute. See [`TlsFiles`](crate::TlsFiles).
     Dir(PathBuf),
 }
 
@@ -110,7 +112,7 @@ pub struct ManifestSettings {
     /// Patterns of keys whose values are not shown in histories: `*` stands for any characters.
     #[serde(deserialize_with = "patterns")]
     pub redact: Vec<String>,
-    /// Whether clients of this workspace's instances speak TLS.
+    /// Whether clients of this workspace's instances speak TLS, or their servers.
     #[serde(deserialize_with = "tls")]
     pub tls: Option<TlsSetting>,
     /// Whether authentication is on in this workspace's instances.
@@ -225,9 +227,14 @@ fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D
 
 fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TlsSetting>, D::Error> {
     match Value::deserialize(deserializer)? {
-        Value::Flag(flag) => Ok(flag.then_some(TlsSetting::Made)),
-        Value::Text(text) if !text.is_empty() => Ok(Some(TlsSetting::Dir(text.into()))),
-        other => is_not(&other, "`true`, `false`, or a directory with certificates"),
+        Value::Flag(flag) => Ok(flag.then_some(TlsSetting::Made(TlsScope::CLIENTS))),
+        Value::Text(text) if !text.is_empty() => Ok(Some(match text.parse() {
+            Ok(scope) => TlsSetting::Made(scope),
+            Err(_) => TlsSetting::Dir(text.into()),
+        })),
+        other => {
+            is_not(&other, "`true`, `false`, `\"client\"`, `\"peer\"`, `\"all\"`, or a directory with certificates")
+        }
     }
 }
 
@@ -354,8 +361,8 @@ mod tests {
             ("test-root = true", "`true` is not one segment"),
             ("data-dir = 1", "`1` is not a path"),
             ("data-dir = ''", "`` is not a path"),
-            ("tls = 1", "`1` is not `true`, `false`, or a directory"),
-            ("tls = ''", "`` is not `true`, `false`, or a directory"),
+            ("tls = 1", "`1` is not `true`, `false`, `\"client\"`"),
+            ("tls = ''", "`` is not `true`, `false`, `\"client\"`"),
             ("auth = 1", "`1` is not `true` or `false`"),
             ("users = [{ name = 'a/b' }]", "`a/b` is not a user's name"),
             ("users = [{ name = 'root' }]", "`root` is not a user's name"),

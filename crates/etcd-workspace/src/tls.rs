@@ -1,6 +1,41 @@
-//! The directory of an instance's certificates: which file is what. Makes and reads none of them.
+//! TLS of an instance: who speaks it, and which file in the directory of its certificates is what. Makes and reads none of
+//! them.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Who speaks TLS with an instance's servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsScope {
+    /// Its clients.
+    pub clients: bool,
+    /// The servers among each other.
+    pub peers: bool,
+}
+
+impl TlsScope {
+    /// Clients alone.
+    pub const CLIENTS: Self = Self { clients: true, peers: false };
+
+    /// Whether anybody does.
+    #[must_use]
+    pub fn is_any(self) -> bool {
+        self.clients || self.peers
+    }
+}
+
+impl FromStr for TlsScope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "client" => Ok(Self::CLIENTS),
+            "peer" => Ok(Self { clients: false, peers: true }),
+            "all" => Ok(Self { clients: true, peers: true }),
+            _ => Err(format!("`{text}` is not `client`, `peer` or `all`")),
+        }
+    }
+}
 
 /// A directory with the certificates of a server, and of its clients. All files are PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +72,10 @@ impl TlsFiles {
         self.pair("client")
     }
 
-    /// All files that the server reads.
+    /// The certificate that servers show each other and its key, `peer.pem` and `peer-key.pem`.
     #[must_use]
-    pub fn of_server(&self) -> [PathBuf; 3] {
-        let (certificate, key) = self.server();
-        [self.ca(), certificate, key]
+    pub fn peer(&self) -> (PathBuf, PathBuf) {
+        self.pair("peer")
     }
 
     fn pair(&self, name: &str) -> (PathBuf, PathBuf) {

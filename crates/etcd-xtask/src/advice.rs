@@ -260,7 +260,7 @@ fn launch(error: &LaunchError, which: &Which) -> Advice {
         }
         LaunchError::Certificate { .. } => Advice::hint(
             "`tls` in Cargo.toml names a directory that must have ca.pem, server.pem, server-key.pem, client.pem and \
-             client-key.pem; with `tls = true` they are made",
+             client-key.pem, and for the servers among each other peer.pem and peer-key.pem; with `tls = true` they are made",
         ),
         LaunchError::Listen { source, .. } => Advice::hint(listening(source)),
         LaunchError::IncompleteBootstrap { log } => {

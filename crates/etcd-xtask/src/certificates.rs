@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use anyhow::Result;
 use etcd_local::{Builder, State, Status, TlsSetting};
-use etcd_workspace::TlsFiles;
+use etcd_workspace::{TlsFiles, TlsScope};
 
 use crate::build::on_demand;
 use crate::cli::NetworkPolicy;
@@ -15,24 +15,50 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::AlreadyReported;
 
-/// The builder of an instance with TLS: because Cargo.toml says so, or `is_asked_for`. A server that runs keeps its
-/// certificates.
+/// The builder of an instance with TLS as it is asked for, else as Cargo.toml says. A server that runs keeps its
+/// certificates, and the peers of several members have TLS as they were created.
 pub(crate) fn with_tls(
     builder: Builder,
     instance: &str,
-    is_asked_for: bool,
+    asked: Option<TlsScope>,
     network: NetworkPolicy,
     cx: &Context,
 ) -> Result<Builder> {
-    let made = match builder.settings().tls.clone() {
-        Some(TlsSetting::Dir(dir)) => return Ok(builder.tls(TlsFiles::in_dir(dir))),
-        None if !is_asked_for => return Ok(builder),
-        _ => builder.instance(instance)?.dir().join("tls"),
+    let setting = builder.settings().tls.clone();
+    let own = match &setting {
+        Some(TlsSetting::Dir(dir)) => Some(TlsFiles::in_dir(dir)),
+        _ => None,
     };
-    match builder.instance(instance)?.status()? {
-        Status { state: State::Ready, tls: Some(dir), .. } => Ok(builder.tls(TlsFiles::in_dir(dir))),
-        _ => with_made(builder, &made, network, cx),
+    let mut scope = match (asked, setting) {
+        (Some(asked), _) | (None, Some(TlsSetting::Made(asked))) => asked,
+        (None, Some(TlsSetting::Dir(_))) => {
+            TlsScope { clients: true, peers: own.as_ref().is_some_and(|own| own.peer().0.is_file()) }
+        }
+        (None, None) => TlsScope::default(),
+    };
+    if let Some(own) = own {
+        return Ok(with_files(builder, scope, own));
     }
+    let status = builder.instance(instance)?.status()?;
+    scope.peers |= !status.members.is_empty() && status.peer_tls.is_some();
+    match status {
+        _ if !scope.is_any() => Ok(builder),
+        Status { state: State::Ready, tls: Some(dir), .. }
+        | Status { state: State::Ready, peer_tls: Some(dir), .. } => {
+            Ok(with_files(builder, scope, TlsFiles::in_dir(dir)))
+        }
+        _ => {
+            let dir = builder.instance(instance)?.dir().join("tls");
+            with_made(builder, scope, &dir, network, cx)
+        }
+    }
+}
+
+fn with_files(mut builder: Builder, scope: TlsScope, files: TlsFiles) -> Builder {
+    if scope.peers {
+        builder = builder.peer_tls(files.clone());
+    }
+    if scope.clients { builder.tls(files) } else { builder }
 }
 
 /// For how many days a certificate is good, negative if it has ended. `None`: it is none, or `etcd-console` is not built.
@@ -43,12 +69,18 @@ pub(crate) fn days_left(certificate: &Path, cx: &Context) -> Option<i64> {
 }
 
 /// An etcd with TLS. Its certificates are in `dir`, and made, or made anew, when needed.
-pub(crate) fn with_made(builder: Builder, dir: &Path, network: NetworkPolicy, cx: &Context) -> Result<Builder> {
+pub(crate) fn with_made(
+    builder: Builder,
+    scope: TlsScope,
+    dir: &Path,
+    network: NetworkPolicy,
+    cx: &Context,
+) -> Result<Builder> {
     let host = builder.settings().host.to_string();
     let mut command = cx.command(on_demand::program_within(network, PACKAGE, cx)?);
     let status = command.arg("certificates").arg("--dir").arg(dir).args(["--host", &host]).status()?;
     if !status.success() {
         return Err(AlreadyReported(Exit::FAILURE).into());
     }
-    Ok(builder.tls(TlsFiles::in_dir(dir)))
+    Ok(with_files(builder, scope, TlsFiles::in_dir(dir)))
 }

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use etcd_console_cli::{Client, OnCluster};
 use etcd_local::binary::{Route, Sha256, Wanted};
 use etcd_local::{Builder, Port};
+use etcd_workspace::TlsScope;
 
 use crate::forwarded::{self, Forwarded};
 
@@ -202,9 +203,16 @@ pub(crate) struct Start {
     /// Which etcd: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path
     #[arg(long, value_name = "VERSION|PATH")]
     pub(crate) etcd: Option<Wanted>,
-    /// Have clients speak TLS. The certificates, also theirs, are in .etcd/NAME/tls
-    #[arg(long)]
-    pub(crate) tls: bool,
+    /// Have clients speak TLS, or the servers among each other (`peer`), or both (`all`). The certificates, also those for
+    /// clients, are in .etcd/NAME/tls [default: client]
+    #[arg(
+        long,
+        value_name = "client|peer|all",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "client"
+    )]
+    pub(crate) tls: Option<TlsScope>,
     /// Switch authentication on. The passwords of `root`, and of the users in Cargo.toml, are in .etcd/NAME/passwords
     #[arg(long)]
     pub(crate) auth: bool,

@@ -81,6 +81,74 @@ fn members_with_tls_are_one_instance() {
     play.xtask(&["get", "a", "--print-value-only"]).fails(1, &["there is no key `a`"]);
 }
 
+/// Whether the members' own ports answer in plain text.
+fn peers_answer_strangers(play: &Playground) -> bool {
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(play.path(".etcd/default/instance.json")).unwrap()).unwrap();
+    let members = record["members"].as_array().into_iter().flatten().chain([&record]);
+    let urls: Vec<_> = members.map(|member| member["peer_url"].as_str().unwrap().to_owned()).collect();
+    let addresses = urls.iter().map(|url| url.split_once("://").unwrap().1);
+    addresses.into_iter().any(|at| {
+        minreq::get(format!("http://{at}/version"))
+            .with_timeout(10)
+            .send()
+            .is_ok_and(|answer| answer.status_code == 200)
+    })
+}
+
+#[test]
+fn peers_speak_tls_where_it_is_asked_for() {
+    for (scope, clients_scheme) in [("all", "https://"), ("peer", "http://")] {
+        let play = play();
+        let up = play.up(&["--members", "3", &format!("--tls={scope}")]);
+        assert_eq!((up.state, up.tls.is_some()), (State::Ready, scope == "all"), "{up:?}");
+        assert_eq!(up.peer_tls, Some(play.path(".etcd/default/tls")));
+        assert!(up.endpoints.iter().all(|url| url.starts_with(clients_scheme)) && !peers_answer_strangers(&play));
+        play.xtask(&["put", "a", "1"]).ok();
+        assert_eq!(play.up(&[]).pids, up.pids);
+        play.xtask(&["etcd-member", "stop", "m2"]).ok();
+        play.xtask(&["etcd-member", "start", "m2"]).ok();
+        // One whose data is gone gets another id, which its new data says.
+        play.xtask(&["etcd-member", "replace", "m3", "--yes"]).ok();
+        fs::remove_file(play.path(".etcd/default/instance.json")).unwrap();
+        assert_eq!(play.status().state, State::Ready);
+        play.xtask(&["etcd-down"]).ok();
+        // Members know each other by URL: how they speak stays.
+        let again = play.up(if scope == "all" { &["--tls"] } else { &[] });
+        assert_eq!((&again.endpoints, &again.peer_tls), (&up.endpoints, &up.peer_tls));
+        assert_eq!(get(&play, "a"), "1\n");
+        let reset = play.xtask(&["etcd-reset", "--yes", "--format", "json"]).ok().status();
+        assert_eq!((&reset.peer_tls, reset.state), (&up.peer_tls, State::Ready));
+        assert!(!peers_answer_strangers(&play));
+        play.xtask(&["get", "a", "--print-value-only"]).fails(1, &["there is no key `a`"]);
+    }
+}
+
+#[test]
+fn an_only_member_has_tls_for_peers_as_each_start_asks() {
+    let play = play();
+    play.configure("port = \"auto\"\ntls = \"all\"");
+    let up = play.up(&[]);
+    assert!(up.tls.is_some() && up.peer_tls.is_some() && !peers_answer_strangers(&play), "{up:?}");
+    play.xtask(&["put", "a", "1"]).ok();
+    let again = play.xtask(&["etcd-restart", "--format", "json"]).ok().status();
+    assert_eq!((&again.tls, &again.peer_tls), (&up.tls, &up.peer_tls));
+    play.xtask(&["etcd-down"]).ok();
+    let plain = play.up(&["--tls=client"]);
+    assert!(plain.tls.is_some() && plain.peer_tls.is_none() && peers_answer_strangers(&play), "{plain:?}");
+    assert_eq!(get(&play, "a"), "1\n");
+    play.xtask(&["etcd-up", "--tls=all"]).fails(1, &["already running with peers in plain text, not TLS", "etcd-down"]);
+    play.xtask(&["etcd-up", "--tls=both"]).fails(2, &["`both` is not `client`, `peer` or `all`"]);
+}
+
+#[test]
+fn peers_of_members_that_are_there_stay_in_plain_text() {
+    let play = play();
+    play.up(&["--members", "3"]);
+    play.xtask(&["etcd-down"]).ok();
+    play.xtask(&["etcd-up", "--tls=peer"]).fails(1, &["was created with peers in plain text, not TLS", "hint:"]);
+}
+
 #[test]
 fn certificates_of_ones_own_are_used_as_they_are() {
     let play = play();

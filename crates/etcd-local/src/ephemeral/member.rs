@@ -146,9 +146,10 @@ impl Member {
 
     /// Asks it to stand for election, which it does as soon as it can, until the deadline passes or nobody holds `is_wanted`.
     /// By then no member may have been elected: a second election would lose what members have proposed to the first leader,
-    /// and they propose it again only after five seconds. Without this the members elect one when a timeout has passed.
+    /// and they propose it again only after five seconds. Without this the members elect one when a timeout has passed, as they
+    /// do where they speak TLS among each other.
     pub(super) fn request_election(&self, deadline: Deadline, is_wanted: Weak<()>) {
-        let Some(cluster) = self.cluster_id() else { return };
+        let Some(cluster) = self.cluster_id().filter(|_| !self.address.ports.tls.peers) else { return };
         let (peer, id) = (self.peer_url(), self.id);
         let request = move || election::request_of(&peer, cluster, id, deadline, || is_wanted.strong_count() > 0);
         drop(std::thread::Builder::new().name("etcd-election".to_owned()).spawn(request));
@@ -209,6 +210,7 @@ fn spawn(etcd: &Ephemeral, address: &Address, dir: &Path, data: &DataDir) -> Res
         // On existing data etcd 3.7 can panic over it, and an only member is elected soon without it.
         asks_for_election: !data.has_members(),
         tls: etcd.builder.tls.as_ref(),
+        peer_tls: etcd.builder.peer_tls.as_ref(),
         extra_args: &etcd.builder.extra_args,
         log: &log,
         env: &etcd.builder.env,

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use etcd_workspace::{Identity, InstanceError, MemberRecord, RECORD, Record, SCHEMA_2, TlsFiles, member_names};
+use etcd_workspace::{
+    Identity, InstanceError, MemberRecord, RECORD, Record, SCHEMA_2, TlsFiles, TlsScope, member_names,
+};
 
 use super::observe::{ObserveError, Presence, Seen, probe};
 use super::record;
@@ -109,6 +111,7 @@ impl Instance {
         status.data_dir = self.data_of_members();
         status.password_file = found.iter().find_map(|status| status.password_file.clone());
         status.tls = found.iter().find_map(|status| status.tls.clone());
+        status.peer_tls = found.iter().find_map(|status| status.peer_tls.clone());
         status.cluster_id = found.iter().find_map(|status| status.cluster_id);
         status.ready_ms = record.and_then(|record| record.ready_ms);
         status.log = members.first().map_or_else(|| self.log(), Self::log);
@@ -165,6 +168,7 @@ impl Instance {
             ready_ms: before.and_then(|before| before.ready_ms),
             password_file: records.iter().flatten().find_map(|record| record.password_file.clone()),
             tls: records.iter().flatten().find_map(|record| record.tls.clone()),
+            peer_tls: records.iter().flatten().find_map(|record| record.peer_tls.clone()),
             metrics_url: None,
             members,
         }))
@@ -172,17 +176,19 @@ impl Instance {
 
     /// This instance, with or without TLS as its members were started.
     pub(super) fn with_tls_of(&self, record: Option<&Record>) -> Self {
+        let files =
+            |dir: fn(&Record) -> &Option<PathBuf>| record.and_then(|record| dir(record).clone()).map(TlsFiles::in_dir);
         let mut again = self.clone();
-        again.builder.tls = record.and_then(|record| record.tls.clone()).map(TlsFiles::in_dir);
+        again.builder.tls = files(|record| &record.tls);
+        again.builder.peer_tls = files(|record| &record.peer_tls);
         again
     }
 
     /// Where this member listens.
     pub(super) fn ports(&self) -> Ports {
         let own = self.cluster.iter().find(|address| Some(&address.name) == self.builder.settings.member.as_ref());
-        own.map_or(Ports { host: self.builder.settings.host, client: 0, peer: 0, metrics: None }, |address| {
-            address.ports
-        })
+        let (host, tls) = (self.builder.settings.host, TlsScope::default());
+        own.map_or(Ports { host, client: 0, peer: 0, metrics: None, tls }, |address| address.ports)
     }
 
     /// Kills the servers of all members, the leader's last. What etcd has acknowledged is on the disks of most members,
@@ -239,12 +245,13 @@ impl Instance {
         }
     }
 
-    /// The same where etcd answers nobody without a certificate or a user: through the ports for peers.
+    /// The same where etcd answers nobody without a certificate or a user: through the ports for peers, unless these have TLS,
+    /// too.
     fn have_another_elected(&self, members: &[Self]) {
         const TIMEOUT: Duration = Duration::from_secs(1);
         let leads = || leader::leads(&self.ports().plain_url());
         let cluster_id = self.saved().ok().flatten().and_then(|record| record.cluster_id);
-        let Some(cluster_id) = cluster_id.filter(|_| leads()) else { return };
+        let Some(cluster_id) = cluster_id.filter(|_| !self.ports().tls.peers && leads()) else { return };
         let serves = |other: &&Self| {
             let seen = other.look().ok().filter(|seen| !seen.is_stopped());
             seen.and_then(|seen| seen.record).is_some_and(|record| matches!(probe(&record), Probe::Ready { .. }))

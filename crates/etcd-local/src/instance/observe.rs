@@ -17,8 +17,7 @@ use crate::file::{PathError, cannot, is_same};
 use crate::lock::{self, Lock};
 use crate::process::Running;
 use crate::reporter::Event;
-use crate::server::ports::address_of;
-use crate::server::readiness::{self, Probe};
+use crate::server::readiness::{Probe, Target};
 use crate::settings::Port;
 use crate::wait::{Deadline, until};
 use crate::{binary, os};
@@ -206,6 +205,7 @@ impl Instance {
                 data_dir: record.data_dir,
                 log: record.log,
                 tls: record.tls,
+                peer_tls: record.peer_tls,
                 password_file: record.password_file,
                 cluster_id: record.cluster_id,
                 ready_ms: record.ready_ms,
@@ -222,6 +222,7 @@ impl Instance {
                 data_dir: self.data_dir(),
                 log: self.log(),
                 tls: None,
+                peer_tls: None,
                 password_file: None,
                 cluster_id: None,
                 ready_ms: None,
@@ -329,11 +330,15 @@ impl Instance {
     /// Who listens on our peer port, if the cluster id proves that it is our member: somebody who only looks has the lock
     /// for a moment, too, and another workspace may have the port by now.
     fn listener(&self, record: Option<&Record>) -> Option<Running> {
+        // Without a record, TLS is not known of.
         let configured = || match self.builder.settings.peer() {
-            Port::Fixed(port) => Some(format!("http://{}", SocketAddr::new(self.builder.settings.host, port))),
+            Port::Fixed(port) => {
+                let url = format!("http://{}", SocketAddr::new(self.builder.settings.host, port));
+                Some(Target { plain_url: url.clone(), peer_url: url, data_dir: self.data_dir() })
+            }
             Port::Auto => None,
         };
-        let peer_url = record.map(|record| record.peer_url.clone()).or_else(configured)?;
+        let target = record.map_or_else(configured, Target::recorded)?;
         let ours = match record {
             Some(record) => record.cluster_id?,
             None => {
@@ -341,10 +346,10 @@ impl Instance {
                 data.marker.filter(|marker| marker.is_owned_by(&self.dir))?.cluster_id?
             }
         };
-        if readiness::cluster_id(&peer_url).ok()? != ours {
+        if target.cluster_id().ok()? != ours {
             return None;
         }
-        Running::with_pid(os::listener(address_of(&peer_url)?)?).ok()?
+        Running::with_pid(os::listener(target.address()?)?).ok()?
     }
 
     /// The record, if it is of this server. One that is lost, or that says something else than the server's own
@@ -369,18 +374,17 @@ impl Instance {
     }
 
     fn recover(&self, identity: &Identity, args: Args) -> Option<Record> {
-        let Args { member, data_dir, endpoint, peer_url, metrics_url, tls } = args;
+        let Args { member, data_dir, endpoint, peer_url, metrics_url, tls, peer_tls } = args;
         // The workspace may have been moved under its server.
         let own = self.own_data_dir();
         let was_own = own.strip_prefix(&self.builder.workspace).is_ok_and(|place| data_dir.ends_with(place));
         let data_dir = if was_own && !data_dir.exists() { own } else { data_dir };
         let marker = DataDir::find(&data_dir).ok().flatten().and_then(|data| data.marker);
         let has_users = marker.as_ref().is_some_and(|marker| marker.has_users);
-        let version = readiness::server_version(&peer_url).ok().and_then(|version| Version::parse(&version).ok());
-        Some(Record {
-            schema: if tls.is_some() || has_users { SCHEMA_2 } else { SCHEMA },
+        let mut record = Record {
+            schema: if metrics_url.is_some() || has_users { SCHEMA_2 } else { SCHEMA },
             instance: self.name.clone(),
-            version: version.or_else(|| binary::version_of(&identity.exe, &self.builder.env).ok())?,
+            version: Version::new(0, 0, 0),
             endpoints: vec![endpoint],
             peer_url,
             member,
@@ -393,15 +397,20 @@ impl Instance {
             ready_ms: None,
             password_file: has_users.then(|| self.password_file()),
             tls,
+            peer_tls,
             metrics_url,
             members: Vec::new(),
-        })
+        };
+        let answered = Target::recorded(&record).and_then(|target| target.server_version().ok());
+        let version = answered.and_then(|version| Version::parse(&version).ok());
+        record.version = version.or_else(|| binary::version_of(&identity.exe, &self.builder.env).ok())?;
+        Some(record)
     }
 }
 
 pub(super) fn probe(record: &Record) -> Probe {
-    match record.metrics_url.as_ref().or(record.endpoints.first()) {
-        Some(url) => readiness::probe(url, &record.peer_url, record.cluster_id),
+    match Target::recorded(record) {
+        Some(target) => target.probe(record.cluster_id),
         None => Probe::NotYet("its record names no endpoint".to_owned()),
     }
 }
@@ -466,6 +475,7 @@ mod tests {
             ready_ms: None,
             password_file: None,
             tls: None,
+            peer_tls: None,
             metrics_url: None,
             members: Vec::new(),
         };

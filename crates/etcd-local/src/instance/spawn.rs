@@ -53,6 +53,7 @@ impl Instance {
             ready_ms: None,
             password_file: has_users.then(|| self.password_file()),
             tls: self.builder.tls.as_ref().map(|files| files.dir().to_owned()),
+            peer_tls: self.builder.peer_tls.as_ref().map(|files| files.dir().to_owned()),
             metrics_url: ports.metrics_url(),
             members: Vec::new(),
         };
@@ -71,6 +72,7 @@ impl Instance {
             lifetime,
             asks_for_election,
             tls: self.builder.tls.as_ref(),
+            peer_tls: self.builder.peer_tls.as_ref(),
             extra_args: &self.builder.extra_args,
             log: &self.log(),
             env: &self.builder.env,

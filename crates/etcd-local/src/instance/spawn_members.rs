@@ -140,7 +140,7 @@ fn spawn_all<'a>(
                 .wait_for_peer_port(timeout)
                 .map_err(|error| failed(before.member, error.into()))?;
             // Nobody else asks: the first election would come after a second, and a second election would lose writes.
-            if is_new && spawned.len() == count / 2 + 1 {
+            if is_new && !member.ports().tls.peers && spawned.len() == count / 2 + 1 {
                 request_election(spawned, first_election, &is_starting);
             }
         }

@@ -414,7 +414,8 @@ impl Instance {
 
     pub(super) fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
         let host = self.builder.settings.host;
-        let Ports { client: one, peer: other, metrics, .. } = launch::free_ports(host, self.builder.tls.is_some())?;
+        let tls = self.builder.tls_scope();
+        let Ports { client: one, peer: other, metrics, .. } = launch::free_ports(host, tls)?;
         // The one that it had, if it is free, else any, but not the one that the other port is.
         let choose = |wanted: Port, before: Option<&String>, taken: Port| {
             let had = || {
@@ -433,15 +434,18 @@ impl Instance {
         let peer = choose(wanted_peer, previous.map(|record| &record.peer_url), Port::Fixed(client));
         launch::claim_port(host, client, PortKind::Client)?;
         launch::claim_port(host, peer, PortKind::Peer)?;
-        Ok(Ports { host, client, peer, metrics })
+        Ok(Ports { host, client, peer, metrics, tls })
     }
 
     /// A server that runs must speak TLS if that is asked for.
     pub(super) fn check_tls(&self, status: &Status) -> Result<(), StartError> {
-        if self.builder.tls.is_none() || status.tls.is_some() {
-            return Ok(());
-        }
-        let (what, running, asked) = ("clients in", "plain text".to_owned(), "TLS".to_owned());
+        let asked = self.builder.tls_scope();
+        let what = match () {
+            () if asked.clients && status.tls.is_none() => "clients in",
+            () if asked.peers && status.peer_tls.is_none() => "peers in",
+            () => return Ok(()),
+        };
+        let (running, asked) = ("plain text".to_owned(), "TLS".to_owned());
         Err(StartError::Conflict { instance: self.name.clone(), what, running, asked })
     }
 

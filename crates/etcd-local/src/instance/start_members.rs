@@ -96,10 +96,10 @@ fn cannot_change(instance: &Instance, what: &'static str, has: &str, asked: &str
 /// The first member has the ports that are set, the others have any. Those are looked up one after the other: a port that
 /// was free for one member may be found again for another.
 fn choose_addresses(instance: &Instance, count: usize) -> Result<Vec<Address>, StartError> {
-    let (host, has_tls) = (instance.builder.settings.host, instance.builder.tls.is_some());
+    let (host, tls) = (instance.builder.settings.host, instance.builder.tls_scope());
     let mut ports = Vec::new();
     for attempt in 1..=ATTEMPTS {
-        ports = launch::free_ports_of_members(host, count, has_tls, Durability::Synced)?;
+        ports = launch::free_ports_of_members(host, count, tls, Durability::Synced)?;
         if let Some(first) = ports.first_mut() {
             *first = match instance.choose_ports(None) {
                 // Somebody took a free port since the look.
@@ -120,23 +120,32 @@ fn are_distinct(ports: impl IntoIterator<Item = Ports>) -> bool {
     ports.into_iter().flat_map(each).all(|port| seen.insert(port))
 }
 
-/// The instance and its members with TLS as it is asked for; beside members that run, as those were started. The ports for
-/// metrics may change with each start.
+/// The instance and its members with TLS as it is asked for; beside members that run, as those were started. Members know each
+/// other by URL, so that their peers have TLS as they were created. The ports for metrics may change with each start.
 fn with_tls(instance: &Instance, mut addresses: Vec<Address>) -> Result<(Instance, Vec<Address>), StartError> {
     let status = instance.status()?;
     if status.state != State::Stopped {
         instance.check_tls(&status)?;
         return Ok((instance.with_tls_of(instance.saved()?.as_ref()), addresses));
     }
-    let (host, has_tls) = (instance.builder.settings.host, instance.builder.tls.is_some());
+    let mut again = instance.clone();
+    let has_tls_peers = addresses.iter().any(|address| address.ports.tls.peers);
+    if has_tls_peers && instance.builder.peer_tls.is_none() {
+        again.builder.peer_tls = instance.with_tls_of(instance.saved()?.as_ref()).builder.peer_tls;
+    } else if !has_tls_peers && instance.builder.peer_tls.is_some() {
+        return Err(cannot_change(instance, "peers in", "plain text", "TLS"));
+    }
+    let (host, tls) = (again.builder.settings.host, again.builder.tls_scope());
     for _ in 0..ATTEMPTS {
-        let free = launch::free_ports_of_members(host, addresses.len(), has_tls, Durability::Synced)?;
-        addresses.iter_mut().zip(free).for_each(|(address, free)| address.ports.metrics = free.metrics);
+        let free = launch::free_ports_of_members(host, addresses.len(), tls, Durability::Synced)?;
+        for (Address { ports, .. }, free) in addresses.iter_mut().zip(free) {
+            (ports.metrics, ports.tls) = (free.metrics, free.tls);
+        }
         if are_distinct(addresses.iter().map(|address| address.ports)) {
             break;
         }
     }
-    Ok((instance.clone(), addresses))
+    Ok((again, addresses))
 }
 
 /// Whether nothing was ever written to it: what its members have may go.
@@ -289,12 +298,14 @@ fn finish(instance: &Instance, members: &[Instance], took: u128, started: bool) 
 
 #[cfg(test)]
 mod tests {
+    use etcd_workspace::TlsScope;
+
     use super::*;
 
     #[test]
     fn no_two_members_have_a_port_in_common() {
         let host = std::net::Ipv4Addr::LOCALHOST.into();
-        let ports = |client, peer| Ports { host, client, peer, metrics: Some(client + 10) };
+        let ports = |client, peer| Ports { host, client, peer, metrics: Some(client + 10), tls: TlsScope::default() };
         assert!(are_distinct([ports(1, 2), ports(3, 4)]));
         assert!(!are_distinct([ports(1, 2), ports(3, 1)]));
         assert!(!are_distinct([ports(1, 2), ports(3, 11)]));

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_workspace::{Record, TlsFiles};
+use etcd_workspace::Record;
 
 use super::Instance;
 use super::member_error::MemberError;
@@ -185,8 +185,7 @@ impl Instance {
         settings.port = record.endpoints.first().and_then(|url| port(url)).or(settings.port);
         settings.peer_port = port(&record.peer_url).or(settings.peer_port);
         settings.member = Some(record.member.clone());
-        again.builder.tls = record.tls.clone().map(TlsFiles::in_dir);
-        again
+        again.with_tls_of(Some(record))
     }
 
     /// The program that the record names, as long as it is the same, else one as `up` finds it.

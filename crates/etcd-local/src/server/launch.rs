@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use etcd_workspace::{ClusterId, TlsFiles};
+use etcd_workspace::{ClusterId, TlsFiles, TlsScope};
 use semver::Version;
 
 use super::election;
 use super::launch_error::LaunchError;
 use super::log::{self, Damage};
 use super::ports::{self, Address, Holder, PortKind, Ports, is_free};
-use super::readiness::{self, Probe};
+use super::readiness::{Probe, Target};
 use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::env::Env;
@@ -89,8 +89,10 @@ pub(crate) struct Launch<'a> {
     pub(crate) lifetime: Lifetime,
     /// Whether a cluster's only member is asked to elect itself at once. Else it does so when its timeout has passed.
     pub(crate) asks_for_election: bool,
-    /// The certificates, if its clients speak TLS. Then its ports have one for metrics.
+    /// The certificates, if its clients speak TLS.
     pub(crate) tls: Option<&'a TlsFiles>,
+    /// The certificates, if its peers do. With either, its ports have one for metrics.
+    pub(crate) peer_tls: Option<&'a TlsFiles>,
     pub(crate) extra_args: &'a [String],
     pub(crate) log: &'a Path,
     pub(crate) env: &'a Env,
@@ -145,9 +147,7 @@ impl Launch<'_> {
             let (data, log) = (self.data.path.clone(), self.log.to_owned());
             return Err(LaunchError::Damaged { data, file: Some(file), reason: reason.to_owned(), log });
         }
-        for path in self.tls.map(TlsFiles::of_server).into_iter().flatten() {
-            File::open(&path).map_err(|source| LaunchError::Certificate { path, source })?;
-        }
+        self.check_certificates()?;
         let data = if self.data.has_members() { election::Data::Existing } else { election::Data::New };
         let spawned = Instant::now();
         let child = process::spawn(Spawn {
@@ -171,7 +171,7 @@ impl Launch<'_> {
             Spawned::Running(child) => {
                 let expected = self.data.marker.as_ref().and_then(|marker| marker.cluster_id);
                 let is_alone = self.cluster.len() == 1;
-                let asks_for_election = self.asks_for_election && is_alone;
+                let asks_for_election = self.asks_for_election && is_alone && !self.member.ports.tls.peers;
                 Ok(Launched { child, expected, is_alone, asks_for_election, data, spawned, context })
             }
             Spawned::Ended(status) => Err(context.exited(status)),
@@ -208,27 +208,44 @@ impl Launch<'_> {
         if self.durability == Durability::Unsynced && self.binary.version >= Version::new(3, 4, 10) {
             args.push("--unsafe-no-fsync".to_owned());
         }
-        if self.cluster.len() > 1 && !self.data.has_members() {
+        if self.cluster.len() > 1 && !self.data.has_members() && !ports.tls.peers {
             args.push("--initial-election-tick-advance=false".to_owned());
         }
         if self.data.is_upgraded_by(&self.binary.version) {
             args.push(format!("--snapshot-count={UPGRADE_SNAPSHOT_COUNT}"));
         }
-        if let (Some(files), Some(metrics)) = (self.tls, ports.metrics_url()) {
-            let (certificate, key) = files.server();
+        for (flags, files, (certificate, key)) in self.certificates() {
             args.extend([
-                format!("--cert-file={}", certificate.display()),
-                format!("--key-file={}", key.display()),
-                format!("--trusted-ca-file={}", files.ca().display()),
-                "--client-cert-auth".to_owned(),
+                format!("--{flags}cert-file={}", certificate.display()),
+                format!("--{flags}key-file={}", key.display()),
+                format!("--{flags}trusted-ca-file={}", files.ca().display()),
+                format!("--{flags}client-cert-auth"),
             ]);
-            // The data of others is for those with certificates.
-            if self.durability == Durability::Synced {
-                args.push(format!("--listen-metrics-urls={metrics}"));
-            }
+        }
+        // The data of others is for those with certificates.
+        if let (Some(metrics), Durability::Synced) = (ports.metrics_url(), self.durability) {
+            args.push(format!("--listen-metrics-urls={metrics}"));
         }
         args.extend_from_slice(self.extra_args);
         args
+    }
+}
+
+impl<'a> Launch<'a> {
+    /// What the names of its flags for TLS begin with, the files, and which of them it shows: for clients, and for peers.
+    fn certificates(&self) -> impl Iterator<Item = (&'static str, &'a TlsFiles, (PathBuf, PathBuf))> {
+        let of_clients = self.tls.map(|files| ("", files, files.server()));
+        let of_peers = self.peer_tls.map(|files| ("peer-", files, files.peer()));
+        of_clients.into_iter().chain(of_peers)
+    }
+
+    fn check_certificates(&self) -> Result<(), LaunchError> {
+        for (_, files, (certificate, key)) in self.certificates() {
+            for path in [files.ca(), certificate, key] {
+                File::open(&path).map_err(|source| LaunchError::Certificate { path, source })?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -303,16 +320,16 @@ impl Launched {
     }
 
     fn hear_peer_port(&mut self, timeout: Duration) -> Result<(), LaunchError> {
-        let (peer, expected) = (self.context.ports.peer_url(), self.expected);
+        let (target, expected) = (self.context.target(), self.expected);
         let mut reason = String::new();
         let is_up = until(Deadline::after(timeout), || {
-            let answer = readiness::cluster_id(&peer);
+            let answer = target.cluster_id();
             if let Some(status) = self.exit() {
                 return Err(self.context.exited(status));
             }
             match answer {
                 Ok(cluster) if expected.is_none_or(|expected| expected == cluster) => return Ok(Some(())),
-                Ok(cluster) => reason = format!("cluster {cluster}, which is not ours, answers on {peer}"),
+                Ok(cluster) => reason = format!("cluster {cluster}, which is not ours, answers on {}", target.peer_url),
                 Err(why) => reason = why,
             }
             Ok(None)
@@ -328,13 +345,13 @@ impl Launched {
     /// Asks again and again, on a thread of its own: whoever has the port need not answer at all, and the child may end
     /// meanwhile. It stops when nobody listens any more.
     fn ask(&self, deadline: Deadline) -> Result<Receiver<Probe>, LaunchError> {
-        let (plain, peer, expected) = (self.context.ports.plain_url(), self.context.ports.peer_url(), self.expected);
+        let (target, expected) = (self.context.target(), self.expected);
         let (answer, answers) = channel();
         let asking = self.elect(deadline)?;
         let ask = move || {
             let _asking = asking;
             let _ = until(deadline, || {
-                let probe = readiness::probe(&plain, &peer, expected);
+                let probe = target.probe(expected);
                 let is_last = matches!(probe, Probe::Ready { .. });
                 let is_heard = answer.send(probe).is_ok();
                 Ok::<_, Infallible>((is_last || !is_heard).then_some(()))
@@ -376,9 +393,14 @@ impl Launched {
 }
 
 impl LaunchContext {
+    fn target(&self) -> Target {
+        let Self { ports, data, .. } = self;
+        Target { plain_url: ports.plain_url(), peer_url: ports.peer_url(), data_dir: data.clone() }
+    }
+
     /// Which port somebody else has; the client port, if none any more.
     fn taken(&self) -> (SocketAddr, PortKind) {
-        let Ports { host, client, peer, metrics } = self.ports;
+        let Ports { host, client, peer, metrics, .. } = self.ports;
         let others = [(host, Some(peer), PortKind::Peer), (Ports::metrics_host(host), metrics, PortKind::Metrics)];
         let is_taken = |host, port| !matches!(is_free(host, port), Ok(true));
         let other = others.into_iter().find_map(|(host, port, kind)| {
@@ -421,25 +443,25 @@ pub fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchE
 
 /// Ports for a server that stays, which nobody has now. Somebody may take one before etcd does: then the launch says so, and
 /// the caller picks again.
-pub(crate) fn free_ports(host: IpAddr, has_tls: bool) -> Result<Ports, LaunchError> {
-    Ok(hold_free_ports(host, has_tls, Durability::Synced)?.0)
+pub(crate) fn free_ports(host: IpAddr, tls: TlsScope) -> Result<Ports, LaunchError> {
+    Ok(hold_free_ports(host, tls, Durability::Synced)?.0)
 }
 
 /// The same for each of so many members.
 pub(crate) fn free_ports_of_members(
     host: IpAddr,
     members: usize,
-    has_tls: bool,
+    tls: TlsScope,
     durability: Durability,
 ) -> Result<Vec<Ports>, LaunchError> {
     // Held until all are found, so that none is found twice.
-    let found = (0..members).map(|_| hold_free_ports(host, has_tls, durability)).collect::<Result<Vec<_>, _>>()?;
+    let found = (0..members).map(|_| hold_free_ports(host, tls, durability)).collect::<Result<Vec<_>, _>>()?;
     Ok(found.iter().map(|(ports, _)| *ports).collect())
 }
 
 fn hold_free_ports(
     host: IpAddr,
-    has_tls: bool,
+    tls: TlsScope,
     durability: Durability,
 ) -> Result<(Ports, [TcpListener; 3]), LaunchError> {
     let lasting = || if durability == Durability::Synced { ports::lasting(host) } else { None };
@@ -447,7 +469,7 @@ fn hold_free_ports(
     let (client, one) = port()?;
     let (peer, other) = port()?;
     let (metrics, third) = free_port(Ports::metrics_host(host))?;
-    Ok((Ports { host, client, peer, metrics: has_tls.then_some(metrics) }, [one, other, third]))
+    Ok((Ports { host, client, peer, metrics: tls.is_any().then_some(metrics), tls }, [one, other, third]))
 }
 
 fn free_port(host: IpAddr) -> Result<(u16, TcpListener), LaunchError> {

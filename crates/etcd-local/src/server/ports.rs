@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use etcd_workspace::TlsScope;
+
 use super::readiness;
 use crate::process::Running;
 
@@ -15,9 +17,10 @@ pub(crate) struct Ports {
     pub(crate) host: IpAddr,
     pub(crate) client: u16,
     pub(crate) peer: u16,
-    /// Where it answers us in plain HTTP; only a member whose clients speak TLS has one. One that is for tests answers
-    /// everything there, and others nothing but how they are.
+    /// Where it answers us in plain HTTP; only a member with TLS has one. One that is for tests answers everything there, and
+    /// others nothing but how they are.
     pub(crate) metrics: Option<u16>,
+    pub(crate) tls: TlsScope,
 }
 
 impl Ports {
@@ -28,16 +31,16 @@ impl Ports {
             Some(url) => Some(address_of(url)?.port()),
             None => None,
         };
-        Some(Self { host: client.ip(), client: client.port(), peer: peer.port(), metrics })
+        let tls = TlsScope { clients: is_encrypted(endpoint), peers: is_encrypted(peer_url) };
+        Some(Self { host: client.ip(), client: client.port(), peer: peer.port(), metrics, tls })
     }
 
     pub(crate) fn client_url(&self) -> String {
-        let scheme = if self.metrics.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", SocketAddr::new(self.host, self.client))
+        url(self.tls.clients, SocketAddr::new(self.host, self.client))
     }
 
     pub(crate) fn peer_url(&self) -> String {
-        format!("http://{}", SocketAddr::new(self.host, self.peer))
+        url(self.tls.peers, SocketAddr::new(self.host, self.peer))
     }
 
     pub(crate) fn metrics_url(&self) -> Option<String> {
@@ -53,6 +56,14 @@ impl Ports {
     pub(crate) fn metrics_host(host: IpAddr) -> IpAddr {
         if host.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
     }
+}
+
+fn url(is_encrypted: bool, address: SocketAddr) -> String {
+    format!("{}://{address}", if is_encrypted { "https" } else { "http" })
+}
+
+pub(crate) fn is_encrypted(url: &str) -> bool {
+    url.starts_with("https://")
 }
 
 /// The address in a URL of ours.
@@ -74,7 +85,7 @@ pub enum PortKind {
     Client,
     /// For other members, 2380 by default.
     Peer,
-    /// For us, if clients speak TLS; any.
+    /// For us, if anybody speaks TLS; any.
     Metrics,
 }
 

@@ -31,6 +31,7 @@ fn record(server: &Server) -> Record {
         ready_ms: None,
         password_file: None,
         tls: None,
+        peer_tls: None,
         metrics_url: None,
         members: Vec::new(),
     }

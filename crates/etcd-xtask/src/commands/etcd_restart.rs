@@ -3,6 +3,7 @@
 use anyhow::Result;
 use etcd_local::binary::Wanted;
 use etcd_local::{Builder, Port, Status};
+use etcd_workspace::TlsScope;
 
 use crate::advice;
 use crate::certificates;
@@ -17,7 +18,8 @@ pub(crate) fn run(args: &EtcdRestart, cx: &Context) -> Result<Exit> {
     let settings = cx.builder()?;
     let before = settings.instance(name)?.status()?;
     let builder = args.start.apply(as_before(settings, name, &before));
-    let wants_tls = args.start.tls || before.tls.is_some();
+    let had_tls = TlsScope { clients: before.tls.is_some(), peers: before.peer_tls.is_some() };
+    let wants_tls = args.start.tls.or(Some(had_tls).filter(|had_tls| had_tls.is_any()));
     let builder = certificates::with_tls(builder, name, wants_tls, args.start.network(), cx)?;
     let builder = membership::of_instance(builder, name, cx)?;
     // Problems that would prevent the start are found before the stop.

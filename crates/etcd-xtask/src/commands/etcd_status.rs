@@ -65,8 +65,9 @@ fn text(status: &Status, report: &Report, cx: &Context) -> String {
     line("data:", format!("{}{lost}", cx.shown(&status.data_dir)));
     line("database:", report.health.as_ref().and_then(health::size).unwrap_or_default());
     line("log:", cx.shown(&status.log).to_string());
-    line("tls:", status.tls.as_ref().map(|dir| cx.shown(dir).to_string()).unwrap_or_default());
-    line("root:", status.password_file.as_ref().map(|file| cx.shown(file).to_string()).unwrap_or_default());
+    for (label, path) in [("tls:", &status.tls), ("peers:", &status.peer_tls), ("root:", &status.password_file)] {
+        line(label, path.as_ref().map(|path| cx.shown(path).to_string()).unwrap_or_default());
+    }
     for member in &status.members {
         let pids = member.pids.iter().map(|pid| format!(", pid {pid}")).collect::<String>();
         line(&format!("{}:", member.name), format!("{}, {}{pids}", member.state, member.endpoint));

@@ -61,7 +61,7 @@ pub(crate) fn answer(up: &Up, wiped: Option<Option<&Path>>, format: Format, cx: 
 }
 
 fn text(up: &Up, cx: &Context) -> String {
-    let Status { instance, endpoints, data_dir, log, tls, password_file, version, ready_ms, .. } = &up.status;
+    let Status { instance, endpoints, data_dir, log, tls, peer_tls, password_file, version, ready_ms, .. } = &up.status;
     let version = version.as_ref().map(ToString::to_string).unwrap_or_default();
     let how = match (up.started, ready_ms) {
         (true, Some(ms)) => format!("is ready after {ms} ms"),
@@ -70,10 +70,15 @@ fn text(up: &Up, cx: &Context) -> String {
         (false, _) => "is already up".to_owned(),
     };
     let mut text = format!("etcd {version} `{instance}` {how}: {}\n", endpoints.join(","));
-    let files =
-        [("data:", Some(data_dir)), ("log:", Some(log)), ("tls:", tls.as_ref()), ("root:", password_file.as_ref())];
+    let files = [
+        ("data:", Some(data_dir)),
+        ("log:", Some(log)),
+        ("tls:", tls.as_ref()),
+        ("peers:", peer_tls.as_ref()),
+        ("root:", password_file.as_ref()),
+    ];
     for (name, path) in files.into_iter().filter_map(|(name, path)| Some((name, path?))) {
-        text.push_str(&format!("  {name:<5} {}\n", cx.shown(path)));
+        text.push_str(&format!("  {name:<6} {}\n", cx.shown(path)));
     }
     text
 }

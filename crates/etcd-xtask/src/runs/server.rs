@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use etcd_local::binary::Wanted;
 use etcd_local::{Ephemeral, State, Status, Tail};
-use etcd_workspace::{ClientConfig, Leads};
+use etcd_workspace::{ClientConfig, Leads, TlsScope};
 use semver::Version;
 
 use crate::advice;
@@ -70,7 +70,7 @@ impl Server {
         let mut builder = builder.members(args.members.unwrap_or(1))?.auth(args.auth);
         if args.tls {
             let dir = cx.home_of_runs()?.join(".tls");
-            builder = certificates::with_made(builder, &dir, args.network(), cx)?;
+            builder = certificates::with_made(builder, TlsScope::CLIENTS, &dir, args.network(), cx)?;
         }
         Ok(Self::Ephemeral(Box::new(builder.start_ephemeral()?)))
     }
