@@ -203,15 +203,9 @@ pub(crate) struct Start {
     /// Which etcd: a version like 3.6.7 or 3.6, a requirement like ^3.6 (3.6 or later), or a path
     #[arg(long, value_name = "VERSION|PATH")]
     pub(crate) etcd: Option<Wanted>,
-    /// Have clients speak TLS, or the servers among each other (`peer`), or both (`all`). The certificates, also those for
-    /// clients, are in .etcd/NAME/tls [default: client]
-    #[arg(
-        long,
-        value_name = "client|peer|all",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "client"
-    )]
+    /// Have clients speak TLS, or with `peer` the servers among each other, or with `all` both. The certificates, also those
+    /// for clients, are in .etcd/NAME/tls
+    #[arg(long, value_name = "client|peer|all", num_args = 0..=1, default_missing_value = "client")]
     pub(crate) tls: Option<TlsScope>,
     /// Switch authentication on. The passwords of `root`, and of the users in Cargo.toml, are in .etcd/NAME/passwords
     #[arg(long)]

@@ -138,7 +138,8 @@ fn an_only_member_has_tls_for_peers_as_each_start_asks() {
     assert!(plain.tls.is_some() && plain.peer_tls.is_none() && peers_answer_strangers(&play), "{plain:?}");
     assert_eq!(get(&play, "a"), "1\n");
     play.xtask(&["etcd-up", "--tls=all"]).fails(1, &["already running with peers in plain text, not TLS", "etcd-down"]);
-    play.xtask(&["etcd-up", "--tls=both"]).fails(2, &["`both` is not `client`, `peer` or `all`"]);
+    let run = play.xtask(&["etcd-up", "--tls", "both"]);
+    assert!(run.code == Some(2) && run.stderr.contains("`both` is not `client`, `peer` or `all`"), "{run:?}");
 }
 
 #[test]

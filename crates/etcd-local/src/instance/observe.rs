@@ -17,6 +17,7 @@ use crate::file::{PathError, cannot, is_same};
 use crate::lock::{self, Lock};
 use crate::process::Running;
 use crate::reporter::Event;
+use crate::server::ports::address_of;
 use crate::server::readiness::{Probe, Target};
 use crate::settings::Port;
 use crate::wait::{Deadline, until};
@@ -349,7 +350,7 @@ impl Instance {
         if target.cluster_id().ok()? != ours {
             return None;
         }
-        Running::with_pid(os::listener(target.address()?)?).ok()?
+        Running::with_pid(os::listener(address_of(target.listens_at())?)?).ok()?
     }
 
     /// The record, if it is of this server. One that is lost, or that says something else than the server's own

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use etcd_workspace::TlsScope;
 
-use super::readiness;
+use super::readiness::{self, is_encrypted};
 use crate::process::Running;
 
 /// Where a member listens.
@@ -60,10 +60,6 @@ impl Ports {
 
 fn url(is_encrypted: bool, address: SocketAddr) -> String {
     format!("{}://{address}", if is_encrypted { "https" } else { "http" })
-}
-
-pub(crate) fn is_encrypted(url: &str) -> bool {
-    url.starts_with("https://")
 }
 
 /// The address in a URL of ours.

@@ -7,7 +7,6 @@
 //! speak TLS, the port for metrics, which etcd opens as early, is asked in its place. Where peers do, that port is asked for
 //! the member's id, too, which also comes from the token, or from random bits of etcd's: the data says which id is ours.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -16,7 +15,6 @@ use etcd_workspace::{ClusterId, Record};
 use serde::Deserialize;
 
 use super::http::{self, Answer};
-use super::ports::{address_of, is_encrypted};
 use crate::data::wal;
 
 /// Seconds that an answer may take.
@@ -107,10 +105,14 @@ impl Target {
         value.map(|(value, _)| value.to_owned()).ok_or_else(|| format!("{url}: there is no `{name}`"))
     }
 
-    /// The port whose listener is the member, if it is ours.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        address_of(if is_encrypted(&self.peer_url) { &self.plain_url } else { &self.peer_url })
+    /// Where the member listens, if it is ours.
+    pub(crate) fn listens_at(&self) -> &str {
+        if is_encrypted(&self.peer_url) { &self.plain_url } else { &self.peer_url }
     }
+}
+
+pub(super) fn is_encrypted(url: &str) -> bool {
+    url.starts_with("https://")
 }
 
 /// The version of whatever etcd answers on a peer URL, or on a client URL without TLS.
