@@ -6,6 +6,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::Error;
 use crate::sandbox::Sandbox;
+#[cfg(feature = "tracing")]
+use crate::sandbox::events;
 #[cfg(feature = "private")]
 pub use crate::sandbox::private::Private;
 use crate::sandbox::recorder::Recorder;
@@ -47,8 +49,8 @@ pub fn run<F: Future>(
     test: impl FnOnce(Sandbox) -> F,
     has_failed: impl FnOnce(&F::Output) -> bool,
 ) -> F::Output {
-    let (runtime, opened) = open(name, server, flavor);
-    explained(opened, leave, |sandbox| runtime.block_on(async { test(sandbox).await }), has_failed)
+    let opened = Opened::new(name, server, flavor);
+    explained(opened.sandbox, leave, |sandbox| opened.runtime.block_on(async { test(sandbox).await }), has_failed)
 }
 
 /// Runs a test that is not an async function.
@@ -60,8 +62,8 @@ pub fn run_blocking<T>(
     test: impl FnOnce(Sandbox) -> T,
     has_failed: impl FnOnce(&T) -> bool,
 ) -> T {
-    let (_runtime, opened) = open(name, server, flavor);
-    explained(opened, leave, test, has_failed)
+    let opened = Opened::new(name, server, flavor);
+    explained(opened.sandbox, leave, test, has_failed)
 }
 
 /// Runs a test, and prints its timeline if it returns an error or panics, or leaves keys that it may not leave.
@@ -98,14 +100,14 @@ impl Drop for OnPanic {
 /// Runs an async test that should panic. If there is no sandbox, the error is printed instead: a panic would let the
 /// test pass.
 pub fn run_to_panic<F: Future>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> F) {
-    let (runtime, opened) = open(name, server, flavor);
-    to_panic(opened, |sandbox| drop(runtime.block_on(async { test(sandbox).await })));
+    let opened = Opened::new(name, server, flavor);
+    to_panic(opened.sandbox, |sandbox| drop(opened.runtime.block_on(async { test(sandbox).await })));
 }
 
 /// The same for a test that is not an async function.
 pub fn run_blocking_to_panic<T>(name: &str, server: Server, flavor: Flavor, test: impl FnOnce(Sandbox) -> T) {
-    let (_runtime, opened) = open(name, server, flavor);
-    to_panic(opened, |sandbox| drop(test(sandbox)));
+    let opened = Opened::new(name, server, flavor);
+    to_panic(opened.sandbox, |sandbox| drop(test(sandbox)));
 }
 
 fn to_panic(opened: Result<Sandbox, Error>, test: impl FnOnce(Sandbox)) {
@@ -140,28 +142,53 @@ impl<T> Failed for &Returned<'_, T> {
     }
 }
 
-fn open(name: &str, server: Server, flavor: Flavor) -> (Runtime, Result<Sandbox, Error>) {
-    let mut builder = match flavor {
-        Flavor::CurrentThread => Builder::new_current_thread(),
-        Flavor::MultiThread(_) => Builder::new_multi_thread(),
-    };
-    if let Flavor::MultiThread(Some(worker_threads)) = flavor {
-        builder.worker_threads(worker_threads);
-    }
-    let runtime = builder.enable_all().build();
-    let runtime = runtime.unwrap_or_else(|error| fail(&format!("cannot start a runtime: {error}")));
-    let opened = runtime.block_on(async {
-        match server {
-            Server::Shared => Sandbox::open(name).await,
-            #[cfg(feature = "private")]
-            Server::Private(wanted) => Sandbox::open_private(name, wanted).await,
+/// What a test needs.
+struct Opened {
+    runtime: Runtime,
+    sandbox: Result<Sandbox, Error>,
+    /// While this is there, events of this thread are on the timeline.
+    #[cfg(feature = "tracing")]
+    _events: tracing_core::dispatcher::DefaultGuard,
+}
+
+impl Opened {
+    fn new(name: &str, server: Server, flavor: Flavor) -> Self {
+        let mut builder = match flavor {
+            Flavor::CurrentThread => Builder::new_current_thread(),
+            Flavor::MultiThread(_) => Builder::new_multi_thread(),
+        };
+        if let Flavor::MultiThread(Some(worker_threads)) = flavor {
+            builder.worker_threads(worker_threads);
         }
-    });
-    if let Ok(sandbox) = &opened {
-        // Runners show this output if the test fails: which etcd this is, and where.
-        eprintln!("{sandbox:?}");
+        #[cfg(feature = "tracing")]
+        let dispatch = events::dispatch();
+        #[cfg(feature = "tracing")]
+        builder.on_thread_start({
+            let dispatch = dispatch.clone();
+            move || events::adopt_thread(&dispatch)
+        });
+        let runtime = builder.enable_all().build();
+        let runtime = runtime.unwrap_or_else(|error| fail(&format!("cannot start a runtime: {error}")));
+        let sandbox = runtime.block_on(async {
+            match server {
+                Server::Shared => Sandbox::open(name).await,
+                #[cfg(feature = "private")]
+                Server::Private(wanted) => Sandbox::open_private(name, wanted).await,
+            }
+        });
+        if let Ok(sandbox) = &sandbox {
+            // Runners show this output if the test fails: which etcd this is, and where.
+            eprintln!("{sandbox:?}");
+            #[cfg(feature = "tracing")]
+            events::record(&dispatch, &sandbox.recorder());
+        }
+        Self {
+            runtime,
+            sandbox,
+            #[cfg(feature = "tracing")]
+            _events: tracing_core::dispatcher::set_default(&dispatch),
+        }
     }
-    (runtime, opened)
 }
 
 /// A test without a sandbox fails, whatever it returns.

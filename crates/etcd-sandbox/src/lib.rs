@@ -93,6 +93,9 @@
 //! # Features
 //! `private`: `Sandbox::open_private` and `#[etcd_sandbox::test(private)]` give a test an etcd of its own. Tests that
 //! change the whole server want one: users, alarms, compaction, members.
+//!
+//! `tracing`: the events of `tracing` that a test and its tokio tasks emit are on the timeline of a failed test.
+//! `Sandbox::dispatch` does so for tests without the attribute, and for threads.
 
 #[doc(hidden)]
 pub mod attribute;

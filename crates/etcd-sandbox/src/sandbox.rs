@@ -1,7 +1,11 @@
 //! A sandbox: keys of one test's own, and what tests of etcd code need. Once the process has its connection, opening a
 //! sandbox takes no round trip. Closing takes none either: the run is swept as a whole.
 
+#[cfg(feature = "tracing")]
+pub(crate) mod events;
 mod exit;
+#[cfg(feature = "tracing")]
+mod kept_events;
 mod name;
 #[cfg(feature = "private")]
 pub(crate) mod private;
@@ -208,6 +212,26 @@ impl Sandbox {
             }
             expected => expected,
         }
+    }
+
+    /// A subscriber that puts the events of `tracing` on the timeline, as [`Sandbox::mark`] does with words, and passes them on
+    /// to the subscriber of the process. `#[etcd_sandbox::test]` sets one for the test and its tokio tasks. Other tests, and
+    /// threads, set it themselves:
+    /// ```no_run
+    /// # async fn example() -> Result<(), etcd_sandbox::Error> {
+    /// # use etcd_sandbox::Sandbox;
+    /// let sandbox = Sandbox::open("racks").await?;
+    /// let _events = tracing::dispatcher::set_default(&sandbox.dispatch());
+    /// tracing::info!(blades = 8, "registered");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn dispatch(&self) -> tracing_core::Dispatch {
+        let dispatch = events::dispatch();
+        events::record(&dispatch, &self.0.recorder);
+        dispatch
     }
 
     /// What prints the timeline.

@@ -11,6 +11,8 @@ use etcd_keys::{KeyRange, Keys, Redaction, kv};
 
 use crate::runs::registry::Registry;
 use crate::runs::{EscapeSearch, Escapes};
+#[cfg(feature = "tracing")]
+use crate::sandbox::kept_events::KeptEvents;
 use crate::sandbox::timeline::{self, Note};
 use crate::sandbox::timeline_file::TimelineFile;
 use crate::workspace::Workspace;
@@ -33,6 +35,8 @@ pub(crate) struct Recorder {
     since: i64,
     began: Instant,
     notes: Mutex<Vec<Note>>,
+    #[cfg(feature = "tracing")]
+    events: Mutex<KeptEvents>,
     /// Whether there is nothing to print, or no more.
     is_done: AtomicBool,
     /// It must outlive the sandbox: its history is read when the test has failed.
@@ -47,6 +51,8 @@ impl Recorder {
             since,
             began: Instant::now(),
             notes: Mutex::default(),
+            #[cfg(feature = "tracing")]
+            events: Mutex::default(),
             is_done: AtomicBool::new(false),
             #[cfg(feature = "private")]
             server: std::sync::OnceLock::new(),
@@ -79,6 +85,41 @@ impl Recorder {
     pub(crate) fn note(&self, revision: i64, text: String) {
         let note = Note { revision, time: self.began.elapsed(), text };
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+
+    /// Puts an event of `tracing` on the timeline. Does not wait.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn event(self: &Arc<Self>, text: String) {
+        let is_to_ask = self.kept_events().push(self.began.elapsed(), text);
+        if !is_to_ask {
+            return;
+        }
+        // The sandbox may end meanwhile.
+        let (keys, recorder) = (self.keys.clone(), Arc::downgrade(self));
+        self.keys.connection().runtime().spawn(async move {
+            while let Some(asked) = recorder.upgrade().map(|recorder| recorder.began.elapsed()) {
+                let ask = kv::Get::range(KeyRange::key("~")).count_only().serializable();
+                let answer = keys.send(ask).await.ok().map(|answer| answer.revision);
+                let asks_again = recorder.upgrade().is_some_and(|recorder| recorder.kept_events().place(asked, answer));
+                if !asks_again {
+                    break;
+                }
+            }
+        });
+    }
+
+    #[cfg(feature = "tracing")]
+    fn kept_events(&self) -> std::sync::MutexGuard<'_, KeptEvents> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is on the timeline beside changes.
+    fn all_notes(&self) -> Vec<Note> {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        #[cfg(feature = "tracing")]
+        notes.extend(self.kept_events().notes());
+        notes.sort_by_key(|note| (note.revision, note.time));
+        notes
     }
 
     #[cfg(feature = "private")]
@@ -140,7 +181,7 @@ impl Recorder {
     }
 
     async fn timeline(&self, file: TimelineFile) -> String {
-        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let notes = self.all_notes();
         let redaction = Self::redaction();
         let history = self.history().redact(redaction.clone());
         match timeline::read(&self.keys, history, &redaction, self.since, notes, file).await {

@@ -23,7 +23,7 @@ const LEASES: usize = 1000;
 /// About how many characters of a value are shown.
 const WIDTH: usize = 60;
 
-/// A word on the timeline: a mark, or an expectation that failed.
+/// A word on the timeline: a mark, an event of `tracing`, or an expectation that failed.
 #[derive(Clone)]
 pub(super) struct Note {
     /// The newest revision at that time.
@@ -32,16 +32,16 @@ pub(super) struct Note {
     pub(super) text: String,
 }
 
-/// Reads the history since a revision, and draws it. All of it goes to the file, if there is one.
+/// Reads the history since a revision, and draws it with the notes, which are in order. All of it goes to the file, if there
+/// is one.
 pub(super) async fn read(
     keys: &Keys,
     mut history: History,
     redaction: &Redaction,
     since: i64,
-    mut notes: Vec<Note>,
+    notes: Vec<Note>,
     mut file: TimelineFile,
 ) -> Result<String, Error> {
-    notes.sort_by_key(|note| note.revision);
     let (mut notes, mut lines, mut previous) = (VecDeque::from(notes), Lines::default(), 0);
     let mut leases = BTreeSet::new();
     while let Some(event) = history.try_next().await? {
@@ -61,7 +61,7 @@ pub(super) async fn read(
         lines.push(Line::Change(Box::new(event), is_same_transaction));
     }
     for note in notes {
-        file.note(note.revision, note.time, &note.text);
+        file.note(note.revision.min(history.last_revision()), note.time, &note.text);
         lines.push(Line::Note(note));
     }
     lines.find_ended_leases(leases, keys).await?;
@@ -110,6 +110,7 @@ fn counted(count: i64, one: &str) -> String {
 struct Lines {
     first: Vec<Line>,
     left_out: i64,
+    notes_left_out: i64,
     last: VecDeque<Line>,
     /// Of those whose keys are deleted.
     ended_leases: BTreeSet<LeaseId>,
@@ -128,10 +129,12 @@ impl Lines {
         if self.first.len() < FIRST {
             return self.first.push(line);
         }
-        if self.last.len() == LAST
-            && let Some(Line::Change(..)) = self.last.pop_front()
-        {
-            self.left_out += 1;
+        if self.last.len() == LAST {
+            match self.last.pop_front() {
+                Some(Line::Change(..)) => self.left_out += 1,
+                Some(Line::Note(_)) => self.notes_left_out += 1,
+                None => {}
+            }
         }
         self.last.push_back(line);
     }
@@ -190,8 +193,11 @@ fn lease_of(Event { kv, prev_kv, .. }: &Event) -> Option<LeaseId> {
 impl fmt::Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.first.iter().try_for_each(|line| self.write(f, line))?;
-        if self.left_out > 0 {
-            writeln!(f, "  … {} not shown …", counted(self.left_out, "change"))?;
+        let left_out = [(self.left_out, "change"), (self.notes_left_out, "note")];
+        let left_out = left_out.into_iter().filter(|(count, _)| *count > 0).map(|(count, one)| counted(count, one));
+        let left_out: Vec<String> = left_out.collect();
+        if !left_out.is_empty() {
+            writeln!(f, "  … {} not shown …", left_out.join(" and "))?;
         }
         self.last.iter().try_for_each(|line| self.write(f, line))
     }

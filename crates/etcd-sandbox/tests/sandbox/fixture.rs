@@ -87,7 +87,8 @@ pub(crate) fn workspace() -> TempDir {
 
 pub(crate) fn subject(workspace: &Path, tests: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    for name in ["ETCD_ENDPOINTS", "ETCD_TEST_RUN", "ETCD_TEST_PREFIX", "ETCDBINPATH", "RUST_TEST_THREADS"] {
+    for name in ["ETCD_ENDPOINTS", "ETCD_TEST_RUN", "ETCD_TEST_PREFIX", "ETCDBINPATH", "RUST_LOG", "RUST_TEST_THREADS"]
+    {
         command.env_remove(name);
     }
     command.env("CARGO_MANIFEST_DIR", workspace).arg("--nocapture");

@@ -99,6 +99,48 @@ async fn an_expectation_that_failed_is_on_the_timeline() {
     assert!(lines[6].contains("- racks/1"), "{}", run.out);
 }
 
+/// Where a line is that ends like this.
+#[track_caller]
+fn place(lines: &[String], end: &str, run: &Finished) -> usize {
+    lines.iter().position(|line| line.ends_with(end)).unwrap_or_else(|| panic!("`{end}` is missing: {}", run.out))
+}
+
+#[tokio::test]
+async fn events_of_tracing_are_on_the_timeline_and_reach_the_subscriber_of_the_process() {
+    let server = Server::start();
+    let run = fail(&server, "with_events").await;
+    let lines = timeline(&run);
+    let at = |end: &str| place(&lines, end, &run);
+    at("-- INFO at the beginning blades=8");
+    assert!(at("PUT racks/1 `new`") < at("-- INFO in a task blades=8"), "{}", run.out);
+    assert!(at("DEL racks/1 (was `new`)") < at(r"-- WARN lost\x1b[31m\n"), "{}", run.out);
+    assert!(at("-- INFO in a task blades=8") < at(r"-- WARN lost\x1b[31m\n"), "{}", run.out);
+    let shown = lines.join("\n");
+    assert!(!shown.contains("a detail") && !shown.contains("in a thread"), "{}", run.out);
+    run.says(&[
+        " s: INFO sandbox::subject::failures: in a task blades=8",
+        "INFO registering{rack=1}: sandbox::subject::failures: in a task blades=8",
+    ]);
+}
+
+#[tokio::test]
+async fn rust_log_selects_the_events_and_the_last_thousand_are_kept() {
+    let server = Server::start();
+    let mut both = server.subject(&["failures::with_events", "failures::with_many_events"]);
+    both.env("SUBJECT_FAILS", "1").env("RUST_LOG", "warn,sandbox::subject=debug");
+    let run = finished(both).await;
+    run.says(&["2 failed", "500 earlier events are not kept", "number 1500 of many", "notes not shown …"]);
+    // Each has its own, though they are in one process.
+    let timelines: Vec<_> = run.out.split("what happened under `").skip(1).collect();
+    assert_eq!(timelines.len(), 2, "{}", run.out);
+    for timeline in timelines {
+        let (prefix, rest) = timeline.split_once('`').unwrap();
+        let own = rest.lines().skip(1).take_while(|line| line.starts_with("  ")).collect::<Vec<_>>().join("\n");
+        let is_of_many = prefix.contains("with_many_events~");
+        assert_eq!((own.contains("of many"), own.contains(": a detail")), (is_of_many, !is_of_many), "{own}");
+    }
+}
+
 #[tokio::test]
 async fn a_long_history_is_folded_and_says_where_it_begins() {
     let server = Server::start();

@@ -140,6 +140,41 @@ async fn with_an_etcd_of_its_own(sandbox: Sandbox) -> Result<(), Error> {
     Ok(())
 }
 
+fn announce(what: &str) {
+    tracing::info!(blades = 8, "{what}");
+}
+
+/// The subscriber of the process is set in the test, as is usual.
+#[etcd_sandbox::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_events(sandbox: Sandbox) -> Result<(), Error> {
+    use tracing::Instrument as _;
+
+    if asked() {
+        std::thread::spawn(|| announce("in a thread")).join().unwrap();
+        announce("at the beginning");
+        let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).try_init();
+        sandbox.put("racks/1", "new").await?;
+        let in_task = async { announce("in a task") }.instrument(tracing::info_span!("registering", rack = 1));
+        tokio::spawn(in_task).await.unwrap();
+        tracing::debug!("a detail");
+        sandbox.delete("racks/1").await?;
+        let events = sandbox.dispatch();
+        let in_thread = move || tracing::dispatcher::with_default(&events, || tracing::warn!("lost\u{1b}[31m\n"));
+        std::thread::spawn(in_thread).join().unwrap();
+        sandbox.expect_keys([("racks/1", "new")]).await?;
+    }
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+fn with_many_events(sandbox: Sandbox) {
+    if asked() {
+        (1..=1_500).for_each(|n| tracing::info!("number {n} of many"));
+        sandbox.block_on(sandbox.put("racks/1", "new")).unwrap();
+        panic!("after many events");
+    }
+}
+
 #[etcd_sandbox::test]
 async fn with_a_long_value(sandbox: Sandbox) {
     if asked() {
