@@ -176,6 +176,19 @@ impl Instance {
         self.dir.join(RECORD)
     }
 
+    /// The names of its members, and where they answered in plain HTTP last, also if clients speak TLS: `/health` and
+    /// `/metrics`. Empty if its record cannot be read.
+    #[must_use]
+    pub fn plain_urls(&self) -> Vec<(String, String)> {
+        let Ok(Some(record)) = Record::read(&self.record_path()) else { return Vec::new() };
+        if record.members.is_empty() {
+            let url = record.metrics_url.or_else(|| record.endpoints.into_iter().next());
+            return url.map(|url| (record.member, url)).into_iter().collect();
+        }
+        let members = record.members.into_iter();
+        members.map(|member| (member.name, member.metrics_url.unwrap_or(member.endpoint))).collect()
+    }
+
     /// The directory of its users' passwords, one file each, if it has users.
     #[must_use]
     pub fn passwords(&self) -> PathBuf {

@@ -1,6 +1,7 @@
 //! One etcd server: how it is started, whether it is ready, what its log says, how its database does. Nothing here knows
 //! instances.
 
+pub(crate) mod counters;
 pub(crate) mod election;
 pub(crate) mod health;
 mod http;

@@ -11,5 +11,6 @@ pub(crate) mod open_report;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod server;
+mod server_health;
 pub(crate) mod test;
 pub(crate) mod test_results;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::output::counted;
-use crate::page::model::{Escapes, Leaks, LogLine, Report, Test, Timeline};
+use crate::page::model::{Escapes, Leaks, LogLine, MemberHealth, Report, Test, Timeline};
 use crate::page::timeline;
 
 const STYLE: &str = include_str!("page.css");
@@ -76,14 +76,36 @@ fn head(report: &Report, title: &str) -> Markup {
                 dt { "time" } dd { (format!("{:.1} s", report.seconds)) }
                 @if let Some(code) = report.exit_code { dt { "exit code" } dd { (code) } }
                 dt { "keys" } dd { (keys) " created, " (changes) " changes, below " code { (report.prefix) } }
+                dt { "server" } dd { (health(report.health.as_deref())) }
                 dt { "again" } dd { code { (report.command) } }
             }
         }
     }
 }
 
+/// How the server did during the run; of several members, the slowest and the one that saw most changes.
+fn health(members: Option<&[MemberHealth]>) -> String {
+    let counts = |of: fn(&MemberHealth) -> Option<u64>| members.into_iter().flatten().filter_map(of);
+    let Some(changes) = counts(|member| member.leader_changes).max() else {
+        return "how it did is not known: its metrics could not be read".to_owned();
+    };
+    let fsyncs = counts(|member| member.fsyncs).sum();
+    let some = members.into_iter().flatten().filter(|member| member.fsyncs > Some(0));
+    let slowest = some.map(|member| member.fsync_p99_seconds.unwrap_or(f64::INFINITY)).fold(0.0, f64::max);
+    let how = match slowest {
+        0.0 => String::new(),
+        seconds if seconds.is_finite() => format!(", 99 of 100 within {:.0} ms", seconds * 1e3),
+        _ => ", more than 1 of 100 slower than etcd distinguishes".to_owned(),
+    };
+    format!("{}{how}; {}", counted(fsyncs, "fsync"), counted(changes, "leader change"))
+}
+
 fn warnings(report: &Report) -> Markup {
+    let faults = report.health.iter().flatten().filter_map(|member| Some((&member.member, member.fault.as_ref()?)));
     html! {
+        @for (member, fault) in faults {
+            p.warning { "The server's member " code { (member) } " " (fault) "." }
+        }
         @if report.lost {
             p.warning { "Another process has deleted this run's keys while it ran: the results are not reliable." }
         }

@@ -24,6 +24,8 @@ pub(super) struct Report {
     pub(super) escapes: Option<Escapes>,
     #[serde(default)]
     pub(super) leaks: Option<Leaks>,
+    #[serde(default)]
+    pub(super) health: Option<Vec<MemberHealth>>,
     pub(super) lost: bool,
     pub(super) log: Log,
 }
@@ -77,6 +79,15 @@ pub(super) struct LeftLease {
     pub(super) keys: u64,
     pub(super) key: String,
     pub(super) is_lock: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct MemberHealth {
+    pub(super) member: String,
+    pub(super) fsyncs: Option<u64>,
+    pub(super) fsync_p99_seconds: Option<f64>,
+    pub(super) leader_changes: Option<u64>,
+    pub(super) fault: Option<String>,
 }
 
 #[derive(Deserialize)]

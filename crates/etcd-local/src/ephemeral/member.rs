@@ -91,7 +91,9 @@ impl Member {
         self.address.ports.client_url()
     }
 
-    pub(super) fn plain_url(&self) -> String {
+    /// Where it answers in plain HTTP, also if its clients speak TLS: `/health` and `/metrics`.
+    #[must_use]
+    pub fn plain_url(&self) -> String {
         self.address.ports.plain_url()
     }
 

@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::runs::keeper::{Ended, Registered};
 use crate::runs::report::document::Document;
 use crate::runs::server::Server;
+use crate::runs::server_health::{MemberHealth, ServerHealth};
 use crate::runs::test_results::TestResults;
 
 /// The document's name.
@@ -56,8 +57,9 @@ impl Reports {
     }
 
     /// Begins the report of a run. `console` is the program that draws the page.
-    pub(crate) fn begin(&self, run: &Registered, console: &Path, cx: &Context) -> Option<Report> {
-        let report = Report { dir: self.0.join(&run.run), console: console.to_owned() };
+    pub(crate) fn begin(&self, run: &Registered, server: &Server, console: &Path, cx: &Context) -> Option<Report> {
+        let health = ServerHealth::begin(server, cx);
+        let report = Report { dir: self.0.join(&run.run), console: console.to_owned(), health };
         match fs::create_dir_all(report.timelines()) {
             Ok(()) => Some(report),
             Err(error) => {
@@ -72,6 +74,7 @@ impl Reports {
 pub(crate) struct Report {
     dir: PathBuf,
     console: PathBuf,
+    health: ServerHealth,
 }
 
 /// What is known of a run at its end.
@@ -108,8 +111,9 @@ impl Report {
     }
 
     /// Writes the document and the page, and says where they are.
-    pub(crate) fn finish(self, facts: &Facts<'_>, cx: &Context) {
-        let document = match self.write(facts) {
+    pub(crate) fn finish(mut self, facts: &Facts<'_>, cx: &Context) {
+        let health = std::mem::take(&mut self.health).end();
+        let document = match self.write(facts, health.as_deref()) {
             Ok(document) => document,
             Err(error) => return cx.output.warn(format_args!("there is no report of this run: {error:#}")),
         };
@@ -136,10 +140,10 @@ impl Report {
         Ok(self.dir.join(PAGE))
     }
 
-    fn write(&self, facts: &Facts<'_>) -> Result<PathBuf> {
+    fn write(&self, facts: &Facts<'_>, health: Option<&[MemberHealth]>) -> Result<PathBuf> {
         let path = self.dir.join(DOCUMENT);
         let timelines = self.timelines();
-        let document = serde_json::to_vec(&Document::of(facts, document::read_timelines(&timelines)?))?;
+        let document = serde_json::to_vec(&Document::of(facts, health, document::read_timelines(&timelines)?))?;
         let scratch = path.with_extension("json.tmp");
         let written = fs::write(&scratch, document).and_then(|()| fs::rename(&scratch, &path));
         written.with_context(|| format!("cannot write `{}`", path.display())).inspect_err(|_| {

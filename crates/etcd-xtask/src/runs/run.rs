@@ -123,7 +123,7 @@ impl RunSession {
             None => "last-failure.log".to_owned(),
         };
         let (log_length, report) =
-            (server.log_length(), reports.and_then(|reports| reports.begin(keeper.run(), &console, cx)));
+            (server.log_length(), reports.and_then(|reports| reports.begin(keeper.run(), &server, &console, cx)));
         Ok(Self {
             keeper,
             server,

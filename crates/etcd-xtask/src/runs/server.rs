@@ -104,6 +104,21 @@ impl Server {
         }
     }
 
+    /// The names of its members, and where they tell in plain HTTP what they have counted. Elsewhere, that is not known of
+    /// those that speak TLS.
+    pub(crate) fn plain_urls(&self, cx: &Context) -> Vec<(String, String)> {
+        match self {
+            Self::Ephemeral(server) => {
+                server.members().iter().map(|member| (member.name().to_owned(), member.plain_url())).collect()
+            }
+            Self::Instance { which, .. } => cx.instance(which).map(|found| found.plain_urls()).unwrap_or_default(),
+            Self::Elsewhere { config, .. } => {
+                let plain = config.endpoints.iter().filter(|url| url.starts_with("http://"));
+                plain.map(|url| (url.clone(), url.clone())).collect()
+            }
+        }
+    }
+
     /// The program of an ephemeral etcd.
     pub(crate) fn binary(&self) -> Option<&Path> {
         match self {

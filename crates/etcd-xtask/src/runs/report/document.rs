@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::readable_log::LogLine;
 use crate::runs::keeper::{Escapes, Leaks, SandboxSummary};
 use crate::runs::report::Facts;
+use crate::runs::server_health::MemberHealth;
 use crate::runs::test_results::{TestCase, Verdict};
 
 /// The version of the document. Readers should refuse newer ones.
@@ -41,6 +42,7 @@ pub(super) struct Document<'a> {
     /// `null`: not known.
     escapes: Option<&'a Escapes>,
     leaks: Option<&'a Leaks>,
+    health: Option<&'a [MemberHealth]>,
     /// Whether another process has deleted the run's keys while it ran.
     lost: bool,
     log: Log,
@@ -130,7 +132,7 @@ pub(super) fn read_timelines(dir: &Path) -> Result<Vec<Timeline>> {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn of(facts: &Facts<'a>, timelines: Vec<Timeline>) -> Self {
+    pub(super) fn of(facts: &Facts<'a>, health: Option<&'a [MemberHealth]>, timelines: Vec<Timeline>) -> Self {
         let cases = facts.tests.map_or(&[][..], |tests| &tests.cases);
         let names = Names::of(cases);
         let mut tests: Vec<Test<'a>> = cases.iter().map(Test::of).collect();
@@ -165,6 +167,7 @@ impl<'a> Document<'a> {
             other_timelines,
             escapes: facts.ended.and_then(|ended| ended.escapes.as_ref()),
             leaks: facts.ended.and_then(|ended| ended.leaks.as_ref()),
+            health,
             lost: facts.ended.is_some_and(|ended| ended.lost),
             log: Log { left_out, lines: lines.into() },
         }
