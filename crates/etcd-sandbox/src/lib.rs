@@ -111,6 +111,7 @@ mod roots;
 mod run_id;
 pub mod runs;
 mod sandbox;
+mod timeline;
 mod wait_timeout;
 mod workspace;
 

@@ -13,8 +13,6 @@ pub(crate) mod process;
 pub(crate) mod recorder;
 mod shutdown;
 mod terminated;
-mod timeline;
-mod timeline_file;
 mod wait;
 
 use std::fmt;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::sandbox::timeline::Note;
+use crate::timeline::Note;
 
 /// How many events are kept: the last ones.
 const MOST: usize = 1_000;

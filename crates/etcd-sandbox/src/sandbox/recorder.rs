@@ -13,8 +13,8 @@ use crate::runs::registry::Registry;
 use crate::runs::{EscapeSearch, Escapes};
 #[cfg(feature = "tracing")]
 use crate::sandbox::kept_events::KeptEvents;
-use crate::sandbox::timeline::{self, Note};
-use crate::sandbox::timeline_file::TimelineFile;
+use crate::timeline::file::TimelineFile;
+use crate::timeline::{self, Note};
 use crate::workspace::Workspace;
 
 /// How long a failed test waits for its timeline.

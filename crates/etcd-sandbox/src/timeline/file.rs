@@ -23,7 +23,7 @@ const LONGEST_VALUE: usize = 1000;
 const WIDTH: usize = 200;
 
 /// The file, or nothing if the run has no report. After an error it is not written any further.
-pub(super) struct TimelineFile(Option<io::Result<Writing>>);
+pub(crate) struct TimelineFile(Option<io::Result<Writing>>);
 
 struct Writing {
     to: PathBuf,
@@ -75,20 +75,20 @@ struct Entry<'a> {
 
 /// What is known at the end.
 #[derive(Serialize)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     /// Later than the start of the run if a compaction removed older changes.
-    pub(super) first_revision: i64,
-    pub(super) last_revision: i64,
-    pub(super) is_compacted: bool,
+    pub(crate) first_revision: i64,
+    pub(crate) last_revision: i64,
+    pub(crate) is_compacted: bool,
     /// The leases whose end deleted keys.
-    pub(super) ended_leases: Vec<String>,
+    pub(crate) ended_leases: Vec<String>,
     /// The number of keys that are left.
-    pub(super) keys: i64,
+    pub(crate) keys: i64,
 }
 
 impl TimelineFile {
     /// The file of a test that has just failed, on the thread of that test.
-    pub(super) fn create(prefix: &[u8], ran_for: Duration) -> Self {
+    pub(crate) fn create(prefix: &[u8], ran_for: Duration) -> Self {
         let Some(directory) = variable(DIRECTORY).map(PathBuf::from) else { return Self(None) };
         let prefix = Escaped(prefix).to_string();
         let sandbox = prefix.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -113,11 +113,11 @@ impl TimelineFile {
     }
 
     /// Whether the run has a report.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.0.is_some()
     }
 
-    pub(super) fn change(&mut self, event: &Event, lease: Option<LeaseId>) {
+    pub(crate) fn change(&mut self, event: &Event, lease: Option<LeaseId>) {
         let (kind, after) = match event.kind {
             EventKind::Put => ("PUT", Some(event.kv.value.as_slice())),
             EventKind::Delete => ("DEL", None),
@@ -138,7 +138,7 @@ impl TimelineFile {
     }
 
     /// A note of the test, made after this revision.
-    pub(super) fn note(&mut self, revision: i64, time: Duration, text: &str) {
+    pub(crate) fn note(&mut self, revision: i64, time: Duration, text: &str) {
         let seconds = Some(time.as_secs_f64());
         self.entry(|| Entry { note: Some(text), seconds, revision: Some(revision), ..Entry::default() });
     }
@@ -156,7 +156,7 @@ impl TimelineFile {
     ///
     /// # Errors
     /// Why it could not be written.
-    pub(super) fn finish(self, tail: &Tail) -> io::Result<()> {
+    pub(crate) fn finish(self, tail: &Tail) -> io::Result<()> {
         let Some(writing) = self.0 else { return Ok(()) };
         let Writing { to, mut out, .. } = writing?;
         let tail = serde_json::to_string(tail)?;

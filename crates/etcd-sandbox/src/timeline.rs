@@ -1,6 +1,8 @@
 //! The timeline of a failed test, as text: what happened to its keys, in order, with the test's notes, and the keys as they
 //! are now. At most 60 lines, unless the notes are long: the beginning and the end of a long history.
 
+pub(crate) mod file;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use etcd_keys::text::Escaped;
 use etcd_keys::watch::{Event, EventKind, History};
 use etcd_keys::{Error, ErrorKind, KeyRange, Keys, LeaseId, Redaction, kv};
 
-use crate::sandbox::timeline_file::{Tail, TimelineFile};
+use crate::timeline::file::{Tail, TimelineFile};
 
 /// How many changes are shown from the beginning.
 const FIRST: usize = 12;
@@ -25,16 +27,16 @@ const WIDTH: usize = 60;
 
 /// A word on the timeline: a mark, an event of `tracing`, or an expectation that failed.
 #[derive(Clone)]
-pub(super) struct Note {
+pub(crate) struct Note {
     /// The newest revision at that time.
-    pub(super) revision: i64,
-    pub(super) time: Duration,
-    pub(super) text: String,
+    pub(crate) revision: i64,
+    pub(crate) time: Duration,
+    pub(crate) text: String,
 }
 
 /// Reads the history since a revision, and draws it with the notes, which are in order. All of it goes to the file, if there
 /// is one.
-pub(super) async fn read(
+pub(crate) async fn read(
     keys: &Keys,
     mut history: History,
     redaction: &Redaction,
