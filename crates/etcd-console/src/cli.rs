@@ -140,9 +140,9 @@ pub(crate) struct Keep {
     /// Look at its end for leases and locks that its tests have left
     #[arg(long)]
     pub(crate) leaks: bool,
-    /// Count at its end what each sandbox has written
+    /// Count at its end what each sandbox has written, for a report in a directory of the run's id below this one
     #[arg(long)]
-    pub(crate) sandboxes: bool,
+    pub(crate) reports: Option<PathBuf>,
     /// Take over this run, whose keeper died
     #[arg(long)]
     pub(crate) adopt: Option<RunId>,

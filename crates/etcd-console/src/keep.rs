@@ -1,12 +1,13 @@
 //! `keep`: the keeper of a run. Registers the run, keeps it alive while its runner works, and ends it.
 //!
 //! The protocol: the keeper prints [`KeeperMessage`]s on stdout, one JSON object a line. The runner writes one word a line to
-//! stdin: `interrupted` ends the run's other processes; the last word is `sweep` or `keep`. If stdin ends without it, the
+//! stdin: `interrupted` ends the run's other processes; `timeline SANDBOX`, or `timeline`, asks what happened to the keys of a
+//! sandbox, or of the whole run; the last word is `sweep` or `keep`. If stdin ends without it, the
 //! runner has died, and the keeper ends the run's processes and sweeps.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ enum KeeperMessage {
     Registered { run: String, prefix: String, lock: PathBuf, variables: Vec<(&'static str, String)> },
     /// Another process has swept the run: its keys may be gone.
     Lost,
+    /// What happened to the keys, as text.
+    Timeline { text: String },
     /// The run has ended.
     Ended {
         keys: u64,
@@ -115,7 +118,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     let (stop, stopped) = oneshot::channel();
     let searching = args.escapes.then(|| tokio::spawn(search_escapes(run.search_escapes(), stopped)));
     let end = match printed {
-        Ok(()) => wait_for_end(&run).await,
+        Ok(()) => wait_for_end(&run, args.reports.as_deref(), cx).await,
         // It died meanwhile.
         Err(_) => RunEnd::Orphaned,
     };
@@ -127,7 +130,7 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         _ => None,
     };
     let leaks = if args.leaks && has_reader { leaks(&run, &leases_before).await } else { None };
-    let sandboxes = if args.sandboxes && has_reader { sandboxes(&run).await } else { None };
+    let sandboxes = if args.reports.is_some() && has_reader { sandboxes(&run).await } else { None };
     let ended = match end {
         RunEnd::Sweep => run.sweep().await?,
         RunEnd::Keep => run.keep().await?,
@@ -192,7 +195,7 @@ enum RunEnd {
 }
 
 /// Waits for the runner's last word. Reports to the runner if the run is lost.
-async fn wait_for_end(run: &Run) -> RunEnd {
+async fn wait_for_end(run: &Run, reports: Option<&Path>, cx: &Context) -> RunEnd {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut lost = false;
     loop {
@@ -201,7 +204,14 @@ async fn wait_for_end(run: &Run) -> RunEnd {
                 Some("interrupted") => orphans::end(run.id().as_str()).await,
                 Some("sweep") => return RunEnd::Sweep,
                 Some("keep") => return RunEnd::Keep,
-                _ => return RunEnd::Orphaned,
+                Some(line) => match line.strip_prefix("timeline") {
+                    Some(sandbox) => {
+                        let text = timeline(run, sandbox.trim_start(), reports, cx).await;
+                        drop(say(&KeeperMessage::Timeline { text }));
+                    }
+                    None => return RunEnd::Orphaned,
+                },
+                None => return RunEnd::Orphaned,
             },
             () = run.lost(), if !lost => {
                 lost = true;
@@ -217,6 +227,8 @@ const ESCAPES_TIMEOUT: Duration = Duration::from_secs(5);
 const SEARCH_INTERVAL: Duration = Duration::from_millis(250);
 /// How long it may take to look up the leases that are left.
 const LEAKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to read what happened to keys.
+const TIMELINE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take to count what the sandboxes have written: a million changes take some seconds.
 const SANDBOXES_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause between two attempts to sweep.
@@ -277,6 +289,18 @@ async fn sandboxes(run: &Run) -> Option<Vec<SandboxSummary>> {
         SandboxSummary { name, changes, keys, revisions }
     };
     Some(found.into_iter().map(summary).collect())
+}
+
+/// What happened to the keys of a sandbox, or of the whole run if the name is empty; if that cannot be read, why.
+async fn timeline(run: &Run, sandbox: &str, reports: Option<&Path>, cx: &Context) -> String {
+    let sandbox = Some(sandbox).filter(|name| !name.is_empty());
+    let directory = reports.map(|reports| reports.join(run.id().as_str()).join("timelines"));
+    let reading = async { Ok::<_, anyhow::Error>(run.timeline(sandbox, &cx.redaction()?, directory).await?) };
+    match tokio::time::timeout(TIMELINE_TIMEOUT, reading).await {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => format!("no timeline of its keys: {error:#}\n"),
+        Err(_) => format!("no timeline of its keys: it took more than {} s\n", TIMELINE_TIMEOUT.as_secs()),
+    }
 }
 
 /// Stops the background sweep. Later runs sweep the rest.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etcd_keys::difference::ValueChange;
 use etcd_keys::text::Escaped;
-use etcd_keys::watch::{Event, EventKind, History};
+use etcd_keys::watch::{Event, EventKind};
 use etcd_keys::{Error, ErrorKind, KeyRange, Keys, LeaseId, Redaction, kv};
 
 use crate::timeline::file::{Tail, TimelineFile};
@@ -34,16 +34,17 @@ pub(crate) struct Note {
     pub(crate) text: String,
 }
 
-/// Reads the history since a revision, and draws it with the notes, which are in order. All of it goes to the file, if there
-/// is one.
+/// Reads the history of a range since a revision, and draws it with the notes, which are in order. All of it goes to the file,
+/// if there is one.
 pub(crate) async fn read(
     keys: &Keys,
-    mut history: History,
+    range: KeyRange,
     redaction: &Redaction,
     since: i64,
     notes: Vec<Note>,
     mut file: TimelineFile,
 ) -> Result<String, Error> {
+    let mut history = keys.history(range.clone()).from_revision(since).redact(redaction.clone());
     let (mut notes, mut lines, mut previous) = (VecDeque::from(notes), Lines::default(), 0);
     let mut leases = BTreeSet::new();
     while let Some(event) = history.try_next().await? {
@@ -67,7 +68,7 @@ pub(crate) async fn read(
         lines.push(Line::Note(note));
     }
     lines.find_ended_leases(leases, keys).await?;
-    let now = keys.send(kv::Get::range(KeyRange::prefix("")).limit(KEYS as i64)).await?;
+    let now = keys.send(kv::Get::range(range).limit(KEYS as i64)).await?;
 
     let mut text = String::new();
     let prefix = Escaped(keys.namespace().prefix());

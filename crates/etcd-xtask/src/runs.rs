@@ -14,3 +14,4 @@ pub(crate) mod server;
 mod server_health;
 pub(crate) mod test;
 pub(crate) mod test_results;
+mod unexplained;

@@ -43,6 +43,11 @@ fn a_writes() {
 
 #[test]
 fn b_fails() {
+    if std::env::var("ABORT").is_ok() {
+        put("play.b_fails~2/a");
+        eprintln!("Sandbox(`{}play.b_fails~2/` at the etcd)", std::env::var("ETCD_TEST_PREFIX").unwrap());
+        std::process::abort();
+    }
     put("elsewhere~1/a");
     if let Ok(dir) = std::env::var("ETCD_TEST_TIMELINES") {
         let timeline = r#"{"sandbox":"play.b_fails~1","suite":null,"test":null,"attempt":null,"entries":[{"note":"</script>"}]}"#;
@@ -115,6 +120,9 @@ fn the_report_has_every_test_and_the_timelines_of_those_that_failed() {
         assert_eq!(report["command"], "cargo xtask test --no-fail-fast --lib");
         assert_eq!((&report["passed"], &report["failed"]), (&2.into(), &1.into()));
         assert_eq!(report["etcd"]["version"], "3.7.2");
+        let health = &report["health"][0];
+        assert_eq!((&health["fsyncs"], &health["leader_changes"]), (&0.into(), &0.into()), "{report:#}");
+        assert_eq!((&health["fsync_p99_seconds"], &health["fault"]), (&Value::Null, &Value::Null), "{report:#}");
         let mut tests = report["tests"].as_array().unwrap().clone();
         tests.sort_by_key(|test| test["name"].to_string());
         let names: Vec<_> = tests.iter().map(|test| (&test["name"], &test["verdict"])).collect();
@@ -145,6 +153,52 @@ fn the_report_has_every_test_and_the_timelines_of_those_that_failed() {
         assert_eq!(play.xtask(&["report", &id[..40]]).ok().stdout, format!("{}\n", page.display()));
         play.xtask(&["report", "2020"]).fails(1, &["the run `2020` has no report", "--report DIR"]);
     }
+}
+
+/// As by a stack overflow, or by a system without memory.
+#[test]
+fn a_test_whose_process_aborts_is_explained_by_the_runs_keeper() {
+    if !runners().contains(&"nextest") {
+        return;
+    }
+    let play = project().with("ABORT", "1");
+    let args = ["test", "--runner", "nextest", "--lib", "b_fails"];
+    for report in [&[][..], &["--report", "reports"]] {
+        let run = play.xtask(&[&args[..1], report, &args[1..]].concat());
+        assert_eq!(run.code, Some(100), "{run:#?}");
+        let (_, told) = run.stderr.split_once("the test play b_fails ended without saying what happened").unwrap();
+        assert!(
+            told.contains("play.b_fails~2/`, by etcd's history (1 change)") && told.contains("PUT a `x`"),
+            "{told}"
+        );
+    }
+    let report = document(&runs(play.path("reports"))[0]);
+    let timeline = &report["tests"][0]["timelines"][0];
+    assert_eq!((&timeline["entries"][0]["key"], &timeline["seconds"]), (&"a".into(), &Value::Null), "{report:#}");
+}
+
+#[test]
+fn the_report_of_a_command_has_what_happened_to_all_its_keys() {
+    let play = project();
+    play.up(&["--members", "3"]);
+    let script = r#"for n in 1 2; do "$XTASK" put "${ETCD_TEST_PREFIX}mine/a" $n || exit 1; done
+"$XTASK" put /Inventory/v1/racks/1 x && "$XTASK" etcd-member stop m3 && exit 3"#;
+    let run = play.xtask(&["run", "--report", "reports", "--", "sh", "-c", script]);
+    assert_eq!(run.code, Some(3), "{run:#?}");
+    let path = &runs(play.path("reports"))[0];
+    let report = document(path);
+    assert_eq!((&report["subject"], &report["verdict"]), (&"command".into(), &"failed".into()), "{report:#}");
+    assert!(report["command"].as_str().unwrap().starts_with("cargo xtask run -- sh -c 'for n in"), "{report:#}");
+    assert_eq!(report["escapes"]["keys"][0], "/Inventory/v1/racks/1", "{report:#}");
+    let [timeline] = &report["other_timelines"].as_array().unwrap()[..] else { panic!("one timeline: {report:#}") };
+    let changes: Vec<_> =
+        timeline["entries"].as_array().unwrap().iter().map(|entry| entry["difference"].as_str().unwrap()).collect();
+    assert_eq!((changes, &timeline["keys"]), (vec!["`1`", "`1` → `2`"], &1.into()), "{report:#}");
+    let faults: Vec<_> = report["health"].as_array().unwrap().iter().map(|member| &member["fault"]).collect();
+    assert_eq!(faults, [&Value::Null, &Value::Null, &"does not answer at the end".into()], "{report:#}");
+    let page = fs::read_to_string(path.join("report.html")).unwrap();
+    assert!(page.contains("<h1>The command failed</h1>") && page.contains("What happened to the keys"), "{page}");
+    assert!(play.xtask(&["report"]).ok().stdout.ends_with("/report.html\n"));
 }
 
 #[test]
@@ -190,6 +244,7 @@ fn cargo_toml_names_the_folder_and_each_run_has_its_own_directory() {
         let report = document(run);
         assert_eq!((&report["verdict"], &report["passed"]), (&"passed".into(), &1.into()));
         assert_eq!(report["command"], "cargo xtask test a_writes");
+        assert!(report["health"][0]["fsyncs"].as_u64().is_some_and(|fsyncs| fsyncs > 0), "{report:#}");
     }
 }
 

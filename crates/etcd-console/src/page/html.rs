@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::output::counted;
-use crate::page::model::{Escapes, Leaks, LogLine, MemberHealth, Report, Test, Timeline};
+use crate::page::model::{Escapes, Leaks, LogLine, MemberHealth, Report, Subject, Test, Timeline};
 use crate::page::timeline;
 
 const STYLE: &str = include_str!("page.css");
@@ -40,7 +40,7 @@ pub(super) fn page(report: &Report) -> Result<String> {
                 (head(report, &title))
                 main {
                     (warnings(report))
-                    (table(report))
+                    @if report.subject == Subject::Tests { (table(report)) }
                     (failures(report)?)
                     (escapes(report.escapes.as_ref(), &report.command))
                     (leaks(report.leaks.as_ref()))
@@ -55,6 +55,8 @@ pub(super) fn page(report: &Report) -> Result<String> {
 
 fn title(report: &Report) -> String {
     match (report.verdict.as_str(), report.failed, report.passed) {
+        ("interrupted", ..) if report.subject == Subject::Command => "The command was interrupted".to_owned(),
+        (verdict, ..) if report.subject == Subject::Command => format!("The command {verdict}"),
         ("interrupted", ..) => "The tests were interrupted".to_owned(),
         (_, Some(failed @ 1..), Some(passed)) => format!("{failed} of {} failed", counted(failed + passed, "test")),
         ("passed", _, Some(passed)) => format!("{} passed", counted(passed, "test")),
@@ -197,7 +199,15 @@ fn failures(report: &Report) -> Result<Markup> {
     Ok(html! {
         @for section in sections { (section) }
         @if !report.other_timelines.is_empty() {
-            section.test { h2 { "Failed, in tests whose names are not known" } (others) }
+            section.test {
+                h2 {
+                    @match report.subject {
+                        Subject::Tests => "Failed, in tests whose names are not known",
+                        Subject::Command => "What happened to the keys",
+                    }
+                }
+                (others)
+            }
         }
     })
 }
@@ -212,8 +222,11 @@ fn timelines(all: &[Timeline], report: &Report) -> Result<Markup> {
         drawn.push(html! {
             p {
                 @if let Some(attempt) = timeline.attempt.filter(|_| all.len() > 1) { "Attempt " (attempt) ": " }
-                (changes) " under " code { (timeline.prefix) } "; " (keys) " left. Failed at " (timeline.ended) ", after "
-                (format!("{:.3} s", timeline.seconds)) "."
+                (changes) " under " code { (timeline.prefix) } "; " (keys) " left. "
+                @match timeline.seconds {
+                    Some(seconds) => { "Failed at " (timeline.ended) ", after " (format!("{seconds:.3} s")) "." }
+                    None => { "By etcd's history at " (timeline.ended) ", when the run ended." }
+                }
                 @if timeline.is_compacted {
                     " What happened before revision " (timeline.first_revision) " is compacted."
                 }
@@ -233,7 +246,8 @@ fn timelines(all: &[Timeline], report: &Report) -> Result<Markup> {
 /// What the server has written while a test ran, and a moment before and after.
 fn lines_around<'a>(timeline: &Timeline, lines: &'a [LogLine]) -> Vec<&'a LogLine> {
     let Ok(ended) = timeline.ended.parse::<Timestamp>() else { return Vec::new() };
-    let ran_for = Duration::try_from_secs_f64(timeline.seconds).unwrap_or_default();
+    let Some(seconds) = timeline.seconds else { return Vec::new() };
+    let ran_for = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     let (Ok(from), Ok(to)) = (ended.checked_sub(ran_for + AROUND), ended.checked_add(AROUND)) else {
         return Vec::new();
     };

@@ -9,6 +9,8 @@ const SCHEMA: u32 = 1;
 
 #[derive(Deserialize)]
 pub(super) struct Report {
+    #[serde(default)]
+    pub(super) subject: Subject,
     pub(super) run: String,
     pub(super) prefix: String,
     pub(super) command: String,
@@ -28,6 +30,15 @@ pub(super) struct Report {
     pub(super) health: Option<Vec<MemberHealth>>,
     pub(super) lost: bool,
     pub(super) log: Log,
+}
+
+/// What ran.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Subject {
+    #[default]
+    Tests,
+    Command,
 }
 
 #[derive(Deserialize)]
@@ -111,7 +122,8 @@ pub(super) struct Timeline {
     pub(super) prefix: String,
     pub(super) attempt: Option<u32>,
     pub(super) ended: String,
-    pub(super) seconds: f64,
+    /// `None`: the test did not write it itself.
+    pub(super) seconds: Option<f64>,
     pub(super) entries: Vec<Entry>,
     pub(super) first_revision: i64,
     pub(super) is_compacted: bool,

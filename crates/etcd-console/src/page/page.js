@@ -2,7 +2,7 @@
 // Filters the table of tests, and draws the timelines of failed tests. Loads nothing, and puts all text in as text.
 (() => {
   const LABELS = 270, LANE = 24, TOP = 26, BOTTOM = 22, STEP = 14;
-  const MOST_LANES = 24, MOST_LINES = 2000, LEAST_COLUMNS = 5;
+  const MOST_LANES = 24, MOST_LINES = 2000, MOST_NOTES = 30, LEAST_COLUMNS = 5;
   // The kinds of changes, by their numbers in the data.
   const KINDS = ["created", "changed", "deleted", "lease-ended"];
   const WORDS = ["PUT", "PUT", "DEL", "DEL"];
@@ -99,7 +99,9 @@
       this.text = make("pre");
       this.list = make("details", {}, make("summary", {}, "As text"), this.text);
       this.list.addEventListener("toggle", () => this.write());
-      this.host.append(this.tip, this.selection, this.notes, this.list);
+      const count = this.notes.children.length;
+      const notes = count > MOST_NOTES ? make("details", {}, make("summary", {}, counted(count, "note")), this.notes) : this.notes;
+      this.host.append(this.tip, this.selection, notes, this.list);
       this.svg.addEventListener("keydown", (event) => this.key(event));
       this.svg.addEventListener("mousemove", (event) => this.hover(event));
       this.svg.addEventListener("mouseleave", () => { this.tip.hidden = true; });

@@ -72,6 +72,10 @@ fn report(tests: Vec<Value>) -> Value {
         "leaks": { "leases": 1, "locks": 1, "without_keys": 1, "named": [
             { "id": "0000000000001234", "ttl": 60, "keys": 2, "key": HOSTILE, "is_lock": false },
         ] }, "lost": false,
+        "health": [
+            { "member": "m1", "fsyncs": 40, "fsync_p99_seconds": 0.008, "leader_changes": 1, "fault": null },
+            { "member": HOSTILE, "fsyncs": 2, "fsync_p99_seconds": 0.016, "leader_changes": 0, "fault": "was restarted" },
+        ],
         "log": { "left_out": 0, "lines": [line("2026-11-28T10:00:00.100Z", "INFO"), line("2026-11-28T15:30:04.900+05:30", "WARN")] },
     })
 }
@@ -105,8 +109,27 @@ fn nothing_that_a_test_wrote_is_part_of_the_page() {
     let known = ["http-equiv=", "http://www.w3.org/2000/svg", "http://127.0.0.1:1"];
     assert_eq!(addresses.filter(|address| !known.contains(address)).collect::<Vec<_>>(), [""; 0]);
     assert!(page.contains("0000000000001234") && page.contains("2 keys"), "what the tests left: {page}");
+    assert!(page.contains("42 fsyncs, 99 of 100 within 16 ms; 1 leader change<"), "{page}");
+    assert_eq!(page.matches("was restarted").count(), 1, "{page}");
     // Of the log's lines, the one that was written while the test ran.
     assert!(page.contains("The server's log meanwhile (1)"), "{page}");
+}
+
+/// A report of a command, of an etcd that tells nothing.
+#[test]
+fn a_command_has_no_tests_and_the_timeline_of_all_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut report = report(Vec::new());
+    let mut timeline = small();
+    timeline["seconds"] = Value::Null;
+    (report["subject"], report["health"]) = ("command".into(), Value::Null);
+    report["other_timelines"] = json!([timeline]);
+    let (run, page) = draw(&report, dir.path());
+    run.ok();
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<h1>The command passed</h1>") && !page.contains("<h2>Tests</h2>"), "{page}");
+    assert!(page.contains("By etcd's history at 2026-11-28T10:00:05.000Z") && !page.contains("Failed"), "{page}");
+    assert!(page.contains("its metrics could not be read"), "{page}");
 }
 
 #[test]

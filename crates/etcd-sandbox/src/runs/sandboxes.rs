@@ -1,12 +1,15 @@
-//! How much each sandbox of a run has written, from etcd's history. Only reads.
+//! How much each sandbox of a run has written, and what happened to its keys, from etcd's history. Only reads.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use etcd_keys::KeyRange;
 use etcd_keys::text::Escaped;
+use etcd_keys::{KeyRange, Redaction};
 
 use crate::error::Error;
 use crate::runs::run::Run;
+use crate::timeline;
+use crate::timeline::file::{Test, TimelineFile};
 
 /// What one sandbox has written: one of the segments below the run's prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,5 +56,26 @@ impl Run {
             revisions,
         };
         Ok(found.into_iter().map(summary).collect())
+    }
+
+    /// What happened to the keys of one sandbox, or of the whole run, as a failed test prints it. If a directory is given, all
+    /// of it is written to a file there, for the run's report.
+    ///
+    /// # Errors
+    /// Those of etcd.
+    pub async fn timeline(
+        &self,
+        sandbox: Option<&str>,
+        redaction: &Redaction,
+        directory: Option<PathBuf>,
+    ) -> Result<String, Error> {
+        // The run's own keys begin with a dot, which comes before.
+        let (prefix, range) = match sandbox {
+            Some(name) => (format!("{}{name}/", self.prefix()), KeyRange::all()),
+            None => (self.prefix(), KeyRange::from_key("/")),
+        };
+        let keys = self.registry().connection().keys(&prefix)?;
+        let file = TimelineFile::create(directory, prefix.as_bytes(), Test::default());
+        Ok(timeline::read(&keys, range, redaction, self.revision() + 1, Vec::new(), file).await?)
     }
 }

@@ -13,7 +13,7 @@ use crate::runs::registry::Registry;
 use crate::runs::{EscapeSearch, Escapes};
 #[cfg(feature = "tracing")]
 use crate::sandbox::kept_events::KeptEvents;
-use crate::timeline::file::TimelineFile;
+use crate::timeline::file::{self, Test, TimelineFile};
 use crate::timeline::{self, Note};
 use crate::workspace::Workspace;
 
@@ -146,7 +146,8 @@ impl Recorder {
         // This thread may be in a runtime, which would not let it wait. It prints, as its output is the test's.
         let (sender, text) = mpsc::channel();
         let recorder = Arc::clone(self);
-        let file = TimelineFile::create(self.keys.namespace().prefix(), self.began.elapsed());
+        let test = Test::of_thread(self.began.elapsed());
+        let file = TimelineFile::create(file::directory(), self.keys.namespace().prefix(), test);
         let timeout = if file.is_wanted() { TIMEOUT_WITH_FILE } else { TIMEOUT };
         let reading = std::thread::Builder::new().spawn(move || {
             let runtime = recorder.keys.connection().runtime();
@@ -183,8 +184,7 @@ impl Recorder {
     async fn timeline(&self, file: TimelineFile) -> String {
         let notes = self.all_notes();
         let redaction = Self::redaction();
-        let history = self.history().redact(redaction.clone());
-        match timeline::read(&self.keys, history, &redaction, self.since, notes, file).await {
+        match timeline::read(&self.keys, KeyRange::prefix(""), &redaction, self.since, notes, file).await {
             Ok(text) => text,
             Err(error) => format!("no timeline of the test's keys: {error}\n"),
         }

@@ -37,12 +37,32 @@ struct Head<'a> {
     /// The name of the sandbox in the run: the test's name as it was opened, and a random part.
     sandbox: &'a str,
     prefix: String,
-    /// The test as its runner names it, where that is known.
+    #[serde(flatten)]
+    test: Test,
+    ended: String,
+}
+
+/// The test as its runner names it, where that is known.
+#[derive(Default, Serialize)]
+pub(crate) struct Test {
     suite: Option<String>,
     test: Option<String>,
     attempt: Option<u32>,
-    ended: String,
-    seconds: f64,
+    /// How long its sandbox had been open. `None`: the test did not write this itself.
+    seconds: Option<f64>,
+}
+
+impl Test {
+    /// The test that this thread runs.
+    pub(crate) fn of_thread(ran_for: Duration) -> Self {
+        let thread = std::thread::current().name().filter(|name| *name != "main").map(str::to_owned);
+        Self {
+            suite: variable("NEXTEST_BINARY_ID"),
+            test: variable("NEXTEST_TEST_NAME").or(thread),
+            attempt: variable("NEXTEST_ATTEMPT").and_then(|attempt| attempt.parse().ok()),
+            seconds: Some(ran_for.as_secs_f64()),
+        }
+    }
 }
 
 /// One entry: a change, or a note of the test.
@@ -86,24 +106,21 @@ pub(crate) struct Tail {
     pub(crate) keys: i64,
 }
 
+/// The directory for the files of tests, if their run has a report.
+pub(crate) fn directory() -> Option<PathBuf> {
+    variable(DIRECTORY).map(PathBuf::from)
+}
+
 impl TimelineFile {
-    /// The file of a test that has just failed, on the thread of that test.
-    pub(crate) fn create(prefix: &[u8], ran_for: Duration) -> Self {
-        let Some(directory) = variable(DIRECTORY).map(PathBuf::from) else { return Self(None) };
+    /// The file of a test that has just failed, if there is a directory for it.
+    pub(crate) fn create(directory: Option<PathBuf>, prefix: &[u8], test: Test) -> Self {
+        let Some(directory) = directory else { return Self(None) };
         let prefix = Escaped(prefix).to_string();
         let sandbox = prefix.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let begin = || {
             let mut out = BufWriter::new(tempfile::Builder::new().prefix(".timeline-").tempfile_in(&directory)?);
-            let thread = std::thread::current().name().filter(|name| *name != "main").map(str::to_owned);
-            let head = Head {
-                sandbox,
-                prefix: prefix.clone(),
-                suite: variable("NEXTEST_BINARY_ID"),
-                test: variable("NEXTEST_TEST_NAME").or(thread),
-                attempt: variable("NEXTEST_ATTEMPT").and_then(|attempt| attempt.parse().ok()),
-                ended: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-                seconds: ran_for.as_secs_f64(),
-            };
+            let ended = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+            let head = Head { sandbox, prefix: prefix.clone(), test, ended };
             let head = serde_json::to_string(&head)?;
             // The object goes on.
             write!(out, "{},\"entries\":[", head.trim_end_matches('}'))?;

@@ -147,6 +147,9 @@ pub struct Test {
 pub struct Run {
     #[command(flatten)]
     pub(crate) target: RunTarget,
+    /// Write a report of the run into this directory: a page and JSON, with what happened to its keys
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
     /// The command and its arguments; `--` may come first
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,

@@ -21,6 +21,8 @@ use crate::{child, console};
 const REGISTER: Duration = Duration::from_secs(30);
 /// How long a sweep may take: millions of keys take minutes.
 const SWEEP: Duration = Duration::from_secs(600);
+/// How long it may take to read what happened to keys: longer than the keeper waits.
+const TIMELINE: Duration = Duration::from_secs(40);
 /// How long the keeper may take to end after the sweep.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many times a dead keeper is replaced, and how soon after its start.
@@ -35,6 +37,7 @@ const SHOWN: usize = 2000;
 enum KeeperMessage {
     Registered(Registered),
     Lost,
+    Timeline { text: String },
     Ended(Box<Ended>),
 }
 
@@ -143,8 +146,8 @@ pub(crate) struct KeeperConfig {
     pub(crate) escapes: bool,
     /// Whether to look for leases and locks that are left.
     pub(crate) leaks: bool,
-    /// Whether to count what each sandbox has written.
-    pub(crate) sandboxes: bool,
+    /// The directory for the reports of runs, if there is to be one of this run.
+    pub(crate) reports: Option<PathBuf>,
     /// Whether etcd ends with this process, and all keys are lost.
     pub(crate) ephemeral: bool,
 }
@@ -229,6 +232,19 @@ impl Keeper {
         self.process.say("interrupted");
     }
 
+    /// What happened to the keys of a sandbox, or of the whole run if the name is empty. Its report gets all of it. `None`: the
+    /// keeper does not answer.
+    pub(crate) fn timeline(&mut self, sandbox: &str) -> Option<String> {
+        self.process.say(&format!("timeline {sandbox}"));
+        loop {
+            match self.process.lines.recv_timeout(TIMELINE).ok()? {
+                KeeperMessage::Timeline { text } => return Some(text),
+                KeeperMessage::Lost => self.lost = true,
+                _ => {}
+            }
+        }
+    }
+
     /// Ends the run.
     pub(crate) fn end(mut self, at_end: AtEnd, cx: &Context) -> Result<Ended> {
         self.look_after(cx);
@@ -290,10 +306,11 @@ impl Process {
         command.arg("keep").arg("--lock-dir").arg(&config.lock_dir);
         command.args(["--runner", &std::process::id().to_string(), "--command", &shown(&config.command)]);
         command.args(["--fence", config.fence]);
-        for (flag, is_wanted) in
-            [("--escapes", config.escapes), ("--leaks", config.leaks), ("--sandboxes", config.sandboxes)]
-        {
+        for (flag, is_wanted) in [("--escapes", config.escapes), ("--leaks", config.leaks)] {
             command.args(is_wanted.then_some(flag));
+        }
+        if let Some(reports) = &config.reports {
+            command.arg("--reports").arg(reports);
         }
         if config.ephemeral {
             // Without this process, etcd ends as well.

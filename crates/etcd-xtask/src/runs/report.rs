@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -56,6 +57,11 @@ impl Reports {
         }
     }
 
+    /// The directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0
+    }
+
     /// Begins the report of a run. `console` is the program that draws the page.
     pub(crate) fn begin(&self, run: &Registered, server: &Server, console: &Path, cx: &Context) -> Option<Report> {
         let health = ServerHealth::begin(server, cx);
@@ -77,8 +83,27 @@ pub(crate) struct Report {
     health: ServerHealth,
 }
 
+/// What runs inside a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Subject {
+    Tests,
+    Command,
+}
+
+impl Subject {
+    /// As the subject of a sentence, and its verb for an interrupt.
+    pub(crate) fn words(self) -> [&'static str; 2] {
+        match self {
+            Self::Tests => ["the tests", "were"],
+            Self::Command => ["the command", "was"],
+        }
+    }
+}
+
 /// What is known of a run at its end.
 pub(crate) struct Facts<'a> {
+    pub(crate) subject: Subject,
     pub(crate) run: &'a Registered,
     /// `None`: something failed before or after the tests.
     pub(crate) exit: Option<Exit>,
@@ -186,7 +211,7 @@ pub(crate) fn find(run: Option<&str>, cx: &Context) -> Result<PathBuf> {
 fn none(what: &str) -> anyhow::Error {
     Failure::of(
         what,
-        "`cargo xtask test --report DIR` writes one; `report = \"DIR\"` in Cargo.toml does so for every run",
+        "`cargo xtask test --report DIR` writes one, and `run --report DIR`; `report = \"DIR\"` in Cargo.toml does so for every run",
     )
 }
 

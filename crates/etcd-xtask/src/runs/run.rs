@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -23,9 +24,10 @@ use crate::runs::escapes;
 use crate::runs::github;
 use crate::runs::keeper::{AtEnd, Ended, Keeper, KeeperConfig};
 use crate::runs::leaks;
-use crate::runs::report::{Facts, Report, Reports};
+use crate::runs::report::{Facts, Report, Reports, Subject};
 use crate::runs::server::Server;
 use crate::runs::test_results::TestResults;
+use crate::runs::unexplained;
 
 pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
@@ -34,13 +36,45 @@ pub(crate) fn run(args: &Run, cx: &Context) -> Result<Exit> {
     // Nothing is started for a missing program.
     let program = find_program(program, cx)?;
     let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
+    let reports = match args.report.as_deref() {
+        Some(dir) => Reports::choose(Some(dir), cx)?,
+        None => None,
+    };
     each_version::on_each(args.target.versions(), &interrupts, cx, |attempt| {
-        let mut session = RunSession::open(&args.target, attempt, words.join(" "), None, &interrupts, cx)?;
+        let line = command_line(
+            "run",
+            args.target.flags(attempt.wanted),
+            iter::once("--").chain(words.iter().map(|word| &**word)),
+        );
+        let commands = RunCommand { shown: words.join(" "), line };
+        let mut session = RunSession::open(&args.target, attempt, commands, reports.as_ref(), &interrupts, cx)?;
         let mut command = cx.users_command(&program);
         protoc::lead(command.args(rest), cx);
         let exit = session.run_command(&mut command, &interrupts, cx);
-        session.close(exit, ["the command", "was"], None, cx)
+        session.close(exit, Subject::Command, None, cx)
     })
+}
+
+/// A command of ours, as a shell wants it.
+pub(crate) fn command_line<W: AsRef<str>>(
+    command: &str,
+    flags: Vec<String>,
+    args: impl IntoIterator<Item = W>,
+) -> String {
+    let quoted = |word: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+^".contains(c);
+        match word {
+            "" => "''".to_owned(),
+            word if word.chars().all(is_plain) => word.to_owned(),
+            word => format!("'{}'", word.replace('\'', r"'\''")),
+        }
+    };
+    let mut line = format!("cargo xtask {command}");
+    for word in flags.iter().map(|flag| quoted(flag)).chain(args.into_iter().map(|word| quoted(word.as_ref()))) {
+        line.push(' ');
+        line.push_str(&word);
+    }
+    line
 }
 
 fn find_program(program: &OsStr, cx: &Context) -> Result<PathBuf> {
@@ -69,6 +103,14 @@ impl Keep {
     }
 }
 
+/// What runs inside a run.
+pub(crate) struct RunCommand {
+    /// As the list of runs shows it.
+    pub(crate) shown: String,
+    /// The command of ours, to be typed again.
+    pub(crate) line: String,
+}
+
 /// An etcd, and a run in it for commands.
 pub(crate) struct RunSession {
     // Dropped in this order: the keeper sweeps while the server is running.
@@ -89,11 +131,11 @@ pub(crate) struct RunSession {
 }
 
 impl RunSession {
-    /// Chooses or starts an etcd, and registers a run for `command`, which may have a report.
+    /// Chooses or starts an etcd, and registers a run for a command, which may have a report.
     pub(crate) fn open(
         args: &RunTarget,
         attempt: &mut Attempt<'_>,
-        command: String,
+        command: RunCommand,
         reports: Option<&Reports>,
         interrupts: &Interrupts,
         cx: &Context,
@@ -108,11 +150,11 @@ impl RunSession {
             is_of_environment: server.is_of_environment(),
             flag: server.flag(),
             lock_dir: cx.home_of_runs()?.join(".runs"),
-            command: command.clone(),
+            command: command.shown,
             fence: args.fence(),
             escapes: args.deny.contains(&Deny::Escapes) || !server.is_elsewhere(),
             leaks: args.deny.contains(&Deny::Leaks) || !server.is_elsewhere(),
-            sandboxes: reports.is_some(),
+            reports: reports.map(|reports| reports.dir().to_owned()),
             ephemeral: server.is_ephemeral(),
         };
         let keeper = Keeper::start(config, cx)?;
@@ -133,7 +175,7 @@ impl RunSession {
             log_name,
             log_length,
             report,
-            command,
+            command: command.line,
             began: Instant::now(),
         })
     }
@@ -168,21 +210,29 @@ impl RunSession {
         Ok(exit)
     }
 
-    /// Ends the run, and reports the result. Takes the subject of the sentence, and its verb for an interrupt.
+    /// Ends the run, and reports the result.
     pub(crate) fn close(
         self,
         exit: Result<Exit>,
-        [what, was]: [&str; 2],
+        subject: Subject,
         tests: Option<&TestResults>,
         cx: &Context,
     ) -> Result<Exit> {
-        let Self { keeper, server, keep, denied, log_name, log_length, report, command, began, .. } = self;
+        let Self { mut keeper, server, keep, denied, log_name, log_length, report, command, began, .. } = self;
         let failed = !matches!(exit, Ok(Exit::SUCCESS | Exit::INTERRUPTED));
         let keep = keep == Keep::Always || keep == Keep::Failed && failed;
         if failed {
             explain(&server, &log_name, cx);
         }
         let run = keeper.run().clone();
+        if failed {
+            unexplained::tell(tests, &mut keeper, cx);
+        }
+        if report.is_some() && subject == Subject::Command {
+            // Only for the report.
+            keeper.timeline("");
+        }
+        let [what, was] = subject.words();
         let ended = keeper.end(if keep { AtEnd::Keep } else { AtEnd::Sweep }, cx);
         let took = began.elapsed().as_secs_f32();
         let mut line = format!("{what} {} in {took:.1} s; run {}", outcome(&exit, was), run.run);
@@ -202,7 +252,8 @@ impl RunSession {
         let result = exit.and_then(|exit| exit_of_run(exit, ended, &denied, &server, cx));
         let (code, end) = (result.as_ref().ok().copied(), known.as_ref());
         let (run, etcd, command) = (&run, &server, command.as_str());
-        let facts = Facts { run, exit: code, seconds: took, ended: end, server: etcd, log_length, tests, command };
+        let facts =
+            Facts { subject, run, exit: code, seconds: took, ended: end, server: etcd, log_length, tests, command };
         if let Some(report) = report {
             report.finish(&facts, cx);
         }

@@ -2,7 +2,6 @@
 
 mod arguments;
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,8 +21,8 @@ use crate::failure::Failure;
 use crate::runs::each_version;
 use crate::runs::github;
 use crate::runs::nextest_report::NextestReport;
-use crate::runs::report::Reports;
-use crate::runs::run::RunSession;
+use crate::runs::report::{Reports, Subject};
+use crate::runs::run::{RunCommand, RunSession, command_line};
 pub(crate) use crate::runs::test::arguments::own_first;
 use crate::runs::test_results::{CountedOutput, TestCase, TestResults, Verdict};
 
@@ -55,10 +54,17 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
         cx.output.note("note: the report has no JUnit file, and no times of tests: that needs nextest");
     }
     each_version::on_each(args.target.versions(), &interrupts, cx, |attempt| {
-        let command = command_line(args, attempt.wanted);
+        let line = command_line("test", args.target.flags(attempt.wanted), &args.args);
+        let command = RunCommand { shown: line.clone(), line };
         let mut session = RunSession::open(&args.target, attempt, command, reports.as_ref(), &interrupts, cx)?;
         let needs_names = session.report_dir().is_some() || github::is_here(cx);
-        let scratch = (needs_names || attempt.is_one_of_several).then(|| session.scratch_dir(cx)).transpose()?;
+        let needs_results = needs_names || attempt.is_one_of_several;
+        // Others want them only to say what happened in a test that was killed.
+        let scratch = (needs_results || runner == Chosen::Nextest).then(|| session.scratch_dir(cx));
+        let scratch = match scratch {
+            Some(Err(error)) if needs_results => return Err(error),
+            scratch => scratch.and_then(Result::ok),
+        };
         let dir = session.report_dir().or(scratch.as_ref().map(TempDir::path));
         let (mut tests, count) = here.counted(&steps.tests, args, dir, needs_names, cx)?;
         let mut exit = session.run_command(&mut tests, &interrupts, cx);
@@ -74,39 +80,19 @@ pub(crate) fn run(args: &Test, cx: &Context) -> Result<Exit> {
         {
             exit = session.run_command(&mut here.cargo(documentation, args, cx), &interrupts, cx);
         }
-        session.close(exit, ["the tests", "were"], attempt.tests.as_ref(), cx)
+        session.close(exit, Subject::Tests, attempt.tests.as_ref(), cx)
     })
-}
-
-/// The command that repeats a run on one etcd.
-fn command_line(args: &Test, etcd: Option<&Wanted>) -> String {
-    let mut words = vec!["cargo".to_owned(), "xtask".to_owned(), "test".to_owned()];
-    words.extend(args.target.flags(etcd));
-    words.extend(args.args.iter().cloned());
-    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// The command that runs one test alone, with the options that select what is built.
 fn command_of(case: &TestCase, args: &Test, etcd: Option<&Wanted>) -> String {
-    let mut words = vec!["cargo".to_owned(), "xtask".to_owned(), "test".to_owned()];
-    words.extend(args.target.flags(etcd));
     let by_cargo = arguments::for_cargo(&args.args).ok();
-    words.extend(by_cargo.iter().flat_map(|line| line.options()).map(str::to_owned));
+    let mut words: Vec<String> = by_cargo.iter().flat_map(|line| line.options()).map(str::to_owned).collect();
     words.extend(match &case.suite {
         Some(suite) => ["-E".to_owned(), format!("binary_id(={suite}) & test(={})", case.name)],
         None => ["--exact".to_owned(), case.name.clone()],
     });
-    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-}
-
-/// A word as a shell wants it.
-fn quoted(word: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+^".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''")).into()
-    }
+    command_line("test", args.target.flags(etcd), words)
 }
 
 /// How to count tests. Documentation tests after nextest are not counted: on a terminal their output cannot be read.

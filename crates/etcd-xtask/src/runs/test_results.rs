@@ -50,7 +50,7 @@ pub(crate) enum Verdict {
 }
 
 impl TestCase {
-    fn full_name(&self) -> String {
+    pub(crate) fn full_name(&self) -> String {
         self.suite.iter().map(|suite| format!("{suite} ")).collect::<String>() + &self.name
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::exit::Exit;
 use crate::readable_log::LogLine;
 use crate::runs::keeper::{Escapes, Leaks, SandboxSummary};
-use crate::runs::report::Facts;
+use crate::runs::report::{Facts, Subject};
 use crate::runs::server_health::MemberHealth;
 use crate::runs::test_results::{TestCase, Verdict};
 
@@ -25,6 +25,7 @@ const SANDBOX_NAME: usize = 96;
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     schema: u32,
+    subject: Subject,
     run: &'a str,
     prefix: &'a str,
     command: &'a str,
@@ -149,6 +150,7 @@ impl<'a> Document<'a> {
         let (left_out, lines) = facts.server.log_since(facts.log_length, LOG_LINES);
         Self {
             schema: SCHEMA,
+            subject: facts.subject,
             run: &facts.run.run,
             prefix: &facts.run.prefix,
             command: facts.command,
