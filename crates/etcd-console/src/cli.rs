@@ -72,6 +72,8 @@ pub(crate) enum Command {
     #[command(hide = true)]
     CertificateDays(CertificateDays),
     #[command(hide = true)]
+    Compact(Compact),
+    #[command(hide = true)]
     Users(Users),
     #[command(hide = true)]
     Page(Page),
@@ -101,6 +103,18 @@ pub(crate) struct Certificates {
 pub(crate) struct CertificateDays {
     /// The certificate, in PEM
     pub(crate) file: PathBuf,
+}
+
+/// Free space in the databases of an instance's members
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  cargo xtask etcd-compact")]
+pub(crate) struct Compact {
+    /// A client URL of each member
+    #[arg(long = "member", required = true)]
+    pub(crate) members: Vec<String>,
+    /// How to answer on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Create the users of a local etcd that Cargo.toml names, and switch authentication on

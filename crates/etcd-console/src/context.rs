@@ -109,7 +109,7 @@ impl Context {
     }
 
     /// The workspace's own instance, and no other server.
-    async fn connect_to_instance(&self, name: &str, config: &mut ClientConfig) -> Result<Connection> {
+    pub(crate) async fn connect_to_instance(&self, name: &str, config: &mut ClientConfig) -> Result<Connection> {
         if !is_plain(name) {
             let (what, next) =
                 (format!("`{name}` is not an instance name"), "a directory in `.etcd` is meant, and no path");
@@ -272,7 +272,7 @@ impl Context {
     }
 
     /// The name of the instance, where one is meant.
-    fn instance(&self) -> &str {
+    pub(crate) fn instance(&self) -> &str {
         self.global.cluster.instance.as_deref().unwrap_or(DEFAULT)
     }
 }
@@ -336,7 +336,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// A command of xtask's for an instance.
-fn of_instance(command: &str, name: &str) -> String {
+pub(crate) fn of_instance(command: &str, name: &str) -> String {
     match name {
         DEFAULT => format!("cargo xtask {command}"),
         name => format!("cargo xtask {command} --instance {}", output::argument(name)),

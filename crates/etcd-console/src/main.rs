@@ -5,6 +5,7 @@ mod advice;
 mod certificates;
 mod changes;
 mod cli;
+mod compact;
 mod confirm;
 mod context;
 mod del;
@@ -70,6 +71,7 @@ fn run(command: Command, cx: &Context) -> Result<ExitCode> {
             Command::TestClean(args) => test_clean::run(args, cx).await,
             Command::Certificates(args) => certificates::run(&args),
             Command::CertificateDays(args) => certificates::days(&args),
+            Command::Compact(args) => compact::run(args, cx).await,
             Command::Users(args) => users::run(&args, cx).await,
             Command::Page(args) => page::run(&args, cx),
             Command::Keep(args) => keep::run(args, cx).await,

@@ -3,6 +3,7 @@
 
 pub(crate) mod compaction;
 pub mod connect;
+pub mod database;
 pub mod difference;
 pub mod error;
 pub(crate) mod granted;

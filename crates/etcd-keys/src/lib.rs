@@ -57,6 +57,7 @@ pub mod watch;
 
 pub use crate::bulk::{delete, guard, pages, undo};
 pub use crate::client::connect::{Connect, Connection};
+pub use crate::client::database::{Compacted, DatabaseSize};
 pub use crate::client::error::{Error, ErrorKind, Operation};
 pub use crate::client::keys::Keys;
 pub use crate::client::kv::KeyValue;
@@ -66,7 +67,7 @@ pub use crate::client::namespace::Namespace;
 pub use crate::client::range::KeyRange;
 pub use crate::client::redaction::Redaction;
 pub use crate::client::tls::Tls;
-pub use crate::client::{connect, difference, error, keys, kv, members, namespace, range, text, tls};
+pub use crate::client::{connect, database, difference, error, keys, kv, members, namespace, range, text, tls};
 pub use crate::coordination::election::{Campaign, Leadership};
 pub use crate::coordination::lease::{Keeper, Lease};
 pub use crate::coordination::lock::{Lock, LockGuard};

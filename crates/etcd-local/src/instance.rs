@@ -298,6 +298,9 @@ pub struct Status {
     /// If authentication is on, the file with the password of the user `root`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
+    /// If clients speak TLS, where the only member tells in plain HTTP how it is, and no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
     /// The cluster's id.
     pub cluster_id: Option<ClusterId>,
     /// Milliseconds from spawn to proven ready, at the last start.
@@ -327,6 +330,9 @@ pub struct MemberStatus {
     pub state: State,
     /// Its client URL; empty while it is unknown.
     pub endpoint: String,
+    /// If clients speak TLS, where it tells in plain HTTP how it is, and no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
     /// Its processes.
     pub pids: Vec<u32>,
     /// Its data directory.

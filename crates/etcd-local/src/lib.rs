@@ -63,7 +63,7 @@ pub use crate::os::{ProcessGroup, hand_over_stdio_only, has_pidfds};
 pub use crate::random::hex as random_hex;
 pub use crate::reporter::{Event, Reporter, Silent};
 pub use crate::server::counters::{Counted, Counters};
-pub use crate::server::health::{Compacted, DbSize, Health, HealthError, compact};
+pub use crate::server::health::{DbSize, Health, HealthError};
 pub use crate::server::launch::claim_port;
 pub use crate::server::launch_error::LaunchError;
 pub use crate::server::log::Tail;

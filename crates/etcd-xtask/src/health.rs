@@ -30,19 +30,24 @@ pub(crate) struct Report {
 /// Asks an instance's server, if it is ready.
 pub(crate) fn of(status: &Status) -> Report {
     let which = Which::named(Some(&status.instance));
+    if status.state != State::Ready {
+        return Report::default();
+    }
     // Of several members, some may not be running.
-    let ready = status.members.iter().find(|member| member.state == State::Ready).map(|member| &member.endpoint);
-    // Where clients speak TLS, this cannot ask.
-    let can_ask = status.state == State::Ready && status.tls.is_none();
-    let endpoint = ready.or(status.endpoints.first()).filter(|_| can_ask);
-    let mut report = match endpoint.map(|endpoint| Health::of(endpoint)) {
-        None if status.state != State::Ready => return Report::default(),
-        None => Report::default(),
-        Some(Ok(health)) => {
-            let has_users = status.password_file.is_some();
-            Report { problems: problems(&health, has_users, &which), health: Some(health) }
-        }
-        Some(Err(error)) => {
+    let ready = status.members.iter().find(|member| member.state == State::Ready);
+    let (endpoint, metrics) = match ready {
+        Some(member) => (Some(&member.endpoint), &member.metrics_url),
+        None => (status.endpoints.first(), &status.metrics_url),
+    };
+    let has_users = status.password_file.is_some();
+    let health = match metrics {
+        // Clients speak TLS, and this does not.
+        Some(url) => Health::by_metrics(url).map(|health| Health { auth_enabled: has_users, ..health }),
+        None => Health::of(endpoint.map_or("", String::as_str)),
+    };
+    let mut report = match health {
+        Ok(health) => Report { problems: problems(&health, has_users, &which), health: Some(health) },
+        Err(error) => {
             let remedy = format!("{} may say more", which.command("etcd-logs"));
             Report { health: None, problems: vec![Problem { what: error.to_string(), remedy }] }
         }

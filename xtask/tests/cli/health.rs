@@ -36,11 +36,10 @@ fn told(play: &Playground) -> [String; 3] {
     [play.xtask(&["etcd-status"]).ok().stdout, play.xtask(&["doctor"]).ok().stdout, stderr]
 }
 
-fn full_and_freed(version: &str, tells_quota: bool) {
+fn full_and_freed(version: &str) {
     let play = play();
     let status = up(&play, version, "16777216");
-    let quota = if tells_quota { json!(16_777_216) } else { Value::Null };
-    assert_eq!((&health(&play)["alarms"], &health(&play)["db"]["quota"]), (&json!([]), &quota));
+    assert_eq!((&health(&play)["alarms"], &health(&play)["db"]["quota"]), (&json!([]), &json!(16_777_216)));
     fill(&status);
     assert_eq!(health(&play)["alarms"], json!(["NOSPACE"]));
     for said in told(&play) {
@@ -64,12 +63,12 @@ fn full_and_freed(version: &str, tells_quota: bool) {
 
 #[test]
 fn a_full_database_is_told_and_freed() {
-    full_and_freed("3.7.2", true);
+    full_and_freed("3.7.2");
 }
 
 #[test]
 fn a_full_database_of_an_older_etcd_is_told_and_freed() {
-    full_and_freed("3.5.27", false);
+    full_and_freed("3.5.27");
 }
 
 #[test]
@@ -94,7 +93,6 @@ fn keys_that_are_more_than_the_quota_are_not_compacted_away() {
     assert_eq!(health(&play)["alarms"], json!(["NOSPACE"]));
 }
 
-/// Who has no user: 3.7 does not even tell them its size.
 fn locked_and_reset(version: &str) {
     let play = play();
     let status = play.up(&["--etcd", version]);
@@ -110,7 +108,7 @@ fn locked_and_reset(version: &str) {
         assert!(said.contains("authentication is enabled") && said.contains("`cargo xtask etcd-reset`"), "{said}");
     }
     play.xtask(&["get", "a"]).fails(1, &["authentication is enabled", "`cargo xtask etcd-reset`"]);
-    play.xtask(&["etcd-compact"]).fails(1, &["authentication is enabled", "auth disable"]);
+    play.xtask(&["etcd-compact"]).fails(1, &["authentication is enabled", "`cargo xtask etcd-reset`"]);
     play.xtask(&["etcd-reset", "--yes"]).ok();
     assert_eq!(health(&play)["auth_enabled"], false);
     play.xtask(&["put", "a", "b"]).ok();

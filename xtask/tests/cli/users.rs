@@ -48,6 +48,8 @@ fn an_instance_with_users_is_used_like_any_other() {
     assert!(shown.contains("ETCDCTL_USER='root'") && shown.contains(&root), "{shown}");
     let status = play.xtask(&["etcd-status"]).ok();
     assert!(!status.stdout.contains("warning") && !status.stdout.contains(&root), "{status:?}");
+    assert!(status.stdout.contains(" MB in use, quota "), "{status:?}");
+    assert!(play.xtask(&["etcd-compact"]).ok().stdout.contains(" MB freed, "));
     let record = fs::read_to_string(play.path(".etcd/default/instance.json")).unwrap();
     assert!(record.contains("password_file") && !record.contains(&root), "{record}");
 
@@ -113,6 +115,8 @@ fn members_with_tls_and_users_are_one_instance() {
     play.xtask(&["put", "a", "1"]).ok();
     play.xtask(&["etcd-restart"]).ok();
     assert_eq!(get(&play, "a"), "1\n");
+    assert!(play.xtask(&["etcd-status"]).ok().stdout.contains(" MB in use, quota "));
+    assert!(play.xtask(&["etcd-compact"]).ok().stdout.contains(" MB freed, "));
     for member in ["m1", "m3"] {
         play.xtask(&["etcd-member", "stop", member]).ok();
     }

@@ -79,6 +79,8 @@ pub enum Operation {
     ListMembers,
     /// A change of the cluster's members: `add`, `remove`, `promote`, and the member's peer URL or id.
     Member(&'static str, String),
+    /// An operation on the database of a member: `compact`, `defragment`.
+    Maintain(&'static str),
     /// Change the endpoints of the connection.
     ChangeEndpoints,
 }
@@ -106,6 +108,7 @@ impl fmt::Display for Operation {
             Self::Role(what, name) => write!(f, "{what} the role `{}`", name.escape_debug()),
             Self::ListMembers => f.write_str("list the members"),
             Self::Member(what, member) => write!(f, "{what} the member `{}`", member.escape_debug()),
+            Self::Maintain(what) => write!(f, "{what} the database"),
             Self::ChangeEndpoints => f.write_str("change the endpoints"),
         }
     }
@@ -257,7 +260,8 @@ impl ErrorKind {
     /// Known messages, from etcd's `api/v3rpc/rpctypes/error.go`, decide first, because locks and elections pass them on
     /// with the code `Unknown`. Then the code decides.
     pub(crate) fn of_status(code: Code, message: &str) -> Self {
-        let words = message.strip_prefix("etcdserver: ").unwrap_or(message);
+        // `auth: `: from defragmentation, with 3.5.
+        let words = message.strip_prefix("etcdserver: ").or(message.strip_prefix("auth: ")).unwrap_or(message);
         match words {
             "mvcc: required revision has been compacted" => Self::Compacted { asked: 0, oldest: None },
             "mvcc: required revision is a future revision" => Self::FutureRevision(0),

@@ -119,6 +119,7 @@ impl Instance {
             name: member.builder.member(),
             state: status.state,
             endpoint: status.endpoints.into_iter().next().unwrap_or_default(),
+            metrics_url: status.metrics_url,
             pids: status.pids,
             data_dir: status.data_dir,
             log: status.log,

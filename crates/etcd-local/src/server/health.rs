@@ -1,5 +1,5 @@
-//! How a server's database does, and what frees its space, by etcd's JSON gateway (`/v3/`, since 3.4). Knows
-//! endpoints only: that the server is the one that is meant, its caller has made sure of.
+//! How a server's database does, by its metrics, and etcd's JSON gateway (`/v3/`, since 3.4). Knows URLs only: that the server is
+//! the one that is meant, its caller has made sure of.
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
@@ -8,8 +8,6 @@ use super::http;
 
 /// Seconds that an answer may take.
 const TIMEOUT: u64 = 5;
-/// The same for what moves all of a database: etcd's largest, 8 GiB, on a slow disk.
-const LONG: u64 = 600;
 /// What etcd answers to everybody without a user while authentication is on.
 const NO_USER: &str = "user name is empty";
 /// The alarm of a database over its quota.
@@ -18,7 +16,7 @@ const NOSPACE: &str = "NOSPACE";
 /// How a server's database does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// Its size; `None`: the server tells nothing without a user (3.7).
+    /// Its size; `None`: its metrics do not tell.
     pub db: Option<DbSize>,
     /// Alarms that are on, by etcd's names: `NOSPACE`, `CORRUPT`.
     pub alarms: Vec<String>,
@@ -33,21 +31,8 @@ pub struct DbSize {
     pub total: u64,
     /// Of what is used in it: keys, and their history since the last compaction.
     pub in_use: u64,
-    /// The total at which writes are refused; `None`: an etcd before 3.6, which does not tell.
+    /// The total at which writes are refused; `None`: its metrics do not tell.
     pub quota: Option<u64>,
-}
-
-/// What [`compact`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Compacted {
-    /// The revision that the history now begins with.
-    pub revision: i64,
-    /// The size before.
-    pub before: DbSize,
-    /// The size after.
-    pub after: DbSize,
-    /// Whether the alarm NOSPACE was on.
-    pub disarmed: bool,
 }
 
 /// Why a server was not asked, or did not do it.
@@ -55,7 +40,7 @@ pub struct Compacted {
 #[non_exhaustive]
 pub enum HealthError {
     /// Nobody answers, or not as etcd does.
-    #[error("no answer from etcd's JSON gateway: {0}")]
+    #[error("no answer from etcd: {0}")]
     NoAnswer(String),
     /// Authentication is on, and this asks as nobody.
     #[error("authentication is enabled at {0}, and every request without a user is refused")]
@@ -73,38 +58,30 @@ pub enum HealthError {
         /// etcd's words.
         message: String,
     },
-    /// The keys alone, without any history, are more than the quota.
-    #[error("the keys themselves take {} of the quota of {} bytes: the alarm NOSPACE stays on", size.total, size.quota.unwrap_or_default())]
-    StillFull {
-        /// The size now.
-        size: DbSize,
-    },
 }
 
 impl Health {
-    /// Asks the server at a client URL.
+    /// Asks the server at a client URL in plain HTTP.
     ///
     /// # Errors
-    /// If it does not answer as etcd's gateway does.
+    /// If it does not answer as etcd does.
     pub fn of(endpoint: &str) -> Result<Self, HealthError> {
-        let gateway = Gateway { endpoint, token: None };
-        // A key that is hardly there, as `AA==`, which is NUL.
-        let auth_enabled = match gateway.ask("kv/range", r#"{"key":"AA==","count_only":true}"#, TIMEOUT) {
-            Err(HealthError::NeedsUser(_)) => true,
-            // With the alarm CORRUPT, nothing can be read.
-            Ok(_) | Err(HealthError::Refused { .. }) => false,
-            Err(error) => return Err(error),
-        };
-        let mut health = Self { db: None, alarms: Vec::new(), auth_enabled };
-        match gateway.status().and_then(|status| Ok((status, gateway.alarms()?))) {
-            Ok((status, alarms)) => {
-                health.db = Some(status.size());
-                health.alarms = alarms.into_iter().map(|alarm| alarm.alarm).collect();
-            }
-            Err(HealthError::NeedsUser(_)) => health.auth_enabled = true,
-            Err(error) => return Err(error),
-        }
-        Ok(health)
+        let auth_enabled = needs_user(endpoint)?;
+        Ok(Self { auth_enabled, ..Self::by_metrics(endpoint)? })
+    }
+
+    /// Asks a server at any URL where it tells its metrics in plain HTTP: it needs neither a certificate nor a user, and it does
+    /// not tell whether authentication is on.
+    ///
+    /// # Errors
+    /// If it does not answer as etcd does.
+    pub fn by_metrics(url: &str) -> Result<Self, HealthError> {
+        let metrics = get(&format!("{url}/metrics"))?;
+        let metrics = String::from_utf8_lossy(&metrics);
+        let health: Answer = serde_json::from_slice(&get(&format!("{url}/health"))?)
+            .map_err(|error| HealthError::NoAnswer(format!("{url}/health: {error}")))?;
+        let alarms = health.reason.iter().filter_map(|reason| reason.strip_prefix("ALARM ")).map(str::to_owned);
+        Ok(Self { db: DbSize::in_metrics(&metrics), alarms: alarms.collect(), auth_enabled: false })
     }
 
     /// Whether writes are refused for lack of space.
@@ -115,6 +92,18 @@ impl Health {
 }
 
 impl DbSize {
+    fn in_metrics(metrics: &str) -> Option<Self> {
+        let bytes = |name: &str| {
+            let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+            value.parse::<f64>().ok().filter(|bytes| *bytes > 0.0).map(|bytes| bytes as u64)
+        };
+        Some(Self {
+            total: bytes("etcd_mvcc_db_total_size_in_bytes")?,
+            in_use: bytes("etcd_mvcc_db_total_size_in_use_in_bytes")?,
+            quota: bytes("etcd_server_quota_backend_bytes"),
+        })
+    }
+
     /// Whether four fifths of the quota are taken.
     #[must_use]
     pub fn is_nearly_full(&self) -> bool {
@@ -122,30 +111,25 @@ impl DbSize {
     }
 }
 
-/// Frees the space of a server's database: forgets the history of all keys, gives what that took back to the
-/// file system, and ends the alarm NOSPACE. Keys stay as they are. While it is at work, the server answers nobody.
-///
-/// # Errors
-/// If the server refuses, or the keys alone are more than its quota.
-pub fn compact(endpoint: &str) -> Result<Compacted, HealthError> {
-    let gateway = Gateway { endpoint, token: None };
-    let before = gateway.status()?;
-    let revision = before.header.revision;
-    match gateway.ask("kv/compaction", &format!(r#"{{"revision":"{revision}","physical":true}}"#), LONG) {
-        Err(HealthError::Refused { message, .. }) if message.contains("has been compacted") => {}
-        other => drop(other?),
+/// Whether the server at a client URL in plain HTTP refuses everybody without a user.
+pub(super) fn needs_user(endpoint: &str) -> Result<bool, HealthError> {
+    // A key that is hardly there, as `AA==`, which is NUL.
+    match (Gateway { endpoint, token: None }).ask("kv/range", r#"{"key":"AA==","count_only":true}"#, TIMEOUT) {
+        Err(HealthError::NeedsUser(_)) => Ok(true),
+        // With the alarm CORRUPT, nothing can be read.
+        Ok(_) | Err(HealthError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
-    gateway.ask("maintenance/defragment", "{}", LONG)?;
-    let full: Vec<Alarm> = gateway.alarms()?.into_iter().filter(|alarm| alarm.alarm == NOSPACE).collect();
-    let after = gateway.status()?.size();
-    if !full.is_empty() && after.quota.is_some_and(|quota| after.total >= quota) {
-        return Err(HealthError::StillFull { size: after });
-    }
-    for Alarm { member, .. } in &full {
-        let alarm = format!(r#"{{"action":"DEACTIVATE","memberID":"{member}","alarm":"{NOSPACE}"}}"#);
-        gateway.ask("maintenance/alarm", &alarm, TIMEOUT)?;
-    }
-    Ok(Compacted { revision, before: before.size(), after, disarmed: !full.is_empty() })
+}
+
+/// What `/health` answers, also of a server that is not healthy.
+#[derive(Deserialize)]
+struct Answer {
+    reason: Option<String>,
+}
+
+fn get(url: &str) -> Result<Vec<u8>, HealthError> {
+    http::get(url, TIMEOUT).map(|answer| answer.body).map_err(HealthError::NoAnswer)
 }
 
 pub(super) struct Gateway<'a> {
@@ -155,15 +139,6 @@ pub(super) struct Gateway<'a> {
 }
 
 impl Gateway<'_> {
-    fn status(&self) -> Result<Status, HealthError> {
-        self.parse(self.ask("maintenance/status", "{}", TIMEOUT)?)
-    }
-
-    fn alarms(&self) -> Result<Vec<Alarm>, HealthError> {
-        let Alarms { alarms } = self.parse(self.ask("maintenance/alarm", r#"{"action":"GET"}"#, TIMEOUT)?)?;
-        Ok(alarms)
-    }
-
     pub(super) fn ask(&self, call: &'static str, body: &str, seconds: u64) -> Result<Value, HealthError> {
         let url = format!("{}/v3/{call}", self.endpoint);
         let answer = http::post(&url, body, self.token, seconds).map_err(HealthError::NoAnswer)?;
@@ -191,40 +166,19 @@ pub(super) fn number<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::f
     String::deserialize(from)?.parse().map_err(de::Error::custom)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    header: Header,
-    #[serde(deserialize_with = "number")]
-    db_size: u64,
-    #[serde(deserialize_with = "number", default)]
-    db_size_in_use: u64,
-    #[serde(deserialize_with = "number", default)]
-    db_size_quota: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Status {
-    fn size(&self) -> DbSize {
-        let quota = Some(self.db_size_quota).filter(|quota| *quota > 0);
-        DbSize { total: self.db_size, in_use: self.db_size_in_use, quota }
+    #[test]
+    fn metrics_tell_the_size() {
+        const METRICS: &str = "# TYPE etcd_mvcc_db_total_size_in_bytes gauge\netcd_mvcc_db_total_size_in_bytes 2.097152e+07\n\
+            etcd_mvcc_db_total_size_in_use_in_bytes 20480\n";
+        let size = |quota| Some(DbSize { total: 20_971_520, in_use: 20_480, quota });
+        assert_eq!(DbSize::in_metrics(METRICS), size(None));
+        for (quota, read) in [("2.147483648e+09", Some(2_147_483_648)), ("-1", None), ("many", None)] {
+            assert_eq!(DbSize::in_metrics(&format!("{METRICS}etcd_server_quota_backend_bytes {quota}\n")), size(read));
+        }
+        assert_eq!(DbSize::in_metrics("404 page not found\n"), None);
     }
-}
-
-#[derive(Deserialize)]
-struct Header {
-    #[serde(deserialize_with = "number")]
-    revision: i64,
-}
-
-#[derive(Deserialize)]
-struct Alarms {
-    #[serde(default)]
-    alarms: Vec<Alarm>,
-}
-
-#[derive(Deserialize)]
-struct Alarm {
-    #[serde(rename = "memberID", deserialize_with = "number", default)]
-    member: u64,
-    alarm: String,
 }

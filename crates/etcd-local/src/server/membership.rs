@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::health::{Gateway, Health, HealthError, number};
+use super::health::{Gateway, HealthError, needs_user, number};
 use crate::wait::{Deadline, until};
 
 /// Seconds that an answer may take.
@@ -56,7 +56,7 @@ struct Members {
 impl Membership for ByGateway {
     fn list(&self, endpoint: &str) -> Result<Vec<ListedMember>, HealthError> {
         // Then it would be listed, but not changed.
-        if Health::of(endpoint)?.auth_enabled {
+        if needs_user(endpoint)? {
             return Err(HealthError::NeedsUser(endpoint.to_owned()));
         }
         let gateway = Gateway { endpoint, token: None };
