@@ -25,8 +25,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// Becomes `etcd-proof`, which is built when it is first asked for.
+/// Becomes `etcd-proof`, which is built when it is first asked for, as is `etcd-console`, which it calls.
 fn proof(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     let mut command = cx.command(on_demand::program("etcd-proof", cx)?);
+    command.arg("--console").arg(on_demand::program("etcd-console", cx)?);
     child::become_program(command.arg("--xtask").arg(std::env::current_exe()?).arg(name).args(args))
 }

@@ -22,12 +22,12 @@ mod watch;
 mod workload;
 mod workspace;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::ValueEnum as _;
-use etcd_xtask::{Context, Exit, Format, on_demand, output};
+use etcd_xtask::{Context, Exit, Format, output};
 
 use self::machine::Installed;
 pub(crate) use self::probe::run as probe;
@@ -42,7 +42,7 @@ struct Setup<'a> {
     /// The program that is measured.
     xtask: &'a Path,
     /// The program that it becomes for commands that speak etcd's API.
-    console: PathBuf,
+    console: &'a Path,
     cx: &'a Context,
     workload: Workload,
     /// The programs of the other side.
@@ -71,10 +71,7 @@ fn measure(args: &Bench, cli: &Cli, cx: &Context) -> Result<Report> {
     let machine = machine::machine();
     let setup = Setup {
         xtask: &cli.xtask,
-        console: match &cli.console {
-            Some(program) => program.clone(),
-            None => on_demand::program("etcd-console", cx)?,
-        },
+        console: &cli.console,
         cx,
         workload: Workload::new(args.quick, args.rounds),
         installed: Installed::look(cx)?,

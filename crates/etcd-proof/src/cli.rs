@@ -16,9 +16,9 @@ pub(crate) struct Cli {
     /// The program to measure or torture
     #[arg(long, hide = true)]
     pub(crate) xtask: PathBuf,
-    /// The program for commands that speak etcd's API. Without this option it is built
-    #[arg(long, hide = true)]
-    pub(crate) console: Option<PathBuf>,
+    /// The program for commands that speak etcd's API
+    #[arg(long, hide = true, default_value = "-")]
+    pub(crate) console: PathBuf,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => bench::probe(args),
         Command::Guard(args) => guard::run(&args.dir),
         #[cfg(target_os = "linux")]
-        Command::Torture(args) => torture::run(args, &cli.xtask, cli.console.as_deref(), cx),
+        Command::Torture(args) => torture::run(args, &cli.xtask, &cli.console, cx),
         #[cfg(target_os = "linux")]
         Command::Writer(args) => torture::writer(args),
         #[cfg(not(target_os = "linux"))]

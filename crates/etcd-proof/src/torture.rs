@@ -71,7 +71,7 @@ fn parts(name: TortureName) -> &'static [Part] {
     }
 }
 
-pub(crate) fn run(args: &Torture, xtask: &Path, console: Option<&Path>, cx: &Context) -> Result<Exit> {
+pub(crate) fn run(args: &Torture, xtask: &Path, console: &Path, cx: &Context) -> Result<Exit> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u32(..).into());
     let chosen = chosen(args)?;
     let mut testbed = TestBed::new(xtask, console, cx)?;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use etcd_local::{Env, State};
 
-use crate::playground::{Playground, build_console, etcd, eventually, fake_etcd, finish, get, port, put};
+use crate::playground::{Playground, TRUE, build_console, etcd, eventually, fake_etcd, finish, get, port, put};
 
 #[test]
 fn a_port_that_a_foreign_process_has() {
@@ -379,9 +379,9 @@ fn the_doctor_finds_what_hints_send_users_to_it_for() {
         (run.code, wrong.collect::<Vec<_>>())
     };
     let play = Playground::new();
-    // Whoever runs the tests need not have built them.
+    // Whoever runs the tests need not have built them, nor have a protoc.
     let target = play.path("target");
-    let play = play.with("CARGO_TARGET_DIR", target);
+    let play = play.with("CARGO_TARGET_DIR", target).with("PROTOC", TRUE);
     assert_eq!(findings(&play), (Some(0), Vec::new()));
     let left: Vec<_> = fs::read_dir(play.path(".etcd")).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, [".gitignore"], "it leaves nothing else");
@@ -405,6 +405,7 @@ fn the_doctor_finds_what_hints_send_users_to_it_for() {
     fs::remove_file(play.path(".etcd")).unwrap();
 
     let Some(play) = Playground::on_tmpfs("8m") else { return };
+    let play = play.with("PROTOC", TRUE);
     symlink(play.path("small"), play.path(".etcd")).unwrap();
     let remount = |mode: &str| {
         let mut mount = Command::new("mount");

@@ -39,12 +39,13 @@ while [ $# -gt 0 ]; do
     shift
 done
 dir=${target:-$CARGO_TARGET_DIR}/some-system/debug
+package=${manifest%/Cargo.toml} package=${package##*/}
 mkdir -p "$dir"
-printf '#!/bin/sh\necho "built: $0 $*"\necho "by: '"$PWD"'"\n' > "$dir/etcd-console"
-chmod +x "$dir/etcd-console"
-printf 'x: %s\n' "$(printf %s "${manifest%/*}/src/main.rs" | sed 's/ /\\ /g')" > "$dir/etcd-console.d"
+printf '#!/bin/sh\necho "built: $0 $*"\necho "by: '"$PWD"'"\n' > "$dir/$package"
+chmod +x "$dir/$package"
+printf 'x: %s\n' "$(printf %s "${manifest%/*}/src/main.rs" | sed 's/ /\\ /g')" > "$dir/$package.d"
 echo '{"reason":"compiler-artifact","target":{"name":"etcd-keys"},"executable":null}'
-echo "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"etcd-console\"},\"executable\":\"$dir/etcd-console\"}"
+echo "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"$package\"},\"executable\":\"$dir/$package\"}"
 "#;
 
 #[test]
@@ -63,6 +64,16 @@ fn one_build_serves_all_commands_and_is_told_once() {
     let said = [&["runs"][..], &["get", "k"], &["runs"]].map(|args| play.xtask(args).ok().stderr);
     assert_eq!(said, ["building etcd-console; this happens once\n", "", ""]);
     assert_eq!(with_cargo(BUILDS).xtask(&["runs", "-q"]).ok().stderr, "");
+}
+
+/// `bench` has its own way with Ctrl-C, so that it cannot build.
+#[test]
+fn bench_finds_the_program_that_it_calls() {
+    let play = with_cargo(BUILDS);
+    let run = play.xtask(&["bench", "read"]).ok();
+    let console = play.path("target/some-system/debug/etcd-console");
+    assert!(run.stdout.contains(&format!("etcd-proof --console {} --xtask ", console.display())), "{run:#?}");
+    assert_eq!(calls(&play).len(), 2);
 }
 
 #[test]

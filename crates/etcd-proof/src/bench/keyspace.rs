@@ -111,7 +111,7 @@ impl<'a> Keyspace<'a> {
 
 /// `etcd-console ARGS…` against an etcd.
 fn console(setup: &Setup<'_>, url: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(&setup.console);
+    let mut command = Command::new(setup.console);
     workspace::remove_settings(&mut command);
     command.args(["--endpoints", url]).args(args);
     command

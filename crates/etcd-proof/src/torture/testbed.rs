@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use etcd_keys::Connection;
 use etcd_local::binary::Wanted;
 use etcd_local::{Builder, Env, Ephemeral, Settings};
-use etcd_xtask::{Context, on_demand};
+use etcd_xtask::Context;
 use tokio::runtime::Runtime;
 
 use super::rng::Rng;
@@ -25,18 +25,14 @@ pub(super) struct TestBed {
 }
 
 impl TestBed {
-    pub(super) fn new(xtask: &Path, console: Option<&Path>, cx: &Context) -> Result<Self> {
-        let console = match console {
-            Some(console) => console.to_owned(),
-            None => on_demand::program("etcd-console", cx)?,
-        };
+    pub(super) fn new(xtask: &Path, console: &Path, cx: &Context) -> Result<Self> {
         let builder = cx.builder()?;
         // As the system names the program of a process.
         let etcd = builder.binaries().find(&builder.settings().wanted)?.path.canonicalize()?;
         let proof = std::env::current_exe().context("cannot find this program's own file")?;
         // The programs are called from other directories.
         let absolute = |path: &Path| std::path::absolute(path).context("cannot find a program's directory");
-        let programs = Programs { xtask: absolute(xtask)?, console: absolute(&console)?, etcd, proof };
+        let programs = Programs { xtask: absolute(xtask)?, console: absolute(console)?, etcd, proof };
         let runtime = Runtime::new().context("cannot start threads")?;
         let scratch = ScratchDir::create("xtask-torture-", &cx.workspace)?;
         Ok(Self { scratch, programs, runtime, env: cx.env.clone() })
