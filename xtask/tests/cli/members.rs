@@ -112,6 +112,21 @@ fn a_start_that_is_killed_is_finished_by_the_next_and_a_lost_record_is_written_a
     assert!(play.processes().is_empty());
 }
 
+#[test]
+fn members_whose_data_is_elsewhere_say_where() {
+    let play = Playground::new();
+    let elsewhere = play.path("dev");
+    assert_eq!(play.up(&["--members", "3", "--data-dir", "dev"]).data_dir, elsewhere);
+    for line in [&["etcd-down"][..], &["etcd-up"], &["etcd-restart"]] {
+        let said = play.xtask(line).ok().stdout;
+        assert!(said.contains("dev") && !said.contains("data:  .etcd"), "{line:?}: {said}");
+    }
+    assert_eq!(play.status().data_dir, elsewhere);
+    play.xtask(&["etcd-up", "--data-dir", "dev"]).ok();
+    let wiped = play.xtask(&["etcd-reset", "--yes"]).ok().stdout;
+    assert!(wiped.contains("wiped dev"), "{wiped}");
+}
+
 /// `etcd-down` kills the members: what etcd has acknowledged is on disk by then.
 #[test]
 fn a_stop_under_load_loses_no_acknowledged_write() {

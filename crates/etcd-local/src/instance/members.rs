@@ -1,7 +1,7 @@
 //! An instance of several members. Each is an instance of its own, in a directory of its name below the instance's: its
 //! lock, log, record and data are those of any instance. The instance's own record lists them all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_workspace::{
@@ -94,8 +94,12 @@ impl Instance {
     }
 
     /// The directory that the data of all members is in.
-    pub(super) fn data_of_members(&self) -> PathBuf {
-        self.builder.settings.data_dir.clone().unwrap_or_else(|| self.dir.clone())
+    pub(super) fn data_of_members(&self, members: &[Self]) -> PathBuf {
+        let of_first = members.first().map(|first| {
+            let record = first.saved().ok().flatten();
+            Some(first.data_dir_of(record.as_ref())).filter(|dir| *dir != first.own_data_dir())
+        });
+        of_first.flatten().and_then(|dir| dir.parent().map(Path::to_owned)).unwrap_or_else(|| self.dir.clone())
     }
 
     pub(super) fn status_of_members(&self, members: &[Self]) -> Result<Status, ObserveError> {
@@ -108,7 +112,7 @@ impl Instance {
         status.pids = found.iter().flat_map(|status| status.pids.clone()).collect();
         status.version = found.iter().find_map(|status| status.version.clone());
         status.binary = found.iter().find_map(|status| status.binary.clone());
-        status.data_dir = self.data_of_members();
+        status.data_dir = self.data_of_members(members);
         status.password_file = found.iter().find_map(|status| status.password_file.clone());
         status.tls = found.iter().find_map(|status| status.tls.clone());
         status.peer_tls = found.iter().find_map(|status| status.peer_tls.clone());
@@ -143,6 +147,7 @@ impl Instance {
             pids: seen.processes().iter().map(|running| running.identity.pid).collect(),
             process: seen.processes().first().map(|running| Identity::clone(&running.identity)),
         };
+        let data_dir = self.data_of_members(members);
         let members: Vec<_> = members.iter().zip(&records).zip(&seen).map(member).collect();
         let of_binary = binary.map(|binary| (binary.version.clone(), binary.path.clone()));
         let of_records =
@@ -158,7 +163,7 @@ impl Instance {
             member: first.name,
             version,
             binary,
-            data_dir: self.data_of_members(),
+            data_dir,
             log: first.log,
             cluster_id: match &before {
                 Some(before) => before.cluster_id,
@@ -200,7 +205,7 @@ impl Instance {
             stopped.extend(member.stop_one_of_several()?.stopped);
         }
         self.record_stopped_members(members);
-        Ok(Down { stopped, data_dir: self.data_of_members() })
+        Ok(Down { stopped, data_dir: self.data_of_members(members) })
     }
 
     /// Kills the server of this member. The record of all members is the caller's.

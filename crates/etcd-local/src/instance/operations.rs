@@ -60,7 +60,7 @@ impl Instance {
         let Some(addresses) = self.addresses().map_err(StopError::from)? else { return self.wipes_of_member() };
         let members = self.members(&addresses);
         let wiped = members.iter().map(Self::wipes_of_member).collect::<Result<Vec<_>, _>>()?;
-        Ok(wiped.iter().any(Option::is_some).then(|| self.data_of_members()))
+        Ok(wiped.iter().any(Option::is_some).then(|| self.data_of_members(&members)))
     }
 
     /// Stops the servers, wipes the data that they had last (else the configured data directory), and starts them again if
