@@ -64,6 +64,7 @@ pub(crate) async fn run(args: Member, cx: &Context) -> Result<ExitCode> {
             (removed, said, format)
         }
         MemberCommand::Promote { member, format } => {
+            cluster.refuse_own_instance("promote a member of")?;
             let promoted = cluster.promote(member).await?;
             let said = format!("member {} votes from now on\n", shown(&promoted));
             (promoted, said, format)

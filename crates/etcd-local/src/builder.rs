@@ -24,8 +24,10 @@ pub struct Builder {
     pub(crate) extra_args: Vec<String>,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) offline: bool,
-    /// How many members a new cluster has.
+    /// How many members a new cluster has that vote.
     pub(crate) members: usize,
+    /// How many learners the cluster of a member has.
+    pub(crate) learners: usize,
     /// Whether an ephemeral cluster has users.
     pub(crate) auth: bool,
     /// The certificates, if clients speak TLS.
@@ -44,6 +46,14 @@ pub(crate) struct Requested {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) version: Option<Wanted>,
     pub(crate) members: Option<usize>,
+    pub(crate) learners: Option<usize>,
+}
+
+impl Requested {
+    /// Whether it takes several members.
+    pub(crate) fn is_several(&self) -> bool {
+        self.members.is_some_and(|members| members > 1) || self.learners.is_some_and(|learners| learners > 0)
+    }
 }
 
 /// A number of members that no cluster of ours has.
@@ -79,6 +89,7 @@ impl Builder {
             reporter: Arc::new(Silent),
             offline: false,
             members: 1,
+            learners: 0,
             auth: false,
             tls: None,
             peer_tls: None,
@@ -152,6 +163,14 @@ impl Builder {
         self.members = members;
         self.requested.members = Some(members);
         Ok(self)
+    }
+
+    /// How many learners a new [`Instance`](crate::Instance) has beside its members; as the settings say, else. A learner gets all
+    /// keys, does not vote, and is none of the endpoints.
+    #[must_use]
+    pub fn learners(mut self, learners: usize) -> Self {
+        self.requested.learners = Some(learners);
+        self
     }
 
     /// Whether authentication is on in an [`Ephemeral`](crate::Ephemeral) cluster, whose one user is

@@ -106,7 +106,7 @@ pub struct Instance {
     pub(crate) dir: PathBuf,
     pub(crate) name: String,
     pub(crate) builder: Builder,
-    /// All members of the cluster that this is a member of; empty for an instance of one member.
+    /// All members that vote of the cluster that this is a member of, and this one; empty for an instance of one member.
     cluster: Vec<Address>,
 }
 
@@ -277,7 +277,7 @@ pub struct Status {
     pub state: State,
     /// Whether its member answers, whatever else is true of it.
     pub answers: bool,
-    /// Client URLs; while it is stopped, those it had last.
+    /// Client URLs, none of a learner; while it is stopped, those it had last.
     pub endpoints: Vec<String>,
     /// The server's processes.
     pub pids: Vec<u32>,
@@ -305,8 +305,8 @@ pub struct Status {
     pub cluster_id: Option<ClusterId>,
     /// Milliseconds from spawn to proven ready, at the last start.
     pub ready_ms: Option<u64>,
-    /// The members, if there are several. Then `endpoints` and `pids` are those of all members, and `log` is the first
-    /// member's.
+    /// The members, if there are several. Then `endpoints` are those of all members that vote, `pids` those of all members, and
+    /// `log` is the first member's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberStatus>,
 }
@@ -326,6 +326,9 @@ impl Status {
 pub struct MemberStatus {
     /// The member's name.
     pub name: String,
+    /// Whether it is a learner, which gets all keys, does not vote, and refuses most requests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learner: bool,
     /// Whether it serves.
     pub state: State,
     /// Its client URL; empty while it is unknown.

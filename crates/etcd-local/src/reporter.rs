@@ -73,7 +73,7 @@ pub enum Event {
         /// Where it has some now.
         to: PathBuf,
     },
-    /// A member is being replaced by a new one of its name.
+    /// A new member joins, in the place of one of its name, or as a learner.
     Replacing {
         /// The instance.
         instance: String,
@@ -113,7 +113,7 @@ impl fmt::Display for Event {
             ),
             Self::Replacing { instance, member } => write!(
                 f,
-                "member `{member}` of `{instance}` joins the cluster anew, and gets all keys from the other members"
+                "member `{member}` of `{instance}` joins the cluster, and gets all keys from the other members"
             ),
             Self::Exposed { host } => write!(
                 f,

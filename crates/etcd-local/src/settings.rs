@@ -52,6 +52,8 @@ pub struct Settings {
     pub tls: Option<TlsSetting>,
     /// Whether authentication is on in instances.
     pub auth: bool,
+    /// How many learners a new instance of several members has.
+    pub learners: usize,
 }
 
 /// The ports that a variable or a setter names. They hold for any instance.
@@ -77,6 +79,7 @@ impl Default for Settings {
             protected: Vec::new(),
             tls: None,
             auth: false,
+            learners: 0,
         }
     }
 }
@@ -190,6 +193,7 @@ impl Settings {
         }
         self.protected = table.protected;
         self.auth = table.auth;
+        self.learners = table.learners;
         self.tls = table.tls.map(|tls| match tls {
             TlsSetting::Dir(dir) => TlsSetting::Dir(root.join(dir)),
             made @ TlsSetting::Made(_) => made,

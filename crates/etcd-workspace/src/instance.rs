@@ -17,11 +17,11 @@ pub enum Liveness {
     Stopped,
     /// The lock is held, and the record does not name a server yet: another command is starting it.
     Starting,
-    /// Some of several members run, but not most of them: without a majority etcd takes no write.
+    /// Some of several members run, but not most of those that vote: without a majority etcd takes no write.
     NoQuorum {
-        /// How many run.
+        /// How many run that vote.
         running: usize,
-        /// Of how many.
+        /// Of how many that vote.
         members: usize,
     },
     /// The server is running. A client that uses these endpoints must compare [`Record::cluster_id`] with the answers.
@@ -51,7 +51,7 @@ pub fn liveness(dir: &Path) -> Result<Liveness, InstanceError> {
     }
 }
 
-/// The names of the directories of an instance's members; empty if it has one member, which has no directory.
+/// The names of the directories of an instance's members, learners last; empty if it has one member, which has no directory.
 ///
 /// # Errors
 /// If the instance's directory exists and cannot be read.
@@ -60,26 +60,38 @@ pub fn member_names(dir: &Path) -> io::Result<Vec<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?.collect::<io::Result<Vec<_>>>()?,
     };
-    let is_member = |name: &String| name.strip_prefix('m').is_some_and(|number| number.parse::<u8>().is_ok());
+    let is_member = |name: &String| is_numbered(name, 'm') || is_learner(name);
     let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).filter(is_member);
     let mut names: Vec<_> = names.filter(|name| member_lock(&dir.join(name)).exists()).collect();
-    names.sort();
+    names.sort_by_key(|name| (is_learner(name), name.clone()));
     Ok(names)
+}
+
+/// Whether one of several members has the name of a learner, like `l1`. So it is known for one also if its record is lost.
+#[must_use]
+pub fn is_learner(name: &str) -> bool {
+    is_numbered(name, 'l')
+}
+
+fn is_numbered(name: &str, letter: char) -> bool {
+    name.strip_prefix(letter).is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
 /// `None`: it has one member, or none of its members runs.
 fn liveness_of_members(dir: &Path) -> Result<Option<Liveness>, InstanceError> {
-    let mut held = 0;
+    let (mut is_any_held, mut held) = (false, 0);
     for name in member_names(dir).map_err(InstanceError::unreadable(dir))? {
-        let lock = member_lock(&dir.join(name));
-        held += usize::from(is_held(&lock).map_err(InstanceError::unreadable(&lock))?);
+        let lock = member_lock(&dir.join(&name));
+        let is_held = is_held(&lock).map_err(InstanceError::unreadable(&lock))?;
+        is_any_held |= is_held;
+        held += usize::from(is_held && !is_learner(&name));
     }
-    if held == 0 {
+    if !is_any_held {
         return Ok(None);
     }
     let path = dir.join(RECORD);
     let record = Record::read(&path)?.ok_or(InstanceError::Missing { path })?;
-    let members = record.members.len();
+    let members = record.members.iter().filter(|member| !member.learner).count();
     // A command that starts or stops members has this lock.
     let operation = operation_lock(dir);
     let is_busy = is_held(&operation).map_err(InstanceError::unreadable(&operation))?;
@@ -152,9 +164,13 @@ mod tests {
         let operation = open_exclusive(&operation_lock(dir.path())).unwrap().unwrap();
         assert_eq!(liveness(dir.path()).unwrap(), Liveness::Starting);
         drop(operation);
-        let _second = lock("m2");
+        let second = lock("m2");
         assert!(matches!(liveness(dir.path()).unwrap(), Liveness::Running(_)));
         drop(first);
+        let _learner = lock("l1");
         assert_eq!(liveness(dir.path()).unwrap(), Liveness::NoQuorum { running: 1, members: 3 });
+        drop(second);
+        assert_eq!(liveness(dir.path()).unwrap(), Liveness::NoQuorum { running: 0, members: 3 });
+        assert_eq!(member_names(dir.path()).unwrap(), ["m1", "m2", "l1"]);
     }
 }

@@ -30,13 +30,14 @@ mod tls;
 
 pub use crate::client_config::{ClientConfig, ClientConfigError, Leads, ManifestCluster, Password};
 pub use crate::error::InstanceError;
-pub use crate::instance::{Liveness, liveness, member_names};
+pub use crate::instance::{Liveness, is_learner, liveness, member_names};
 pub use crate::lock::{is_held, lock_error, open_exclusive};
 pub use crate::orphan::{instance_dir, orphaned, orphans};
 pub use crate::owner::{NotYours, User, find_foreign, owner_of};
 pub use crate::paths::{RECORD, SCHEMA, SCHEMA_2, STATE, home, member_lock, operation_lock};
 pub use crate::record::{ClusterId, Identity, MemberRecord, Record};
 pub use crate::settings::{
-    DEFAULT_PORT, DEFAULT_TEST_ROOT, ManifestSettings, ManifestUser, NoRoot, Port, TlsSetting, is_prefix, is_segment,
+    DEFAULT_PORT, DEFAULT_TEST_ROOT, MOST_LEARNERS, ManifestSettings, ManifestUser, NoRoot, Port, TlsSetting,
+    is_prefix, is_segment,
 };
 pub use crate::tls::{TlsFiles, TlsScope};

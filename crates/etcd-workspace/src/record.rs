@@ -54,7 +54,7 @@ pub struct Record {
     /// If anybody speaks TLS, where the only member tells in plain HTTP whether it is healthy, and no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
-    /// The members, if there are several. Then `endpoints` and `pids` are those of all members, `process` is absent, and
+    /// The members, if there are several. Then `endpoints` are those of all members that vote, `pids` those of all, `process` is absent, and
     /// `member`, `peer_url` and `log` are the first member's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberRecord>,
@@ -80,6 +80,9 @@ pub struct MemberRecord {
     pub pids: Vec<u32>,
     /// The server's process; absent while it is stopped.
     pub process: Option<Identity>,
+    /// Whether it is a learner, which gets all keys, does not vote, and refuses most requests. It is not in `endpoints`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learner: bool,
 }
 
 impl Record {

@@ -19,6 +19,8 @@ use crate::tls::TlsScope;
 pub const DEFAULT_PORT: u16 = 2379;
 /// The test root where a manifest names none: one segment below the product's root.
 pub const DEFAULT_TEST_ROOT: &str = "Test";
+/// As many learners as an instance may have.
+pub const MOST_LEARNERS: u8 = 8;
 
 /// A workspace that does not say what its product's root is, where that must be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +120,9 @@ pub struct ManifestSettings {
     /// Whether authentication is on in this workspace's instances.
     #[serde(deserialize_with = "flag")]
     pub auth: bool,
+    /// How many learners a new instance of several members has.
+    #[serde(deserialize_with = "learners")]
+    pub learners: usize,
     /// The users of an instance in which authentication is on, beside `root`.
     pub users: Vec<ManifestUser>,
     /// Where the reports of test runs go, as written: relative to the workspace, or absolute.
@@ -261,6 +266,15 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
     }
 }
 
+fn learners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Integer(number) if (0..=MOST_LEARNERS.into()).contains(&number) => {
+            Ok(usize::try_from(number).unwrap_or_default())
+        }
+        other => is_not(&other, &format!("a number of learners, from 0 to {MOST_LEARNERS}")),
+    }
+}
+
 fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     checked_prefix(&Value::deserialize(deserializer)?).map(Some)
 }
@@ -364,6 +378,7 @@ mod tests {
             ("tls = 1", "`1` is not `true`, `false`, `\"client\"`"),
             ("tls = ''", "`` is not `true`, `false`, `\"client\"`"),
             ("auth = 1", "`1` is not `true` or `false`"),
+            ("learners = 9", "`9` is not a number of learners"),
             ("users = [{ name = 'a/b' }]", "`a/b` is not a user's name"),
             ("users = [{ name = 'root' }]", "`root` is not a user's name"),
             ("users = [{ name = 'a', write = ['b'] }]", "`b` is not a key prefix"),

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use etcd_console_cli::{Client, OnCluster};
 use etcd_local::binary::{Route, Sha256, Wanted};
 use etcd_local::{Builder, Port};
-use etcd_workspace::TlsScope;
+use etcd_workspace::{MOST_LEARNERS, TlsScope};
 
 use crate::forwarded::{self, Forwarded};
 
@@ -181,8 +181,12 @@ pub struct EtcdUp {
     /// How many members a new instance has, each with its own process and data [default: 1]
     #[arg(long, value_name = "N", value_parser = members())]
     pub(crate) members: Option<usize>,
+    /// How many learners a new instance has beside them: they get all keys, do not vote, and are none of the endpoints
+    /// [default: `learners` in Cargo.toml, else 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=i64::from(MOST_LEARNERS)))]
+    pub(crate) learners: Option<u8>,
     /// Show the log until Ctrl-C, then stop the server
-    #[arg(long, conflicts_with = "members")]
+    #[arg(long, conflicts_with_all = ["members", "learners"])]
     pub(crate) foreground: bool,
     #[command(flatten)]
     pub(crate) answer: Answer,

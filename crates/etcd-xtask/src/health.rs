@@ -33,8 +33,8 @@ pub(crate) fn of(status: &Status) -> Report {
     if status.state != State::Ready {
         return Report::default();
     }
-    // Of several members, some may not be running.
-    let ready = status.members.iter().find(|member| member.state == State::Ready);
+    // Of several members, some may not be running, and learners refuse requests.
+    let ready = status.members.iter().find(|member| member.state == State::Ready && !member.learner);
     let (endpoint, metrics) = match ready {
         Some(member) => (Some(&member.endpoint), &member.metrics_url),
         None => (status.endpoints.first(), &status.metrics_url),

@@ -50,9 +50,10 @@ impl Membership for OfInstance {
         self.ask(endpoint, &flags, "member remove", &["--own-instance", "--force", &id]).map(drop)
     }
 
-    fn add(&self, endpoint: &str, peer_url: &str) -> Result<(), HealthError> {
-        let Some(flags) = self.flags()? else { return ByGateway.add(endpoint, peer_url) };
-        self.ask(endpoint, &flags, "member add", &["--own-instance", peer_url]).map(drop)
+    fn add(&self, endpoint: &str, peer_url: &str, is_learner: bool) -> Result<(), HealthError> {
+        let Some(flags) = self.flags()? else { return ByGateway.add(endpoint, peer_url, is_learner) };
+        let kind: &[_] = if is_learner { &["--learner"] } else { &[] };
+        self.ask(endpoint, &flags, "member add", &[&["--own-instance", peer_url], kind].concat()).map(drop)
     }
 }
 

@@ -32,6 +32,7 @@ mod ipv6;
 mod keys;
 #[cfg(target_os = "linux")] // seccomp
 mod lacking_system;
+mod learners;
 mod lifecycle;
 mod logs;
 mod machine;

@@ -107,7 +107,7 @@ fn a_member_without_data_is_replaced() {
     play.xtask(&["etcd-member", "start", "m2"]).fails(1, &["m2", "is missing or empty", "etcd-member replace m2"]);
     let before = listed(&first);
     let up = play.xtask(&["etcd-up", "--format", "json"]).ok();
-    assert!(up.stderr.contains("member `m2` of `default` joins the cluster anew"), "{up:?}");
+    assert!(up.stderr.contains("member `m2` of `default` joins the cluster, and gets"), "{up:?}");
     is_whole(&up.status());
     let (before, after): (Vec<_>, Vec<_>) = (before.into_iter().collect(), listed(&first));
     assert_eq!(after.iter().filter(|member| before.contains(member)).count(), 2, "{before:?} {after:?}");

@@ -110,7 +110,11 @@ fn a_wrong_name_or_url_is_told_and_nothing_changes() {
 fn the_members_of_an_own_instance_stay() {
     let cluster = Cluster::new();
     cluster.record(cluster.etcd.cluster_id().to_string().into());
-    for args in [&["member", "add", "http://127.0.0.1:1"][..], &["member", "remove", "ephemeral"]] {
+    for args in [
+        &["member", "add", "http://127.0.0.1:1"][..],
+        &["member", "remove", "ephemeral"],
+        &["member", "promote", "ephemeral"],
+    ] {
         // Also if an endpoint leads there.
         cluster.run(args).fails(4, &["etcd-member replace", "etcd-up --instance NAME"]);
         let run = testkit::finish_child(cluster.of_record(args).spawn().unwrap());

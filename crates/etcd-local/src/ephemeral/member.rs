@@ -206,6 +206,7 @@ fn spawn(etcd: &Ephemeral, address: &Address, dir: &Path, data: &DataDir) -> Res
         binary: &etcd.binary,
         member: address,
         cluster: &etcd.cluster,
+        learners: 0,
         data,
         durability: Durability::Unsynced,
         lifetime: Lifetime::Ours,

@@ -83,6 +83,24 @@ pub enum MemberError {
         /// How many members it has.
         members: usize,
     },
+    /// A learner does not vote, so that it cannot be a cluster by itself.
+    #[error("member `{member}` of `{instance}` is a learner: a cluster cannot be recovered from it")]
+    Learner {
+        /// The instance.
+        instance: String,
+        /// The member.
+        member: String,
+    },
+    /// etcd is too old for several learners.
+    #[error("etcd {version} has at most one learner, not {learners} as asked for `{instance}`")]
+    OneLearner {
+        /// The instance.
+        instance: String,
+        /// The etcd.
+        version: Version,
+        /// How many were asked for.
+        learners: usize,
+    },
     /// Nothing is lost that has to be recovered.
     #[error("etcd `{instance}` can have a quorum: {with_data} of its {members} members have their data")]
     HasQuorum {
@@ -121,7 +139,7 @@ pub enum MemberError {
         peer_url: String,
     },
     /// The others were not asked, or refused.
-    #[error("member `{member}` cannot be replaced")]
+    #[error("member `{member}` cannot join the cluster")]
     Refused {
         /// The member.
         member: String,

@@ -83,6 +83,8 @@ impl Instance {
 
     fn member(&self, Address { name, ports }: &Address, addresses: &[Address]) -> Self {
         let mut builder = self.builder.clone();
+        builder.learners = addresses.iter().filter(|address| address.is_learner()).count();
+        let cluster = addresses.iter().filter(|address| !address.is_learner() || address.name == *name);
         // What was asked for is compared with the instance, which may upgrade its members.
         builder.requested = Requested::default();
         builder.settings.host = ports.host;
@@ -90,7 +92,22 @@ impl Instance {
         builder.settings.peer_port = Some(Port::Fixed(ports.peer));
         builder.settings.member = Some(name.clone());
         builder.settings.data_dir = builder.settings.data_dir.map(|dir| dir.join(name));
-        Self { dir: self.dir.join(name), name: format!("{}/{name}", self.name), builder, cluster: addresses.to_vec() }
+        Self {
+            dir: self.dir.join(name),
+            name: format!("{}/{name}", self.name),
+            builder,
+            cluster: cluster.cloned().collect(),
+        }
+    }
+
+    /// Whether this is one of several members, and does not vote.
+    pub(super) fn is_learner(&self) -> bool {
+        self.address().is_some_and(Address::is_learner)
+    }
+
+    /// Where this one of several members listens.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.cluster.iter().find(|address| Some(&address.name) == self.builder.settings.member.as_ref())
     }
 
     /// The directory that the data of all members is in.
@@ -105,10 +122,12 @@ impl Instance {
     pub(super) fn status_of_members(&self, members: &[Self]) -> Result<Status, ObserveError> {
         let found = members.iter().map(Self::status_of_member).collect::<Result<Vec<_>, _>>()?;
         let record = self.saved()?;
-        let states: Vec<State> = found.iter().map(|status| status.state).collect();
-        let mut status = self.describe(None, &[], state_of_members(&states));
-        status.answers = found.iter().any(|status| status.answers);
-        status.endpoints = found.iter().flat_map(|status| status.endpoints.clone()).collect();
+        let is_learner = |(member, _): &(&Self, &Status)| member.is_learner();
+        let (learners, voters): (Vec<_>, Vec<_>) = members.iter().zip(&found).partition(is_learner);
+        let states = |of: &[(&Self, &Status)]| of.iter().map(|(_, status)| status.state).collect::<Vec<_>>();
+        let mut status = self.describe(None, &[], state_of_members(&states(&voters), &states(&learners)));
+        status.answers = voters.iter().any(|(_, status)| status.answers);
+        status.endpoints = voters.iter().flat_map(|(_, status)| status.endpoints.clone()).collect();
         status.pids = found.iter().flat_map(|status| status.pids.clone()).collect();
         status.version = found.iter().find_map(|status| status.version.clone());
         status.binary = found.iter().find_map(|status| status.binary.clone());
@@ -121,6 +140,7 @@ impl Instance {
         status.log = members.first().map_or_else(|| self.log(), Self::log);
         let member = |(member, status): (&Self, Status)| MemberStatus {
             name: member.builder.member(),
+            learner: member.is_learner(),
             state: status.state,
             endpoint: status.endpoints.into_iter().next().unwrap_or_default(),
             metrics_url: status.metrics_url,
@@ -146,6 +166,7 @@ impl Instance {
             log: member.log(),
             pids: seen.processes().iter().map(|running| running.identity.pid).collect(),
             process: seen.processes().first().map(|running| Identity::clone(&running.identity)),
+            learner: member.is_learner(),
         };
         let data_dir = self.data_of_members(members);
         let members: Vec<_> = members.iter().zip(&records).zip(&seen).map(member).collect();
@@ -158,7 +179,7 @@ impl Instance {
         Ok(Some(Record {
             schema: SCHEMA_2,
             instance: self.name.clone(),
-            endpoints: members.iter().map(|member| member.endpoint.clone()).collect(),
+            endpoints: members.iter().filter(|member| !member.learner).map(|member| member.endpoint.clone()).collect(),
             peer_url: first.peer_url,
             member: first.name,
             version,
@@ -192,9 +213,8 @@ impl Instance {
 
     /// Where this member listens.
     pub(super) fn ports(&self) -> Ports {
-        let own = self.cluster.iter().find(|address| Some(&address.name) == self.builder.settings.member.as_ref());
         let (host, tls) = (self.builder.settings.host, TlsScope::default());
-        own.map_or(Ports { host, client: 0, peer: 0, metrics: None, tls }, |address| address.ports)
+        self.address().map_or(Ports { host, client: 0, peer: 0, metrics: None, tls }, |address| address.ports)
     }
 
     /// Kills the servers of all members, the leader's last. What etcd has acknowledged is on the disks of most members,
@@ -245,7 +265,7 @@ impl Instance {
             None => return self.have_another_elected(members),
         };
         let follows = |other: &View| other.cluster == own.cluster && other.leader == own.member;
-        let others = members.iter().filter(|other| other.dir != self.dir);
+        let others = voters(members).filter(|other| other.dir != self.dir);
         if let Some(other) = others.filter_map(view).find(follows) {
             drop(leader::transfer(&self.ports().client_url(), None, other.member));
         }
@@ -258,11 +278,12 @@ impl Instance {
         let leads = || leader::leads(&self.ports().plain_url());
         let cluster_id = self.saved().ok().flatten().and_then(|record| record.cluster_id);
         let Some(cluster_id) = cluster_id.filter(|_| !self.ports().tls.peers && leads()) else { return };
-        let serves = |other: &&Self| {
+        let serves = |other: &&&Self| {
             let seen = other.look().ok().filter(|seen| !seen.is_stopped());
             seen.and_then(|seen| seen.record).is_some_and(|record| matches!(probe(&record), Probe::Ready { .. }))
         };
-        let other = members.iter().filter(|other| other.dir != self.dir).find(serves);
+        let others: Vec<_> = voters(members).filter(|other| other.dir != self.dir).collect();
+        let other = others.iter().find(serves);
         if let Some(other) = other {
             election::request_handover(&other.ports().peer_url(), cluster_id, Deadline::after(TIMEOUT), leads);
         }
@@ -271,6 +292,11 @@ impl Instance {
     fn report_unrecorded(&self, error: &dyn std::error::Error) {
         self.builder.reporter.report(&Event::Unrecorded { record: self.record_path(), reason: error.to_string() });
     }
+}
+
+/// The members that vote.
+pub(super) fn voters(members: &[Instance]) -> impl Iterator<Item = &Instance> {
+    members.iter().filter(|member| !member.is_learner())
 }
 
 fn look(members: &[Instance]) -> Result<Vec<Seen>, ObserveError> {
@@ -286,13 +312,14 @@ fn address(name: &str, endpoint: &str, peer_url: &str, metrics_url: Option<&str>
     Some(Address { name: name.to_owned(), ports: Ports::recorded(endpoint, peer_url, metrics_url)? })
 }
 
-fn state_of_members(states: &[State]) -> State {
+/// From the states of the members that vote, and of the learners.
+fn state_of_members(states: &[State], learners: &[State]) -> State {
     let count = |wanted: State| states.iter().filter(|state| **state == wanted).count();
     let majority = states.len() / 2 + 1;
     let [ready, stopped, hidden, orphaned] = [State::Ready, State::Stopped, State::Hidden, State::Orphaned].map(count);
     match () {
         () if ready >= majority => State::Ready,
-        () if stopped == states.len() => State::Stopped,
+        () if stopped == states.len() && learners.iter().all(|state| *state == State::Stopped) => State::Stopped,
         () if orphaned > 0 => State::Orphaned,
         () if hidden > 0 => State::Hidden,
         () if states.len() - stopped < majority => State::NoQuorum,

@@ -1,6 +1,7 @@
 //! Stopping and starting one of several members, while the others go on.
 
 use super::member_error::MemberError;
+use super::members::voters;
 use super::observe::{ObserveError, Presence};
 use super::spawn_members::{prepare, start_stopped, start_without_majority};
 use super::start::{StartError, Up};
@@ -64,10 +65,11 @@ impl Instance {
     pub(super) fn start_one(&self, members: &[Self], member: &Self) -> Result<bool, StartError> {
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {
-            let running = members.iter().filter(|other| other.dir != member.dir).map(Self::look);
-            let running = running.collect::<Result<Vec<_>, _>>()?;
-            let running: Vec<_> = running.iter().filter(|seen| !seen.is_stopped()).collect();
-            let has_majority = running.len() + 1 > members.len() / 2;
+            let others = voters(members).filter(|other| other.dir != member.dir).map(Self::look);
+            let others = others.collect::<Result<Vec<_>, _>>()?;
+            let running: Vec<_> = others.iter().filter(|seen| !seen.is_stopped()).collect();
+            let own = usize::from(!member.is_learner());
+            let has_majority = running.len() + own > (others.len() + own) / 2;
             match member.observe()? {
                 // One that ends instead of becoming ready is started by the next attempt.
                 Presence::Present(server) => {

@@ -21,7 +21,7 @@ impl Instance {
     pub fn up(&self) -> Result<Up, StartError> {
         match self.addresses()? {
             Some(addresses) => start_members::up(self, &addresses),
-            None if self.builder.requested.members.is_some_and(|members| members > 1) => start_members::create(self),
+            None if self.builder.requested.is_several() => start_members::create(self),
             None => self.up_member(),
         }
     }
@@ -95,9 +95,14 @@ impl Instance {
         }
         let mut paths = Vec::new();
         for member in &members {
-            let path = member.next_data_dir(member.saved().map_err(StopError::from)?.as_ref());
+            let record = member.saved().map_err(StopError::from)?;
+            let path = member.next_data_dir(record.as_ref());
             if let Some(data) = member.own_data(&path)? {
                 data.put_away(&member.dir)?;
+            }
+            // There are no users in the new data yet: who asks for a learner to be added is none.
+            if let Some(record) = record {
+                member.save(&Record { password_file: None, ..record })?;
             }
             paths.push((path, &member.dir));
         }

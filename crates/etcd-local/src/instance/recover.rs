@@ -4,7 +4,7 @@
 
 use super::Instance;
 use super::member_error::MemberError;
-use super::members::begin_operations;
+use super::members::{begin_operations, voters};
 use super::spawn_members::{prepare, start_stopped};
 use super::start::{StartError, Up};
 use crate::binary::Binary;
@@ -27,9 +27,10 @@ impl Instance {
         let others: Vec<&Self> = members.iter().filter(|other| other.dir != member.dir).collect();
         self.check_recoverable(&members, &member)?;
         let binary = self.binary_again(member.saved()?.as_ref())?;
-        let recovered = self
-            .start_as_only_member(&member, &others, &binary)
-            .and_then(|origin| others.iter().try_for_each(|other| self.join_again(&member, other, &origin, &binary)));
+        let recovered = self.start_as_only_member(&member, &others, &binary).and_then(|origin| {
+            let join = |other: &&Self| self.join_again(&members, &member, other, &origin, &binary);
+            others.iter().try_for_each(join)
+        });
         // What runs now goes on, also if the rest failed.
         self.record_stopped_members(&members);
         recovered?;
@@ -38,8 +39,12 @@ impl Instance {
     }
 
     fn check_recoverable(&self, members: &[Self], member: &Self) -> Result<(), StartError> {
+        if member.is_learner() {
+            let (instance, member) = (self.name.clone(), member.builder.member());
+            return Err(MemberError::Learner { instance, member }.into());
+        }
         let mut with_data = 0;
-        for one in members {
+        for one in voters(members) {
             let data = one.own_data(&one.data_path()?)?;
             let has_data = data.is_some_and(|data| data.has_members());
             with_data += usize::from(has_data);
@@ -48,10 +53,9 @@ impl Instance {
                 return Err(MemberError::DataGone { instance, member, data_dir: one.data_path()? }.into());
             }
         }
-        match with_data > members.len() / 2 {
-            true => {
-                Err(MemberError::HasQuorum { instance: self.name.clone(), with_data, members: members.len() }.into())
-            }
+        let members = voters(members).count();
+        match with_data > members / 2 {
+            true => Err(MemberError::HasQuorum { instance: self.name.clone(), with_data, members }.into()),
             false => Ok(()),
         }
     }
@@ -87,16 +91,23 @@ impl Instance {
         })
     }
 
-    fn join_again(&self, member: &Self, other: &Self, origin: &Marker, binary: &Binary) -> Result<(), StartError> {
+    fn join_again(
+        &self,
+        members: &[Self],
+        member: &Self,
+        other: &Self,
+        origin: &Marker,
+        binary: &Binary,
+    ) -> Result<(), StartError> {
         let (instance, name) = (self.name.clone(), other.builder.member());
         self.builder.reporter.report(&Event::Replacing { instance, member: name.clone() });
         let (_, lock, _) = other.stop(other.observe()?)?;
         let endpoint = member.ports().client_url();
         let by = &*self.builder.membership;
-        let current = membership::add(by, &endpoint, &other.ports().peer_url());
+        let current = membership::add(by, &endpoint, &other.ports().peer_url(), other.is_learner());
         let current = current.map_err(|source| MemberError::Refused { member: name, source })?;
         let path = other.data_path()?;
-        other.join(&current, &path, origin, binary, lock)?;
+        other.join(members, &current, &path, origin, binary, lock)?;
         other.finish_wiping(&path);
         Ok(())
     }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::Instance;
 use super::member_error::MemberError;
+use super::members::voters;
 use super::observe::probe;
-use super::spawn_members::{Stopped, marker, start_stopped};
+use super::spawn_members::{Stopped, marker, peer_urls_at_first, start_stopped};
 use super::start::{StartError, Up};
 use crate::binary::Binary;
 use crate::data::{DataDir, DataError, Marker};
@@ -74,8 +75,9 @@ impl Instance {
         for gone in others.iter().filter(|other| other.is_gone()) {
             forget(by, &endpoint, &gone.ports().peer_url()).map_err(|source| refused(&name, source))?;
         }
-        let current = membership::add(by, &endpoint, &peer_url).map_err(|source| refused(&name, source))?;
-        member.join(&current, &path, &origin, &binary, lock)?;
+        let current = membership::add(by, &endpoint, &peer_url, member.is_learner());
+        let current = current.map_err(|source| refused(&name, source))?;
+        member.join(members, &current, &path, &origin, &binary, lock)?;
         member.finish_wiping(&path);
         Ok(())
     }
@@ -83,12 +85,12 @@ impl Instance {
     /// A member that is ready, among a majority that is.
     fn helper(&self, member: &Self, others: &[Self]) -> Result<Helper, StartError> {
         let mut ready = Vec::new();
-        for other in others {
+        for other in voters(others) {
             let seen = other.look()?;
             let record = seen.record.as_ref().filter(|_| !seen.is_stopped()).cloned();
             ready.extend(record.filter(|record| matches!(probe(record), Probe::Ready { .. })));
         }
-        let members = others.len() + 1;
+        let members = voters(others).count() + usize::from(!member.is_learner());
         match ready.first() {
             Some(first) if ready.len() > members / 2 => {
                 let endpoint = first.endpoints.first().cloned().unwrap_or_default();
@@ -149,6 +151,7 @@ impl Instance {
     /// Starts the member on new data, in a cluster that expects it and has members at these URLs.
     pub(super) fn join(
         &self,
+        members: &[Self],
         current: &[String],
         path: &Path,
         origin: &Marker,
@@ -157,14 +160,14 @@ impl Instance {
     ) -> Result<(), StartError> {
         let mut joining = self.clone();
         // etcd compares this list with the cluster's own.
-        joining.cluster.retain(|address| current.contains(&address.ports.peer_url()));
+        let addresses = members.iter().filter_map(Self::address);
+        joining.cluster = addresses.filter(|address| current.contains(&address.ports.peer_url())).cloned().collect();
         joining.builder = joining.builder.arg("--initial-cluster-state=existing");
         let mut data = DataDir::create(path, &self.dir, origin.cluster_token.clone())?;
         if origin.has_users {
             data.has_users()?;
         }
-        let at_first: Vec<String> = self.cluster.iter().map(|address| address.ports.peer_url()).collect();
-        data.claim(&at_first, &binary.version)?;
+        data.claim(&peer_urls_at_first(members), &binary.version)?;
         start_stopped(self, vec![Stopped { member: &joining, lock, data }], binary)
     }
 }

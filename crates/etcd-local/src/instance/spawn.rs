@@ -67,6 +67,7 @@ impl Instance {
                 [] => slice::from_ref(&member),
                 cluster => cluster,
             },
+            learners: self.builder.learners,
             data,
             durability: Durability::Synced,
             lifetime,

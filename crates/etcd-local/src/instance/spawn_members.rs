@@ -7,6 +7,7 @@ use etcd_workspace::Record;
 
 use super::Instance;
 use super::member_error::MemberError;
+use super::members::voters;
 use super::spawn::Starting;
 use super::start::StartError;
 use crate::binary::Binary;
@@ -48,7 +49,7 @@ pub(super) fn prepare<'a>(
         Some(marker) => marker.cluster_token,
         None => data::fresh_token()?,
     };
-    let peer_urls: Vec<String> = members.iter().map(|member| member.ports().peer_url()).collect();
+    let peer_urls = peer_urls_at_first(members);
     // Checked for all before anything is created for one.
     for (member, _, record) in &absent {
         let path = member.next_data_dir(record.as_ref());
@@ -76,6 +77,11 @@ pub(super) fn prepare<'a>(
         Ok(Stopped { member, lock, data })
     };
     absent.into_iter().map(prepare).collect()
+}
+
+/// The URLs that make the id of the cluster: learners join it later.
+pub(super) fn peer_urls_at_first(members: &[Instance]) -> Vec<String> {
+    voters(members).map(|member| member.ports().peer_url()).collect()
 }
 
 /// The marker of the cluster's data, of the first member that has data.
@@ -144,7 +150,8 @@ fn spawn_all<'a>(
                 request_election(spawned, first_election, &is_starting);
             }
         }
-        let starting = member.spawn(binary, lock, &mut data, member.ports(), Lifetime::Detached, false);
+        // Only one member that is alone is asked.
+        let starting = member.spawn(binary, lock, &mut data, member.ports(), Lifetime::Detached, is_new);
         let starting = starting.map_err(|error| failed(member, error))?;
         spawned.push(Spawned { member, starting, data });
     }

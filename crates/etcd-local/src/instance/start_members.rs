@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use etcd_workspace::Record;
+use semver::Version;
 
 use super::member_error::MemberError;
-use super::members::{begin_operations, has_bootstrapped, runs_any};
+use super::members::{begin_operations, has_bootstrapped, runs_any, voters};
 use super::observe::{Presence, Server};
 use super::spawn_members::{prepare, start_stopped};
 use super::start::{StartError, Up};
@@ -35,36 +36,71 @@ pub(super) fn up(instance: &Instance, addresses: &[Address]) -> Result<Up, Start
             return Ok(Up { status, started: false });
         }
     }
-    create_and_start(instance, addresses.len())
+    create_and_start(instance, Size::of(addresses))
 }
 
 /// Creates the members of an instance of one member that has no data, and starts them.
 pub(super) fn create(instance: &Instance) -> Result<Up, StartError> {
-    let count = instance.builder.members;
+    let Size { voters, learners } = Size { voters: 1, learners: instance.builder.settings.learners }.asked(instance);
     let data = DataDir::find(&instance.next_data_dir(instance.saved()?.as_ref()))?;
     if data.is_some_and(|data| data.has_members()) || instance.status_of_member()?.state != State::Stopped {
-        return Err(cannot_change(instance, "--members", "1", &count.to_string()));
+        return Err(match voters {
+            1 => cannot_change(instance, "--learners", "0", &learners.to_string()),
+            voters => cannot_change(instance, "--members", "1", &voters.to_string()),
+        });
     }
-    create_and_start(instance, count)
+    create_and_start(instance, Size { voters, learners })
+}
+
+/// How many members an instance has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Size {
+    voters: usize,
+    learners: usize,
+}
+
+impl Size {
+    fn of(addresses: &[Address]) -> Self {
+        let learners = addresses.iter().filter(|address| address.is_learner()).count();
+        Self { voters: addresses.len() - learners, learners }
+    }
+
+    /// As it was plainly asked for.
+    fn asked(self, instance: &Instance) -> Self {
+        let asked = &instance.builder.requested;
+        Self { voters: asked.members.unwrap_or(self.voters), learners: asked.learners.unwrap_or(self.learners) }
+    }
+
+    /// etcd before 3.6 has one learner at most.
+    fn check(self, instance: &Instance, binary: &Binary) -> Result<(), MemberError> {
+        let (instance, version) = (instance.name.clone(), binary.version.clone());
+        match self.learners > 1 && version < Version::new(3, 6, 0) {
+            true => Err(MemberError::OneLearner { instance, version, learners: self.learners }),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Starts the members; those of an instance that was never used have their ports chosen anew.
-fn create_and_start(instance: &Instance, count: usize) -> Result<Up, StartError> {
+fn create_and_start(instance: &Instance, before: Size) -> Result<Up, StartError> {
     const STARTS: usize = 5;
     instance.check_ports()?;
     // Found, or chosen, before anything is created.
     let binary = instance.builder.binaries().find(&instance.builder.settings.wanted)?;
-    let count = instance.builder.requested.members.unwrap_or(count);
+    let size = before.asked(instance);
+    size.check(instance, &binary)?;
     if !instance.dir.exists() {
-        choose_addresses(instance, count)?;
+        choose_addresses(instance, size)?;
     }
     instance.create_dir()?;
     let _operation = instance.begin_operation()?;
     // Another command may have created them meanwhile.
     let addresses = match instance.addresses()? {
         Some(addresses) if !is_unused(instance, &addresses)? => addresses,
-        Some(_) if count == 1 => return Err(cannot_change(instance, "--members", "several", "1")),
-        _ => choose_addresses(instance, count)?,
+        Some(_) if size == (Size { voters: 1, learners: 0 }) => {
+            return Err(cannot_change(instance, "--members", "several", "1"));
+        }
+        _ => choose_addresses(instance, size)?,
     };
     check_created(instance, &addresses)?;
     let (instance, mut addresses) = with_tls(instance, addresses)?;
@@ -73,7 +109,7 @@ fn create_and_start(instance: &Instance, count: usize) -> Result<Up, StartError>
             // Somebody took a port between our look and etcd's bind. With other ports it is another cluster.
             Err(error) if error.is_port_taken() && was_never_ready(&instance, &addresses)? => {
                 forget_data(&instance, &addresses)?;
-                addresses = choose_addresses(&instance, count)?;
+                addresses = choose_addresses(&instance, size)?;
             }
             result => return result,
         }
@@ -95,11 +131,11 @@ fn cannot_change(instance: &Instance, what: &'static str, has: &str, asked: &str
 
 /// The first member has the ports that are set, the others have any. Those are looked up one after the other: a port that
 /// was free for one member may be found again for another.
-fn choose_addresses(instance: &Instance, count: usize) -> Result<Vec<Address>, StartError> {
+fn choose_addresses(instance: &Instance, Size { voters, learners }: Size) -> Result<Vec<Address>, StartError> {
     let (host, tls) = (instance.builder.settings.host, instance.builder.tls_scope());
     let mut ports = Vec::new();
     for attempt in 1..=ATTEMPTS {
-        ports = launch::free_ports_of_members(host, count, tls, Durability::Synced)?;
+        ports = launch::free_ports_of_members(host, voters + learners, tls, Durability::Synced)?;
         if let Some(first) = ports.first_mut() {
             *first = match instance.choose_ports(None) {
                 // Somebody took a free port since the look.
@@ -111,7 +147,8 @@ fn choose_addresses(instance: &Instance, count: usize) -> Result<Vec<Address>, S
             break;
         }
     }
-    Ok((1..).zip(ports).map(|(number, ports)| Address { name: format!("m{number}"), ports }).collect())
+    let names = (1..=voters).map(|number| format!("m{number}")).chain((1..).map(|number| format!("l{number}")));
+    Ok(names.zip(ports).map(|(name, ports)| Address { name, ports }).collect())
 }
 
 fn are_distinct(ports: impl IntoIterator<Item = Ports>) -> bool {
@@ -179,7 +216,9 @@ fn check_created(instance: &Instance, addresses: &[Address]) -> Result<(), Start
         _ => Ok(()),
     };
     let number = |port: Option<u16>| port.map(|port| port.to_string());
-    differs("--members", Some(addresses.len().to_string()), asked.members.map(|members| members.to_string()))?;
+    let Size { voters, learners } = Size::of(addresses);
+    differs("--members", Some(voters.to_string()), asked.members.map(|members| members.to_string()))?;
+    differs("--learners", Some(learners.to_string()), asked.learners.map(|learners| learners.to_string()))?;
     differs("--port", number(first.map(|ports| ports.client)), number(asked.port))?;
     differs("--peer-port", number(first.map(|ports| ports.peer)), number(asked.peer_port))?;
     let shown = |dir: &std::path::PathBuf| dir.display().to_string();
@@ -224,7 +263,7 @@ pub(super) fn start(instance: &Instance, addresses: &[Address], found_binary: &B
         if await_servers(servers)? {
             if !gone.is_empty() || is_upgrade {
                 // What runs now goes on, also if the rest fails.
-                instance.record_members()?;
+                record_ready(instance, &members, began.elapsed().as_millis(), started)?;
             }
             gone.into_iter().try_for_each(|member| instance.replace(&members, member))?;
             if is_upgrade {
@@ -237,7 +276,7 @@ pub(super) fn start(instance: &Instance, addresses: &[Address], found_binary: &B
     Err(StartError::Unstable { instance: instance.name.clone() })
 }
 
-/// Takes out the members that had data and have none, which the others replace.
+/// Takes out the members that had data and have none, and learners that never had any, which the others have join.
 fn take_gone<'a>(
     absent: &mut Vec<(&'a Instance, Lock, Option<Record>)>,
     instance: &Instance,
@@ -245,23 +284,22 @@ fn take_gone<'a>(
     was_ready: bool,
 ) -> Result<Vec<&'a Instance>, StartError> {
     let mut gone = Vec::new();
-    if was_ready {
-        for (member, lock, record) in std::mem::take(absent) {
-            let data = DataDir::find(&member.next_data_dir(record.as_ref()))?;
-            match data.is_some_and(|data| data.has_members()) {
-                true => absent.push((member, lock, record)),
-                false => gone.push(member),
-            }
+    for (member, lock, record) in std::mem::take(absent) {
+        let data = DataDir::find(&member.next_data_dir(record.as_ref()))?;
+        match data.is_some_and(|data| data.has_members()) || !(was_ready || member.is_learner()) {
+            true => absent.push((member, lock, record)),
+            false => gone.push(member),
         }
     }
-    if members.len() - gone.len() > members.len() / 2 {
+    let is_gone = |member: &&Instance| gone.iter().any(|gone| gone.dir == member.dir);
+    let (lost, left): (Vec<_>, Vec<_>) = voters(members).partition(is_gone);
+    if left.len() > lost.len() {
         return Ok(gone);
     }
-    let is_gone = |member: &&Instance| gone.iter().any(|gone| gone.dir == member.dir);
-    let (lost, left): (Vec<_>, Vec<_>) = members.iter().partition(is_gone);
+    let members = left.len() + lost.len();
     let names = |members: Vec<&Instance>| members.iter().map(|member| member.builder.member()).collect();
     let (instance, gone, left) = (instance.name.clone(), names(lost), names(left));
-    Err(MemberError::QuorumLost { instance, gone, left, members: members.len() }.into())
+    Err(MemberError::QuorumLost { instance, gone, left, members }.into())
 }
 
 fn refuse_orphans(members: &[Instance], found: &[Presence]) -> Result<(), StartError> {
@@ -282,12 +320,17 @@ fn await_servers(servers: Vec<(&Instance, Server)>) -> Result<bool, StartError> 
     Ok(are_ready)
 }
 
-fn finish(instance: &Instance, members: &[Instance], took: u128, started: bool) -> Result<Up, StartError> {
+fn record_ready(instance: &Instance, members: &[Instance], took: u128, started: bool) -> Result<(), StartError> {
     if let Some(record) = instance.compose(members, None)? {
         let cluster_id = members.iter().find_map(|member| member.saved().ok().flatten()?.cluster_id);
         let ready_ms = if started { u64::try_from(took).ok() } else { record.ready_ms };
         instance.save(&Record { cluster_id, ready_ms, ..record })?;
     }
+    Ok(())
+}
+
+fn finish(instance: &Instance, members: &[Instance], took: u128, started: bool) -> Result<Up, StartError> {
+    record_ready(instance, members, took, started)?;
     for member in members {
         member.finish_wiping(&member.next_data_dir(member.saved()?.as_ref()));
     }

@@ -84,6 +84,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) member: &'a Address,
     /// All members of its cluster, this one too.
     pub(crate) cluster: &'a [Address],
+    /// How many learners its cluster will have.
+    pub(crate) learners: usize,
     pub(crate) data: &'a DataDir,
     pub(crate) durability: Durability,
     pub(crate) lifetime: Lifetime,
@@ -213,6 +215,10 @@ impl Launch<'_> {
         }
         if self.data.is_upgraded_by(&self.binary.version) {
             args.push(format!("--snapshot-count={UPGRADE_SNAPSHOT_COUNT}"));
+        }
+        // etcd has one at most, else. Each member applies this limit by itself.
+        if self.learners > 1 {
+            args.push(format!("--max-learners={}", self.learners));
         }
         for (flags, files, (certificate, key)) in self.certificates() {
             args.extend([

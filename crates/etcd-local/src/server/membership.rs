@@ -26,11 +26,11 @@ pub trait Membership: Send + Sync {
     /// If it does not answer, or refuses.
     fn remove(&self, endpoint: &str, id: u64) -> Result<(), HealthError>;
 
-    /// Has the cluster expect a new member at this URL for other members.
+    /// Has the cluster expect a new member, or a learner, at this URL for other members.
     ///
     /// # Errors
     /// If it does not answer, or refuses.
-    fn add(&self, endpoint: &str, peer_url: &str) -> Result<(), HealthError>;
+    fn add(&self, endpoint: &str, peer_url: &str, is_learner: bool) -> Result<(), HealthError>;
 }
 
 /// A member as the cluster lists it.
@@ -69,8 +69,8 @@ impl Membership for ByGateway {
         Gateway { endpoint, token: None }.ask("cluster/member/remove", &body, TIMEOUT).map(drop)
     }
 
-    fn add(&self, endpoint: &str, peer_url: &str) -> Result<(), HealthError> {
-        let body = json!({ "peerURLs": [peer_url] }).to_string();
+    fn add(&self, endpoint: &str, peer_url: &str, is_learner: bool) -> Result<(), HealthError> {
+        let body = json!({ "peerURLs": [peer_url], "isLearner": is_learner }).to_string();
         Gateway { endpoint, token: None }.ask("cluster/member/add", &body, TIMEOUT).map(drop)
     }
 }
@@ -85,11 +85,16 @@ pub(crate) fn remove(by: &dyn Membership, endpoint: &str, id: u64) -> Result<(),
 
 /// Has the cluster expect a new member, which is started afterwards, as soon as etcd allows that. Returns the URLs of all members: an
 /// only member serves nobody until the second one runs.
-pub(crate) fn add(by: &dyn Membership, endpoint: &str, peer_url: &str) -> Result<Vec<String>, HealthError> {
+pub(crate) fn add(
+    by: &dyn Membership,
+    endpoint: &str,
+    peer_url: &str,
+    is_learner: bool,
+) -> Result<Vec<String>, HealthError> {
     /// The new member's id follows from its URL and the second, and no id comes back that was removed.
     const ID_WAS_REMOVED: &str = "member not found";
     let mut urls: Vec<String> = by.list(endpoint)?.into_iter().flat_map(|listed| listed.peer_urls).collect();
-    when_allowed(&[NOT_CONNECTED, ID_WAS_REMOVED], || by.add(endpoint, peer_url))?;
+    when_allowed(&[NOT_CONNECTED, ID_WAS_REMOVED], || by.add(endpoint, peer_url, is_learner))?;
     urls.push(peer_url.to_owned());
     Ok(urls)
 }

@@ -74,6 +74,13 @@ pub(crate) struct Address {
     pub(crate) ports: Ports,
 }
 
+impl Address {
+    /// Whether it is one of several members, and does not vote.
+    pub(crate) fn is_learner(&self) -> bool {
+        etcd_workspace::is_learner(&self.name)
+    }
+}
+
 /// Which of a member's ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortKind {

@@ -44,6 +44,12 @@ pub(super) fn on(error: &MemberError, which: &Which) -> Advice {
             });
             advice
         }
+        MemberError::Learner { .. } => {
+            let status = which.command("etcd-status");
+            Advice::hint(format!("{status} shows which members are no learners: name one that has its data"))
+                .with_exit(Exit::USAGE)
+        }
+        MemberError::OneLearner { .. } => Advice::hint("give `--learners 1`, or `--etcd 3.6` or later"),
         MemberError::HasQuorum { .. } => {
             Advice::hint(format!("{up} starts its members, and replaces those whose data is gone")).with_exit(Exit::REFUSED)
         }

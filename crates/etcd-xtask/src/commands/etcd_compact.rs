@@ -15,8 +15,9 @@ pub(crate) fn run(args: &EtcdCompact, cx: &Context) -> Result<Exit> {
     if status.state != State::Ready {
         return Err(advice::unusable(&status, &args.which, ""));
     }
-    // Each member has a database of its own.
-    let ready = status.members.iter().filter(|member| member.state == State::Ready).map(|member| &member.endpoint);
+    // Each member has a database of its own. A learner refuses to defragment it.
+    let ready = status.members.iter().filter(|member| member.state == State::Ready && !member.learner);
+    let ready = ready.map(|member| &member.endpoint);
     let members = if status.members.is_empty() { status.endpoints.iter().collect() } else { ready.collect::<Vec<_>>() };
     let format = if args.answer.format == Format::Json { "json" } else { "text" };
     let mut words: Vec<OsString> = vec!["--instance".into(), status.instance.into(), "--format".into(), format.into()];

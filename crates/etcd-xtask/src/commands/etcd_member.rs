@@ -95,8 +95,9 @@ fn say(args: &EtcdMember, cx: &Context, text: &str) -> Result<()> {
 
 /// Warns if so many members are stopped that etcd takes no write.
 fn note_lost_quorum(status: &Status, args: &EtcdMember, cx: &Context) {
-    let all = status.members.len();
-    let running = status.members.iter().filter(|member| member.state != State::Stopped).count();
+    let voters = || status.members.iter().filter(|member| !member.learner);
+    let all = voters().count();
+    let running = voters().filter(|member| member.state != State::Stopped).count();
     if running <= all / 2 {
         let up = args.which.command("etcd-up");
         cx.output.warn(format_args!(

@@ -12,10 +12,10 @@ use crate::commands::etcd_up;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::{output, users};
+use crate::{membership, output, users};
 
 pub(crate) fn run(args: &EtcdReset, cx: &Context) -> Result<Exit> {
-    let instance = cx.instance(&args.which)?;
+    let instance = membership::of_instance(cx.builder()?, &args.which.instance, cx)?.instance(&args.which.instance)?;
     let name = instance.name();
     if let Some(data_dir) = instance.wipes()?
         && !args.yes

@@ -70,7 +70,8 @@ fn text(status: &Status, report: &Report, cx: &Context) -> String {
     }
     for member in &status.members {
         let pids = member.pids.iter().map(|pid| format!(", pid {pid}")).collect::<String>();
-        line(&format!("{}:", member.name), format!("{}, {}{pids}", member.state, member.endpoint));
+        let learner = if member.learner { "a learner that " } else { "" };
+        line(&format!("{}:", member.name), format!("{learner}{}, {}{pids}", member.state, member.endpoint));
     }
     line("cluster:", status.cluster_id.map(|id| id.to_string()).unwrap_or_default());
     line("commands:", advice::used_by_commands(&Which::named(Some(name)), cx));

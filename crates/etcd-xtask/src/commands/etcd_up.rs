@@ -23,6 +23,9 @@ pub(crate) fn run(args: &EtcdUp, cx: &Context) -> Result<Exit> {
     if let Some(members) = args.members {
         builder = builder.members(members)?;
     }
+    if let Some(learners) = args.learners {
+        builder = builder.learners(learners.into());
+    }
     let name = &args.which.instance;
     let builder = certificates::with_tls(builder, name, args.start.tls, args.start.network(), cx)?;
     let instance = membership::of_instance(builder, name, cx)?.instance(name)?;
