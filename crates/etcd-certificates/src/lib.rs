@@ -148,7 +148,11 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     written.map_err(failed(path))
 }
 
-fn create_private_dir(dir: &Path) -> io::Result<()> {
+/// Creates a directory for what only this user may read: keys, and passwords.
+///
+/// # Errors
+/// If the system refuses.
+pub fn create_private_dir(dir: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

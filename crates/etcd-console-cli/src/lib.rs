@@ -256,6 +256,30 @@ pub struct Undo {
     pub format: Format,
 }
 
+// The keys, or all keys below the product's root.
+#[derive(Args, Clone, Debug)]
+#[expect(missing_docs, reason = "clap would show it in the place of a command's own")]
+pub struct KeysOrRoot {
+    /// The key, or the first of a range
+    #[arg(allow_negative_numbers = true)]
+    pub key: Option<String>,
+    /// The end of the range (not included)
+    #[arg(allow_negative_numbers = true, conflicts_with = "prefix")]
+    pub range_end: Option<String>,
+    /// All keys that begin with KEY
+    #[arg(long, requires = "key")]
+    pub prefix: bool,
+}
+
+impl KeysOrRoot {
+    /// The keys; `None`: all keys below the product's root.
+    #[must_use]
+    pub fn keys(&self) -> Option<Keys> {
+        let (key, range_end) = (self.key.clone()?, self.range_end.clone());
+        Some(Keys { key, range_end, prefix: self.prefix, from_key: false })
+    }
+}
+
 /// Print changes as they happen; without KEY, all changes below the product's root
 ///
 /// After a lost connection the watch continues where it was. If etcd does not have the missed changes any more, a line says
@@ -267,15 +291,9 @@ pub struct Undo {
     after_help = "Examples:\n  cargo xtask watch\n  cargo xtask watch /Inventory/v1/racks/ --prefix -n 10 --format json"
 )]
 pub struct Watch {
-    /// The key, or the first of a range
-    #[arg(allow_negative_numbers = true)]
-    pub key: Option<String>,
-    /// The end of the range (not included)
-    #[arg(allow_negative_numbers = true, conflicts_with = "prefix")]
-    pub range_end: Option<String>,
-    /// All keys that begin with KEY
-    #[arg(long, requires = "key")]
-    pub prefix: bool,
+    /// The keys.
+    #[command(flatten)]
+    pub keys: KeysOrRoot,
     /// Start with the changes of this revision
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub rev: Option<i64>,
@@ -303,15 +321,9 @@ pub struct Watch {
     after_help = "Examples:\n  cargo xtask history /Inventory/v1/racks/1\n  cargo xtask history /Inventory/v1/racks/ --prefix --rev 100..200"
 )]
 pub struct History {
-    /// The key, or the first of a range
-    #[arg(allow_negative_numbers = true)]
-    pub key: Option<String>,
-    /// The end of the range (not included)
-    #[arg(allow_negative_numbers = true, conflicts_with = "prefix")]
-    pub range_end: Option<String>,
-    /// All keys that begin with KEY
-    #[arg(long, requires = "key")]
-    pub prefix: bool,
+    /// The keys.
+    #[command(flatten)]
+    pub keys: KeysOrRoot,
     /// Only the changes of these revisions: A..B (with B), A.., ..B, or one revision
     #[arg(long, value_name = "A..B")]
     pub rev: Option<Revisions>,
@@ -342,14 +354,9 @@ pub struct Diff {
     /// The revision after; 0 is the newest
     #[arg(value_name = "REV", value_parser = clap::value_parser!(i64).range(0..))]
     pub after: i64,
-    /// The key, or the first of a range
-    pub key: Option<String>,
-    /// The end of the range (not included)
-    #[arg(conflicts_with = "prefix")]
-    pub range_end: Option<String>,
-    /// All keys that begin with KEY
-    #[arg(long, requires = "key")]
-    pub prefix: bool,
+    /// The keys.
+    #[command(flatten)]
+    pub keys: KeysOrRoot,
     /// How to answer on stdout, one key per line
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use etcd_keys::difference::ValueChange;
 use etcd_keys::text::Escaped;
-use etcd_keys::{KeyRange, KeyValue, Redaction};
+use etcd_keys::{KeyValue, Redaction};
 use serde::Serialize;
 
-use crate::cli::{Diff, Format, Keys};
+use crate::cli::{Diff, Format};
 use crate::context::Context;
 use crate::output::{self, Base64};
 use crate::side_by_side::SideBySide;
@@ -38,12 +38,7 @@ impl<'a> Value<'a> {
 }
 
 pub(crate) async fn run(args: Diff, cx: &Context) -> Result<ExitCode> {
-    let (key, range_end) = (args.key, args.range_end);
-    let keys = key.map(|key| Keys { key, range_end, prefix: args.prefix, from_key: false });
-    let range = match &keys {
-        Some(keys) => crate::keys::range(keys)?,
-        None => KeyRange::prefix(format!("{}/", cx.root()?)),
-    };
+    let range = crate::keys::range_or_root(args.keys.keys().as_ref(), cx)?;
     let redaction = cx.redaction()?;
     let all = cx.connect().await?.all_keys();
     let mut differences = SideBySide::open(&all, &range, args.before, args.after).await?;

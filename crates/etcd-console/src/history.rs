@@ -4,21 +4,17 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use etcd_console_cli::Revisions;
-use etcd_keys::{Connection, KeyRange, Redaction};
+use etcd_keys::{Connection, Redaction};
 
 use crate::changes::{Printer, Style};
-use crate::cli::{History, Keys};
+use crate::cli::History;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::nearby;
 
 pub(crate) async fn run(args: History, cx: &Context) -> Result<ExitCode> {
-    let (key, range_end) = (args.key.clone(), args.range_end.clone());
-    let keys = key.map(|key| Keys { key, range_end, prefix: args.prefix, from_key: false });
-    let range = match &keys {
-        Some(keys) => crate::keys::range(keys)?,
-        None => KeyRange::prefix(format!("{}/", cx.root()?)),
-    };
+    let keys = args.keys.keys();
+    let range = crate::keys::range_or_root(keys.as_ref(), cx)?;
     let connection = cx.connect().await?;
     let mut history = connection.all_keys().history(range).redact(cx.redaction()?);
     let since = match &args.since {

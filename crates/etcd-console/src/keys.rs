@@ -4,6 +4,7 @@ use anyhow::Result;
 use etcd_keys::{KeyRange, text};
 
 use crate::cli::Keys;
+use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
 /// The range that the arguments mean.
@@ -26,6 +27,17 @@ pub(crate) fn range(keys: &Keys) -> Result<KeyRange> {
         return Err(usage(format!("the range {range} ends before it starts"), next));
     }
     Ok(range)
+}
+
+/// The range that the arguments mean; without arguments, all keys below the product's root.
+///
+/// # Errors
+/// Those of [`range`], or if there is no root.
+pub(crate) fn range_or_root(keys: Option<&Keys>, cx: &Context) -> Result<KeyRange> {
+    match keys {
+        Some(keys) => range(keys),
+        None => Ok(KeyRange::prefix(format!("{}/", cx.root()?))),
+    }
 }
 
 /// The bytes of a key that was typed or pasted.

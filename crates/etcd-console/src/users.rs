@@ -1,7 +1,6 @@
 //! `users`: creates the users of a local etcd, and switches authentication on, for `etcd-up --auth`. Done again it changes
 //! nothing, so that what was interrupted is finished by the next call. Passwords are in files, and nowhere else.
 
-use std::fs::DirBuilder;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,15 +17,18 @@ use crate::failure::{Exit, Failure};
 
 pub(crate) async fn run(args: &Users, cx: &Context) -> Result<ExitCode> {
     let users = cx.manifest()?.users;
-    create_private_dir(&args.passwords).with_context(|| format!("cannot create `{}`", args.passwords.display()))?;
+    etcd_certificates::create_private_dir(&args.passwords)
+        .with_context(|| format!("cannot create `{}`", args.passwords.display()))?;
     let password = |name: &str| password(&args.passwords.join(name));
     let root = password(ClientConfig::ROOT)?;
-    let nobody = ClientConfig { user: None, password: None, ..cx.instance_config()? };
+    let anonymous = ClientConfig { user: None, password: None, ..cx.instance_config()? };
     let as_root =
-        ClientConfig { user: Some(ClientConfig::ROOT.to_owned()), password: Some(root.clone()), ..nobody.clone() };
+        ClientConfig { user: Some(ClientConfig::ROOT.to_owned()), password: Some(root.clone()), ..anonymous.clone() };
     let (connection, is_on) = match cx.connect_with(&as_root).await {
         Ok(connection) => (connection, true),
-        Err(error) if is_refused(&error, "authentication is not enabled") => (cx.connect_with(&nobody).await?, false),
+        Err(error) if is_refused(&error, "authentication is not enabled") => {
+            (cx.connect_with(&anonymous).await?, false)
+        }
         Err(error) if is_refused(&error, "authentication failed") => {
             let what = "authentication is on already, and root has another password than in its file".to_owned();
             let next = format!("write root's password to `{}`", args.passwords.join(ClientConfig::ROOT).display());
@@ -69,14 +71,6 @@ fn password(path: &Path) -> Result<Password> {
         make().with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     Ok(Password::from_file(path)?)
-}
-
-fn create_private_dir(dir: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
 }
 
 /// Creates a user with the role of the same name. One that is there gets this password.

@@ -8,7 +8,7 @@ use etcd_keys::watch::Batch;
 use etcd_keys::{Connection, KeyRange, kv};
 
 use crate::changes::{Printer, Style};
-use crate::cli::{Keys, Watch};
+use crate::cli::Watch;
 use crate::context::Context;
 use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::nearby;
@@ -19,12 +19,8 @@ const NOTE_AFTER: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(args: Watch, cx: &Context) -> Result<ExitCode> {
-    let (key, range_end) = (args.key.clone(), args.range_end.clone());
-    let keys = key.map(|key| Keys { key, range_end, prefix: args.prefix, from_key: false });
-    let range = match &keys {
-        Some(keys) => crate::keys::range(keys)?,
-        None => KeyRange::prefix(format!("{}/", cx.root()?)),
-    };
+    let keys = args.keys.keys();
+    let range = crate::keys::range_or_root(keys.as_ref(), cx)?;
     let connection = cx.connect().await?;
     let now = look(&connection, &range).await?;
     let past = args.rev.map_or(0, |_| now.revision);
