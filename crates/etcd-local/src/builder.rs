@@ -28,6 +28,8 @@ pub struct Builder {
     pub(crate) members: usize,
     /// How many learners the cluster of a member has.
     pub(crate) learners: usize,
+    /// The etcds that the members of an ephemeral cluster run in turn; empty: that of the settings.
+    pub(crate) mixed: Vec<Wanted>,
     /// Whether an ephemeral cluster has users.
     pub(crate) auth: bool,
     /// The certificates, if clients speak TLS.
@@ -90,6 +92,7 @@ impl Builder {
             offline: false,
             members: 1,
             learners: 0,
+            mixed: Vec::new(),
             auth: false,
             tls: None,
             peer_tls: None,
@@ -127,6 +130,13 @@ impl Builder {
     pub fn etcd(mut self, wanted: Wanted) -> Self {
         self.requested.version = Some(wanted.clone());
         self.settings.wanted = wanted;
+        self
+    }
+
+    /// Which etcds the members of an [`Ephemeral`](crate::Ephemeral) cluster run in turn. None: the one of the settings.
+    #[must_use]
+    pub fn mixed(mut self, etcds: Vec<Wanted>) -> Self {
+        self.mixed = etcds;
         self
     }
 

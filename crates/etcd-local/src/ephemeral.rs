@@ -42,7 +42,6 @@ pub struct Ephemeral {
     dir: tempfile::TempDir,
     janitor: Mutex<Janitor>,
     cluster: Vec<Address>,
-    binary: Binary,
     builder: Builder,
     cluster_id: ClusterId,
     version: Version,
@@ -139,11 +138,12 @@ impl Builder {
     pub fn start_ephemeral(&self) -> Result<Ephemeral, EphemeralError> {
         const ATTEMPTS: usize = 5;
         sweep(self.env.temp_dir());
-        let binary = self.binaries().find(&self.settings.wanted)?;
+        let wanted = if self.mixed.is_empty() { std::slice::from_ref(&self.settings.wanted) } else { &self.mixed };
+        let binaries = wanted.iter().map(|wanted| self.binaries().find(wanted)).collect::<Result<Vec<_>, _>>()?;
         self.report_exposure();
         let mut attempt = 1;
         loop {
-            match Ephemeral::start(self, &binary) {
+            match Ephemeral::start(self, &binaries) {
                 // Somebody took the port between our look and etcd's bind.
                 Err(EphemeralError::Launch(failed))
                     if attempt < ATTEMPTS && matches!(failed.error, LaunchError::PortTaken { .. }) =>
@@ -157,7 +157,7 @@ impl Builder {
 }
 
 impl Ephemeral {
-    fn start(builder: &Builder, binary: &Binary) -> Result<Self, EphemeralError> {
+    fn start(builder: &Builder, binaries: &[Binary]) -> Result<Self, EphemeralError> {
         let (dir, owner) = make_dir(builder.env.temp_dir())?;
         // What a start fails with may be that no file can be opened; deleting opens one a level.
         let reserve = owner.reserve(LEVELS).map_err(cannot("hold files in reserve for", dir.path()))?;
@@ -173,27 +173,26 @@ impl Ephemeral {
             dir,
             janitor: Mutex::new(janitor),
             cluster,
-            binary: binary.clone(),
             builder: builder.clone(),
             cluster_id: ClusterId(0),
-            version: binary.version.clone(),
+            version: Version::new(0, 0, 0),
             ready_after: Duration::ZERO,
             root: None,
         };
-        let started = etcd.start_members();
+        let started = etcd.start_members(binaries);
         drop(reserve);
         started.map(|()| etcd)
     }
 
     /// One after the other, each as soon as the one before answers its peers: a member that finds another's port open, but
     /// silent, waits for a whole second.
-    fn start_members(&mut self) -> Result<(), EphemeralError> {
+    fn start_members(&mut self, binaries: &[Binary]) -> Result<(), EphemeralError> {
         let began = Instant::now();
         let first_election = Deadline::after(launch::no_election_before(Durability::Unsynced));
         let is_starting = Arc::new(());
         let token = data::fresh_token()?;
-        for address in &self.cluster {
-            let prepared = Prepared::new(self, address, &token)?;
+        for (address, binary) in self.cluster.iter().zip(binaries.iter().cycle()) {
+            let prepared = Prepared::new(self, address, binary, &token)?;
             if let Some(before) = self.members.last() {
                 before.wait_for_peer_port(self.builder.start_timeout)?;
                 if self.members.len() == self.majority() {
@@ -324,16 +323,16 @@ impl Ephemeral {
         self.cluster_id
     }
 
-    /// The servers' version.
+    /// The first member's version.
     #[must_use]
     pub fn version(&self) -> &Version {
         &self.version
     }
 
-    /// The servers' program.
+    /// The first member's program.
     #[must_use]
     pub fn binary(&self) -> &Path {
-        &self.binary.path
+        self.members.first().map_or(Path::new(""), Member::binary)
     }
 
     /// The first member's process.

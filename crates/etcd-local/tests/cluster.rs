@@ -163,6 +163,30 @@ fn a_member_whose_port_was_taken_meanwhile_says_so() {
     assert!(serves(&etcd, "AQ=="));
 }
 
+/// As in the middle of an upgrade.
+#[test]
+fn the_members_of_a_mixed_cluster_run_the_versions_in_turn() {
+    let mixed = [Etcd::V3_6, Etcd::V3_7].map(|etcd| etcd.wanted().unwrap());
+    let etcd = builder(Etcd::V3_7, 3).mixed(mixed.to_vec()).start_ephemeral().unwrap();
+    let run_as_told = || {
+        for (member, version) in etcd.members().iter().zip(["3.6.7", "3.7.2", "3.6.7"]) {
+            let answer = minreq::get(format!("{}/version", member.endpoint())).with_timeout(5).send().unwrap();
+            let told: serde_json::Value = serde_json::from_slice(answer.as_bytes()).unwrap();
+            assert_eq!(
+                (member.version().to_string(), told["etcdserver"].as_str()),
+                (version.to_owned(), Some(version))
+            );
+        }
+    };
+    run_as_told();
+    assert!(serves(&etcd, "AQ=="));
+    let [_, newer, _] = etcd.members() else { unreachable!() };
+    newer.kill().unwrap();
+    assert!(serves(&etcd, "Ag=="));
+    etcd.restart(newer).unwrap();
+    run_as_told();
+}
+
 /// The first members run already when the last one fails.
 #[cfg(unix)]
 #[test]

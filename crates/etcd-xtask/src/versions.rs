@@ -1,5 +1,6 @@
 //! The value of `--etcd` for `run` and `test`: one etcd, or a list of etcds separated by commas. Parses text; starts nothing.
 
+use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -12,6 +13,12 @@ pub(crate) struct Versions(Vec<Wanted>);
 impl Versions {
     pub(crate) fn as_slice(&self) -> &[Wanted] {
         &self.0
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::finish_child;
 
-use crate::playground::{Playground, Run, build_console, eventually};
+use crate::playground::{Playground, Run, build_console, etcd, eventually};
 
 /// A project with a test that only etcd 3.7 passes.
 fn project() -> Playground {
@@ -101,6 +101,19 @@ fn the_worst_exit_code_counts() {
     let run = play.xtask(&["run", "--etcd", "3.7,3.5", "--", "sh", "-c", script]);
     assert_eq!(run.code, Some(7), "{run:#?}");
     assert_eq!(table(&run)[1..], [["3.7.2", "T", "exit code 7"], ["3.5.27", "T", "exit code 6"]], "{run:#?}");
+}
+
+/// As in the middle of an upgrade.
+#[test]
+fn the_members_of_a_mixed_cluster_run_the_versions_in_turn() {
+    build_console();
+    let play = Playground::new();
+    let _here = etcd("3.6.7");
+    let mixed = ["--members", "3", "--etcd", "3.6.7,3.7.2", "--mixed"];
+    let run = play.xtask(&[&["run"], &mixed[..], &["--", "sh", "-c", "echo $ETCD_ENDPOINTS"]].concat()).ok();
+    assert!(run.stderr.contains("an ephemeral etcd 3.6.7,3.7.2 of 3 members at "), "{run:#?}");
+    assert_eq!(run.stdout.split(',').count(), 3, "{run:#?}");
+    assert_eq!(play.xtask(&["run", "--etcd", "3.6.7,3.7.2", "--mixed", "--", "true"]).code, Some(2));
 }
 
 #[test]

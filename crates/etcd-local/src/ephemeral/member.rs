@@ -7,9 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use etcd_workspace::ClusterId;
+use semver::Version;
 
 use super::directory::MEMBER_LOCK;
 use super::{Ephemeral, EphemeralError, FailedLaunch};
+use crate::binary::Binary;
 use crate::data::{DataDir, cluster};
 use crate::file::cannot;
 use crate::lock::Lock;
@@ -32,6 +34,7 @@ const LOG: &str = "etcd.log";
 /// A member of an [`Ephemeral`] cluster.
 pub struct Member {
     address: Address,
+    binary: Binary,
     id: u64,
     is_alone: bool,
     dir: PathBuf,
@@ -43,33 +46,39 @@ pub struct Member {
 /// A member whose directory is there, and that was not started yet.
 pub(super) struct Prepared {
     address: Address,
+    binary: Binary,
     id: u64,
     dir: PathBuf,
     data: DataDir,
 }
 
 impl Prepared {
-    pub(super) fn new(etcd: &Ephemeral, address: &Address, token: &str) -> Result<Self, EphemeralError> {
+    pub(super) fn new(
+        etcd: &Ephemeral,
+        address: &Address,
+        binary: &Binary,
+        token: &str,
+    ) -> Result<Self, EphemeralError> {
         let dir = etcd.dir.path().join(&address.name);
         os::create_private_dir(&dir).map_err(cannot("create", &dir))?;
         let mut data = DataDir::create(&dir.join("data"), etcd.dir.path(), token.to_owned())?;
         let peer_urls: Vec<String> = etcd.cluster.iter().map(|member| member.ports.peer_url()).collect();
-        data.claim(&peer_urls, &etcd.binary.version)?;
+        data.claim(&peer_urls, &binary.version)?;
         let id = cluster::member_id(&address.ports.peer_url(), token);
-        Ok(Self { address: address.clone(), id, dir, data })
+        Ok(Self { address: address.clone(), binary: binary.clone(), id, dir, data })
     }
 
     pub(super) fn start(self, etcd: &Ephemeral) -> Result<Member, EphemeralError> {
-        let Self { address, id, dir, data } = self;
-        let server = Mutex::new(spawn(etcd, &address, &dir, &data)?);
-        Ok(Member { address, id, is_alone: etcd.cluster.len() == 1, log: dir.join(LOG), dir, data, server })
+        let Self { address, binary, id, dir, data } = self;
+        let server = Mutex::new(spawn(etcd, &address, &binary, &dir, &data)?);
+        Ok(Member { address, binary, id, is_alone: etcd.cluster.len() == 1, log: dir.join(LOG), dir, data, server })
     }
 }
 
 impl Member {
     pub(super) fn restart(&self, etcd: &Ephemeral) -> Result<(), EphemeralError> {
         let mut server = self.server();
-        *server = spawn(etcd, &self.address, &self.dir, &self.data)?;
+        *server = spawn(etcd, &self.address, &self.binary, &self.dir, &self.data)?;
         Ok(())
     }
 
@@ -77,6 +86,16 @@ impl Member {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.address.name
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> &Version {
+        &self.binary.version
+    }
+
+    pub(super) fn binary(&self) -> &Path {
+        &self.binary.path
     }
 
     /// Its id, which etcd writes in hexadecimal digits.
@@ -197,13 +216,19 @@ pub(super) fn wait_ready(members: &[Member], timeout: Duration) -> Result<Vec<Re
     }
 }
 
-fn spawn(etcd: &Ephemeral, address: &Address, dir: &Path, data: &DataDir) -> Result<Launched, EphemeralError> {
+fn spawn(
+    etcd: &Ephemeral,
+    address: &Address,
+    binary: &Binary,
+    dir: &Path,
+    data: &DataDir,
+) -> Result<Launched, EphemeralError> {
     let (log, lock) = (dir.join(LOG), dir.join(MEMBER_LOCK));
     let held = Lock::try_acquire(&lock)
         .and_then(|held| held.ok_or_else(|| io::ErrorKind::ResourceBusy.into()))
         .map_err(cannot("lock", &lock))?;
     let launch = Launch {
-        binary: &etcd.binary,
+        binary,
         member: address,
         cluster: &etcd.cluster,
         learners: 0,

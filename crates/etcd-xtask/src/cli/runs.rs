@@ -25,6 +25,9 @@ pub(crate) struct RunTarget {
     /// How many members the etcd to start has; implies --ephemeral
     #[arg(long, value_name = "N", value_parser = members(), conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) members: Option<usize>,
+    /// Start one cluster, whose members run the etcds of --etcd in turn, instead of one cluster after the other
+    #[arg(long, requires_all = ["members", "etcd"])]
+    pub(crate) mixed: bool,
     /// Have clients of the etcd to start speak TLS; implies --ephemeral
     #[arg(long, conflicts_with_all = ["endpoints", "cluster"])]
     pub(crate) tls: bool,
@@ -79,9 +82,10 @@ impl RunTarget {
 
     /// The flags that repeat a run on this etcd. Without the password.
     pub(crate) fn flags(&self, etcd: Option<&Wanted>) -> Vec<String> {
+        let mixed = self.etcd.as_ref().filter(|_| self.mixed).map(ToString::to_string);
         let with_value = [
             ("--instance", self.instance.clone()),
-            ("--etcd", etcd.map(ToString::to_string)),
+            ("--etcd", mixed.or(etcd.map(ToString::to_string))),
             ("--members", self.members.map(|members| members.to_string())),
         ];
         let with_value = with_value.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -90,6 +94,7 @@ impl RunTarget {
             with_value.flat_map(|(name, value)| [name.to_owned(), value]).filter(|word| !word.is_empty()).collect();
         for (name, is_given) in [
             ("--ephemeral", self.ephemeral),
+            ("--mixed", self.mixed),
             ("--tls", self.tls),
             ("--auth", self.auth),
             ("--fence", self.fence),
@@ -103,7 +108,12 @@ impl RunTarget {
 
     /// The etcds to start, one after the other.
     pub(crate) fn versions(&self) -> &[Wanted] {
-        self.etcd.as_ref().map_or(&[], Versions::as_slice)
+        self.etcd.as_ref().filter(|_| !self.mixed).map_or(&[], Versions::as_slice)
+    }
+
+    /// The etcds to start as members of one cluster.
+    pub(crate) fn mixed(&self) -> &[Wanted] {
+        self.etcd.as_ref().filter(|_| self.mixed).map_or(&[], Versions::as_slice)
     }
 
     /// Whether the network may be used.

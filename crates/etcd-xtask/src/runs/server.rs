@@ -1,14 +1,14 @@
 //! The etcd that tests and other commands run against: the workspace's instance, a cluster elsewhere, or an ephemeral etcd.
 //! Chooses and describes it, and checks its health at the end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use etcd_local::binary::Wanted;
-use etcd_local::{Ephemeral, State, Status, Tail};
+use etcd_local::{Ephemeral, Member, State, Status, Tail};
 use etcd_workspace::{ClientConfig, Leads, TlsScope};
 use semver::Version;
 
@@ -67,7 +67,7 @@ impl Server {
         if let Some(wanted) = etcd {
             builder = builder.etcd(wanted.clone());
         }
-        let mut builder = builder.members(args.members.unwrap_or(1))?.auth(args.auth);
+        let mut builder = builder.members(args.members.unwrap_or(1))?.mixed(args.mixed().to_vec()).auth(args.auth);
         if args.tls {
             let dir = cx.home_of_runs()?.join(".tls");
             builder = certificates::with_made(builder, TlsScope::CLIENTS, &dir, args.network(), cx)?;
@@ -130,7 +130,7 @@ impl Server {
     /// Its version, where that is known.
     pub(crate) fn version(&self) -> Option<String> {
         match self {
-            Self::Ephemeral(server) => Some(server.version().to_string()),
+            Self::Ephemeral(server) => Some(versions(server)),
             Self::Instance { version, .. } => Some(version.clone()),
             Self::Elsewhere { .. } => None,
         }
@@ -189,7 +189,7 @@ impl Server {
         match self {
             Self::Ephemeral(server) => match server.members().len() {
                 1 => format!("an ephemeral etcd {} at {at}", server.version()),
-                members => format!("an ephemeral etcd {} of {members} members at {at}", server.version()),
+                members => format!("an ephemeral etcd {} of {members} members at {at}", versions(server)),
             },
             Self::Instance { which, version, .. } => format!("etcd {version} `{}` at {at}", which.instance),
             Self::Elsewhere { .. } => format!("the cluster at {at}"),
@@ -258,6 +258,12 @@ impl Server {
         fs::copy(&log, &copy).with_context(|| format!("cannot copy the log to `{}`", copy.display()))?;
         Ok(Some(copy))
     }
+}
+
+/// The version of its members, or their versions.
+fn versions(server: &Ephemeral) -> String {
+    let versions: BTreeSet<_> = server.members().iter().map(Member::version).collect();
+    versions.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// A cluster that a flag or the environment names. A flag beats the environment, also one that names an instance.
