@@ -40,7 +40,7 @@ pub(crate) fn of(status: &Status) -> Report {
         None => (status.endpoints.first(), &status.metrics_url),
     };
     let has_users = status.password_file.is_some();
-    let health = match metrics {
+    let health = match metrics.as_ref().filter(|_| status.tls.is_some()) {
         // Clients speak TLS, and this does not.
         Some(url) => Health::by_metrics(url).map(|health| Health { auth_enabled: has_users, ..health }),
         None => Health::of(endpoint.map_or("", String::as_str)),

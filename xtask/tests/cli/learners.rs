@@ -114,7 +114,7 @@ fn a_start_that_is_killed_while_a_learner_joins_is_finished_by_the_next() {
 #[test]
 fn learners_with_tls_and_users_are_part_of_one_instance() {
     let play = play();
-    let up = play.up(&["--learners", "1", "--tls", "--auth"]);
+    let up = play.up(&["--learners", "1", "--tls=all", "--auth"]);
     let is_whole = |status: &Status| {
         assert_eq!(members(status), [("m1", false, State::Ready), ("l1", true, State::Ready)]);
         assert_eq!((&status.endpoints, &status.tls), (&up.endpoints, &up.tls));
