@@ -1,6 +1,7 @@
 //! The arguments and help texts of the commands that use etcd's API. `etcd-console` runs these commands. `etcd-xtask` uses
 //! the declarations for help, completion and checks, which work before `etcd-console` is built. Declarations only.
 
+mod browse;
 mod revert;
 mod revisions;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use etcd_workspace::{ClientConfig, ClientConfigError, Password};
 
+pub use self::browse::Browse;
 pub use self::revert::Revert;
 pub use self::revisions::Revisions;
 

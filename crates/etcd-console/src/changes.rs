@@ -94,7 +94,7 @@ impl Printer {
             style,
             bytes: Bytes::choose(style.hex),
             redaction,
-            colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            colour: io::stdout().is_terminal() && output::may_use_colours(),
             past,
             out: output::stdout(),
         }

@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+#[cfg(feature = "browse")]
+pub(crate) use etcd_console_cli::Browse;
 pub(crate) use etcd_console_cli::{
     Client, Cluster, Del, Diff, Format, Get, History, Keys, Member, MemberCommand, Put, Revert, Runs, TestClean, Undo,
     Watch,
@@ -64,6 +66,8 @@ pub(crate) enum Command {
     History(History),
     Diff(Diff),
     Revert(Revert),
+    #[cfg(feature = "browse")]
+    Browse(Browse),
     Member(Member),
     Runs(Runs),
     TestClean(TestClean),

@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::output;
 
 /// A question.
@@ -32,7 +33,7 @@ pub(crate) fn can_ask() -> bool {
 ///
 /// # Errors
 /// If it is not, and there is no terminal to ask on.
-pub(crate) fn ask(question: &Question<'_>) -> Result<bool> {
+pub(crate) async fn ask(question: &Question<'_>) -> Result<bool> {
     let Question { verb, what, examples, yes, flags } = question;
     if *yes {
         return Ok(true);
@@ -41,13 +42,32 @@ pub(crate) fn ask(question: &Question<'_>) -> Result<bool> {
         let what = format!("refused to {verb} {what}: stdin is not a terminal, so it cannot ask");
         return Err(refused(what, format!("`{flags}` does it without asking")));
     }
+    let mut interrupt = Interrupt::listen()?;
     output::say_part(format_args!("{examples}{} {what}? [y/N] ", capitalized(verb)));
-    let mut line = String::new();
-    if io::stdin().read_line(&mut line)? == 0 {
-        // After end of input the cursor is still on the question's line.
+    let line = read_line(&mut interrupt).await?;
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The line that somebody types; empty at the end of the input. Ctrl-C ends the program.
+pub(crate) async fn read_line(interrupt: &mut Interrupt) -> Result<String> {
+    // The end of the program does not wait for this thread.
+    let (sender, line) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = sender.send(io::stdin().read_line(&mut line).map(|_| line));
+    });
+    let line = tokio::select! {
+        line = line => line.context("cannot read the answer")??,
+        () = interrupt.pressed() => {
+            output::say(format_args!(""));
+            std::process::exit(INTERRUPTED);
+        }
+    };
+    if line.is_empty() {
+        // The cursor is still on the question's line.
         output::say(format_args!(""));
     }
-    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    Ok(line)
 }
 
 /// Ends a command after the answer no: nothing was `done`.

@@ -58,7 +58,9 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
         examples: &shown.examples(),
         yes: args.yes,
         flags: &flags,
-    })? {
+    })
+    .await?
+    {
         return Ok(confirm::declined("deleted", cx));
     }
     let mut interrupt = Interrupt::listen()?;

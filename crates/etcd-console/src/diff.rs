@@ -58,17 +58,25 @@ fn write(
     after: Option<&KeyValue>,
 ) -> Result<()> {
     let key = before.or(after).map_or(&[][..], |kv| &kv.key);
-    let [old, new] = [before, after].map(|kv| kv.map(|kv| kv.value.as_slice()));
-    let (old, new) = redaction.shown(key, old, new);
     if format == Format::Json {
+        let [old, new] = [before, after].map(|kv| kv.map(|kv| kv.value.as_slice()));
+        let (old, new) = redaction.shown(key, old, new);
         let (before, after) = (before.zip(old).map(Value::of), after.zip(new).map(Value::of));
         serde_json::to_writer(&mut *out, &Line { key: Base64(key), before, after })?;
         return Ok(out.write_all(b"\n")?);
     }
+    Ok(writeln!(out, "{}", line(redaction, before, after))?)
+}
+
+/// A key that differs, for people.
+pub(crate) fn line(redaction: &Redaction, before: Option<&KeyValue>, after: Option<&KeyValue>) -> String {
+    let key = before.or(after).map_or(&[][..], |kv| &kv.key);
+    let [old, new] = [before, after].map(|kv| kv.map(|kv| kv.value.as_slice()));
+    let (before, after) = redaction.shown(key, old, new);
     let sign = match (before, after) {
         (None, _) => '+',
         (_, None) => '-',
         _ => '~',
     };
-    Ok(writeln!(out, "{sign} {}  {}", Escaped(key), ValueChange { before: old, after: new, width: WIDTH })?)
+    format!("{sign} {}  {}", Escaped(key), ValueChange { before, after, width: WIDTH })
 }

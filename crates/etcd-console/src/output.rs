@@ -63,6 +63,11 @@ pub(crate) fn argument(text: &str) -> String {
     }
 }
 
+/// Whether the user has nothing against colours.
+pub(crate) fn may_use_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Stdout, in large writes.
 pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(256 * 1024, io::stdout().lock())

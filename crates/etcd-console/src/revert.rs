@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Revert, cx: &Context) -> Result<ExitCode> {
         _ => "--yes".to_owned(),
     };
     let question = Question { verb: "change", what: &what, examples: &planned.examples, yes: args.yes, flags: &flags };
-    if !confirm::ask(&question)? {
+    if !confirm::ask(&question).await? {
         return Ok(confirm::declined("changed", cx));
     }
     let mut interrupt = Interrupt::listen()?;

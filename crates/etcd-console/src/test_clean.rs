@@ -38,10 +38,10 @@ pub(crate) async fn run(args: TestClean, cx: &Context) -> Result<ExitCode> {
         }
         return plan.dry_run().print(args.format, cx);
     }
-    if !confirm(&args, &plan, &registry)? {
+    if !confirm(&args, &plan, &registry).await? {
         return Ok(confirm::declined("deleted", cx));
     }
-    if !may_delete_unregistered(&args, &plan, &registry)? {
+    if !may_delete_unregistered(&args, &plan, &registry).await? {
         plan.leave_unregistered();
     }
     let done = plan.carry_out(&registry, cx).await;
@@ -197,18 +197,18 @@ impl Plan {
 }
 
 /// Asks before runs are deleted that may be alive.
-fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
+async fn confirm(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
     let live = &plan.forced;
     if live.is_empty() {
         return Ok(true);
     }
     let examples: String = live.iter().map(|run| format!("  {}, {}\n", run.id, keys(run.keys))).collect();
     let what = format!("{} that may be alive, at {}", runs(live.len() as u64), registry.connection().endpoint());
-    confirm::ask(&Question { verb: "delete", what: &what, examples: &examples, yes: args.yes, flags: "--yes" })
+    confirm::ask(&Question { verb: "delete", what: &what, examples: &examples, yes: args.yes, flags: "--yes" }).await
 }
 
 /// Whether to delete keys that belong to no run. Tests without a run may be using them, which cannot be detected.
-fn may_delete_unregistered(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
+async fn may_delete_unregistered(args: &TestClean, plan: &Plan, registry: &Registry) -> Result<bool> {
     if plan.unregistered.is_empty() || args.unregistered || args.yes || !confirm::can_ask() {
         return Ok(args.unregistered);
     }
@@ -224,6 +224,7 @@ fn may_delete_unregistered(args: &TestClean, plan: &Plan, registry: &Registry) -
         yes: false,
         flags: "--unregistered",
     })
+    .await
 }
 
 fn runs(count: u64) -> String {

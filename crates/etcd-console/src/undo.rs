@@ -19,7 +19,7 @@ pub(crate) async fn run(args: Undo, cx: &Context) -> Result<ExitCode> {
     }
     let file = match args.file {
         Some(file) => file,
-        None => match undo_files::choose_newest(args.yes, cx)? {
+        None => match undo_files::choose_newest(args.yes, cx).await? {
             Some(file) => file,
             None => return Ok(declined("changed", cx)),
         },

@@ -78,7 +78,7 @@ pub(crate) fn list(format: Format, cx: &Context) -> Result<ExitCode> {
 }
 
 /// Shows the newest file and asks; `None` if the answer was no.
-pub(crate) fn choose_newest(yes: bool, cx: &Context) -> Result<Option<PathBuf>> {
+pub(crate) async fn choose_newest(yes: bool, cx: &Context) -> Result<Option<PathBuf>> {
     let Some(newest) = files(cx)?.pop() else {
         let what = format!("there are no undo files in `{}`", dir(cx).display());
         let next = "`del` writes an undo file there before it deletes, unless `--no-undo` is given".to_owned();
@@ -102,7 +102,7 @@ pub(crate) fn choose_newest(yes: bool, cx: &Context) -> Result<Option<PathBuf>> 
     }
     let what = format!("{} of `{path}`", keys(header.keys));
     let question = Question { verb: "restore", what: &what, examples: &examples, yes, flags: "--yes" };
-    Ok(confirm::ask(&question)?.then_some(newest))
+    Ok(confirm::ask(&question).await?.then_some(newest))
 }
 
 fn dir(cx: &Context) -> PathBuf {

@@ -82,6 +82,7 @@ pub enum Command {
     History(Forwarded<OnCluster<etcd_console_cli::History>>),
     Diff(Forwarded<OnCluster<etcd_console_cli::Diff>>),
     Revert(Forwarded<OnCluster<etcd_console_cli::Revert>>),
+    Browse(Forwarded<OnCluster<etcd_console_cli::Browse>>),
     Member(Forwarded<OnCluster<etcd_console_cli::Member>>),
     Completions(Completions),
 }
@@ -112,6 +113,7 @@ impl Command {
             | Self::History(Forwarded { args, .. })
             | Self::Diff(Forwarded { args, .. })
             | Self::Revert(Forwarded { args, .. })
+            | Self::Browse(Forwarded { args, .. })
             | Self::Member(Forwarded { args, .. }) => Which::named(forwarded::flag(args, "--instance")),
             _ => Which::named(None),
         }

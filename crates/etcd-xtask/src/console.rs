@@ -13,16 +13,19 @@ use crate::forwarded::flag;
 
 /// The program's package.
 pub(crate) const PACKAGE: &str = "etcd-console";
+/// The same program with `browse`, whose screen takes long to build.
+const BROWSE: &str = "etcd-browse";
 
 /// Runs `etcd-console NAME ARGS…`.
 pub(crate) fn run(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     rebuild::make_way(cx);
     find_instance(args, cx)?;
-    if ["del", "revert"].contains(&name) {
+    if ["del", "revert"].contains(&name) || args.iter().any(|arg| arg == "--write") {
         // The directory for undo files.
         cx.create_home()?;
     }
-    let mut command = cx.command(on_demand::program(PACKAGE, cx)?);
+    let package = if name == "browse" { BROWSE } else { PACKAGE };
+    let mut command = cx.command(on_demand::program(package, cx)?);
     command.args(settings(cx)?).arg(name);
     for arg in args {
         // The list of processes is not to show it any longer than it does already.

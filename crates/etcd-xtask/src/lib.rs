@@ -148,6 +148,7 @@ impl Command {
             Self::History(args) => console::run("history", &args.args, cx),
             Self::Diff(args) => console::run("diff", &args.args, cx),
             Self::Revert(args) => console::run("revert", &args.args, cx),
+            Self::Browse(args) => console::run("browse", &args.args, cx),
             Self::Member(args) => console::run("member", &args.args, cx),
             Self::Completions(args) => completions::run(args),
         }

@@ -11,6 +11,7 @@
 mod arguments;
 mod back;
 mod bad_luck;
+mod browsing;
 mod cleaning;
 mod cluster;
 mod deleting;

@@ -50,6 +50,19 @@ impl Terminal {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
 
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.shown.lock().unwrap().clone()
+    }
+
+    /// Our side of it.
+    pub(crate) fn file(&self) -> &File {
+        &self.ours
+    }
+
+    pub(crate) fn press(&self, keys: &str) {
+        (&self.ours).write_all(keys.as_bytes()).unwrap();
+    }
+
     #[track_caller]
     pub(crate) fn wait_for(&self, words: &str) {
         assert!(eventually(|| self.shown().contains(words)), "`{words}` is not shown: {}", self.shown());

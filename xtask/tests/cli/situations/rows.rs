@@ -82,6 +82,8 @@ pub(super) const ROWS: &[Row] = &[
     row("report", Concern::Nothing, &["--help"]),
     // For several members, which no world here has.
     row("etcd-member", Concern::Nothing, &["--help"]),
+    // It needs a terminal.
+    row("browse", Concern::Nothing, &["--help"]),
     row("bench", Concern::Nothing, &["--help"]),
     row("torture", Concern::Nothing, &["--help"]),
     row("ci", Concern::Nothing, &["--help"]),
