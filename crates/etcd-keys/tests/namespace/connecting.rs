@@ -186,6 +186,29 @@ fn two_clusters_in_one_list_are_an_error() {
     assert_eq!(once(direct.get("a")).unwrap(), None, "nothing was written there");
 }
 
+/// It is long silent, and another cluster all the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_is_written_to_a_cluster_that_is_slow_to_say_that_it_is_another() {
+    let (one, other) = (builder().start_ephemeral().unwrap(), builder().start_ephemeral().unwrap());
+    let proxy = testkit::Proxy::start(&other.endpoints()[0]).unwrap();
+    proxy.close();
+    let endpoints = [one.endpoints().remove(0), proxy.endpoint()];
+    let keys = once(Connect::new(endpoints).runtime(runtime().clone()).connect()).unwrap().all_keys();
+    once(keys.put("a", "on the one")).unwrap();
+    proxy.open();
+    let (before, now) = (one.cluster_id().0, other.cluster_id().0);
+    drop(one);
+    let mut put = None;
+    once(stopped(other.pid(), async {
+        put = Some(runtime().spawn(async move { keys.put("a", "x").await }));
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }));
+    assert_eq!(once(put.unwrap()).unwrap().unwrap_err().kind, ErrorKind::AnotherCluster { before, now });
+    let direct = once(self::connect(&other).connect()).unwrap().all_keys();
+    assert_eq!(once(direct.get("a")).unwrap(), None, "nothing was written there");
+}
+
 /// Takes no connection, and refuses none either: its queue is full. It is as long as what is returned lives.
 #[cfg(target_os = "linux")]
 fn full() -> (Vec<TcpStream>, tokio::net::TcpListener, String) {

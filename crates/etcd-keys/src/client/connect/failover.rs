@@ -39,8 +39,8 @@ type Answer = Result<Response<Body>, BoxError>;
 /// Endpoints that can be handed over before the first call takes them; etcd-client waits for room.
 const ENDPOINTS: usize = 1024;
 
-/// How long a member may take to say which cluster it is of. One that cannot serve does not say it, and is found out later.
-const IDENTITY_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long each member may take to say which cluster it is of; the second time, if none has let us in, and one was slow.
+const IDENTITY_TIMEOUTS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
 const ENDED: &str = "the runtime that the connection was opened on has ended";
 
@@ -113,10 +113,24 @@ struct State {
 struct Refused(Arc<dyn std::error::Error + Send + Sync + 'static>);
 
 impl Refused {
-    fn is_other_cluster(&self) -> bool {
-        self.0.downcast_ref::<OtherCluster>().is_some()
+    fn is_slow(&self) -> bool {
+        self.0.is::<Slow>()
+    }
+
+    /// How much it says, if several endpoints fail.
+    fn says(&self) -> u8 {
+        match () {
+            () if self.0.is::<OtherCluster>() => 2,
+            () if self.is_slow() => 1,
+            () => 0,
+        }
     }
 }
+
+/// A member that did not say in time which cluster it is of.
+#[derive(Debug, thiserror::Error)]
+#[error("transport error: the member did not say which cluster it is of")]
+struct Slow;
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -159,30 +173,51 @@ impl Members {
         {
             return Err(refused.clone().into());
         }
-        let mut failure: Option<Refused> = None;
-        for _ in 0..state.endpoints.len() {
-            let Some((_, endpoint)) = state.endpoints.get(state.current) else { break };
-            let endpoint = endpoint.clone();
-            match self.open(&endpoint, &mut state).await {
+        let mut failure = None;
+        for identity_timeout in IDENTITY_TIMEOUTS {
+            match self.first_open(&mut state, identity_timeout).await {
                 Ok(channel) => {
                     let generation = self.generation.fetch_add(1, SeqCst) + 1;
                     state.open = Some(channel.clone());
                     return Ok((generation, channel));
                 }
-                // Another cluster says more than an endpoint that is dead.
-                Err(refused) if failure.as_ref().is_none_or(|known| !known.is_other_cluster()) => {
+                Err(refused) => failure = refused,
+            }
+            if !failure.as_ref().is_some_and(Refused::is_slow) {
+                break;
+            }
+        }
+        state.failed = (state.failed.0 + 1, failure.clone());
+        Err(failure.map_or_else(|| "there is no endpoint".into(), BoxError::from))
+    }
+
+    /// A connection to the first endpoint that lets us in, else the failure that says most: another cluster, a member that
+    /// was slow, the last one.
+    async fn first_open(&self, state: &mut State, identity_timeout: Duration) -> Result<Channel, Option<Refused>> {
+        let mut failure: Option<Refused> = None;
+        for _ in 0..state.endpoints.len() {
+            let Some((_, endpoint)) = state.endpoints.get(state.current) else { break };
+            let endpoint = endpoint.clone();
+            match self.open(&endpoint, state, identity_timeout).await {
+                Ok(channel) => return Ok(channel),
+                Err(refused) if failure.as_ref().is_none_or(|known| known.says() <= refused.says()) => {
                     failure = Some(refused);
                 }
                 Err(_) => {}
             }
             state.advance();
         }
-        state.failed = (state.failed.0 + 1, failure.clone());
-        Err(failure.map_or_else(|| "there is no endpoint".into(), BoxError::from))
+        Err(failure)
     }
 
-    /// A connection to an endpoint, which must be a member of the same cluster as the endpoints before it.
-    async fn open(&self, endpoint: &Endpoint, state: &mut State) -> Result<Channel, Refused> {
+    /// A connection to an endpoint, which must be a member of the same cluster as the endpoints before it. One that cannot
+    /// say which, as a cluster that wants a user first, is found out later.
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        state: &mut State,
+        identity_timeout: Duration,
+    ) -> Result<Channel, Refused> {
         let connector = {
             let encrypted = self.encrypted.lock().unwrap_or_else(PoisonError::into_inner);
             endpoint.uri().authority().and_then(|authority| encrypted.get(authority)).cloned()
@@ -194,12 +229,14 @@ impl Members {
             }
         };
         let channel = opened.map_err(|error| Refused(Arc::new(error)))?;
-        if state.endpoints.len() > 1
-            && let Ok(Some(now)) = timeout(IDENTITY_TIMEOUT, identity::cluster_id(endpoint, channel.clone())).await
-        {
-            let before = *state.cluster_id.get_or_insert(now);
-            if before != now {
-                return Err(Refused(Arc::new(OtherCluster { before, now })));
+        if state.endpoints.len() > 1 {
+            let identity = timeout(identity_timeout, identity::cluster_id(endpoint, channel.clone()));
+            // A write to a member of who knows which cluster cannot be taken back.
+            if let Some(now) = identity.await.map_err(|_| Refused(Arc::new(Slow)))? {
+                let before = *state.cluster_id.get_or_insert(now);
+                if before != now {
+                    return Err(Refused(Arc::new(OtherCluster { before, now })));
+                }
             }
         }
         Ok(channel)
