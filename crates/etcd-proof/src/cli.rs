@@ -43,6 +43,9 @@ pub(crate) struct ProbeArgs {
     /// Write a key in each sandbox
     #[arg(long)]
     pub(crate) write: bool,
+    /// Also let a test fail that made so many changes
+    #[arg(long)]
+    pub(crate) failing_changes: Option<u64>,
     /// The server's data, to see whether it grows
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,

@@ -20,6 +20,8 @@ use crate::workspace;
 /// How many sandboxes a process opens: enough for a 99th percentile.
 const SANDBOXES: u64 = 1_000;
 const MB: f64 = 1024.0 * 1024.0;
+/// How many changes a test makes that fails.
+const CHANGES: u64 = 100;
 /// One of our etcds for each test.
 const EPHEMERAL: &str = "ephemeral etcd";
 const PIFPAF: &str = "pifpaf";
@@ -65,9 +67,13 @@ impl<'a> SharedEtcd<'a> {
 
     /// Runs such a process with enough sandboxes for a 99th percentile.
     fn run_probe(&self, args: &[&str]) -> Result<Probe> {
-        let (_, output) = run_for_output(&mut self.probe(SANDBOXES, args)?)?;
-        serde_json::from_str(&output).context("the probe answered no JSON")
+        read_probe(&mut self.probe(SANDBOXES, args)?)
     }
+}
+
+fn read_probe(probe: &mut Command) -> Result<Probe> {
+    let (_, output) = run_for_output(probe)?;
+    serde_json::from_str(&output).context("the probe answered no JSON")
 }
 
 /// An etcd for one test.
@@ -79,7 +85,7 @@ fn ephemeral(setup: &Setup<'_>) -> Result<Ephemeral> {
 fn opening(rounds: u32, shared: &SharedEtcd<'_>, notes: &mut Notes) -> Result<Vec<Row>> {
     let data = shared.server.dir().join("ephemeral").join("data");
     let data = data.to_str().context("the directory for temporary files is not UTF-8")?;
-    let [mut half, mut most, mut written, mut first, mut disk] = [const { Vec::new() }; 5];
+    let [mut half, mut most, mut written, mut first, mut disk, mut failure] = [const { Vec::new() }; 6];
     let [mut ours, mut plain, mut pifpaf, mut plain_disk] = [const { Vec::new() }; 4];
     for _ in 0..rounds {
         let probe = shared.run_probe(&["--data-dir", data])?;
@@ -87,6 +93,9 @@ fn opening(rounds: u32, shared: &SharedEtcd<'_>, notes: &mut Notes) -> Result<Ve
         most.push(probe.p99_ms);
         written.push(shared.run_probe(&["--write"])?.p50_ms);
         first.push(probe.first_ms);
+        let mut failing = shared.probe(1, &["--failing-changes", &CHANGES.to_string()])?;
+        // It has the timelines.
+        failure.extend(read_probe(failing.stderr(Stdio::null()))?.failure_ms);
         disk.push(probe.disk_bytes as f64 / MB / SANDBOXES as f64);
         let began = Instant::now();
         let etcd = ephemeral(shared.setup)?;
@@ -109,6 +118,7 @@ fn opening(rounds: u32, shared: &SharedEtcd<'_>, notes: &mut Notes) -> Result<Ve
         Row::new("opening a sandbox, p99", "ms", most)?.at_most(2.0),
         Row::new("opening one and writing a key, p50", "ms", written)?,
         Row::new("opening a process's first: connection, run", "ms", first)?,
+        Row::new(format!("what a test of {CHANGES} changes pays if it fails"), "ms", failure)?,
     ];
     rows.extend(against(EPHEMERAL, ours)?);
     rows.extend(against(PLAIN, plain)?);

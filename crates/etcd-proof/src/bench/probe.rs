@@ -1,5 +1,6 @@
 //! `probe`, hidden: opens sandboxes as a process of tests does, and prints how long they took.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,10 @@ use crate::cli::ProbeArgs;
 /// How long the size of the server's data must stay the same, and how long that may take.
 const QUIET: Duration = Duration::from_millis(500);
 const SETTLES: Duration = Duration::from_secs(10);
+/// How many tests fail, and how many pass beside them.
+const FAILURES: usize = 11;
+/// How many keys such a test writes in turn.
+const KEYS: u64 = 10;
 
 /// What the process measured.
 #[derive(Serialize, Deserialize)]
@@ -23,6 +28,8 @@ pub(super) struct Probe {
     pub(super) first_ms: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
+    /// How much longer the end of a test takes that fails.
+    pub(super) failure_ms: Option<f64>,
     /// How much more the server's data takes than before all but the first were opened.
     pub(super) disk_bytes: u64,
 }
@@ -45,8 +52,12 @@ async fn probe(args: &ProbeArgs) -> Result<Probe> {
         nanoseconds.record((open(number, args.write).await? * 1e6) as u64)?;
     }
     let disk_bytes = grown(data, before)?;
+    let failure_ms = match args.failing_changes {
+        Some(changes) => Some(failure(changes).await?),
+        None => None,
+    };
     let quantile_ms = |quantile| nanoseconds.value_at_quantile(quantile) as f64 / 1e6;
-    Ok(Probe { first_ms, p50_ms: quantile_ms(0.5), p99_ms: quantile_ms(0.99), disk_bytes })
+    Ok(Probe { first_ms, p50_ms: quantile_ms(0.5), p99_ms: quantile_ms(0.99), failure_ms, disk_bytes })
 }
 
 /// Opens one, and writes a key if that is asked for. In milliseconds.
@@ -56,6 +67,35 @@ async fn open(number: u64, write: bool) -> Result<f64> {
     if write {
         sandbox.put("a", "x").await?;
     }
+    Ok(began.elapsed().as_secs_f64() * 1e3)
+}
+
+/// How much longer the end of a test takes that fails: the median, in milliseconds.
+async fn failure(changes: u64) -> Result<f64> {
+    let mut more = Vec::new();
+    for _ in 0..FAILURES {
+        let passes = end(changes, false).await?;
+        more.push(end(changes, true).await? - passes);
+    }
+    more.sort_by(f64::total_cmp);
+    more.get(FAILURES / 2).copied().context("no test failed")
+}
+
+/// How long the end of a test takes.
+async fn end(changes: u64, fails: bool) -> Result<f64> {
+    let sandbox = Sandbox::open("bench::failure").await.context("no sandbox could be opened")?;
+    for number in 0..changes {
+        sandbox.put(format!("keys/{}", number % KEYS), format!("value {number}")).await?;
+    }
+    let began = Instant::now();
+    // The sandbox is dropped while this unwinds, as by a panic, and prints what happened.
+    let ending = catch_unwind(AssertUnwindSafe(|| {
+        let _sandbox = sandbox;
+        if fails {
+            resume_unwind(Box::new(()));
+        }
+    }));
+    drop(ending);
     Ok(began.elapsed().as_secs_f64() * 1e3)
 }
 

@@ -151,9 +151,11 @@ impl Recorder {
         let timeout = if file.is_wanted() { TIMEOUT_WITH_FILE } else { TIMEOUT };
         let reading = std::thread::Builder::new().spawn(move || {
             let runtime = recorder.keys.connection().runtime();
+            let other = Arc::clone(&recorder);
+            let outside = runtime.spawn(async move { other.outside().await });
             // Nobody listens any more if it took too long.
             let _ = sender.send(runtime.block_on(recorder.timeline(file)));
-            let _ = sender.send(runtime.block_on(recorder.outside()).unwrap_or_default());
+            let _ = sender.send(runtime.block_on(outside).ok().flatten().unwrap_or_default());
         });
         match reading.map(|_| text.recv_timeout(timeout)) {
             Ok(Ok(timeline)) => eprint!("{timeline}{}", text.recv_timeout(OUTSIDE).unwrap_or_default()),
