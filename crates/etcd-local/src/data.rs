@@ -346,7 +346,7 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 /// Whether a minor version lies between the two. Where the major versions differ, etcd itself decides.
-fn is_jump(data: &Version, binary: &Version) -> bool {
+pub(crate) fn is_jump(data: &Version, binary: &Version) -> bool {
     data.major == binary.major && binary.minor > data.minor + 1
 }
 

@@ -56,6 +56,14 @@ pub enum EphemeralError {
     /// No binary.
     #[error(transparent)]
     Binary(#[from] FindError),
+    /// etcd makes no cluster of such members: one may be of the next minor version, as in the middle of an upgrade.
+    #[error("etcd {oldest} and {newest} cannot be members of one cluster: they are more than one minor version apart")]
+    Apart {
+        /// The oldest version that was asked for.
+        oldest: Version,
+        /// The newest version.
+        newest: Version,
+    },
     /// The data directory cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -140,6 +148,12 @@ impl Builder {
         sweep(self.env.temp_dir());
         let wanted = if self.mixed.is_empty() { std::slice::from_ref(&self.settings.wanted) } else { &self.mixed };
         let binaries = wanted.iter().map(|wanted| self.binaries().find(wanted)).collect::<Result<Vec<_>, _>>()?;
+        let versions = || binaries.iter().map(|binary| &binary.version);
+        if let (Some(oldest), Some(newest)) = (versions().min(), versions().max())
+            && data::is_jump(oldest, newest)
+        {
+            return Err(EphemeralError::Apart { oldest: oldest.clone(), newest: newest.clone() });
+        }
         self.report_exposure();
         let mut attempt = 1;
         loop {

@@ -318,6 +318,10 @@ fn ephemeral(error: &EphemeralError) -> Option<Advice> {
             }
             _ => "`cargo xtask etcd-up` starts an etcd whose log is kept",
         },
+        EphemeralError::Apart { .. } => {
+            "give etcds of one minor version or of two that follow each other, like `--etcd 3.6,3.7`; without `--mixed` each has a \
+             cluster of its own"
+        }
         EphemeralError::Path(_) | EphemeralError::Data(_) => {
             "TMPDIR (Windows: TEMP) must be a writable directory with free space, on a file system with file locks"
         }

@@ -108,12 +108,14 @@ fn the_worst_exit_code_counts() {
 fn the_members_of_a_mixed_cluster_run_the_versions_in_turn() {
     build_console();
     let play = Playground::new();
-    let _here = etcd("3.6.7");
+    let _here = (etcd("3.5.27"), etcd("3.6.7"));
     let mixed = ["--members", "3", "--etcd", "3.6.7,3.7.2", "--mixed"];
     let run = play.xtask(&[&["run"], &mixed[..], &["--", "sh", "-c", "echo $ETCD_ENDPOINTS"]].concat()).ok();
     assert!(run.stderr.contains("an ephemeral etcd 3.6.7,3.7.2 of 3 members at "), "{run:#?}");
     assert_eq!(run.stdout.split(',').count(), 3, "{run:#?}");
     assert_eq!(play.xtask(&["run", "--etcd", "3.6.7,3.7.2", "--mixed", "--", "true"]).code, Some(2));
+    let apart = ["run", "--members", "3", "--etcd", "3.5.27,3.7.2", "--mixed", "--", "true"];
+    play.xtask(&apart).fails(1, &["etcd 3.5.27 and 3.7.2 cannot be members of one cluster", "`--etcd 3.6,3.7`"]);
 }
 
 #[test]

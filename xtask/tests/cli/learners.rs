@@ -139,6 +139,12 @@ fn an_instance_that_has_no_learners_gets_none() {
     play.up(&[]);
     play.xtask(&["etcd-up", "--learners", "1"]).fails(1, &["--learners 0, not 1", "`--instance NAME`"]);
     assert_eq!(play.xtask(&["etcd-up", "--learners", "9"]).code, Some(2));
+    // The setting is for instances of several members.
+    play.configure("port = \"auto\"\nlearners = 1");
+    assert!(play.up(&[]).members.is_empty());
+    let several = ["etcd-up", "--instance", "several", "--members", "3", "--format", "json"];
+    assert_eq!(play.xtask(&several).ok().status().members.len(), 4);
+    play.xtask(&["etcd-down", "--instance", "several"]).ok();
     let _here = etcd("3.5.27");
     let older = ["etcd-up", "--instance", "older", "--learners", "2", "--etcd", "3.5.27"];
     play.xtask(&older).fails(1, &["etcd 3.5.27 has at most one learner, not 2", "`--learners 1`"]);
