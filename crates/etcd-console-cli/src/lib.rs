@@ -210,24 +210,32 @@ pub struct Del {
     /// The keys.
     #[command(flatten)]
     pub keys: Keys,
-    /// Only show what would be deleted
+    /// What confirms it.
+    #[command(flatten)]
+    pub safeguards: Safeguards,
+    /// How to answer on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// What confirms a change of many keys.
+#[derive(Args, Debug, Default)]
+pub struct Safeguards {
+    /// Only show which keys would be changed
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// Delete only if there are exactly N keys
+    /// Go on only if exactly N keys would be changed
     #[arg(long, value_name = "N")]
     pub expect_count: Option<u64>,
-    /// Delete even all keys, the product's root or a protected prefix; needs --expect-count
+    /// Allow all keys, the product's root and protected prefixes, too; needs --expect-count
     #[arg(long, requires = "expect_count")]
     pub force: bool,
     /// Write no undo file
     #[arg(long)]
     pub no_undo: bool,
-    /// How to answer on stdout
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
 }
 
 /// Restore the keys that `del` deleted

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::{Format, Keys};
+use crate::{Format, Keys, Safeguards};
 
 /// Put keys back as they were at a revision that etcd still has
 ///
@@ -18,21 +18,9 @@ pub struct Revert {
     /// The revision that the keys return to
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
     pub rev: i64,
-    /// Only show what would be changed
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Change keys only if exactly N keys differ
-    #[arg(long, value_name = "N")]
-    pub expect_count: Option<u64>,
-    /// Change even all keys, the product's root or a protected prefix; needs --expect-count
-    #[arg(long, requires = "expect_count")]
-    pub force: bool,
-    /// Write no undo file
-    #[arg(long)]
-    pub no_undo: bool,
+    /// What confirms it.
+    #[command(flatten)]
+    pub safeguards: Safeguards,
     /// How to answer on stdout
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

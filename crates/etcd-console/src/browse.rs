@@ -30,7 +30,7 @@ use self::live::Live;
 use self::reading::{Answer, Reader};
 use self::terminal::Terminal;
 use self::view::{Command, View};
-use crate::cli::{self, Browse, Del, Format};
+use crate::cli::{self, Browse, Del, Format, Safeguards};
 use crate::context::Context;
 use crate::interrupt::Interrupt;
 use crate::{advice, confirm, del, output};
@@ -191,6 +191,5 @@ impl Browser<'_> {
 /// The arguments of `del` as somebody types them.
 fn deletion(key: String, prefix: bool) -> Del {
     let keys = cli::Keys { key, range_end: None, prefix, from_key: false };
-    let (dry_run, yes, force, no_undo) = (false, false, false, false);
-    Del { keys, dry_run, yes, expect_count: None, force, no_undo, format: Format::Text }
+    Del { keys, safeguards: Safeguards::default(), format: Format::Text }
 }

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "browse")]
 pub(crate) use etcd_console_cli::Browse;
 pub(crate) use etcd_console_cli::{
-    Client, Cluster, Del, Diff, Format, Get, History, Keys, Member, MemberCommand, Put, Revert, Runs, TestClean, Undo,
-    Watch,
+    Client, Cluster, Del, Diff, Format, Get, History, Keys, Member, MemberCommand, Put, Revert, Runs, Safeguards,
+    TestClean, Undo, Watch,
 };
 use etcd_sandbox::runs::RunId;
 use etcd_workspace::DEFAULT_TEST_ROOT;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
+use crate::cli::Safeguards;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::{INTERRUPTED, Interrupt};
@@ -27,6 +28,30 @@ pub(crate) struct Question<'a> {
 /// Whether stdin and stderr are terminals, so that a question can be asked.
 pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// The flags that mean yes: for more than one key `--yes` needs the count.
+pub(crate) fn flags(safeguards: &Safeguards, count: u64) -> String {
+    match (count, safeguards.expect_count) {
+        (2.., None) => format!("--yes --expect-count {count}"),
+        _ => "--yes".to_owned(),
+    }
+}
+
+/// A given count must be right. Without a question, a count is required for more than one key.
+///
+/// # Errors
+/// The refusal, which ends with the number of keys.
+pub(crate) fn check_count(safeguards: &Safeguards, count: u64, refusal: String) -> Result<()> {
+    match safeguards.expect_count {
+        Some(expected) if expected != count => {
+            Err(refused(format!("{refusal}, not {expected}"), "check again with --dry-run"))
+        }
+        None if safeguards.yes && count > 1 => {
+            Err(refused(refusal, format!("`--expect-count {count}` confirms the number of keys")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the answer is yes.

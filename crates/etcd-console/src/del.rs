@@ -21,7 +21,7 @@ use crate::output::{self, Base64, Progress, keys};
 
 pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
     let range = crate::keys::range(&args.keys)?;
-    if let Some(refusal) = guard(cx)?.refusal(&range).filter(|_| !args.force && !args.dry_run) {
+    if let Some(refusal) = guard(cx)?.refusal(&range).filter(|_| !args.safeguards.force && !args.safeguards.dry_run) {
         let next = "`--dry-run` shows what it would delete; `--force --expect-count N` deletes it anyway";
         return Err(refused(format!("refused to delete {range}: {refusal}"), next));
     }
@@ -37,34 +37,30 @@ pub(crate) async fn run(args: Del, cx: &Context) -> Result<ExitCode> {
         nearby::note("del", &args.keys, &connection, cx).await;
     }
     let shown = Shown::of(&preview, cx);
-    if args.dry_run {
+    if args.safeguards.dry_run {
         output::text(&shown.render(args.format, "would delete", None, None)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    check_count(&args, &preview)?;
+    let refusal = format!("refused to delete {}: there are {}", preview.range(), keys(preview.count()));
+    confirm::check_count(&args.safeguards, preview.count(), refusal)?;
     if preview.count() == 0 {
         shown.report(args.format, None, None, cx)?;
         return Ok(ExitCode::SUCCESS);
     }
     let what = format!("{} at {}, cluster {}", keys(shown.count), shown.endpoint, shown.cluster_id);
-    // For more than one key `--yes` needs the count.
-    let flags = match (shown.count, args.expect_count) {
-        (2.., None) => format!("--yes --expect-count {}", shown.count),
-        _ => "--yes".to_owned(),
-    };
     if !confirm::ask(&Question {
         verb: "delete",
         what: &what,
         examples: &shown.examples(),
-        yes: args.yes,
-        flags: &flags,
+        yes: args.safeguards.yes,
+        flags: &confirm::flags(&args.safeguards, shown.count),
     })
     .await?
     {
         return Ok(confirm::declined("deleted", cx));
     }
     let mut interrupt = Interrupt::listen()?;
-    let undo = match args.no_undo {
+    let undo = match args.safeguards.no_undo {
         true => None,
         false => Some(write_undo_file(&preview, &mut interrupt, cx).await?),
     };
@@ -164,22 +160,6 @@ fn base64(keys: &[Vec<u8>]) -> Vec<Base64<'_>> {
 /// The command that restores the deleted keys, to be pasted. It uses the same cluster.
 fn undo_command(undo: &Path, flags: &str) -> String {
     format!("cargo xtask undo {}{flags}", output::path(undo))
-}
-
-/// A given count must be right. Without a question, a count is required for more than one key.
-fn check_count(args: &Del, preview: &Preview) -> Result<()> {
-    let count = preview.count();
-    match args.expect_count {
-        Some(expected) if expected != count => {
-            let what = format!("refused to delete {}: there are {}, not {expected}", preview.range(), keys(count));
-            Err(refused(what, "check again with --dry-run"))
-        }
-        None if args.yes && count > 1 => {
-            let what = format!("refused to delete {}: there are {}", preview.range(), keys(count));
-            Err(refused(what, format!("`--expect-count {count}` confirms the number of keys")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Writes the keys to a new undo file, before the first key is changed.

@@ -27,7 +27,9 @@ const EXAMPLES: usize = 10;
 
 pub(crate) async fn run(args: Revert, cx: &Context) -> Result<ExitCode> {
     let range = crate::keys::range(&args.keys)?;
-    if let Some(refusal) = del::guard(cx)?.refusal(&range).filter(|_| !args.force && !args.dry_run) {
+    if let Some(refusal) =
+        del::guard(cx)?.refusal(&range).filter(|_| !args.safeguards.force && !args.safeguards.dry_run)
+    {
         let next = "`--dry-run` shows what it would change; `--force --expect-count N` changes it anyway";
         return Err(refused(format!("refused to revert {range}: {refusal}"), next));
     }
@@ -37,23 +39,22 @@ pub(crate) async fn run(args: Revert, cx: &Context) -> Result<ExitCode> {
     let wanted = Wanted { all, range, to: args.rev, from: now.revision() };
     let planned = wanted.plan().await?;
     let place = format!("at {}, cluster {:016x}", now.endpoint(), now.cluster_id());
-    if args.dry_run || planned.total() == 0 {
+    if args.safeguards.dry_run || planned.total() == 0 {
         let text = format!("would change {} {place}\n{}", planned, planned.examples);
-        report(args.format, &Answer::of(&planned, &wanted, None, None), &text, args.dry_run, cx)?;
+        report(args.format, &Answer::of(&planned, &wanted, None, None), &text, args.safeguards.dry_run, cx)?;
         return Ok(ExitCode::SUCCESS);
     }
-    check_count(&args, &planned, &wanted)?;
+    let refusal = format!("refused to revert {}: {} differ", wanted.range, keys(planned.total()));
+    confirm::check_count(&args.safeguards, planned.total(), refusal)?;
     let what = format!("{planned} {place}, to revision {}", wanted.to);
-    let flags = match (planned.total(), args.expect_count) {
-        (2.., None) => format!("--yes --expect-count {}", planned.total()),
-        _ => "--yes".to_owned(),
-    };
-    let question = Question { verb: "change", what: &what, examples: &planned.examples, yes: args.yes, flags: &flags };
+    let flags = confirm::flags(&args.safeguards, planned.total());
+    let question =
+        Question { verb: "change", what: &what, examples: &planned.examples, yes: args.safeguards.yes, flags: &flags };
     if !confirm::ask(&question).await? {
         return Ok(confirm::declined("changed", cx));
     }
     let mut interrupt = Interrupt::listen()?;
-    let undo = match args.no_undo {
+    let undo = match args.safeguards.no_undo {
         true => None,
         false => Some(del::write_undo_file(&now, &mut interrupt, cx).await?),
     };
@@ -212,22 +213,6 @@ fn ways_back(undo: Option<&Path>, wanted: &Wanted, cx: &Context) -> String {
     let file = undo.map(|path| format!("  undo: cargo xtask undo {}{flags} --overwrite\n", output::path(path)));
     let again = format!("  or the same command with --rev {}, as long as etcd has that revision\n", wanted.from);
     file.unwrap_or_default() + &again
-}
-
-/// A given count must be right. Without a question, a count is required for more than one key.
-fn check_count(args: &Revert, planned: &Plan, wanted: &Wanted) -> Result<()> {
-    let (count, range) = (planned.total(), &wanted.range);
-    match args.expect_count {
-        Some(expected) if expected != count => {
-            let what = format!("refused to revert {range}: {} differ, not {expected}", keys(count));
-            Err(refused(what, "check again with --dry-run"))
-        }
-        None if args.yes && count > 1 => {
-            let what = format!("refused to revert {range}: {} differ", keys(count));
-            Err(refused(what, format!("`--expect-count {count}` confirms the number of keys")))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[derive(Serialize)]

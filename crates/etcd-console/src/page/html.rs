@@ -265,7 +265,7 @@ fn escapes(escapes: Option<&Escapes>, command: &str) -> Markup {
                 Some(escapes) => {
                     p {
                         (counted(escapes.changes, "change")) " in the revisions " (escapes.revisions.0) " to "
-                        (escapes.revisions.1) ", by the tests or by others meanwhile. "
+                        (escapes.revisions.1) ", by this run or by others meanwhile. "
                         @if !command.contains("--deny") { code { "--deny escapes" } " makes that a failure." }
                     }
                     ul { @for key in &escapes.keys { li { code { (key) } } } }
@@ -278,10 +278,10 @@ fn escapes(escapes: Option<&Escapes>, command: &str) -> Markup {
 fn leaks(leaks: Option<&Leaks>) -> Markup {
     html! {
         section {
-            h2 { "Left by the tests" }
+            h2 { "Leases and locks that are left" }
             @match leaks {
                 None => p { "Not known." },
-                Some(Leaks { leases: 0, locks: 0, without_keys: 0, .. }) => p { "No leases and no locks." },
+                Some(Leaks { leases: 0, locks: 0, without_keys: 0, .. }) => p { "None." },
                 Some(leaks) => {
                     p {
                         (counted(leaks.locks, "lock")) ", " (counted(leaks.leases, "lease")) " with keys of the run; "
