@@ -9,6 +9,7 @@ mod members;
 mod observe;
 mod one_member;
 mod operations;
+mod ports;
 mod record;
 mod recover;
 mod replace;
@@ -298,7 +299,7 @@ pub struct Status {
     /// If authentication is on, the file with the password of the user `root`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// If clients speak TLS, where the only member tells in plain HTTP how it is, and no key.
+    /// If anybody speaks TLS, where the only member tells in plain HTTP how it is, and no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
     /// The cluster's id.
@@ -333,7 +334,7 @@ pub struct MemberStatus {
     pub state: State,
     /// Its client URL; empty while it is unknown.
     pub endpoint: String,
-    /// If clients speak TLS, where it tells in plain HTTP how it is, and no key.
+    /// If anybody speaks TLS, where it tells in plain HTTP how it is, and no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
     /// Its processes.
