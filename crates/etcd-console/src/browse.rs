@@ -188,7 +188,7 @@ impl Browser<'_> {
     }
 }
 
-/// The arguments of `del` as somebody types them.
+/// The arguments of `del`, as on a command line.
 fn deletion(key: String, prefix: bool) -> Del {
     let keys = cli::Keys { key, range_end: None, prefix, from_key: false };
     Del { keys, safeguards: Safeguards::default(), format: Format::Text }

@@ -73,7 +73,7 @@ pub(crate) async fn ask(question: &Question<'_>) -> Result<bool> {
     Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// The line that somebody types; empty at the end of the input. Ctrl-C ends the program.
+/// The next line of the input; empty at its end. Ctrl-C ends the program.
 pub(crate) async fn read_line(interrupt: &mut Interrupt) -> Result<String> {
     // The end of the program does not wait for this thread.
     let (sender, line) = tokio::sync::oneshot::channel();

@@ -32,7 +32,7 @@ pub(crate) fn range(keys: &Keys) -> Result<KeyRange> {
 /// The range that the arguments mean; without arguments, all keys below the product's root.
 ///
 /// # Errors
-/// Those of [`range`], or if there is no root.
+/// The errors of [`range`]; without arguments, if Cargo.toml names no root.
 pub(crate) fn range_or_root(keys: Option<&Keys>, cx: &Context) -> Result<KeyRange> {
     match keys {
         Some(keys) => range(keys),

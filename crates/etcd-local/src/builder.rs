@@ -28,7 +28,7 @@ pub struct Builder {
     pub(crate) members: usize,
     /// How many learners the cluster of a member has.
     pub(crate) learners: usize,
-    /// The etcds that the members of an ephemeral cluster run in turn; empty: that of the settings.
+    /// Which etcds the members of an ephemeral cluster run, in turn; empty: the one in the settings.
     pub(crate) mixed: Vec<Wanted>,
     /// Whether an ephemeral cluster has users.
     pub(crate) auth: bool,

@@ -161,7 +161,7 @@ impl Folder {
         }
     }
 
-    /// Drops the lines for which there is no row.
+    /// Removes the lines that do not fit on the page.
     fn cut(&mut self) {
         if let Some(first) = self.children.get(self.rows) {
             self.cursor.go_back_to(&first.name);

@@ -40,7 +40,7 @@ pub struct Compacted {
 
 impl Connection {
     /// Frees the space of the member's database: forgets the history of all keys, gives what that took back to the file
-    /// system, and ends the alarm NOSPACE. Keys stay as they are. While it is at work, the member answers nobody.
+    /// system, and ends the alarm NOSPACE. Keys stay as they are. Until it is done, the member answers no requests.
     ///
     /// # Errors
     /// The errors of every request, but those of time: each may take ten minutes.

@@ -38,7 +38,7 @@ pub(crate) fn owner(data_dir: &Path) -> io::Result<Owner> {
     // The first ones are deleted one day.
     let newest = files.into_iter().max().ok_or(io::ErrorKind::NotFound)?;
     let mut file = File::open(newest)?;
-    // On Windows nobody but etcd can read the first byte, which it has locked.
+    // On Windows etcd has locked the first byte, so that other programs cannot read it.
     file.seek(SeekFrom::Start(WORD as u64))?;
     let mut head = Vec::new();
     file.take(HEAD).read_to_end(&mut head)?;

@@ -271,8 +271,8 @@ impl Instance {
         }
     }
 
-    /// The same where etcd answers nobody without a certificate or a user: through the ports for peers, unless these have TLS,
-    /// too.
+    /// The same if etcd answers only those who have a certificate or a user: through the ports for peers, unless these have
+    /// TLS, too.
     fn have_another_elected(&self, members: &[Self]) {
         const TIMEOUT: Duration = Duration::from_secs(1);
         let leads = || leader::leads(&self.ports().plain_url());

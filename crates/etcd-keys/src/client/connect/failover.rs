@@ -127,7 +127,8 @@ impl Refused {
     }
 }
 
-/// A member that did not say in time which cluster it is of.
+/// A member that did not say in time which cluster it is of. Counts as unreachable by its first words, as tonic's own
+/// transport errors do.
 #[derive(Debug, thiserror::Error)]
 #[error("transport error: the member did not say which cluster it is of")]
 struct Slow;
