@@ -2,6 +2,7 @@
 //! the declarations for help, completion and checks, which work before `etcd-console` is built. Declarations only.
 
 mod browse;
+mod keys_from;
 mod revert;
 mod revisions;
 
@@ -11,11 +12,12 @@ use clap::{Args, Subcommand, ValueEnum};
 use etcd_workspace::{ClientConfig, ClientConfigError, Password};
 
 pub use self::browse::Browse;
+pub use self::keys_from::KeysFrom;
 pub use self::revert::Revert;
 pub use self::revisions::Revisions;
 
 // The cluster and the timeout: arguments of every command.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[expect(missing_docs, reason = "clap would show it in the place of a command's own")]
 pub struct Cluster {
     /// The cluster, if it is not the local instance, and the user.
@@ -351,19 +353,22 @@ pub struct History {
     pub format: Format,
 }
 
-/// Compare keys at two revisions; without KEY, all keys below the product's root
+/// Compare keys at two revisions, of two clusters, or with a snapshot; without KEY, all keys below the product's root
 ///
-/// Each line is a key that differs: `+` is new, `-` is gone, `~` has another value. Both revisions must still be there: etcd
-/// keeps them until a compaction.
+/// BEFORE and AFTER are each a revision of this cluster (0 is the newest), http://HOST:PORT of another cluster, cluster:NAME of
+/// Cargo.toml, instance:NAME of this workspace, or the path of a snapshot file of etcd. Of other clusters and of snapshots the
+/// newest keys are compared. Each line is a key that differs: `+` is only after, `-` is only before, `~` has another value.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  cargo xtask diff 100 200 /Inventory/v1/racks/ --prefix")]
+#[command(
+    after_help = "Examples:\n  cargo xtask diff 100 0 /Inventory/v1/racks/ --prefix\n  cargo xtask diff backup.db 0\n  cargo xtask diff cluster:staging instance:default"
+)]
 pub struct Diff {
-    /// The revision before
-    #[arg(value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
-    pub before: i64,
-    /// The revision after; 0 is the newest
-    #[arg(value_name = "REV", value_parser = clap::value_parser!(i64).range(0..))]
-    pub after: i64,
+    /// What to compare: a revision, URLs, cluster:NAME, instance:NAME, or a snapshot file
+    #[arg(value_name = "BEFORE")]
+    pub before: KeysFrom,
+    /// What to compare it with
+    #[arg(value_name = "AFTER")]
+    pub after: KeysFrom,
     /// The keys.
     #[command(flatten)]
     pub keys: KeysOrRoot,

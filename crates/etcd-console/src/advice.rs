@@ -10,8 +10,25 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{argument, say};
 
+/// An error of etcd becomes a failure, with the hint that it has in a context. Others stay as they are.
+pub(crate) fn with_hint(error: anyhow::Error, cx: &Context) -> anyhow::Error {
+    let of_etcd = match error.downcast_ref::<etcd_sandbox::Error>() {
+        Some(etcd_sandbox::Error::Etcd(error)) => Some(&**error),
+        _ => of_etcd(&error),
+    };
+    let Some(of_etcd) = of_etcd.filter(|_| error.downcast_ref::<Failure>().is_none()) else { return error };
+    let exit = if of_etcd.kind == ErrorKind::Unreachable { Exit::NotRunning } else { Exit::Failure };
+    let next = cx.next_step(&of_etcd.kind).unwrap_or_else(|| next_step(&of_etcd.kind).to_owned());
+    let failure = Failure { exit, what: error.to_string(), next };
+    match root_cause(of_etcd) {
+        Some(cause) => anyhow::Error::msg(cause).context(failure),
+        None => failure.into(),
+    }
+}
+
 /// Prints an error: what, why, and what to do next.
-pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
+pub(crate) fn print_error(error: anyhow::Error, cx: &Context) -> ExitCode {
+    let error = with_hint(error, cx);
     say(format_args!("error: {error}"));
     if let Some(Failure { exit, next, .. }) = error.downcast_ref() {
         for cause in error.chain().skip(1) {
@@ -19,18 +36,6 @@ pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
         }
         say(format_args!("hint: {next}"));
         return ExitCode::from(*exit as u8);
-    }
-    let of_etcd = match error.downcast_ref::<etcd_sandbox::Error>() {
-        Some(etcd_sandbox::Error::Etcd(error)) => Some(&**error),
-        _ => of_etcd(error),
-    };
-    if let Some(error) = of_etcd {
-        if let Some(cause) = root_cause(error) {
-            say(format_args!("  because: {cause}"));
-        }
-        say(format_args!("hint: {}", cx.next_step(&error.kind).unwrap_or_else(|| next_step(&error.kind).to_owned())));
-        let unreachable = matches!(error.kind, ErrorKind::Unreachable);
-        return ExitCode::from(if unreachable { Exit::NotRunning } else { Exit::Failure } as u8);
     }
     let mut last = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -57,7 +62,7 @@ pub(crate) fn print_error(error: &anyhow::Error, cx: &Context) -> ExitCode {
             "hint: the restored keys stay; when the file is complete again, the same command restores the rest"
         )),
         Some(_) => say(format_args!("hint: nothing was changed; `cargo xtask undo --list` lists the undo files")),
-        None if is_of_the_disk(error) => say(format_args!("hint: `cargo xtask doctor` checks disk and permissions")),
+        None if is_of_the_disk(&error) => say(format_args!("hint: `cargo xtask doctor` checks disk and permissions")),
         None => {}
     }
     ExitCode::from(Exit::Failure as u8)

@@ -172,7 +172,7 @@ impl Browser<'_> {
         ));
         let deleting = async {
             if let Err(error) = del::run(deletion(keys, name.is_folder), self.cx).await {
-                advice::print_error(&error, self.cx);
+                advice::print_error(error, self.cx);
             }
             output::say_part(format_args!("Enter goes back to browse "));
             confirm::read_line(&mut Interrupt::listen()?).await

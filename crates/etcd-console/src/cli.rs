@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "browse")]
 pub(crate) use etcd_console_cli::Browse;
 pub(crate) use etcd_console_cli::{
-    Client, Cluster, Del, Diff, Format, Get, History, Keys, Member, MemberCommand, Put, Revert, Runs, Safeguards,
-    TestClean, Undo, Watch,
+    Client, Cluster, Del, Diff, Format, Get, History, Keys, KeysFrom, Member, MemberCommand, Put, Revert, Runs,
+    Safeguards, TestClean, Undo, Watch,
 };
 use etcd_sandbox::runs::RunId;
 use etcd_workspace::DEFAULT_TEST_ROOT;
@@ -32,7 +32,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
     #[command(flatten)]
     pub(crate) cluster: Cluster,

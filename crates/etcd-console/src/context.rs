@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     /// Whether the command was given a revision.
     pub(crate) has_revision: bool,
+    /// The argument that names the cluster, if it is another one than the command's.
+    other: Option<String>,
 }
 
 impl Context {
@@ -35,7 +37,13 @@ impl Context {
                 | Command::Diff(_)
                 | Command::Revert(_)
         );
-        Self { global, has_revision }
+        Self { global, has_revision, other: None }
+    }
+
+    /// The context of another cluster, which an argument of the command names. Flags for TLS and the user hold there, too.
+    pub(crate) fn of_other(&self, argument: String, cluster: Cluster) -> Self {
+        let global = Global { cluster, ..self.global.clone() };
+        Self { global, has_revision: false, other: Some(argument) }
     }
 
     /// The keys whose values histories do not show: `redact` in the workspace's manifest, if there is one.
@@ -210,6 +218,9 @@ impl Context {
         let lost = matches!(kind, ErrorKind::Unreachable | ErrorKind::TimedOut);
         if let ErrorKind::Tls(error) = kind {
             return Some(tls_hint(error).to_owned());
+        }
+        if let Some(other) = &self.other {
+            return lost.then(|| format!("`{other}` leads there: check that it is right, and that this cluster runs"));
         }
         let name = match self.leads() {
             Leads::Variables if lost => {

@@ -1,4 +1,4 @@
-//! `diff`: compares keys at two revisions.
+//! `diff`: compares keys at two revisions, of two clusters, or with a snapshot.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use etcd_keys::difference::ValueChange;
 use etcd_keys::text::Escaped;
-use etcd_keys::{KeyValue, Redaction};
+use etcd_keys::{KeyRange, Redaction};
 use serde::Serialize;
 
-use crate::cli::{Diff, Format};
+use crate::cli::{Client, Cluster, Diff, Format, KeysFrom};
 use crate::context::Context;
 use crate::output::{self, Base64};
-use crate::side_by_side::SideBySide;
+use crate::side_by_side::{Side, SideBySide};
+use crate::snapshot::{Snapshot, Stored};
 
 /// About how many characters of a value are shown.
 const WIDTH: usize = 120;
@@ -32,7 +33,7 @@ struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn of((kv, shown): (&KeyValue, &'a [u8])) -> Self {
+    fn of((kv, shown): (&Stored, &'a [u8])) -> Self {
         Self { value: Base64(shown), mod_revision: kv.mod_revision }
     }
 }
@@ -40,8 +41,8 @@ impl<'a> Value<'a> {
 pub(crate) async fn run(args: Diff, cx: &Context) -> Result<ExitCode> {
     let range = crate::keys::range_or_root(args.keys.keys().as_ref(), cx)?;
     let redaction = cx.redaction()?;
-    let all = cx.connect().await?.all_keys();
-    let mut differences = SideBySide::open(&all, &range, args.before, args.after).await?;
+    let before = open(&args.before, &range, cx).await?;
+    let mut differences = SideBySide::new(before, open(&args.after, &range, cx).await?);
     let mut out = output::stdout();
     while let Some((before, after)) = differences.next_difference().await? {
         write(&mut out, args.format, &redaction, before.as_ref(), after.as_ref())?;
@@ -50,12 +51,26 @@ pub(crate) async fn run(args: Diff, cx: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn open(from: &KeysFrom, range: &KeyRange, cx: &Context) -> Result<Side> {
+    let Cluster { client, timeout, .. } = cx.global.cluster.clone();
+    let (client, instance) = match from {
+        KeysFrom::Revision(revision) => {
+            return Side::of_revision(&cx.connect().await?.all_keys(), range, *revision).await;
+        }
+        KeysFrom::Snapshot(path) => return Side::of_snapshot(Snapshot::open(path, range)?).await,
+        KeysFrom::Endpoints(urls) => (Client { endpoints: urls.clone(), cluster: None, ..client }, None),
+        KeysFrom::Cluster(name) => (Client { endpoints: Vec::new(), cluster: Some(name.clone()), ..client }, None),
+        KeysFrom::Instance(name) => (Client { endpoints: Vec::new(), cluster: None, ..client }, Some(name.clone())),
+    };
+    Side::of_other(range, cx.of_other(from.to_string(), Cluster { client, instance, timeout })).await
+}
+
 fn write(
     out: &mut impl std::io::Write,
     format: Format,
     redaction: &Redaction,
-    before: Option<&KeyValue>,
-    after: Option<&KeyValue>,
+    before: Option<&Stored>,
+    after: Option<&Stored>,
 ) -> Result<()> {
     let key = before.or(after).map_or(&[][..], |kv| &kv.key);
     if format == Format::Json {
@@ -69,7 +84,7 @@ fn write(
 }
 
 /// A key that differs, for people.
-pub(crate) fn line(redaction: &Redaction, before: Option<&KeyValue>, after: Option<&KeyValue>) -> String {
+pub(crate) fn line(redaction: &Redaction, before: Option<&Stored>, after: Option<&Stored>) -> String {
     let key = before.or(after).map_or(&[][..], |kv| &kv.key);
     let [old, new] = [before, after].map(|kv| kv.map(|kv| kv.value.as_slice()));
     let (before, after) = redaction.shown(key, old, new);

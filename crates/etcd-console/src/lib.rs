@@ -31,6 +31,7 @@ mod put;
 mod revert;
 mod runs;
 mod side_by_side;
+mod snapshot;
 mod test_clean;
 mod undo;
 mod undo_files;
@@ -54,7 +55,7 @@ pub fn main() -> ExitCode {
     match run(cli.command, &cx) {
         Ok(code) => code,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => advice::print_error(&error, &cx),
+        Err(error) => advice::print_error(error, &cx),
     }
 }
 

@@ -111,11 +111,11 @@ struct Done {
 }
 
 impl Wanted {
-    async fn differences(&self) -> Result<SideBySide, Error> {
-        SideBySide::open(&self.all, &self.range, self.to, self.from).await
+    async fn differences(&self) -> Result<SideBySide> {
+        SideBySide::of_revisions(&self.all, &self.range, self.to, self.from).await
     }
 
-    async fn plan(&self) -> Result<Plan, Error> {
+    async fn plan(&self) -> Result<Plan> {
         let (mut plan, mut differences, mut shown) = (Plan::default(), self.differences().await?, 0);
         while let Some(pair) = differences.next_difference().await? {
             let (sign, count) = match &pair {
@@ -147,7 +147,7 @@ impl Wanted {
                     progress.draw(|| format!("{} of {} changed", done.changed, keys(total)));
                     (batch, bytes) = (Vec::new(), 0);
                 }
-                let Some(pair) = pair else { return Ok::<(), Error>(()) };
+                let Some(pair) = pair else { return anyhow::Ok(()) };
                 bytes += size;
                 batch.push(pair);
             }
@@ -167,7 +167,7 @@ impl Wanted {
             ways_back(undo, self, cx).trim_end()
         ));
         match ended {
-            Some(Err(error)) => Err(error.into()),
+            Some(Err(error)) => Err(error),
             _ => std::process::exit(INTERRUPTED),
         }
     }

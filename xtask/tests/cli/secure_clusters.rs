@@ -130,3 +130,19 @@ fn a_run_hands_on_everything_and_shows_no_password() {
     assert!(kept.stderr.contains(" --cluster ci"), "{kept:?}");
     play.xtask(&["test-clean", "--cluster", "ci", "--all", "--yes"]).ok();
 }
+
+#[test]
+fn a_cluster_is_compared_with_an_instance() {
+    let World { server: _server, play, .. } = world(PASSWORD);
+    play.xtask(&["diff", "cluster:ci", "instance:default"])
+        .fails(3, &["etcd `default` is not running", "hint: `cargo xtask etcd-up` starts it"]);
+    play.up(&[]);
+    play.xtask(&["put", "/Inventory/v1/racks/1", r#"{"blades":8}"#]).ok();
+    play.xtask(&["put", "/Inventory/v1/racks/1", r#"{"blades":9}"#, "--cluster", "ci"]).ok();
+    for here in ["instance:default", "0"] {
+        let shown = play.xtask(&["diff", "cluster:ci", here]).ok().stdout;
+        assert_eq!(shown, "~ /Inventory/v1/racks/1  .blades 9 → 8\n", "{here}");
+    }
+    play.xtask(&["diff", "0", "cluster:other"]).fails(2, &["`other`", "hint: "]);
+    play.xtask(&["diff", "0", "instance:../x"]).fails(2, &["`../x` is not an instance name"]);
+}

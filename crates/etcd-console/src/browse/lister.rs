@@ -2,10 +2,11 @@
 
 use std::future::pending;
 
+use anyhow::Result;
 use etcd_keys::difference::ValueChange;
 use etcd_keys::text::Escaped;
 use etcd_keys::watch::{Event, EventKind};
-use etcd_keys::{Error, KeyRange, Keys, Redaction};
+use etcd_keys::{KeyRange, Keys, Redaction};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -95,11 +96,11 @@ async fn list(all: &Keys, source: Source, redaction: Redaction, mut out: Rows) {
         Source::Search(folder, text) => search(all, folder, &text, &mut out).await,
     };
     out.flush().await;
-    let end = ended.map_or_else(Update::Failed, Update::End);
+    let end = ended.map_or_else(|error| Update::Failed(error.to_string()), Update::End);
     let _ = out.sender.send(end).await;
 }
 
-async fn history(all: &Keys, range: KeyRange, redaction: Redaction, out: &mut Rows) -> Result<Option<String>, Error> {
+async fn history(all: &Keys, range: KeyRange, redaction: Redaction, out: &mut Rows) -> Result<Option<String>> {
     let is_single = range.is_single();
     let mut history = all.history(range).redact(redaction);
     while let Some(event) = history.try_next().await? {
@@ -128,8 +129,8 @@ async fn differences(
     after: i64,
     redaction: &Redaction,
     out: &mut Rows,
-) -> Result<Option<String>, Error> {
-    let mut differences = SideBySide::open(all, range, before, after).await?;
+) -> Result<Option<String>> {
+    let mut differences = SideBySide::of_revisions(all, range, before, after).await?;
     while let Some((before, after)) = differences.next_difference().await? {
         let text = diff::line(redaction, before.as_ref(), after.as_ref());
         let key = before.or(after).map(|kv| kv.key).unwrap_or_default();
@@ -138,7 +139,7 @@ async fn differences(
     Ok(None)
 }
 
-async fn search(all: &Keys, folder: Vec<u8>, text: &[u8], out: &mut Rows) -> Result<Option<String>, Error> {
+async fn search(all: &Keys, folder: Vec<u8>, text: &[u8], out: &mut Rows) -> Result<Option<String>> {
     let below = folder.len();
     let mut pages = all.pages(KeyRange::prefix(folder)).keys_only();
     while let Some(page) = pages.next_page().await? {

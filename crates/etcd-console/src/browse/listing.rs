@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
+use etcd_keys::KeyRange;
 use etcd_keys::text::Escaped;
-use etcd_keys::{Error, KeyRange};
 
 use crate::output::counted;
 
@@ -35,7 +35,7 @@ pub(super) enum Update {
     Rows(Vec<Row>, u64),
     /// The end, with a note if not all is there.
     End(Option<String>),
-    Failed(Error),
+    Failed(String),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Listing {
         let (rows, read) = match update {
             Update::Rows(rows, read) => (rows, read),
             Update::End(note) => return self.state = State::Ended(note),
-            Update::Failed(error) => return self.state = State::Ended(Some(error.to_string())),
+            Update::Failed(error) => return self.state = State::Ended(Some(error)),
         };
         self.read = read;
         // While the newest change is selected, it stays the newest.

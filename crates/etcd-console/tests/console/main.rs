@@ -14,6 +14,7 @@ mod bad_luck;
 mod browsing;
 mod cleaning;
 mod cluster;
+mod comparing;
 mod deleting;
 mod documentation;
 mod interrupted;
