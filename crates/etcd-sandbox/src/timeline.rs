@@ -1,9 +1,10 @@
 //! The timeline of a failed test, as text: what happened to its keys, in order, with the test's notes, and the keys as they
-//! are now. At most 60 lines, unless the notes are long: the beginning and the end of a long history.
+//! are now. At most 60 lines, unless the notes are long: of a long history the beginning, the end, and what is around the last
+//! of the test's own notes, such as an expectation that failed.
 
 pub(crate) mod file;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use crate::timeline::file::{Tail, TimelineFile};
 /// How many changes are shown from the beginning.
 const FIRST: usize = 12;
 /// How many changes and notes are shown from the end.
-const LAST: usize = 30;
+const LAST: usize = 20;
+/// How many changes and notes are shown before and after the last of the test's own notes.
+const AROUND: usize = 4;
 /// How many keys are shown.
 const KEYS: usize = 12;
 /// How many leases are looked up for the report, to tell whether they have ended.
@@ -32,6 +35,8 @@ pub(crate) struct Note {
     pub(crate) revision: i64,
     pub(crate) time: Duration,
     pub(crate) text: String,
+    /// Whether it is an event of `tracing`, of which there can be many.
+    pub(crate) is_event: bool,
 }
 
 /// Reads the history of a range since a revision, and draws it with the notes, which are in order. All of it goes to the file,
@@ -45,7 +50,8 @@ pub(crate) async fn read(
     mut file: TimelineFile,
 ) -> Result<String, Error> {
     let mut history = keys.history(range.clone()).from_revision(since).redact(redaction.clone());
-    let (mut notes, mut lines, mut previous) = (VecDeque::from(notes), Lines::default(), 0);
+    let mut lines = Lines { own_notes: notes.iter().filter(|note| !note.is_event).count(), ..Lines::default() };
+    let (mut notes, mut previous) = (VecDeque::from(notes), 0);
     let mut leases = BTreeSet::new();
     while let Some(event) = history.try_next().await? {
         let revision = event.kv.mod_revision;
@@ -111,10 +117,14 @@ fn counted(count: i64, one: &str) -> String {
 /// The lines that are shown.
 #[derive(Default)]
 struct Lines {
-    first: Vec<Line>,
-    left_out: i64,
-    notes_left_out: i64,
-    last: VecDeque<Line>,
+    /// By their places on the whole timeline, each with the number of changes before it.
+    kept: BTreeMap<usize, (i64, Line)>,
+    /// How many lines the whole timeline has so far.
+    count: usize,
+    /// How many of the test's own notes are still to come.
+    own_notes: usize,
+    /// The place of the last of them.
+    last_note: Option<usize>,
     /// Of those whose keys are deleted.
     ended_leases: BTreeSet<LeaseId>,
     changes: i64,
@@ -128,23 +138,26 @@ enum Line {
 
 impl Lines {
     fn push(&mut self, line: Line) {
-        self.changes += i64::from(matches!(line, Line::Change(..)));
-        if self.first.len() < FIRST {
-            return self.first.push(line);
-        }
-        if self.last.len() == LAST {
-            match self.last.pop_front() {
-                Some(Line::Change(..)) => self.left_out += 1,
-                Some(Line::Note(_)) => self.notes_left_out += 1,
-                None => {}
+        let before = self.changes;
+        match &line {
+            Line::Change(..) => self.changes += 1,
+            Line::Note(note) if note.is_event => {}
+            Line::Note(_) => {
+                self.own_notes -= 1;
+                self.last_note = Some(self.count).filter(|_| self.own_notes == 0);
             }
         }
-        self.last.push_back(line);
+        self.kept.insert(self.count, (before, line));
+        self.count += 1;
+        let is_kept = |place| place < FIRST || self.last_note.is_some_and(|note| note.abs_diff(place) <= AROUND);
+        if let Some(place) = self.count.checked_sub(LAST + 1).filter(|place| !is_kept(*place)) {
+            self.kept.remove(&place);
+        }
     }
 
     /// A key of a lease that has ended was probably deleted by it. Looks at the leases of the lines, and at `leases`.
     async fn find_ended_leases(&mut self, leases: BTreeSet<LeaseId>, keys: &Keys) -> Result<(), Error> {
-        let deletions = self.first.iter().chain(&self.last).filter_map(|line| match line {
+        let deletions = self.kept.values().filter_map(|(_, line)| match line {
             Line::Change(event, _) if event.kind == EventKind::Delete => lease_of(event),
             _ => None,
         });
@@ -195,13 +208,18 @@ fn lease_of(Event { kv, prev_kv, .. }: &Event) -> Option<LeaseId> {
 
 impl fmt::Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.first.iter().try_for_each(|line| self.write(f, line))?;
-        let left_out = [(self.left_out, "change"), (self.notes_left_out, "note")];
-        let left_out = left_out.into_iter().filter(|(count, _)| *count > 0).map(|(count, one)| counted(count, one));
-        let left_out: Vec<String> = left_out.collect();
-        if !left_out.is_empty() {
-            writeln!(f, "  … {} not shown …", left_out.join(" and "))?;
+        // How many lines and changes were written or left out so far.
+        let (mut lines, mut changes) = (0, 0);
+        for (place, (before, line)) in &self.kept {
+            if *place > lines {
+                let left_out = before - changes;
+                let counts = [(left_out, "change"), ((place - lines) as i64 - left_out, "note")];
+                let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, one)| counted(count, one));
+                writeln!(f, "  … {} not shown …", counts.collect::<Vec<_>>().join(" and "))?;
+            }
+            self.write(f, line)?;
+            (lines, changes) = (place + 1, before + i64::from(matches!(line, Line::Change(..))));
         }
-        self.last.iter().try_for_each(|line| self.write(f, line))
+        Ok(())
     }
 }

@@ -30,7 +30,7 @@ impl KeptEvents {
             self.events.pop_front();
             self.left_out += 1;
         }
-        self.events.push_back(Note { revision: UNKNOWN, time, text });
+        self.events.push_back(Note { revision: UNKNOWN, time, text, is_event: true });
         !std::mem::replace(&mut self.is_asking, true)
     }
 

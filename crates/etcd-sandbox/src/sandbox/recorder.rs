@@ -83,7 +83,7 @@ impl Recorder {
     }
 
     pub(crate) fn note(&self, revision: i64, text: String) {
-        let note = Note { revision, time: self.began.elapsed(), text };
+        let note = Note { revision, time: self.began.elapsed(), text, is_event: false };
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
     }
 

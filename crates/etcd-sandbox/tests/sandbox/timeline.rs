@@ -148,6 +148,13 @@ async fn a_long_history_is_folded_and_says_where_it_begins() {
     run.says(&["is compacted)", "changes not shown …", "was not 501 within 0.05 s", r"→ `\x1b[2J\xe2\x80\xae`"]);
     let lines = timeline(&run);
     assert!((40..60).contains(&lines.len()), "{} lines: {}", lines.len(), run.out);
+    // What is around the expectation that failed is between two gaps, whatever was written after it.
+    let gap = |line: &String| line.ends_with("not shown …");
+    let gaps: Vec<usize> = (0..lines.len()).filter(|place| gap(&lines[*place])).collect();
+    let failed = place(&lines, "its value is `\\x1b[2J\\xe2\\x80\\xae`", &run);
+    assert_eq!(gaps.len(), 2, "{}", run.out);
+    assert!(gaps[0] < failed && failed < gaps[1] && lines[failed + 1].contains("→ `600`"), "{}", run.out);
+    assert_eq!(gaps[1] - gaps[0], 1 + 4 + 1 + 4, "{}", run.out);
     assert!(!run.out.contains('\u{1b}'));
 }
 
