@@ -91,9 +91,14 @@ impl EscapeSearch {
 impl Escapes {
     fn add(&mut self, key: Vec<u8>, roots: &Roots) {
         if !roots.is_of_a_run(&key) {
-            self.changes += 1;
-            self.name(key);
+            self.count(key);
         }
+    }
+
+    /// Counts a change, and names its key.
+    pub(crate) fn count(&mut self, key: Vec<u8>) {
+        self.changes += 1;
+        self.name(key);
     }
 
     fn name(&mut self, key: Vec<u8>) {

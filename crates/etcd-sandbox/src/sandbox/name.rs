@@ -12,6 +12,12 @@ pub(crate) fn unique(name: &str) -> std::io::Result<String> {
     Ok(format!("{}~{}", readable(name), random_hex::<RANDOM>()?))
 }
 
+/// Whether a segment is the name of a sandbox.
+pub(crate) fn is_unique(segment: &[u8]) -> bool {
+    let random = segment.iter().rposition(|byte| *byte == b'~').and_then(|end| segment.get(end + 1..));
+    random.is_some_and(|random| random.len() == 2 * RANDOM && random.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// `a::b::test` becomes `a.b.test`. A long name keeps its end, which says most.
 fn readable(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -44,6 +50,7 @@ mod tests {
             prop_assert!(unique.len() <= LONGEST + 1 + 2 * RANDOM);
             prop_assert!(unique.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.~".contains(&byte)));
             prop_assert!(!unique.starts_with('.'), "reserved for the run's own keys");
+            prop_assert!(is_unique(unique.as_bytes()) && !is_unique(name.as_bytes()));
         }
     }
 }

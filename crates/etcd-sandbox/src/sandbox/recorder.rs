@@ -13,6 +13,7 @@ use crate::runs::registry::Registry;
 use crate::runs::{EscapeSearch, Escapes};
 #[cfg(feature = "tracing")]
 use crate::sandbox::kept_events::KeptEvents;
+use crate::sandbox::name;
 use crate::timeline::file::{self, Test, TimelineFile};
 use crate::timeline::{self, Note};
 use crate::workspace::Workspace;
@@ -192,20 +193,47 @@ impl Recorder {
         }
     }
 
-    /// Which keys outside of all runs have changed since the run began: code under test may have another prefix than the test.
-    /// `None`: no keys, or a fenced test may not know.
+    /// Which keys outside of all runs have changed meanwhile, and of a sandbox without changes, outside of all sandboxes: code
+    /// under test may have another prefix than the test. `None`: not known.
     async fn outside(&self) -> Option<String> {
         let prefix = std::str::from_utf8(self.keys.namespace().prefix()).ok()?;
         let (run, _) = prefix.strip_suffix('/')?.rsplit_once('/')?;
+        let run = format!("{run}/");
         let registry = Registry::new(self.keys.connection(), Workspace::of_process().roots().ok()?);
-        let mut search = EscapeSearch::after(self.since, format!("{run}/"), registry);
-        let Escapes { changes, keys, .. } = search.look().await.ok()?;
-        let named: Vec<String> = keys.iter().map(|key| format!("`{}`", Escaped(key))).collect();
-        let changes = if *changes == 1 { "1 change".to_owned() } else { format!("{changes} changes") };
-        let named = named.join(", ");
-        let line = format!("  outside of all runs: {changes} since the run began, by this test or others: {named}\n");
-        (!keys.is_empty()).then_some(line)
+        let mut search = EscapeSearch::after(self.since, run.clone(), registry);
+        let (outside, beside) = tokio::join!(search.look(), self.beside_sandboxes(&run));
+        let outside = outside.ok().map(|found| told("outside of all runs", found)).unwrap_or_default();
+        Some(outside + &beside.map(|found| told("in this run, outside of all sandboxes", &found)).unwrap_or_default())
     }
+
+    /// Which keys of the run have changed that are no sandbox's. Looks only if nothing was written in this one.
+    async fn beside_sandboxes(&self, run: &str) -> Result<Escapes, etcd_keys::Error> {
+        let mut found = Escapes::default();
+        if self.history().try_next().await?.is_some() {
+            return Ok(found);
+        }
+        let all = self.keys.connection().all_keys();
+        let mut history = all.history(KeyRange::prefix(run)).from_revision(self.since);
+        while let Some(event) = history.try_next().await? {
+            let below = event.kv.key.strip_prefix(run.as_bytes()).unwrap_or_default();
+            let segment = below.split(|byte| *byte == b'/').next().unwrap_or_default();
+            // Keys of the run itself begin with a dot.
+            if !segment.starts_with(b".") && !name::is_unique(segment) {
+                found.count(event.kv.key);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn told(what: &str, Escapes { changes, keys, .. }: &Escapes) -> String {
+    if keys.is_empty() {
+        return String::new();
+    }
+    let named: Vec<String> = keys.iter().map(|key| format!("`{}`", Escaped(key))).collect();
+    let changes = if *changes == 1 { "1 change".to_owned() } else { format!("{changes} changes") };
+    let named = named.join(", ");
+    format!("  {what}: {changes} since the run began, by this test or others: {named}\n")
 }
 
 /// Such as "2 keys are left: `a`, `b`".

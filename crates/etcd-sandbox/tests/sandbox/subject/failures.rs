@@ -99,6 +99,8 @@ async fn with_a_lease(sandbox: Sandbox) -> Result<(), Error> {
 async fn that_writes_elsewhere(sandbox: Sandbox) {
     if asked() {
         sandbox.raw().put("/Inventory/v1/racks/1", "8 blades", None).await.unwrap();
+        let (run, _) = sandbox.prefix().trim_end_matches('/').rsplit_once('/').unwrap();
+        sandbox.raw().put(format!("{run}/racks/2"), "8 blades", None).await.unwrap();
         assert!(sandbox.get("racks/1").await.unwrap().is_some(), "the rack is there");
     }
 }
