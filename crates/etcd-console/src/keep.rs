@@ -62,13 +62,15 @@ struct Escapes {
     revisions: (i64, i64),
 }
 
-/// Leases and locks that are left: see `etcd_sandbox::runs::Leaks`.
+/// What is left beside keys: see `etcd_sandbox::runs::Leaks`.
 #[derive(Serialize)]
 struct Leaks {
     leases: u64,
     locks: u64,
     without_keys: u64,
     named: Vec<LeftLease>,
+    /// Processes that go on.
+    processes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -270,15 +272,17 @@ async fn found_within<T>(timeout: Duration, mut searching: JoinHandle<Option<T>>
     found.ok()?.ok()?
 }
 
-/// Leases and locks that are left. `None`: that cannot be read, or takes too long.
+/// Leases, locks and processes that are left. `None`: that cannot be read, or takes too long.
 async fn leaks(run: &Run, before: &BTreeSet<LeaseId>) -> Option<Leaks> {
-    let found = tokio::time::timeout(LEAKS_TIMEOUT, run.leaks(before)).await.ok()?.ok()?;
+    let looking = tokio::time::timeout(LEAKS_TIMEOUT, run.leaks(before));
+    let (found, processes) = tokio::join!(looking, orphans::left(run.id().as_str()));
+    let found = found.ok()?.ok()?;
     let runs::Leaks { leases, locks, without_keys, named, .. } = found;
     let named = named.into_iter().map(|lease| {
         let runs::LeftLease { id, ttl, keys, key, is_lock, .. } = lease;
         LeftLease { id: id.to_string(), ttl: ttl.as_secs(), keys, key: Escaped(&key).to_string(), is_lock }
     });
-    Some(Leaks { leases, locks, without_keys, named: named.collect() })
+    Some(Leaks { leases, locks, without_keys, named: named.collect(), processes })
 }
 
 /// What each sandbox has written. `None`: that cannot be read, or takes too long.

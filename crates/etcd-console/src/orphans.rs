@@ -1,5 +1,6 @@
-//! Orphans: processes of a run whose runner was killed or interrupted. They have the run's id in their environment. They are
-//! ended, so that they do not write while the run is swept. Linux only; elsewhere this does nothing.
+//! Orphans: processes of a run that go on without their runner. They have the run's id in their environment. Those of a runner
+//! that was killed or interrupted are ended, so that they do not write while the run is swept; others are told. Linux only;
+//! elsewhere this does nothing.
 
 #[cfg(target_os = "linux")]
 use std::{
@@ -10,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(target_os = "linux")]
+use etcd_keys::text::Escaped;
 #[cfg(target_os = "linux")]
 use rustix::{
     io::Errno,
@@ -29,6 +32,34 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// moment. A process without any environment never shows one.
 #[cfg(target_os = "linux")]
 const EXEC_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long processes may take to end with their runner.
+#[cfg(target_os = "linux")]
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// The processes of a run that go on after their runner's command, such as "`sleep` (12)" with the pid.
+#[cfg(target_os = "linux")]
+pub(crate) async fn left(run: &str) -> Vec<String> {
+    let began = Instant::now();
+    loop {
+        let Seen { left, .. } = look(run);
+        if left.is_empty() || began.elapsed() > MOMENT {
+            return left.iter().map(|(pid, _)| named(pid.as_raw_nonzero())).collect();
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn named(pid: std::num::NonZeroI32) -> String {
+    let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("`{}` ({pid})", Escaped(name.trim_ascii_end()))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) async fn left(_: &str) -> Vec<String> {
+    Vec::new()
+}
 
 /// Ends all processes of a run, also those that they start meanwhile.
 #[cfg(target_os = "linux")]

@@ -278,16 +278,17 @@ fn escapes(escapes: Option<&Escapes>, command: &str) -> Markup {
 fn leaks(leaks: Option<&Leaks>) -> Markup {
     html! {
         section {
-            h2 { "Leases and locks that are left" }
+            h2 { "Leases, locks and processes that are left" }
             @match leaks {
                 None => p { "Not known." },
-                Some(Leaks { leases: 0, locks: 0, without_keys: 0, .. }) => p { "None." },
+                Some(Leaks { leases: 0, locks: 0, without_keys: 0, processes, .. }) if processes.is_empty() => p { "None." },
                 Some(leaks) => {
                     p {
                         (counted(leaks.locks, "lock")) ", " (counted(leaks.leases, "lease")) " with keys of the run; "
                         (counted(leaks.without_keys, "lease")) " without keys, which others may have been granted."
                     }
                     ul {
+                        @for process in &leaks.processes { li { "process " code { (process) } } }
                         @for lease in &leaks.named {
                             li {
                                 "lease " code { (lease.id) } ", " (lease.ttl) " s"

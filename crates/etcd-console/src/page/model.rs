@@ -81,6 +81,8 @@ pub(super) struct Leaks {
     pub(super) locks: u64,
     pub(super) without_keys: u64,
     pub(super) named: Vec<LeftLease>,
+    #[serde(default)]
+    pub(super) processes: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -64,7 +64,7 @@ pub(crate) struct Ended {
     pub(crate) lost: bool,
     /// What changed outside of all runs. `None`: the keeper was not asked, or cannot tell.
     pub(crate) escapes: Option<Escapes>,
-    /// Leases and locks that are left. The same.
+    /// What else is left. The same.
     pub(crate) leaks: Option<Leaks>,
     /// What each sandbox has written. The same.
     pub(crate) sandboxes: Option<Vec<SandboxSummary>>,
@@ -104,6 +104,8 @@ pub(crate) struct Leaks {
     pub(crate) without_keys: u64,
     /// Some of each kind.
     pub(crate) named: Vec<LeftLease>,
+    /// The processes that went on, with their pids. Empty where the system does not tell.
+    pub(crate) processes: Vec<String>,
 }
 
 /// A lease that is left.

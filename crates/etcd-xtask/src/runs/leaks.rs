@@ -1,4 +1,4 @@
-//! Leases and locks that the tests of a run have left, found at the run's end: a note, or an error with `--deny leaks`.
+//! Leases, locks and processes that the tests of a run have left, found at the run's end: a note, or an error with `--deny leaks`.
 
 use anyhow::Result;
 
@@ -7,13 +7,13 @@ use crate::failure::Failure;
 use crate::runs::keeper::{Ended, Leaks, LeftLease};
 use crate::runs::server::Server;
 
-/// Says which leases and locks are left.
+/// Says what is left.
 ///
 /// # Errors
 /// If there are any, or it is not known, and they are denied.
 pub(crate) fn report(ended: &Ended, is_denied: bool, server: &Server, cx: &Context) -> Result<()> {
     let Some(leaks) = &ended.leaks else {
-        let what = "it is not known whether the tests left leases or locks: etcd did not tell in time";
+        let what = "it is not known whether the tests left leases, locks or processes: etcd did not tell in time";
         return if is_denied { Err(Failure::of(what, "run it again, or without `--deny leaks`")) } else { Ok(()) };
     };
     // Elsewhere, others may have them.
@@ -22,6 +22,7 @@ pub(crate) fn report(ended: &Ended, is_denied: bool, server: &Server, cx: &Conte
         what_is_left(leaks.locks, "lock", "held", leaks, |lease| lease.is_lock),
         what_is_left(leaks.leases, "lease", "left", leaks, |lease| !lease.is_lock && lease.keys > 0),
         what_is_left(without_keys, "lease without keys", "left", leaks, |lease| lease.keys == 0),
+        processes(&leaks.processes),
     ];
     let told: Vec<String> = told.into_iter().flatten().collect();
     if told.is_empty() {
@@ -29,7 +30,7 @@ pub(crate) fn report(ended: &Ended, is_denied: bool, server: &Server, cx: &Conte
     }
     let what = format!("at the end of the tests: {}", told.join("; "));
     if is_denied {
-        let next = "a test that passes releases its locks and revokes its leases before it returns";
+        let next = "a test that passes releases its locks, revokes its leases and ends its processes before it returns";
         return Err(Failure::of(what, next));
     }
     cx.output.note(format_args!("note: {what}"));
@@ -49,6 +50,12 @@ fn what_is_left(
     let named: Vec<String> = leaks.named.iter().filter(|lease| is_meant(lease)).map(shown).collect();
     let more = if named.len() as u64 == count { "" } else { ", …" };
     (count > 0).then(|| format!("{count} {name} {how}: {}{more}", named.join(", ")))
+}
+
+/// Such as "1 process still running: `server` (12)".
+fn processes(named: &[String]) -> Option<String> {
+    let count = if named.len() == 1 { "1 process".to_owned() } else { format!("{} processes", named.len()) };
+    (!named.is_empty()).then(|| format!("{count} still running: {}", named.join(", ")))
 }
 
 fn shown(LeftLease { id, ttl, keys, key, is_lock }: &LeftLease) -> String {

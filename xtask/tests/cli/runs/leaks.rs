@@ -1,4 +1,4 @@
-//! Leases and locks that are left at a run's end are told, and can be denied.
+//! Leases, locks and processes that are left at a run's end are told, and can be denied.
 
 use crate::keys::play;
 
@@ -59,4 +59,24 @@ fn leases_and_locks_that_are_left_are_told_and_can_be_denied() {
         // The leases of earlier runs are not this run's.
         run(&["--deny", "leaks"], "true").ok();
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn processes_that_go_on_are_told_and_can_be_denied() {
+    let play = play();
+    // What they print goes elsewhere: the runner waits for the ends of its own pipes.
+    let script = "sleep 300 >&- 2>&- & echo $!; setsid sleep 301 >&- 2>&- & echo $!; sleep 0.05 &";
+    for (flags, code) in [(&[][..], 0), (&["--deny", "leaks"][..], 1)] {
+        let run = play.xtask(&[&["run"], flags, &["--", "sh", "-c", script]].concat());
+        let pids: Vec<&str> = run.stdout.lines().collect();
+        for pid in &pids {
+            let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        assert_eq!(run.code, Some(code), "{run:?}");
+        let told = format!("at the end of the tests: 1 process still running: `sleep` ({})\n", pids[0]);
+        assert!(run.stderr.contains(&told), "not the daemon, and not what ends by itself: {run:?}");
+    }
+    assert!(!play.xtask(&["run", "--deny", "leaks", "--", "true"]).ok().stderr.contains("still running"));
 }
