@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Browse, cx: &Context) -> Result<ExitCode> {
     let terminal = Terminal::open()?;
     let folder =
         if start.is_empty() || start.ends_with(b"/") { Folder::new(start, 1) } else { Folder::around(&start, 1) };
-    let view = View::new(folder, connection.endpoint().to_owned(), args.write, terminal.size()?);
+    let view = View::new(folder, connection.endpoint().to_owned(), args.write);
     let reader = Reader::new(all.clone(), redaction.clone());
     let lister = Lister::new(all.clone(), redaction);
     Browser { cx, terminal, view, reader, live: Live::new(all), lister }.run().await
@@ -82,6 +82,8 @@ impl Browser<'_> {
     async fn run(&mut self) -> Result<ExitCode> {
         loop {
             self.view.pass_time(Instant::now());
+            // crossterm's event of a new size may be lost if a key is pressed at the same time.
+            self.view.resize(self.terminal.size()?);
             self.terminal.draw(&self.view)?;
             self.reader.ask(self.view.wanted());
             self.live.follow(self.view.shown_range());
@@ -182,7 +184,6 @@ impl Browser<'_> {
             code = self.terminal.end() => return Ok(Some(code)),
         };
         self.terminal.resume()?;
-        self.view.resize(self.terminal.size()?);
         self.view.reload();
         Ok(None)
     }

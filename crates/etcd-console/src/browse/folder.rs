@@ -172,17 +172,18 @@ impl Folder {
 
     /// When the next highlight ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        self.children.iter().filter_map(|child| child.mark).map(|(_, until)| until).min()
+        self.lines().iter().filter_map(|child| child.mark).map(|(_, until)| until).min()
     }
 
     /// Ends old highlights. What was deleted goes.
     pub(super) fn end_highlights(&mut self, now: Instant) {
         let is_over = |child: &Child| child.mark.is_some_and(|(_, until)| until <= now);
         let is_gone = |child: &Child| is_over(child) && child.mark.is_some_and(|(mark, _)| mark == Mark::Deleted);
-        let gone_above = self.children.iter().take(self.selected).filter(|child| is_gone(child)).count();
-        self.children.retain(|child| !is_gone(child));
-        self.selected = (self.selected - gone_above).min(self.children.len().saturating_sub(1));
-        self.children.iter_mut().filter(|child| is_over(child)).for_each(|child| child.mark = None);
+        let gone_above = self.lines().iter().take(self.selected).filter(|child| is_gone(child)).count();
+        let lines = if self.before.is_empty() { &mut self.children } else { &mut self.before };
+        lines.retain(|child| !is_gone(child));
+        lines.iter_mut().filter(|child| is_over(child)).for_each(|child| child.mark = None);
+        self.selected = (self.selected - gone_above).min(self.lines().len().saturating_sub(1));
     }
 
     /// A folder that may be empty.

@@ -20,8 +20,6 @@ pub(super) enum Action {
     Erase,
     Delete,
     Char(char),
-    /// The terminal has another size: columns and rows.
-    Resize(u16, u16),
     /// Nothing, but the screen is drawn.
     Nothing,
     /// Ends with this exit code.
@@ -48,7 +46,6 @@ pub(super) fn action(event: &Event) -> Action {
             KeyCode::Char(c) => Action::Char(c),
             _ => Action::Nothing,
         },
-        Event::Resize(columns, rows) => Action::Resize(*columns, *rows),
         _ => Action::Nothing,
     }
 }

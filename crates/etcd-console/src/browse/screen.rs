@@ -74,7 +74,7 @@ fn draw_page(frame: &mut Frame<'_>, view: &View, area: Rect) -> (String, String,
     if let Some(listing) = view.listing() {
         draw_list(frame, listing, area);
         let keys = if listing.has_revisions() { LIST_KEYS } else { SEARCH_KEYS };
-        return (view.list_title(), listing.about(), keys);
+        return (view.list_title(), view.list_message(listing), keys);
     }
     draw_folder(frame, view, area);
     if let Some(typed) = &view.prompt {

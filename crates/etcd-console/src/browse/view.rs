@@ -60,12 +60,12 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(folder: Folder, endpoint: String, can_write: bool, size: (u16, u16)) -> Self {
-        let mut view = Self {
+    pub(super) fn new(folder: Folder, endpoint: String, can_write: bool) -> Self {
+        Self {
             endpoint,
             can_write,
             has_colours: crate::output::may_use_colours(),
-            size,
+            size: (0, 0),
             folder,
             above: Vec::new(),
             value: None,
@@ -80,9 +80,7 @@ impl View {
             message: None,
             is_failing: false,
             retry_at: None,
-        };
-        view.resize(size);
-        view
+        }
     }
 
     /// What is to be read next. After an error: nothing for a while.
@@ -202,10 +200,13 @@ impl View {
         self.retry_at = self.retry_at.filter(|at| now < *at);
     }
 
+    /// Columns and rows of the terminal.
     pub(super) fn resize(&mut self, size: (u16, u16)) {
-        self.size = size;
-        self.folder.resize(usize::from(size.1.saturating_sub(OTHER_ROWS)));
-        self.lay_out();
+        if self.size != size {
+            self.size = size;
+            self.folder.resize(usize::from(size.1.saturating_sub(OTHER_ROWS)));
+            self.lay_out();
+        }
     }
 
     /// The columns for the value.
@@ -263,5 +264,10 @@ impl View {
         let is_empty = self.folder.lines().is_empty() && self.folder.missing().is_none();
         let empty = is_empty.then(|| "no keys here; Left goes to the folder above".to_owned());
         self.message.clone().or(change).or(empty).unwrap_or_default()
+    }
+
+    /// The same line below a list.
+    pub(super) fn list_message(&self, listing: &Listing) -> String {
+        self.message.clone().unwrap_or_else(|| listing.about())
     }
 }

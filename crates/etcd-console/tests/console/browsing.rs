@@ -1,94 +1,12 @@
 //! `browse` on a terminal of 80 columns and 24 rows: what people type, and what the screen then shows.
 
-use std::num::NonZero;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::cluster::{Cluster, eventually, finish, program};
+use crate::screen::{DOWN, LEFT, PAGE_DOWN, PAGE_UP, Screen, echoes};
 use crate::terminal::Terminal;
-
-const ROWS: NonZero<u16> = NonZero::new(24).unwrap();
-const COLUMNS: NonZero<u16> = NonZero::new(80).unwrap();
-const DOWN: &str = "\x1b[B";
-const LEFT: &str = "\x1b[D";
-const PAGE_DOWN: &str = "\x1b[6~";
-const PAGE_UP: &str = "\x1b[5~";
-/// What ends each picture that the program draws.
-const DRAWN: &[u8] = b"\x1b[?25l";
-
-struct Screen {
-    terminal: Terminal,
-    child: Child,
-}
-
-impl Screen {
-    fn open(cluster: &Cluster, args: &[&str]) -> Self {
-        Self::of(&mut cluster.command(&[&["browse"], args].concat()))
-    }
-
-    fn of(command: &mut Command) -> Self {
-        let terminal = Terminal::new();
-        let size = Winsize { ws_row: ROWS.get(), ws_col: COLUMNS.get(), ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(terminal.file(), size).unwrap();
-        let child = terminal.run(command);
-        Self { terminal, child }
-    }
-
-    /// What the terminal shows now.
-    fn text(&self) -> String {
-        let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
-        parser.process(&self.terminal.bytes());
-        parser.screen().contents()
-    }
-
-    #[track_caller]
-    fn wait_for(&self, words: &[&str]) {
-        let shows = |text: &str| words.iter().all(|word| text.contains(word));
-        assert!(eventually(|| shows(&self.text())), "{words:?} are not shown:\n{}", self.text());
-    }
-
-    #[track_caller]
-    fn wait_until_gone(&self, word: &str) {
-        assert!(eventually(|| !self.text().contains(word)), "{word} is still shown:\n{}", self.text());
-    }
-
-    /// Whether some picture had these words together, even if only for a moment.
-    #[track_caller]
-    fn wait_for_a_moment(&self, words: &[&str]) {
-        let shown = || {
-            let bytes = self.terminal.bytes();
-            let (mut parser, mut done) = (vt100::Parser::new(ROWS, COLUMNS, 0), 0);
-            let ends = bytes.windows(DRAWN.len()).enumerate().filter(|(_, part)| *part == DRAWN).map(|(at, _)| at);
-            ends.chain([bytes.len()]).any(|end| {
-                parser.process(&bytes[done..end]);
-                done = end;
-                let text = parser.screen().contents();
-                words.iter().all(|word| text.contains(word))
-            })
-        };
-        assert!(eventually(shown), "{words:?} were never shown:\n{}", self.text());
-    }
-
-    fn press(&self, keys: &str) {
-        self.terminal.press(keys);
-    }
-
-    /// Waits for its end. The terminal must then be as before.
-    #[track_caller]
-    fn ends_with(self, code: i32) {
-        let run = finish(self.child);
-        assert_eq!(run.code, Some(code), "{}", self.terminal.shown());
-        let left = |bytes: &[u8]| bytes.windows(8).any(|part| part == b"\x1b[?1049l");
-        assert!(eventually(|| left(&self.terminal.bytes())), "the screen of before is not back");
-        assert!(echoes(&self.terminal), "the terminal does not echo");
-    }
-}
-
-fn echoes(terminal: &Terminal) -> bool {
-    tcgetattr(terminal.file()).unwrap().local_modes.contains(LocalModes::ECHO)
-}
 
 #[test]
 fn folders_and_values_are_shown_and_no_control_character_is_written() {

@@ -25,7 +25,6 @@ impl View {
     pub(in crate::browse) fn act(&mut self, action: Action) -> Option<Command> {
         match action {
             Action::End(code) => return Some(Command::End(code)),
-            Action::Resize(columns, rows) => self.resize((columns, rows)),
             Action::Nothing => {}
             action => {
                 self.message = None;
