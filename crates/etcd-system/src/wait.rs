@@ -42,8 +42,25 @@ impl Pace {
 
 /// Looks again and again until `look` finds something, fails, or the deadline passes (`None`).
 /// Looks at least once.
-pub fn until<T, E>(deadline: Deadline, mut look: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+pub fn until<T, E>(deadline: Deadline, look: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
     let mut pace = Pace::new();
+    look_until(deadline, || pace.next(deadline), look)
+}
+
+/// The same with equal pauses: for a look that takes the processor long, like one that starts a process.
+pub fn until_every<T, E>(
+    pause: Duration,
+    deadline: Deadline,
+    look: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    look_until(deadline, || pause.min(deadline.remaining()), look)
+}
+
+fn look_until<T, E>(
+    deadline: Deadline,
+    mut pause: impl FnMut() -> Duration,
+    mut look: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
     loop {
         if let Some(found) = look()? {
             return Ok(Some(found));
@@ -52,6 +69,6 @@ pub fn until<T, E>(deadline: Deadline, mut look: impl FnMut() -> Result<Option<T
             return Ok(None);
         }
         #[expect(clippy::disallowed_methods, reason = "the pause between two looks, bounded by the deadline")]
-        std::thread::sleep(pace.next(deadline));
+        std::thread::sleep(pause());
     }
 }

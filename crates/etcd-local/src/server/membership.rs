@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::health::{Gateway, HealthError, needs_user, number};
-use crate::wait::{Deadline, until};
+use crate::wait::{Deadline, until_every};
 
 /// Seconds that an answer may take.
 const TIMEOUT: u64 = 10;
@@ -99,12 +99,14 @@ pub(crate) fn add(
     Ok(urls)
 }
 
-/// Asks again while etcd refuses for a reason that passes.
+/// Asks again while etcd refuses for a reason that passes. To ask may take a process that speaks TLS with etcd, and the wait
+/// seconds.
 fn when_allowed(passing: &[&str], ask: impl Fn() -> Result<(), HealthError>) -> Result<(), HealthError> {
     const WAIT: Duration = Duration::from_secs(20);
+    const PAUSE: Duration = Duration::from_millis(250);
     let deadline = Deadline::after(WAIT);
     let passes = |message: &str| passing.iter().any(|reason| message.contains(reason)) && !deadline.expired();
-    let changed = until(deadline, || match ask() {
+    let changed = until_every(PAUSE, deadline, || match ask() {
         Err(HealthError::Refused { message, .. }) if passes(&message) => Ok(None),
         answer => answer.map(Some),
     })?;
