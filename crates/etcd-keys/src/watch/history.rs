@@ -68,6 +68,8 @@ pub struct History {
 enum Phase {
     Start,
     Reading(Box<Reading>),
+    /// All changes were read. The watch is still open.
+    Reached(Box<Reading>),
     Ended,
 }
 
@@ -77,6 +79,8 @@ struct Reading {
     ordered_progress: bool,
     /// Answers since the last change.
     answers: u32,
+    /// How long etcd may be silent until it is asked for the first time.
+    silence: Duration,
 }
 
 impl History {
@@ -115,19 +119,38 @@ impl History {
         self.to
     }
 
+    /// Goes on with later changes, up to this revision, which the cluster must have reached. To be called when
+    /// [`History::try_next`] has returned `None`. etcd answers at once, as the watch is still open: it looks only ten times a
+    /// second for new watches that begin in the past.
+    pub fn go_on_until(&mut self, revision: i64) {
+        self.to = revision;
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Reached(reading) => {
+                Phase::Reading(Box::new(Reading { answers: 0, silence: Duration::ZERO, ..*reading }))
+            }
+            // There was nothing to read yet.
+            Phase::Ended => Phase::Start,
+            phase => phase,
+        };
+    }
+
     /// The next change; `None` after the last one. The previous value of a change is missing if it is compacted.
     ///
     /// # Errors
     /// The errors of every request. After an error, the history has ended.
     pub async fn try_next(&mut self) -> Result<Option<Event>, Error> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
+            let is_wanted = |event: &Event| event.kv.mod_revision <= self.to;
+            if let Some(event) = self.ready.front() {
+                return Ok(if is_wanted(event) { self.ready.pop_front() } else { None });
             }
             match std::mem::replace(&mut self.phase, Phase::Ended) {
                 Phase::Start => self.start().await?,
                 Phase::Reading(reading) => self.read(reading).await?,
-                Phase::Ended => return Ok(None),
+                phase @ (Phase::Reached(_) | Phase::Ended) => {
+                    self.phase = phase;
+                    return Ok(None);
+                }
             }
         }
     }
@@ -151,7 +174,7 @@ impl History {
         }
         let mut watches = self.connection.watches();
         let stream = self.connection.call(|| self.operation(), watches.watch(key, Some(options))).await?;
-        self.phase = Phase::Reading(Box::new(Reading { stream, ordered_progress, answers: 0 }));
+        self.phase = Phase::Reading(Box::new(Reading { stream, ordered_progress, answers: 0, silence: SILENCE }));
         Ok(())
     }
 
@@ -171,17 +194,17 @@ impl History {
             let mut newest = 0;
             for event in events.iter() {
                 newest = event.kv().mod_revision();
-                if (self.from..=self.to).contains(&newest) {
+                if newest >= self.from {
                     self.ready.push_back(self.redacted(event.to_owned()));
                 }
             }
             if newest > self.to {
+                self.phase = Phase::Reached(reading);
                 return Ok(());
             }
         }
-        if reading.answers < if reading.ordered_progress { 1 } else { UNORDERED_ANSWERS } {
-            self.phase = Phase::Reading(reading);
-        }
+        let is_at_end = reading.answers >= if reading.ordered_progress { 1 } else { UNORDERED_ANSWERS };
+        self.phase = if is_at_end { Phase::Reached(reading) } else { Phase::Reading(reading) };
         Ok(())
     }
 
@@ -205,10 +228,11 @@ impl History {
     async fn message(&self, reading: &mut Reading) -> Result<Option<WatchResponse>, Error> {
         let asking = async {
             loop {
-                match tokio::time::timeout(SILENCE, reading.stream.message()).await {
+                match tokio::time::timeout(reading.silence, reading.stream.message()).await {
                     Ok(message) => return message,
-                    Err(_) => reading.stream.request_progress().await?,
+                    Err(_) => reading.silence = SILENCE,
                 }
+                reading.stream.request_progress().await?;
             }
         };
         self.connection.call(|| self.operation(), asking).await

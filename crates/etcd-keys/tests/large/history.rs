@@ -52,10 +52,21 @@ async fn every_change_is_told_with_old_and_new_value() {
         assert_eq!((history.first_revision(), history.last_revision()), (1, last + 1));
         assert_eq!(events.iter().filter(|event| event.kv.mod_revision == both).count(), 2);
 
+        // It goes on, also with what came before it was asked to.
+        let (before, mut history) = all(keys.history(KeyRange::key("a")).until_revision(first)).await;
+        assert_eq!(texts(&before), [change("a", "", "1")], "{etcd:?}");
+        history.go_on_until(both);
+        let (more, mut history) = all(history).await;
+        assert_eq!(texts(&more), [change("a", "1", "2")], "{etcd:?}");
+        let newest = keys.put("a", "4").await.unwrap().revision;
+        history.go_on_until(newest);
+        let expected = [change("a", "2", ""), change("a", "", "3"), change("a", "3", "4")];
+        assert_eq!(texts(&all(history).await.0), expected, "{etcd:?}");
+
         let some = keys.history(KeyRange::key("a")).from_revision(first + 1).until_revision(last - 1);
         assert_eq!(texts(&all(some).await.0), [change("a", "1", "2"), change("a", "2", "")], "{etcd:?}");
         let (none, history) = all(keys.history(KeyRange::prefix("")).from_revision(last + 9)).await;
-        assert_eq!((none, history.last_revision()), (vec![], last + 1), "a revision that is not reached yet");
+        assert_eq!((none, history.last_revision()), (vec![], last + 2), "a revision that is not reached yet");
         let (none, _) = all(keys.history(KeyRange::prefix("x"))).await;
         assert_eq!(none, []);
     })

@@ -3,6 +3,7 @@
 
 use etcd_keys::KeyRange;
 use etcd_keys::kv::Get;
+use etcd_keys::watch::History;
 
 use crate::error::Error;
 use crate::roots::Roots;
@@ -25,13 +26,15 @@ pub struct Escapes {
     pub revisions: (i64, i64),
 }
 
-/// Looks for what changes outside of every run while a run is there. Each look goes on where the last one ended: etcd reads
-/// its whole history from there on, so that frequent looks leave little for the last one.
+/// Looks for what changes outside of every run while a run is there. Each look goes on where the last one ended, with watches
+/// that stay open, so that frequent looks leave little for the last one.
 #[derive(Debug)]
 pub struct EscapeSearch {
     registry: Registry,
     prefix: String,
     found: Escapes,
+    /// `None` before the first look, and after an error.
+    histories: Option<[History; 2]>,
 }
 
 impl Run {
@@ -46,7 +49,7 @@ impl EscapeSearch {
     /// Begins after a revision. The prefix is that of a run, whose changes are not sent.
     pub(crate) fn after(revision: i64, prefix: String, registry: Registry) -> Self {
         let found = Escapes { revisions: (revision + 1, revision), ..Escapes::default() };
-        Self { registry, prefix, found }
+        Self { registry, prefix, found, histories: None }
     }
 
     /// Reads what has changed since the last look. Returns all that was found so far.
@@ -60,10 +63,12 @@ impl EscapeSearch {
         if now < from {
             return Ok(&self.found);
         }
-        let last = KeyRange::prefix(self.prefix.as_str()).end().map(KeyRange::from_key);
-        // The run's own changes, which may be many, are not sent. At the same time: etcd then reads its history once.
-        let first = self.changes(Some(KeyRange::between("\0", self.prefix.as_str())), from, now);
-        for found in <[Escapes; 2]>::from(tokio::try_join!(first, self.changes(last, from, now))?) {
+        let mut histories = self.histories.take().unwrap_or_else(|| self.begin(from));
+        histories.iter_mut().for_each(|history| history.go_on_until(now));
+        let [before, after] = &mut histories;
+        let roots = self.registry.roots();
+        let found = tokio::try_join!(changes(before, roots), changes(after, roots))?;
+        for found in <[Escapes; 2]>::from(found) {
             self.found.changes += found.changes;
             found.keys.into_iter().for_each(|key| self.found.name(key));
             // Later than `from` if a compaction came first.
@@ -72,20 +77,25 @@ impl EscapeSearch {
             }
         }
         self.found.revisions.1 = now;
+        self.histories = Some(histories);
         Ok(&self.found)
     }
 
-    async fn changes(&self, range: Option<KeyRange>, from: i64, to: i64) -> Result<Escapes, Error> {
-        let mut found = Escapes::default();
-        let Some(range) = range else { return Ok(found) };
-        let history = self.registry.connection().all_keys().history(range);
-        let mut history = history.from_revision(from).until_revision(to);
-        while let Some(event) = history.try_next().await? {
-            found.add(event.kv.key, self.registry.roots());
-        }
-        found.revisions.0 = history.first_revision();
-        Ok(found)
+    /// The changes before and after the run's own ones, which may be many, and are not sent.
+    fn begin(&self, from: i64) -> [History; 2] {
+        let after = KeyRange::prefix(self.prefix.as_str()).end().map_or(KeyRange::between("", ""), KeyRange::from_key);
+        let ranges = [KeyRange::between("\0", self.prefix.as_str()), after];
+        ranges.map(|range| self.registry.connection().all_keys().history(range).from_revision(from))
     }
+}
+
+async fn changes(history: &mut History, roots: &Roots) -> Result<Escapes, Error> {
+    let mut found = Escapes::default();
+    while let Some(event) = history.try_next().await? {
+        found.add(event.kv.key, roots);
+    }
+    found.revisions.0 = history.first_revision();
+    Ok(found)
 }
 
 impl Escapes {

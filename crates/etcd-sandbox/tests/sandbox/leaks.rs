@@ -58,12 +58,17 @@ async fn a_change_elsewhere_is_counted_once_however_often_it_is_looked_for() {
     let found = search.look().await.unwrap().clone();
     assert_eq!((found.changes, found.keys), (3, vec![b"/Inventory/v1/Racks".to_vec(), b"/a".to_vec()]));
     assert_eq!(found.revisions.1, last + 1);
-    // What is compacted before it is looked at is not known.
     all.put("/a", "2").await.unwrap();
     let compacted = all.put("/a", "3").await.unwrap().revision;
     registry.connection().raw().compact(compacted, None).await.unwrap();
     let found = search.look().await.unwrap();
-    assert_eq!((found.changes, found.revisions), (3, (compacted + 1, compacted)));
+    assert_eq!((found.changes, found.revisions.1), (5, compacted), "it was told before the compaction");
+    // What is compacted before the first look is not known.
+    let mut late = run.search_escapes();
+    let found = late.look().await.unwrap();
+    assert_eq!((found.changes, found.revisions), (0, (compacted + 1, compacted)));
+    all.put("/a", "4").await.unwrap();
+    assert_eq!(late.look().await.unwrap().changes, 1);
 }
 
 #[tokio::test]
