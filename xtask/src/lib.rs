@@ -17,7 +17,7 @@ pub struct Bench {
     /// What to measure [default: everything]
     #[arg(value_enum, value_name = "NAME")]
     pub names: Vec<BenchName>,
-    /// How often each side runs, in turn [default: 15 for start, 11 for cluster, 7 for isolation and store, 3 for the others]
+    /// How often each side runs, in turn [default: 15 for start, 11 for cluster, 7 for browse, isolation and store, 3 for the others]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: Option<u32>,
     /// Use smaller sizes and fewer rounds: less than two minutes for everything
@@ -37,6 +37,8 @@ pub enum BenchName {
     Cluster,
     /// Reading 1,000,000 keys
     Read,
+    /// The first screen of `browse` with 1,000,000 keys, and its memory. Linux only
+    Browse,
     /// Deleting 1,000,000 keys while another client writes
     Delete,
     /// Watching 300,000 changes

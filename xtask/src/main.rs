@@ -25,9 +25,12 @@ fn main() -> ExitCode {
     })
 }
 
-/// Becomes `etcd-proof`, which is built when it is first asked for, as is `etcd-console`, which it calls.
+/// Becomes `etcd-proof`, which is built when it is first asked for, as are the programs that it calls.
 fn proof(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     let mut command = cx.command(on_demand::program("etcd-proof", cx)?);
     command.arg("--console").arg(on_demand::program("etcd-console", cx)?);
+    if name == "bench" {
+        command.arg("--browse").arg(on_demand::program("etcd-browse", cx)?);
+    }
     child::become_program(command.arg("--xtask").arg(std::env::current_exe()?).arg(name).args(args))
 }

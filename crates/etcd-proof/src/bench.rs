@@ -1,6 +1,8 @@
 //! `bench`: what the README promises, measured, in one table. Each bench is in the file of its name. What they find is
 //! in `report`, and `table` shows it.
 
+#[cfg(target_os = "linux")] // a terminal of our own
+mod browse;
 mod cluster;
 mod delete;
 mod failover;
@@ -43,6 +45,8 @@ struct Setup<'a> {
     xtask: &'a Path,
     /// The program that it becomes for commands that speak etcd's API.
     console: &'a Path,
+    /// The same for `browse`.
+    browse: Option<&'a Path>,
     cx: &'a Context,
     workload: Workload,
     /// The programs of the other side.
@@ -72,6 +76,7 @@ fn measure(args: &Bench, cli: &Cli, cx: &Context) -> Result<Report> {
     let setup = Setup {
         xtask: &cli.xtask,
         console: &cli.console,
+        browse: cli.browse.as_deref(),
         cx,
         workload: Workload::new(args.quick, args.rounds),
         installed: Installed::look(cx)?,
@@ -92,6 +97,13 @@ fn run_bench(name: BenchName, setup: &Setup<'_>) -> Result<BenchResult> {
         BenchName::Start => start::measure(rounds, setup),
         BenchName::Cluster => cluster::measure(rounds, setup, &mut notes),
         BenchName::Read => read::measure(rounds, setup, &mut notes),
+        #[cfg(target_os = "linux")]
+        BenchName::Browse => browse::measure(rounds, setup),
+        #[cfg(not(target_os = "linux"))]
+        BenchName::Browse => {
+            notes.add("`browse` is measured on Linux only");
+            Ok(Vec::new())
+        }
         BenchName::Delete => delete::measure(rounds, setup, &mut notes),
         BenchName::Watch => watch::measure(rounds, setup, &mut notes),
         BenchName::Isolation => isolation::measure(rounds, setup, &mut notes),

@@ -19,6 +19,9 @@ pub(crate) struct Cli {
     /// The program for commands that speak etcd's API
     #[arg(long, hide = true, default_value = "-")]
     pub(crate) console: PathBuf,
+    /// The program for `browse`
+    #[arg(long, hide = true)]
+    pub(crate) browse: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -49,10 +49,17 @@ impl<'a> Keyspace<'a> {
         fill(self.setup, &self.url(), keys)
     }
 
+    /// Writes keys below another prefix.
+    pub(super) fn fill_below(&self, prefix: &str, keys: u64) -> Result<()> {
+        fill_below(self.setup, &self.url(), prefix, keys)
+    }
+
     /// `cargo xtask ARGS…`, from where cargo would have started it.
     pub(super) fn xtask(&self, args: &[&str]) -> Command {
         let mut command = self.workspace.command(args);
-        command.env("ETCD_ENDPOINTS", self.url());
+        command
+            .env("ETCD_ENDPOINTS", self.url())
+            .envs(self.setup.browse.iter().map(|program| ("ETCD_BROWSE", program)));
         command
     }
 
@@ -119,7 +126,11 @@ fn console(setup: &Setup<'_>, url: &str, args: &[&str]) -> Command {
 
 /// Writes `keys` keys below [`PREFIX`].
 pub(super) fn fill(setup: &Setup<'_>, url: &str, keys: u64) -> Result<()> {
-    let mut fill = console(setup, url, &["fill", "--prefix", PREFIX, "--count", &keys.to_string()]);
+    fill_below(setup, url, PREFIX, keys)
+}
+
+fn fill_below(setup: &Setup<'_>, url: &str, prefix: &str, keys: u64) -> Result<()> {
+    let mut fill = console(setup, url, &["fill", "--prefix", prefix, "--count", &keys.to_string()]);
     run_ok(fill.stdout(Stdio::null())).context("the keys could not be written")?;
     Ok(())
 }

@@ -169,7 +169,8 @@ pub(super) fn cpu_seconds(pid: u32) -> Option<f64> {
     Some((user + system) / TICKS)
 }
 
-fn peak_mb(pid: u32) -> Option<f64> {
+/// The most memory that a process has held so far; `None` where it is not known.
+pub(super) fn peak_mb(pid: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: f64 = peak.trim().trim_end_matches(" kB").parse().ok()?;

@@ -27,6 +27,7 @@ impl Workload {
             BenchName::Start => (15, 3),
             BenchName::Cluster => (11, 1),
             BenchName::Isolation | BenchName::Store => (7, 3),
+            BenchName::Browse => (7, 1),
             BenchName::Read | BenchName::Delete | BenchName::Watch => (3, 1),
         };
         self.rounds.unwrap_or(if self.quick { quick } else { full })
