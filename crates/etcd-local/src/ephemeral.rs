@@ -24,6 +24,7 @@ use crate::builder::Builder;
 use crate::data::{self, DataError};
 use crate::file::{PathError, cannot};
 use crate::lock::Lock;
+use crate::reporter::Event;
 use crate::server::health::HealthError;
 use crate::server::launch::{self, Durability};
 use crate::server::launch_error::LaunchError;
@@ -280,7 +281,9 @@ impl Ephemeral {
             let refused = |source| EphemeralError::Leadership { to: to.name().to_owned(), source };
             leader::transfer(&leader.plain_url(), self.root.as_ref(), to.id()).map_err(refused)?;
         }
-        self.wait_for_leader(self.majority(), |leader| leader.id() == to.id()).map(drop)
+        self.wait_for_leader(self.majority(), |leader| leader.id() == to.id())?;
+        self.builder.reporter.report(&Event::LeadershipMoved { to: to.name().to_owned() });
+        Ok(())
     }
 
     /// Starts a member again, on its data and its ports, and waits until it is ready. Where most members are stopped, none
@@ -300,6 +303,7 @@ impl Ephemeral {
         } else {
             member::wait_ready(std::slice::from_ref(member), timeout)?;
         }
+        self.builder.reporter.report(&Event::Restarted { member: member.name().to_owned() });
         Ok(())
     }
 
@@ -383,6 +387,6 @@ impl Ephemeral {
 impl Drop for Ephemeral {
     fn drop(&mut self) {
         // Nothing is to be saved, so nothing is asked.
-        self.members.iter().for_each(|member| drop(member.kill()));
+        self.members.iter().for_each(|member| drop(member.end_at_once()));
     }
 }

@@ -85,6 +85,26 @@ pub enum Event {
         /// The address that it listens on.
         host: IpAddr,
     },
+    /// A member of an ephemeral cluster is to end, as the caller asks.
+    Stopping {
+        /// The member.
+        member: String,
+    },
+    /// A member of an ephemeral cluster is to be killed, as the caller asks.
+    Killing {
+        /// The member.
+        member: String,
+    },
+    /// A member of an ephemeral cluster that had ended runs again.
+    Restarted {
+        /// The member.
+        member: String,
+    },
+    /// A member of an ephemeral cluster leads now, as the caller asked.
+    LeadershipMoved {
+        /// The member.
+        to: String,
+    },
     /// A server was found running without a record of it, and is used.
     Adopted {
         /// Its process.
@@ -119,6 +139,10 @@ impl fmt::Display for Event {
                 f,
                 "etcd listens on {host}, not only on this machine: everyone who can reach this address can read and write all keys"
             ),
+            Self::Stopping { member } => write!(f, "member `{member}` is stopped"),
+            Self::Killing { member } => write!(f, "member `{member}` is killed"),
+            Self::Restarted { member } => write!(f, "member `{member}` runs again"),
+            Self::LeadershipMoved { to } => write!(f, "the leadership has moved to member `{to}`"),
             Self::Adopted { pid } => write!(f, "found the server already running, pid {pid}"),
         }
     }

@@ -270,7 +270,8 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Private`] if no etcd can be found or started, or a cluster cannot have so many members.
     pub async fn open_private(name: &str, wanted: private::Private) -> Result<Self, Error> {
-        let server = private::start(wanted).await?;
+        let faults = Arc::new(private::Faults::default());
+        let server = private::start(wanted, Arc::clone(&faults)).await?;
         let target = Arc::new(Target::Private(Box::new(server.client_config())));
         let connecting = Arc::clone(&target);
         let connected = process::runtime()?.spawn(async move { crate::connect::connect_to(&connecting).await }).await;
@@ -278,6 +279,7 @@ impl Sandbox {
         let run = private::prefix()?;
         let sandbox = Self::below(&connection, &run, name, target, 1)?;
         sandbox.0.recorder.keep_server(server);
+        faults.record(&sandbox.0.recorder);
         Ok(sandbox)
     }
 

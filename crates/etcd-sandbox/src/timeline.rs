@@ -3,6 +3,7 @@
 //! of the test's own notes, such as an expectation that failed.
 
 pub(crate) mod file;
+mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{self, Write as _};
@@ -14,6 +15,7 @@ use etcd_keys::watch::{Event, EventKind};
 use etcd_keys::{Error, ErrorKind, KeyRange, Keys, LeaseId, Redaction, kv};
 
 use crate::timeline::file::{Tail, TimelineFile};
+use crate::timeline::writer::Writer;
 
 /// How many changes are shown from the beginning.
 const FIRST: usize = 12;
@@ -28,15 +30,23 @@ const LEASES: usize = 1000;
 /// About how many characters of a value are shown.
 const WIDTH: usize = 60;
 
-/// A word on the timeline: a mark, an event of `tracing`, or an expectation that failed.
+/// A word on the timeline: a mark, an event, or an expectation that failed.
 #[derive(Clone)]
 pub(crate) struct Note {
     /// The newest revision at that time.
     pub(crate) revision: i64,
     pub(crate) time: Duration,
     pub(crate) text: String,
-    /// Whether it is an event of `tracing`, of which there can be many.
+    /// Whether it is an event of `tracing` or of a member of the test's etcd, of which there can be many.
     pub(crate) is_event: bool,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = self.text.lines();
+        writeln!(f, "  -- {:.3} s: {}", self.time.as_secs_f64(), lines.next().unwrap_or_default())?;
+        lines.try_for_each(|line| writeln!(f, "     {line}"))
+    }
 }
 
 /// Reads the history of a range since a revision, and draws it with the notes, which are in order. All of it goes to the file,
@@ -52,7 +62,7 @@ pub(crate) async fn read(
     let mut history = keys.history(range.clone()).from_revision(since).redact(redaction.clone());
     let mut lines = Lines { own_notes: notes.iter().filter(|note| !note.is_event).count(), ..Lines::default() };
     let (mut notes, mut previous) = (VecDeque::from(notes), 0);
-    let mut leases = BTreeSet::new();
+    let (mut leases, mut own) = (BTreeSet::new(), None);
     while let Some(event) = history.try_next().await? {
         let revision = event.kv.mod_revision;
         while notes.front().is_some_and(|note| note.revision < revision)
@@ -62,12 +72,15 @@ pub(crate) async fn read(
             lines.push(Line::Note(note));
         }
         let lease = lease_of(&event);
-        file.change(&event, lease);
+        // Asked when the end of the history is known: own writes up to there have begun.
+        let own = own.get_or_insert_with(|| keys.connection().own_revisions());
+        let writer = Writer::of(&event, lease, own.as_ref());
+        file.change(&event, lease, writer);
         if event.kind == EventKind::Delete && file.is_wanted() && leases.len() < LEASES {
             leases.extend(lease);
         }
         let is_same_transaction = std::mem::replace(&mut previous, revision) == revision;
-        lines.push(Line::Change(Box::new(event), is_same_transaction));
+        lines.push(Line::Change(Box::new(Change { event, is_same_transaction, writer })));
     }
     for note in notes {
         file.note(note.revision.min(history.last_revision()), note.time, &note.text);
@@ -78,7 +91,12 @@ pub(crate) async fn read(
 
     let mut text = String::new();
     let prefix = Escaped(keys.namespace().prefix());
-    let _ = writeln!(text, "what happened under `{prefix}`, by etcd's history ({}):", counted(lines.changes, "change"));
+    let _ = writeln!(
+        text,
+        "what happened under `{prefix}`, by etcd's history ({}{}):",
+        counted(lines.changes, "change"),
+        lines.writers()
+    );
     if history.first_revision() > since {
         let _ = writeln!(text, "  (what happened before revision {} is compacted)", history.first_revision());
     }
@@ -110,6 +128,12 @@ pub(crate) async fn read(
     Ok(text)
 }
 
+/// The last notes, for a test whose etcd is gone.
+pub(crate) fn without_changes(notes: &[Note]) -> String {
+    let last = notes.len().saturating_sub(LAST);
+    notes.iter().skip(last).map(Note::to_string).collect()
+}
+
 fn counted(count: i64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
@@ -125,22 +149,36 @@ struct Lines {
     own_notes: usize,
     /// The place of the last of them.
     last_note: Option<usize>,
+    has_own: bool,
+    has_others: bool,
+    has_unknown: bool,
     /// Of those whose keys are deleted.
     ended_leases: BTreeSet<LeaseId>,
     changes: i64,
 }
 
 enum Line {
-    /// A change, and whether it is of the same transaction as the one before.
-    Change(Box<Event>, bool),
+    Change(Box<Change>),
     Note(Note),
+}
+
+struct Change {
+    event: Event,
+    /// Whether it is of the same transaction as the one before.
+    is_same_transaction: bool,
+    writer: Writer,
 }
 
 impl Lines {
     fn push(&mut self, line: Line) {
         let before = self.changes;
         match &line {
-            Line::Change(..) => self.changes += 1,
+            Line::Change(change) => {
+                self.changes += 1;
+                self.has_own |= change.writer == Writer::OwnConnection;
+                self.has_others |= change.writer == Writer::AnotherConnection;
+                self.has_unknown |= change.writer == Writer::Unknown;
+            }
             Line::Note(note) if note.is_event => {}
             Line::Note(_) => {
                 self.own_notes -= 1;
@@ -158,7 +196,7 @@ impl Lines {
     /// A key of a lease that has ended was probably deleted by it. Looks at the leases of the lines, and at `leases`.
     async fn find_ended_leases(&mut self, leases: BTreeSet<LeaseId>, keys: &Keys) -> Result<(), Error> {
         let deletions = self.kept.values().filter_map(|(_, line)| match line {
-            Line::Change(event, _) if event.kind == EventKind::Delete => lease_of(event),
+            Line::Change(change) if change.event.kind == EventKind::Delete => lease_of(&change.event),
             _ => None,
         });
         for lease in deletions.chain(leases).collect::<BTreeSet<_>>() {
@@ -171,10 +209,20 @@ impl Lines {
         Ok(())
     }
 
+    /// For the first line, if no change is of the sandbox's own connection, as where the code under test has its own client.
+    fn writers(&self) -> &'static str {
+        if self.has_others && !self.has_own && !self.has_unknown {
+            ", none by the sandbox's own connection"
+        } else {
+            ""
+        }
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, line: &Line) -> fmt::Result {
         match line {
-            Line::Change(event, is_same_transaction) => {
-                let Event { kind, kv, prev_kv, .. } = &**event;
+            Line::Change(change) => {
+                let Change { event, is_same_transaction, writer } = &**change;
+                let Event { kind, kv, prev_kv, .. } = event;
                 let place =
                     if *is_same_transaction { "  same txn".to_owned() } else { format!("rev {}", kv.mod_revision) };
                 let (word, after) = match kind {
@@ -186,17 +234,16 @@ impl Lines {
                 write!(f, "  {place:<10} {word} {} {change}", Escaped(&kv.key))?;
                 match lease_of(event) {
                     Some(lease) if *kind == EventKind::Delete && self.ended_leases.contains(&lease) => {
-                        writeln!(f, " by the end of lease {lease}")
+                        return writeln!(f, " by the end of lease {lease}");
                     }
-                    Some(lease) => writeln!(f, " lease {lease}"),
-                    None => writeln!(f),
+                    Some(lease) => write!(f, " lease {lease}")?,
+                    None => {}
                 }
+                // The first line of a transaction says who wrote it.
+                let says_so = writer.is_another() && !is_same_transaction && (self.has_own || self.has_unknown);
+                writeln!(f, "{}", if says_so { " by another connection" } else { "" })
             }
-            Line::Note(Note { time, text, .. }) => {
-                let mut lines = text.lines();
-                writeln!(f, "  -- {:.3} s: {}", time.as_secs_f64(), lines.next().unwrap_or_default())?;
-                lines.try_for_each(|line| writeln!(f, "     {line}"))
-            }
+            Line::Note(note) => write!(f, "{note}"),
         }
     }
 }

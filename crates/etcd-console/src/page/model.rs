@@ -157,6 +157,8 @@ pub(super) struct Change {
     pub(super) after: Option<String>,
     pub(super) difference: String,
     pub(super) lease: Option<String>,
+    #[serde(default)]
+    pub(super) by_another_connection: bool,
 }
 
 impl Report {

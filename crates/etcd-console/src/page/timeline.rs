@@ -1,5 +1,6 @@
 //! A timeline as the page's script draws it: small, and safe inside a page.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use anyhow::Result;
@@ -29,8 +30,8 @@ struct Drawn<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Mark<'a> {
-    /// Revision, kind, key, lease or -1, difference; the values before and after.
-    Change(i64, u8, usize, i64, &'a str, Option<&'a str>, Option<&'a str>),
+    /// Revision, kind, key, lease or -1, difference and who made it; the values before and after.
+    Change(i64, u8, usize, i64, Cow<'a, str>, Option<&'a str>, Option<&'a str>),
     /// Seconds, text.
     Note(f64, &'a str),
     /// So many changes are left out here.
@@ -74,7 +75,11 @@ pub(super) fn data(timeline: &Timeline) -> Result<String> {
             }
             continue;
         }
-        let Change { rev, key, before, after, difference, lease, .. } = change;
+        let Change { rev, key, before, after, difference, lease, by_another_connection, .. } = change;
+        let difference = match by_another_connection {
+            true => format!("{difference} by another connection").into(),
+            false => difference.into(),
+        };
         let lease = lease.as_deref().map_or(-1, |lease| i64::try_from(leases.number(lease)).unwrap_or(-1));
         let values = (before.as_deref(), after.as_deref());
         let (before, after) = if changes <= WITH_VALUES { values } else { (None, None) };
@@ -121,7 +126,7 @@ mod tests {
         let timeline = timeline(
             r#"{"rev":2,"type":"PUT","key":"</script><b>","after":"<!--","difference":"`<!--`"},
             {"note":"a </SCRIPT> note","seconds":0.25,"rev":2},
-            {"rev":3,"type":"PUT","key":"b","before":"1","after":"2","difference":"`1` → `2`","lease":"1f"},
+            {"rev":3,"type":"PUT","key":"b","before":"1","after":"2","difference":"`1` → `2`","lease":"1f","by_another_connection":true},
             {"something":"new"},
             {"rev":4,"type":"DEL","key":"b","before":"2","difference":"(was `2`)","lease":"1f"},
             {"rev":4,"type":"DEL","key":"</script><b>","before":"<!--","difference":"(was `<!--`)"}"#,
@@ -135,7 +140,7 @@ mod tests {
             serde_json::json!([
                 [2, CREATED, 0, -1, "`<!--`", null, "<!--"],
                 [0.25, "a </SCRIPT> note"],
-                [3, CHANGED, 1, 0, "`1` → `2`", "1", "2"],
+                [3, CHANGED, 1, 0, "`1` → `2` by another connection", "1", "2"],
                 [4, LEASE_ENDED, 1, 0, "(was `2`)", "2", null],
                 [4, DELETED, 0, -1, "(was `<!--`)", "<!--", null],
             ])

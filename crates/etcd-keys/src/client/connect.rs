@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use self::address::Address;
 use self::failover::{Encrypted, Failover, Members};
 use crate::client::error::{Error, ErrorKind, Operation};
+use crate::client::own_writes::OwnWrites;
 use crate::client::tls::{Tls, TlsError};
 
 /// The largest answer that is accepted, in bytes. tonic refuses more than 4 MiB by default, which a page of
@@ -58,6 +59,7 @@ pub struct Connect {
     user: Option<(String, String)>,
     options: ConnectOptions,
     runtime: Option<Handle>,
+    own_writes: Option<usize>,
 }
 
 impl Connect {
@@ -76,6 +78,7 @@ impl Connect {
             user: None,
             options: ConnectOptions::new(),
             runtime: None,
+            own_writes: None,
         }
     }
 
@@ -131,6 +134,14 @@ impl Connect {
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Remembers the revisions of the connection's last writes, so many, for [`Connection::own_revisions`]. Takes 8 bytes for
+    /// each of them at once, and no request.
+    #[must_use]
+    pub fn remember_writes(mut self, count: usize) -> Self {
+        self.own_writes = Some(count);
         self
     }
 
@@ -193,6 +204,7 @@ impl Connect {
                         encryption,
                         request_timeout: self.request_timeout,
                         runtime,
+                        own_writes: self.own_writes.map(OwnWrites::new),
                     }),
                 })
             }
@@ -277,6 +289,8 @@ struct Shared {
     encryption: Encryption,
     request_timeout: Duration,
     runtime: Handle,
+    /// The revisions of its writes, if they are remembered.
+    own_writes: Option<OwnWrites>,
 }
 
 impl fmt::Debug for Connection {
@@ -322,10 +336,24 @@ impl Connection {
         Ok(address.url)
     }
 
-    /// etcd-client's own client, for whatever has no name here.
+    /// etcd-client's own client, for whatever has no name here. Its writes are not among [`Connection::own_revisions`], which
+    /// say less from now on.
     #[must_use]
     pub fn raw(&self) -> Client {
+        if let Some(writes) = &self.shared.own_writes {
+            writes.lose_track();
+        }
+        self.client()
+    }
+
+    /// etcd-client's own client, for calls that change no key, or go through `client/write.rs`.
+    pub(crate) fn client(&self) -> Client {
         self.shared.client.clone()
+    }
+
+    /// The memory of its own writes, if it has one.
+    pub(crate) fn own_writes(&self) -> Option<&OwnWrites> {
+        self.shared.own_writes.as_ref()
     }
 
     /// A client for keys that accepts large answers.
@@ -442,6 +470,7 @@ impl Connection {
             encryption,
             request_timeout,
             runtime,
+            own_writes: None,
         };
         Self { shared: Arc::new(shared) }
     }

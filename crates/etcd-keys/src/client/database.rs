@@ -45,7 +45,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request, but those of time: each may take ten minutes.
     pub async fn compact_database(&self) -> Result<Compacted, Error> {
-        let mut client = self.raw();
+        let mut client = self.client();
         let status = self.maintain("read the size of", client.status()).await?;
         let revision = status.header().map(etcd_client::ResponseHeader::revision).unwrap_or_default();
         let options = Some(CompactionOptions::new().with_physical());

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::client::compaction;
 use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::granted::Granted;
 use crate::client::kv::{
     Compare, Delete, DeleteResponse, Get, GetResponse, KeyValue, OpResponse, Put, PutResponse, Swap, Txn, TxnResponse,
-    empty_key,
+    empty_key, revision,
 };
 use crate::client::namespace::Namespace;
 use crate::client::range::KeyRange;
+use crate::client::{compaction, write};
 
 /// The keys of a namespace. Opening, cloning and dropping it send no request.
 ///
@@ -258,8 +258,10 @@ impl sealed::Call for Put {
         let operation = || Operation::Write(shown.clone());
         let (key, value, options) = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
         let put = || async { keys.connection.kv().put(key.clone(), value.clone(), Some(options.clone())).await };
-        let response = keys.connection.call_again(operation, put).await?;
-        Ok(PutResponse::from_etcd(response, &keys.namespace))
+        let response = keys
+            .connection
+            .write(keys.connection.call_again(operation, put), |response| Some(revision(response.header())));
+        Ok(PutResponse::from_etcd(response.await?, &keys.namespace))
     }
 }
 
@@ -273,7 +275,9 @@ impl sealed::Call for Delete {
         let operation = || Operation::Delete(shown.clone());
         let (key, options) = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
         let delete = || async { keys.connection.kv().delete(key.clone(), Some(options.clone())).await };
-        let response = keys.connection.call_again(operation, delete).await?;
+        let written =
+            |response: &etcd_client::DeleteResponse| (response.deleted() > 0).then(|| revision(response.header()));
+        let response = keys.connection.write(keys.connection.call_again(operation, delete), written).await?;
         Ok(DeleteResponse::from_etcd(response, &keys.namespace))
     }
 }
@@ -289,8 +293,12 @@ impl sealed::Call for Txn {
         let (oldest, newest) = self.revisions();
         let txn = self.into_etcd(&keys.namespace).map_err(|kind| keys.refuse(operation(), kind))?;
         let commit = || async { keys.connection.kv().txn(txn.clone()).await };
-        match keys.connection.call_again(operation, commit).await {
-            Ok(response) => Ok(TxnResponse::from_etcd(&response, &keys.namespace)),
+        let answer = async {
+            let response = keys.connection.call_again(operation, commit).await?;
+            Ok(TxnResponse::from_etcd(&response, &keys.namespace))
+        };
+        match keys.connection.write(answer, write::revision_of_txn).await {
+            Ok(answer) => Ok(answer),
             Err(error) => {
                 let requested = if matches!(error.kind, ErrorKind::FutureRevision(_)) { newest } else { oldest };
                 Err(compaction::with_revisions(&keys.connection, requested, error).await)

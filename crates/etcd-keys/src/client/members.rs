@@ -39,7 +39,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request.
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
-        let mut client = self.raw();
+        let mut client = self.client();
         let answer = self.call(|| Operation::ListMembers, client.member_list()).await?;
         Ok(answer.members().iter().map(Member::new).collect())
     }
@@ -51,7 +51,7 @@ impl Connection {
     /// The errors of every request; etcd refuses while its members have not all been connected for some seconds.
     pub async fn add_member(&self, peer_url: &str, is_learner: bool) -> Result<Option<Member>, Error> {
         let options = is_learner.then(|| MemberAddOptions::new().with_is_learner());
-        let mut client = self.raw();
+        let mut client = self.client();
         let operation = || Operation::Member("add", peer_url.to_owned());
         let answer = self.call(operation, client.member_add([peer_url], options)).await?;
         Ok(answer.member().map(Member::new))
@@ -62,7 +62,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request; etcd refuses what would leave it without a quorum.
     pub async fn remove_member(&self, id: u64) -> Result<(), Error> {
-        let mut client = self.raw();
+        let mut client = self.client();
         self.call(|| Operation::Member("remove", format!("{id:016x}")), client.member_remove(id)).await.map(drop)
     }
 
@@ -71,7 +71,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request; etcd refuses until the learner has nearly all that the leader has.
     pub async fn promote_member(&self, id: u64) -> Result<(), Error> {
-        let mut client = self.raw();
+        let mut client = self.client();
         self.call(|| Operation::Member("promote", format!("{id:016x}")), client.member_promote(id)).await.map(drop)
     }
 
@@ -80,7 +80,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request.
     pub async fn has_leader(&self) -> Result<bool, Error> {
-        let mut client = self.raw();
+        let mut client = self.client();
         Ok(self.call(|| Operation::ListMembers, client.status()).await?.leader() != 0)
     }
 
@@ -97,7 +97,7 @@ impl Connection {
         let url = |endpoint| self.prepare_endpoint(endpoint);
         let added = added.into_iter().map(url).collect::<Result<Vec<_>, _>>()?;
         let removed = removed.into_iter().map(url).collect::<Result<Vec<_>, _>>()?;
-        let client = self.raw();
+        let client = self.client();
         let change = async {
             for endpoint in added {
                 client.add_endpoint(endpoint).await?;

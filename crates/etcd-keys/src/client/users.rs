@@ -40,7 +40,7 @@ impl Connection {
 
     /// Gets a new token, if the connection has a user. A signed one (JWT) is of no use once users or roles have changed.
     pub(crate) async fn log_in_again(&self) {
-        let client = self.raw();
+        let client = self.client();
         // If it fails, the next call says so.
         drop(tokio::time::timeout(self.request_timeout(), client.refresh_token()).await);
     }
@@ -50,7 +50,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request.
     pub async fn users(&self) -> Result<Vec<String>, Error> {
-        let mut client = self.raw();
+        let mut client = self.client();
         let answer = self.call(|| Operation::ListUsers, client.user_list()).await?;
         Ok(answer.users().to_vec())
     }
@@ -60,7 +60,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request.
     pub async fn roles_of(&self, user: &str) -> Result<Vec<String>, Error> {
-        let mut client = self.raw();
+        let mut client = self.client();
         let answer = self.call(|| Operation::User("read", user.to_owned()), client.user_get(user)).await?;
         Ok(answer.roles().to_vec())
     }
@@ -70,7 +70,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request. What was created before the error stays.
     pub async fn create_user_for(&self, name: &str, password: &str, keys: &KeyRange) -> Result<(), Error> {
-        let mut client = self.raw();
+        let mut client = self.client();
         let role = || Operation::Role("create", name.to_owned());
         let user = || Operation::User("create", name.to_owned());
         let permission = Permission::new(PermissionType::Readwrite, keys.start());
@@ -90,7 +90,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request.
     pub async fn delete_user_and_role(&self, name: &str) -> Result<(), Error> {
-        let mut client = self.raw();
+        let mut client = self.client();
         let user = self.call(|| Operation::User("delete", name.to_owned()), client.user_delete(name)).await;
         unless_absent(user)?;
         let role = self.call(|| Operation::Role("delete", name.to_owned()), client.role_delete(name)).await;

@@ -72,13 +72,17 @@ impl Claim {
     ) -> Result<(Self, T), Error> {
         let connection = self.keys.connection().clone();
         let within = options.within.unwrap_or(connection.request_timeout());
+        // A claim that is not won may have written its key, at a revision that nobody tells.
+        let write = connection.begin_write();
         match connection.call_within(within, &operation, call).await {
             Ok((0, _)) => Err(connection.error(operation(), ErrorKind::NoLease)),
             Ok((created, answer)) => {
+                write.wrote(Some(created));
                 self.created = created;
                 Ok((self, answer))
             }
             Err(error) => {
+                write.failed(&error);
                 let given_up = self.release().await;
                 // An error by our own timeout has no source. The server answers, because it accepted that the claim was given up.
                 let held = error.kind == ErrorKind::TimedOut && error.source.is_none() && given_up.is_ok();

@@ -6,7 +6,7 @@ use etcd_client::{LeaderKey, LeaderResponse, ObserveStream, ProclaimOptions};
 
 use crate::client::error::{Error, ErrorKind, Operation};
 use crate::client::keys::{Keys, Request, sealed};
-use crate::client::kv::{Compare, KeyValue};
+use crate::client::kv::{Compare, KeyValue, revision};
 use crate::client::lease_id::LeaseId;
 use crate::coordination::claim::{Claim, ClaimOptions};
 use crate::coordination::lease::Lease;
@@ -31,7 +31,7 @@ impl Keys {
     /// [`ErrorKind::Invalid`] for the empty name, and the errors of every request.
     pub async fn leader(&self, name: impl AsRef<[u8]>) -> Result<Option<KeyValue>, Error> {
         let name = self.full_name(name.as_ref(), ASK)?;
-        let mut client = self.connection().raw().election_client();
+        let mut client = self.connection().client().election_client();
         match self.connection().call(|| ASK(name.clone()), client.leader(name.clone())).await {
             Ok(mut response) => Ok(response.take_kv().and_then(|kv| KeyValue::from_etcd(kv, self.namespace()))),
             // The text is from etcd's `client/v3/concurrency`.
@@ -100,7 +100,7 @@ impl sealed::Call for Campaign {
     async fn send(self, keys: &Keys) -> Result<Leadership, Error> {
         let name = keys.full_name(&self.name, WIN)?;
         let claim = Claim::prepare(keys, &name, &self.options).await?;
-        let mut client = keys.connection().raw().election_client();
+        let mut client = keys.connection().client().election_client();
         let lease = claim.lease().id().get();
         let won = async {
             let leader = client.campaign(name.clone(), self.value, lease).await?.take_leader();
@@ -157,10 +157,11 @@ impl Leadership {
     /// If this process does not lead any more, and the errors of every request.
     pub async fn proclaim(&self, value: impl Into<Vec<u8>>) -> Result<(), Error> {
         let connection = self.claim.keys().connection();
-        let mut client = connection.raw().election_client();
+        let mut client = connection.client().election_client();
         let options = ProclaimOptions::new().with_leader(self.leader.clone());
         let operation = || PROCLAIM(self.leader.name().to_vec());
-        connection.call(operation, client.proclaim(value, Some(options))).await.map(drop)
+        let call = connection.call(operation, client.proclaim(value, Some(options)));
+        connection.write(call, |answer| Some(revision(answer.header()))).await.map(drop)
     }
 
     /// Resigns. When this returns, the next in line can lead.
@@ -205,7 +206,7 @@ impl Observer {
         let stream = match self.stream.take() {
             Some(stream) => stream,
             // etcd does not even confirm the stream before there is a leader: this can take long.
-            None => self.keys.connection().raw().election_client().observe(self.name.clone()).await?,
+            None => self.keys.connection().client().election_client().observe(self.name.clone()).await?,
         };
         self.stream.insert(stream).message().await
     }

@@ -25,7 +25,7 @@ impl Connection {
     /// # Errors
     /// The errors of every request. From etcd 3.7 on, only a user with the role `root` may ask.
     pub async fn leases(&self) -> Result<BTreeSet<LeaseId>, Error> {
-        let mut client = self.raw().lease_client();
+        let mut client = self.client().lease_client();
         let found = self.call(|| Operation::ListLeases, client.leases()).await?;
         Ok(found.leases().iter().filter_map(|lease| LeaseId::new(lease.id())).collect())
     }
@@ -46,7 +46,7 @@ impl Keys {
         let seconds =
             i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).saturating_add(i64::from(ttl.subsec_nanos() > 0));
         let operation = || Operation::Grant(self.namespace().prefix().to_vec());
-        let mut client = self.connection().raw().lease_client();
+        let mut client = self.connection().client().lease_client();
         let response = self.connection().call(operation, client.grant(seconds.max(1), None)).await?;
         let Some(id) = LeaseId::new(response.id()) else {
             return Err(self.refuse(operation(), ErrorKind::NoLease));
@@ -129,7 +129,7 @@ impl Lease {
     /// # Errors
     /// [`ErrorKind::NoLease`] and the errors of every request.
     pub async fn renew(&self) -> Result<Duration, Error> {
-        let mut client = self.keys.connection().raw().lease_client();
+        let mut client = self.keys.connection().client().lease_client();
         let renewal = async {
             // The first answer already renews the lease, but etcd-client does not return its time to live.
             let (mut keeper, mut answers) = client.keep_alive(self.id.get()).await?;
@@ -143,7 +143,7 @@ impl Lease {
     /// Renews the lease once, in one round trip. Each renewal opens its own stream, so that it follows the connection to
     /// other endpoints.
     async fn heartbeat(&self) -> Result<(), Error> {
-        let mut client = self.keys.connection().raw().lease_client();
+        let mut client = self.keys.connection().client().lease_client();
         self.call("renew", client.keep_alive(self.id.get())).await.map(drop)
     }
 
@@ -181,7 +181,7 @@ impl Lease {
                 return Err(self.keys.refuse(Operation::Lease("revoke", self.id), ErrorKind::Invalid(why)));
             }
         }
-        let mut client = self.keys.connection().raw().lease_client();
+        let mut client = self.keys.connection().client().lease_client();
         self.call("revoke", client.revoke(self.id.get())).await?;
         self.keys.granted(|granted| granted.ids.remove(&self.id));
         Ok(())
@@ -189,7 +189,7 @@ impl Lease {
 
     /// The lease's state without keys, and the full names of all keys that have it.
     async fn look_up(&self) -> Result<(Remaining, Vec<Vec<u8>>), Error> {
-        let mut client = self.keys.connection().raw().lease_client();
+        let mut client = self.keys.connection().client().lease_client();
         let options = LeaseTimeToLiveOptions::new().with_keys();
         let response = self.call("look up", client.time_to_live(self.id.get(), Some(options))).await?;
         if response.ttl() < 0 {

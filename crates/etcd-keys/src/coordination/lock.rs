@@ -72,7 +72,7 @@ impl sealed::Call for Lock {
         let name = keys.full_name(&self.name, Operation::Lock)?;
         let claim = Claim::prepare(keys, &name, &self.options).await?;
         let lock_options = LockOptions::new().with_lease(claim.lease().id().get());
-        let mut client = keys.connection().raw().lock_client();
+        let mut client = keys.connection().client().lock_client();
         let operation = || Operation::Lock(name.clone());
         let mut kv = keys.connection().kv();
         // The lock service returns the key, but not the revision that created it.

@@ -68,7 +68,7 @@ pub(super) struct Fixes {
 }
 
 pub(super) async fn fixes(connection: &Connection) -> Fixes {
-    let mut maintenance = connection.raw().maintenance_client();
+    let mut maintenance = connection.client().maintenance_client();
     let status = connection.call(|| Operation::Connect, maintenance.status()).await;
     status.map(|status| Fixes::of(status.version())).unwrap_or_default()
 }

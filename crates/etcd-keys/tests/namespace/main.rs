@@ -22,5 +22,6 @@ mod keys;
 mod leases;
 mod locks;
 mod model;
+mod own_writes;
 mod transactions;
 mod users;

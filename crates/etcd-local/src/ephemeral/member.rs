@@ -3,7 +3,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use etcd_workspace::ClusterId;
@@ -16,6 +17,7 @@ use crate::data::{DataDir, cluster};
 use crate::file::cannot;
 use crate::lock::Lock;
 use crate::os::{self, Lifetime};
+use crate::reporter::{Event, Reporter};
 use crate::server::election;
 use crate::server::health::HealthError;
 use crate::server::launch::{Durability, Launch, Launched, Ready};
@@ -41,6 +43,9 @@ pub struct Member {
     log: PathBuf,
     data: DataDir,
     server: Mutex<Launched>,
+    /// Whether the caller wants it to run.
+    is_to_run: AtomicBool,
+    reporter: Arc<dyn Reporter>,
 }
 
 /// A member whose directory is there, and that was not started yet.
@@ -71,7 +76,18 @@ impl Prepared {
     pub(super) fn start(self, etcd: &Ephemeral) -> Result<Member, EphemeralError> {
         let Self { address, binary, id, dir, data } = self;
         let server = Mutex::new(spawn(etcd, &address, &binary, &dir, &data)?);
-        Ok(Member { address, binary, id, is_alone: etcd.cluster.len() == 1, log: dir.join(LOG), dir, data, server })
+        Ok(Member {
+            address,
+            binary,
+            id,
+            is_alone: etcd.cluster.len() == 1,
+            log: dir.join(LOG),
+            dir,
+            data,
+            server,
+            is_to_run: AtomicBool::new(true),
+            reporter: Arc::clone(&etcd.builder.reporter),
+        })
     }
 }
 
@@ -79,6 +95,7 @@ impl Member {
     pub(super) fn restart(&self, etcd: &Ephemeral) -> Result<(), EphemeralError> {
         let mut server = self.server();
         *server = spawn(etcd, &self.address, &self.binary, &self.dir, &self.data)?;
+        self.is_to_run.store(true, Relaxed);
         Ok(())
     }
 
@@ -140,12 +157,19 @@ impl Member {
         !self.server().child.running.has_ended()
     }
 
+    /// Whether its server has ended though nobody asked for that here.
+    #[must_use]
+    pub fn has_ended_by_itself(&self) -> bool {
+        self.is_to_run.load(Relaxed) && !self.is_running()
+    }
+
     /// Asks its server to end, and waits until it has: a second, and some more while it has watches open. A leader hands the
     /// leadership over first. After ten seconds it is killed.
     ///
     /// # Errors
     /// If it lives on.
     pub fn stop(&self) -> Result<(), EphemeralError> {
+        self.report_end(|member| Event::Stopping { member });
         self.server().child.running.stop(GRACE).map_err(|source| self.cannot_stop(source))
     }
 
@@ -154,7 +178,21 @@ impl Member {
     /// # Errors
     /// If it lives on.
     pub fn kill(&self) -> Result<(), EphemeralError> {
+        self.report_end(|member| Event::Killing { member });
+        self.end_at_once()
+    }
+
+    /// The same, of which nobody hears.
+    pub(super) fn end_at_once(&self) -> Result<(), EphemeralError> {
         self.server().child.running.kill().map_err(|source| self.cannot_stop(source))
+    }
+
+    /// Before the end, while etcd still answers whoever hears of it.
+    fn report_end(&self, event: impl FnOnce(String) -> Event) {
+        if self.is_running() {
+            self.is_to_run.store(false, Relaxed);
+            self.reporter.report(&event(self.name().to_owned()));
+        }
     }
 
     fn cannot_stop(&self, source: io::Error) -> EphemeralError {

@@ -1,10 +1,13 @@
 //! An etcd for one test alone. Only this module uses etcd-local, which ordinary tests never compile.
 
-use etcd_local::{Builder, Env, Ephemeral};
+use std::sync::{Arc, OnceLock, Weak};
+
+use etcd_local::{Builder, Env, Ephemeral, Event, Reporter};
 use etcd_workspace::TlsFiles;
 
 use crate::error::Error;
 use crate::run_id::RunId;
+use crate::sandbox::recorder::Recorder;
 use crate::workspace::Workspace;
 
 /// What an etcd for one test is like.
@@ -49,8 +52,31 @@ impl Private {
     }
 }
 
+/// Puts what a test does to the members of its etcd on the test's timeline.
+#[derive(Default)]
+pub(crate) struct Faults(OnceLock<Weak<Recorder>>);
+
+impl Faults {
+    pub(crate) fn record(&self, recorder: &Arc<Recorder>) {
+        // Called once, for a new sandbox.
+        let _ = self.0.set(Arc::downgrade(recorder));
+    }
+}
+
+impl Reporter for Faults {
+    fn report(&self, event: &Event) {
+        let is_fault = matches!(
+            event,
+            Event::Stopping { .. } | Event::Killing { .. } | Event::Restarted { .. } | Event::LeadershipMoved { .. }
+        );
+        if let Some(recorder) = self.0.get().and_then(Weak::upgrade).filter(|_| is_fault) {
+            recorder.fault(event.to_string());
+        }
+    }
+}
+
 /// Starts an etcd as the workspace wants it; `ETCDBINPATH`, which `cargo xtask test --etcd` sets, wins.
-pub(crate) async fn start(wanted: Private) -> Result<Ephemeral, Error> {
+pub(crate) async fn start(wanted: Private, faults: Arc<Faults>) -> Result<Ephemeral, Error> {
     let starting = tokio::task::spawn_blocking(move || {
         let Private { members, tls, auth } = wanted;
         let env = Env::from_process().map_err(|error| error.to_string())?;
@@ -59,7 +85,7 @@ pub(crate) async fn start(wanted: Private) -> Result<Ephemeral, Error> {
         let dir = workspace.dir().unwrap_or(&start).to_owned();
         let builder = Builder::new(env, dir).map_err(|error| error.to_string())?;
         let builder = builder.members(members).map_err(|error| error.to_string())?;
-        let mut builder = builder.auth(auth);
+        let mut builder = builder.auth(auth).reporter(faults);
         if tls {
             let files = TlsFiles::in_dir(workspace.tls_dir());
             etcd_certificates::ensure(&files, builder.settings().host).map_err(|error| with_causes(&error))?;

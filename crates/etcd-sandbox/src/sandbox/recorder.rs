@@ -28,6 +28,10 @@ const OUTSIDE: Duration = Duration::from_secs(2);
 const LEAVE: Duration = Duration::from_secs(1);
 /// How often the keys are looked for.
 const PACE: Duration = Duration::from_millis(20);
+/// How long a test waits, when it does something to a member of its etcd, for the place of that on its timeline: without a
+/// leader etcd does not tell.
+#[cfg(feature = "private")]
+const PLACE: Duration = Duration::from_millis(100);
 /// How many keys that are left are named.
 const NAMED: i64 = 10;
 
@@ -84,8 +88,40 @@ impl Recorder {
     }
 
     pub(crate) fn note(&self, revision: i64, text: String) {
-        let note = Note { revision, time: self.began.elapsed(), text, is_event: false };
+        self.push(Note { revision, time: self.began.elapsed(), text, is_event: false });
+    }
+
+    fn push(&self, note: Note) {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+
+    /// Puts what happens to a member of the test's etcd on the timeline: after all that was written before. Blocks shortly, as
+    /// what happens to a member does.
+    #[cfg(feature = "private")]
+    pub(crate) fn fault(self: &Arc<Self>, text: String) {
+        let time = self.began.elapsed();
+        let (sender, answer) = mpsc::channel();
+        let recorder = Arc::clone(self);
+        self.keys.connection().runtime().spawn(async move {
+            if let Ok(Ok(now)) = tokio::time::timeout(PLACE, recorder.revision()).await {
+                let _ = sender.send(now);
+            }
+        });
+        // The task ends, too, if nothing comes.
+        let now = answer.recv_timeout(PLACE * 2).unwrap_or(0);
+        let written = self.keys.connection().own_revisions().map_or(0, |own| own.newest());
+        let before = self.notes.lock().unwrap_or_else(PoisonError::into_inner).last().map_or(0, |note| note.revision);
+        self.push(Note { revision: now.max(written).max(before), time, text, is_event: true });
+    }
+
+    /// Puts the members of the test's etcd that have ended by themselves at the end of the timeline.
+    #[cfg(feature = "private")]
+    fn note_ended_members(&self) {
+        let members = self.server().map_or(&[][..], etcd_local::Ephemeral::members);
+        for member in members.iter().filter(|member| member.has_ended_by_itself()) {
+            let text = format!("member `{}` has ended by itself", member.name());
+            self.push(Note { revision: i64::MAX, time: self.began.elapsed(), text, is_event: true });
+        }
     }
 
     /// Puts an event of `tracing` on the timeline. Does not wait.
@@ -144,6 +180,8 @@ impl Recorder {
         if self.is_done.swap(true, Relaxed) {
             return;
         }
+        #[cfg(feature = "private")]
+        self.note_ended_members();
         // This thread may be in a runtime, which would not let it wait. It prints, as its output is the test's.
         let (sender, text) = mpsc::channel();
         let recorder = Arc::clone(self);
@@ -187,9 +225,9 @@ impl Recorder {
     async fn timeline(&self, file: TimelineFile) -> String {
         let notes = self.all_notes();
         let redaction = Self::redaction();
-        match timeline::read(&self.keys, KeyRange::prefix(""), &redaction, self.since, notes, file).await {
+        match timeline::read(&self.keys, KeyRange::prefix(""), &redaction, self.since, notes.clone(), file).await {
             Ok(text) => text,
-            Err(error) => format!("no timeline of the test's keys: {error}\n"),
+            Err(error) => format!("no timeline of the test's keys: {error}\n{}", timeline::without_changes(&notes)),
         }
     }
 

@@ -13,6 +13,7 @@ use etcd_keys::watch::{Event, EventKind};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
+use crate::timeline::writer::Writer;
 use crate::workspace::variable;
 
 /// Names the directory for the files of a run that has a report.
@@ -87,6 +88,9 @@ struct Entry<'a> {
     difference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<String>,
+    /// Whether the sandbox's connection did not make this change, if that is known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    by_another_connection: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,7 +138,7 @@ impl TimelineFile {
         self.0.is_some()
     }
 
-    pub(crate) fn change(&mut self, event: &Event, lease: Option<LeaseId>) {
+    pub(super) fn change(&mut self, event: &Event, lease: Option<LeaseId>, writer: Writer) {
         let (kind, after) = match event.kind {
             EventKind::Put => ("PUT", Some(event.kv.value.as_slice())),
             EventKind::Delete => ("DEL", None),
@@ -150,6 +154,7 @@ impl TimelineFile {
             after_bytes: after.map(<[u8]>::len).filter(|length| *length > LONGEST_VALUE),
             difference: Some(ValueChange { before, after, width: WIDTH }.to_string()),
             lease: lease.map(|lease| lease.to_string()),
+            by_another_connection: writer == Writer::AnotherConnection,
             ..Entry::default()
         });
     }

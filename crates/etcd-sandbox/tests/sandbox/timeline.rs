@@ -143,6 +143,74 @@ async fn rust_log_selects_the_events_and_the_last_thousand_are_kept() {
 }
 
 #[tokio::test]
+async fn changes_of_other_connections_are_told() {
+    let server = Server::start();
+    let run = fail(&server, "with_several_writers").await;
+    let lines = timeline(&run);
+    let without_leases = |line: &String| match line.split_once(" lease ") {
+        Some((start, rest)) => {
+            format!("{start} lease{}", rest.split_once(' ').map_or_else(String::new, |(_, end)| format!(" {end}")))
+        }
+        None => line.clone(),
+    };
+    let changes: Vec<_> = lines.iter().take_while(|line| !line.starts_with("--")).map(without_leases).collect();
+    let expected = [
+        "rev PUT racks/1 `new`",
+        "rev PUT racks/1 `new` → `lost` by another connection",
+        "rev PUT a `1` by another connection",
+        "same txn PUT b `1`",
+        "rev PUT racks/1 `lost` → `found`",
+        "rev PUT leased `` lease by another connection",
+        "rev DEL leased (was ``) lease by another connection",
+        "rev PUT leased `` lease by another connection",
+        "rev DEL leased (was ``) by the end of lease",
+        "rev PUT process `` by another connection",
+    ];
+    assert_eq!(changes, expected, "{}", run.out);
+    assert!(run.out.contains("history (10 changes):"), "{}", run.out);
+}
+
+#[tokio::test]
+async fn code_with_its_own_client_is_told_once() {
+    let server = Server::start();
+    let run = fail(&server, "of_code_with_its_own_client").await;
+    run.says(&["history (2 changes, none by the sandbox's own connection):", "DEL racks/1 (was `new`)\n"]);
+    assert!(!run.out.contains("by another connection"), "{}", run.out);
+}
+
+#[tokio::test]
+async fn after_a_write_with_an_unknown_result_no_writer_is_told() {
+    let server = Server::start();
+    let run = fail(&server, "with_an_unknown_result").await;
+    run.says(&["PUT a `1` → `2` by another connection\n", "PUT a `2` → `3`\n"]);
+    assert_eq!(run.out.matches("by another connection").count(), 1, "{}", run.out);
+}
+
+#[tokio::test]
+async fn what_happens_to_members_is_on_the_timeline() {
+    let server = Server::start();
+    let run = fail(&server, "that_kills_members").await;
+    let lines = timeline(&run);
+    let names: Vec<&str> = run.out.lines().find(|line| line.starts_with("leader m")).unwrap().split(' ').collect();
+    let [_, leader, _, other, _, third] = names[..] else { panic!("{names:?}") };
+    let at = |end: &str| place(&lines, end, &run);
+    let order = [
+        at("PUT a `1`"),
+        at(&format!("-- the leadership has moved to member `{other}`")),
+        at("PUT a `1` → `2`"),
+        at(&format!("-- member `{other}` is killed")),
+        at("PUT a `2` → `3`"),
+        at(&format!("-- member `{other}` runs again")),
+        at("PUT a `3` → `4`"),
+        at(&format!("-- member `{leader}` is stopped")),
+        at(&format!("-- member `{leader}` runs again")),
+        at(&format!("-- member `{third}` has ended by itself")),
+    ];
+    assert!(order.is_sorted(), "{}", run.out);
+    assert!(!run.out.contains("by another connection"), "{}", run.out);
+}
+
+#[tokio::test]
 async fn a_long_history_is_folded_and_says_where_it_begins() {
     let server = Server::start();
     let run = fail(&server, "with_an_etcd_of_its_own").await;
@@ -230,7 +298,7 @@ async fn a_long_value_is_cut_and_a_file_that_cannot_be_written_is_told() {
 async fn without_an_etcd_the_failure_stands_alone() {
     let server = Server::start();
     let run = fail(&server, "whose_etcd_is_gone").await;
-    run.says(&["etcd is gone", "no timeline of the test's keys: "]);
+    run.says(&["etcd is gone", "no timeline of the test's keys: ", " s: member `ephemeral` is killed\n"]);
     assert!(run.out.find("etcd is gone") < run.out.find("no timeline"), "{}", run.out);
 }
 

@@ -1,12 +1,13 @@
 //! One chunk: a range that is deleted in one transaction if no key in it is newer than the preview. Else the keys that are
 //! not newer are deleted in several ranges around the newer keys.
 
-use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::preview::{Part, Preview};
 use crate::bulk::pages::Pages;
 use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
+use crate::client::kv::revision;
 use crate::client::range::{KeyRange, successor};
 
 /// The most ranges in one transaction. etcd allows 128 operations.
@@ -57,7 +58,7 @@ impl Chunk<'_> {
         while let Some(spans) = todo.pop() {
             let txn = self.transaction(&spans);
             let commit = || async { connection.kv().txn(txn.clone()).await };
-            let answer = connection.call_again(operation, commit).await?;
+            let answer = connection.write(connection.call_again(operation, commit), revision_of_deletion).await?;
             if let Some(header) = answer.header() {
                 (outcome.revision, outcome.cluster_id) = (header.revision(), header.cluster_id());
             }
@@ -174,6 +175,11 @@ fn hull(spans: &[Span]) -> Option<Span> {
 
 fn says_not_met(answer: &TxnOpResponse) -> bool {
     matches!(answer, TxnOpResponse::Txn(inner) if !inner.succeeded())
+}
+
+/// `None`: nothing was deleted.
+fn revision_of_deletion(answer: &TxnResponse) -> Option<i64> {
+    answer.op_responses().iter().any(|answer| deleted(answer) > 0).then(|| revision(answer.header()))
 }
 
 fn deleted(answer: &TxnOpResponse) -> u64 {

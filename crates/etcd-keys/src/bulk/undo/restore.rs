@@ -7,13 +7,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::UndoError;
 use super::format::{Entry, Header};
 use super::lines::{Lines, check};
 use crate::client::connect::Connection;
 use crate::client::error::{Error, ErrorKind, Operation};
+use crate::client::kv::revision;
 use crate::client::range::KeyRange;
 use crate::client::retry::{RETRY_TIMEOUT, Retry};
 
@@ -256,7 +257,9 @@ impl Restore {
     async fn put(&self, entry: Entry) -> Result<(), UndoError> {
         let Entry { key, value, .. } = entry;
         let write = || Operation::Write(KeyRange::key(key.clone()));
-        self.connection.call(write, self.connection.kv().put(key.clone(), value, None)).await?;
+        let mut kv = self.connection.kv();
+        let call = self.connection.call(write, kv.put(key.clone(), value, None));
+        self.connection.write(call, |answer| Some(revision(answer.header()))).await?;
         Ok(())
     }
 
@@ -267,7 +270,8 @@ impl Restore {
         loop {
             let mut kv = self.connection.kv();
             let call = self.connection.call(|| Operation::Commit, kv.txn(txn.clone()));
-            match retry.attempt(call).await? {
+            let written = |answer: &TxnResponse| answer.succeeded().then(|| revision(answer.header()));
+            match retry.attempt(self.connection.write(call, written)).await? {
                 Some(answer) if answer.succeeded() => return Ok(None),
                 Some(answer) => return Ok(Some(answer.op_responses().into_iter().map(found).collect())),
                 None => {}

@@ -1,6 +1,7 @@
 //! Tests that fail, in every form, if `SUBJECT_FAILS` is set; without the variable they do nothing. `timeline` starts them.
 
-use etcd_sandbox::etcd_keys::kv::{Delete, Put, Txn};
+use etcd_sandbox::etcd_keys::kv::{Compare, Delete, Put, Txn};
+use etcd_sandbox::etcd_keys::{Connect, Keys};
 use etcd_sandbox::{Error, Sandbox};
 
 fn asked() -> bool {
@@ -189,6 +190,102 @@ async fn with_a_long_value(sandbox: Sandbox) {
             sandbox.put("long", "<".repeat(1_000_000) + end).await.unwrap();
         }
         panic!("with a long value");
+    }
+}
+
+/// Keys of the same names through a connection of its own, as code under test has.
+async fn another_connection(sandbox: &Sandbox) -> Keys {
+    Connect::new(sandbox.endpoints()).connect().await.unwrap().keys(sandbox.prefix()).unwrap()
+}
+
+#[etcd_sandbox::test]
+async fn with_several_writers(sandbox: Sandbox) -> Result<(), Error> {
+    if asked() {
+        let other = another_connection(&sandbox).await;
+        sandbox.put("racks/1", "new").await?;
+        other.put("racks/1", "lost").await?;
+        // Its answer has the revision of the other's write.
+        assert!(
+            !sandbox.send(Txn::new().when(Compare::absent("racks/1")).then(Put::new("racks/1", ""))).await?.succeeded
+        );
+        other.send(Txn::new().then(Put::new("a", "1")).then(Put::new("b", "1"))).await?;
+        sandbox.send(Txn::new().when(Compare::absent("a")).or_else(Put::new("racks/1", "found"))).await?;
+        for ends in [false, true] {
+            let lease = other.grant(std::time::Duration::from_secs(60)).await?;
+            other.send(Put::new("leased", "").lease(lease.id())).await?;
+            if ends { lease.revoke().await? } else { drop(other.delete("leased").await?) }
+        }
+        let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+        process.args(["--exact", "subject::failures::of_another_process"]);
+        process.env("SUBJECT_KEY", format!("{}process", sandbox.prefix()));
+        assert!(process.output().unwrap().status.success());
+        sandbox.expect_keys([("racks/1", "found")]).await?;
+    }
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn of_another_process(sandbox: Sandbox) -> Result<(), Error> {
+    if let Ok(key) = std::env::var("SUBJECT_KEY") {
+        sandbox.connection().all_keys().put(key, "").await?;
+    }
+    Ok(())
+}
+
+#[etcd_sandbox::test]
+async fn of_code_with_its_own_client(sandbox: Sandbox) {
+    if asked() {
+        let other = another_connection(&sandbox).await;
+        other.put("racks/1", "new").await.unwrap();
+        other.delete("racks/1").await.unwrap();
+        assert!(sandbox.get("racks/1").await.unwrap().is_some(), "the rack is there");
+    }
+}
+
+#[etcd_sandbox::test]
+async fn with_an_unknown_result(sandbox: Sandbox) {
+    if asked() {
+        let other = another_connection(&sandbox).await;
+        sandbox.put("a", "1").await.unwrap();
+        other.put("a", "2").await.unwrap();
+        sandbox.put("a", "3").await.unwrap();
+        tokio::select! {
+            biased;
+            answer = sandbox.put("a", "4") => panic!("at once: {answer:?}"),
+            () = std::future::ready(()) => {}
+        }
+        other.put("a", "5").await.unwrap();
+        panic!("after a write that nobody waited for");
+    }
+}
+
+#[etcd_sandbox::test(private, members = 3)]
+async fn that_kills_members(sandbox: Sandbox) {
+    if asked() {
+        let etcd = sandbox.server().unwrap();
+        let leader = etcd.leader().unwrap();
+        let other = etcd.members().iter().find(|member| member.id() != leader.id()).unwrap();
+        sandbox.put("a", "1").await.unwrap();
+        etcd.move_leadership(other).unwrap();
+        sandbox.put("a", "2").await.unwrap();
+        other.kill().unwrap();
+        // A write fails until another leads.
+        let mut tries = 0..100;
+        while sandbox.put("a", "3").await.is_err() {
+            assert!(tries.next().is_some());
+        }
+        etcd.restart(other).unwrap();
+        sandbox.put("a", "4").await.unwrap();
+        leader.stop().unwrap();
+        // By itself, as far as the sandbox knows.
+        let third = etcd.members().iter().find(|member| ![leader.id(), other.id()].contains(&member.id())).unwrap();
+        crate::fixture::kill("-KILL", third.pid());
+        while third.is_running() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        etcd.restart(leader).unwrap();
+        println!("leader {} other {} third {}", leader.name(), other.name(), third.name());
+        panic!("after faults");
     }
 }
 
