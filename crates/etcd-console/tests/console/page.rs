@@ -197,7 +197,7 @@ fn driven(chromium: &str, page: &Path, dir: &Path) -> Value {
     std::fs::write(&driven, text).unwrap();
     let mut command = Command::new(chromium);
     command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
-    command.args(["--window-size=1280,900", "--virtual-time-budget=10000", "--enable-logging=stderr", "--dump-dom"]);
+    command.args(["--window-size=1280,900", "--virtual-time-budget=100", "--enable-logging=stderr", "--dump-dom"]);
     command.arg(format!("--user-data-dir={}", dir.join("profile").display()));
     command.arg(format!("file://{}", driven.display())).env("HOME", dir);
     let run = testkit::finish(command);

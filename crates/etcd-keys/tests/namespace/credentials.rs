@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use etcd_keys::kv::{Put, Txn};
 use etcd_keys::watch::{Notice, Watch};
 use etcd_keys::{Connect, Connection, Error, ErrorKind, KeyRange, Keys};
 use etcd_local::Ephemeral;
@@ -82,8 +83,10 @@ async fn a_long_deletion_goes_on_when_its_token_has_expired() {
 async fn long_deletion(etcd: Etcd) {
     const KEYS: u64 = 3_000;
     let world = World::new(etcd).await;
-    for n in 0..KEYS {
-        world.mine.put(format!("{n:04}"), "").await.unwrap();
+    let numbers: Vec<u64> = (0..KEYS).collect();
+    for some in numbers.chunks(100) {
+        let puts = some.iter().fold(Txn::new(), |txn, n| txn.then(Put::new(format!("{n:04}"), "")));
+        world.mine.send(puts).await.unwrap();
     }
     let mut deletion = world.mine.preview_delete(KeyRange::all()).await.unwrap().into_deletion();
     // In the middle: etcd gets the request for the next chunk when the token has expired.
