@@ -267,6 +267,18 @@ async fn a_report_has_the_whole_timeline() {
     let timeline = written(&server, "of_tokio", dir.path()).await;
     let deletion = timeline["entries"].as_array().unwrap().iter().rfind(|entry| entry["key"] == "leased").unwrap();
     assert_eq!(deletion["lease"], timeline["ended_leases"][0], "{timeline:#}");
+    let timeline = written(&server, "with_several_writers", dir.path()).await;
+    let entries = timeline["entries"].as_array().unwrap();
+    let by_another: Vec<_> = entries.iter().map(|entry| entry["by_another_connection"] == true).collect();
+    // Not the transaction of the sandbox's own connection, and no deletion of a key with a lease.
+    assert_eq!(by_another[..6], [false, true, true, true, false, true], "{timeline:#}");
+    assert_eq!(by_another[6..10], [false, true, false, true], "{timeline:#}");
+    let timeline = written(&server, "that_kills_members", dir.path()).await;
+    let entries = timeline["entries"].as_array().unwrap();
+    let killed =
+        entries.iter().position(|entry| entry["note"].as_str().is_some_and(|note| note.ends_with("is killed")));
+    let before = killed.and_then(|killed| killed.checked_sub(1)).unwrap();
+    assert_eq!((&entries[before]["after"], &entries[before + 2]["after"]), (&"2".into(), &"3".into()), "{timeline:#}");
     let timeline = written(&server, "with_an_etcd_of_its_own", dir.path()).await;
     assert_eq!(timeline["is_compacted"], true);
     assert!(timeline["entries"].as_array().unwrap().len() >= 100, "{timeline:#}");
