@@ -127,12 +127,12 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
     let has_reader = !matches!(end, RunEnd::Orphaned);
     // The last look for escapes begins.
     drop(stop);
-    let escapes = match searching {
-        Some(searching) if has_reader => found_within(ESCAPES_TIMEOUT, searching).await,
-        _ => None,
+    let (escapes, leaks, sandboxes) = if has_reader {
+        let leases_before = args.leaks.then_some(&leases_before);
+        look_back(&run, searching, leases_before, args.reports.is_some()).await
+    } else {
+        (None, None, None)
     };
-    let leaks = if args.leaks && has_reader { leaks(&run, &leases_before).await } else { None };
-    let sandboxes = if args.reports.is_some() && has_reader { sandboxes(&run).await } else { None };
     let ended = match end {
         RunEnd::Sweep => run.sweep().await?,
         RunEnd::Keep => run.keep().await?,
@@ -149,6 +149,21 @@ pub(crate) async fn run(args: Keep, cx: &Context) -> Result<ExitCode> {
         printed?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the run leaves and what its sandboxes have written, as far as it is asked for. Looked for at the same time, because
+/// the runner waits.
+async fn look_back(
+    run: &Run,
+    searching: Option<JoinHandle<Option<Escapes>>>,
+    leases_before: Option<&BTreeSet<LeaseId>>,
+    has_report: bool,
+) -> (Option<Escapes>, Option<Leaks>, Option<Vec<SandboxSummary>>) {
+    tokio::join!(
+        async { found_within(ESCAPES_TIMEOUT, searching?).await },
+        async { leaks(run, leases_before?).await },
+        async { if has_report { sandboxes(run).await } else { None } },
+    )
 }
 
 /// How the run's processes connect: as the run's own user, if it has one.
