@@ -49,6 +49,9 @@ pub(crate) struct ProbeArgs {
     /// Also let a test fail that made so many changes
     #[arg(long)]
     pub(crate) failing_changes: Option<u64>,
+    /// Also measure the end of a run that has made so many changes
+    #[arg(long)]
+    pub(crate) searched_changes: Option<u64>,
     /// The server's data, to see whether it grows
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,

@@ -34,6 +34,7 @@ pub(super) fn measure(rounds: u32, setup: &Setup<'_>, notes: &mut Notes) -> Resu
     }
     let shared = SharedEtcd::start(setup)?;
     let mut rows = opening(rounds, &shared, notes)?;
+    rows.push(search(rounds.min(3), &shared)?);
     rows.extend(test_overhead::measure(rounds, setup, notes)?);
     rows.extend(growth(rounds.min(3), &shared, notes)?);
     Ok(rows)
@@ -125,6 +126,17 @@ fn opening(rounds: u32, shared: &SharedEtcd<'_>, notes: &mut Notes) -> Result<Ve
     rows.extend(against(PIFPAF, pifpaf)?);
     rows.push(Row::new("disk for a test", "MB", disk)?.beside(PLAIN, plain_disk)?.at_most(0.0));
     Ok(rows)
+}
+
+/// What the search for changes outside of a run takes at the run's end.
+fn search(rounds: u32, shared: &SharedEtcd<'_>) -> Result<Row> {
+    let changes = shared.setup.workload.changes_of_a_run();
+    let one = || {
+        read_probe(&mut shared.probe(1, &["--searched-changes", &changes.to_string()])?)?.search_ms.context("no search")
+    };
+    let ms = (0..rounds).map(|_| one()).collect::<Result<Vec<_>>>()?;
+    Ok(Row::new(format!("the end of a run of {changes} changes: changes elsewhere are searched"), "ms", ms)?
+        .at_most(100.0))
 }
 
 /// How long a plain etcd takes to be ready for a test, and the disk that it takes.

@@ -46,6 +46,11 @@ impl Workload {
         if self.quick { 1_000 } else { RECORDS }
     }
 
+    /// How many changes a run makes whose end is measured.
+    pub(super) fn changes_of_a_run(self) -> u64 {
+        if self.quick { 10_000 } else { 100_000 }
+    }
+
     /// How many tests are isolated from each other.
     pub(super) fn tests(self) -> &'static [u64] {
         if self.quick { &[1, 10, 100] } else { &[1, 10, 100, 1_000] }
