@@ -50,6 +50,7 @@ impl<'a> Keyspace<'a> {
     }
 
     /// Writes keys below another prefix.
+    #[cfg(target_os = "linux")] // for `bench browse`
     pub(super) fn fill_below(&self, prefix: &str, keys: u64) -> Result<()> {
         fill_below(self.setup, &self.url(), prefix, keys)
     }
