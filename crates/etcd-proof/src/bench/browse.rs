@@ -90,7 +90,8 @@ struct Browse {
 
 impl Browse {
     fn start(keyspace: &Keyspace<'_>) -> Result<Self> {
-        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        // If the program had our side open, too, it would not see that the terminal is closed.
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&terminal)?;
         unlockpt(&terminal)?;
         let size = Winsize { ws_row: ROWS.get(), ws_col: COLUMNS.get(), ws_xpixel: 0, ws_ypixel: 0 };
