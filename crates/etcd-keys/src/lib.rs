@@ -64,6 +64,7 @@ pub use crate::client::kv::KeyValue;
 pub use crate::client::lease_id::LeaseId;
 pub use crate::client::members::Member;
 pub use crate::client::namespace::Namespace;
+pub use crate::client::own_watches::OwnWatch;
 pub use crate::client::own_writes::OwnRevisions;
 pub use crate::client::range::KeyRange;
 pub use crate::client::redaction::Redaction;

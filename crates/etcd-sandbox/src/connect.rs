@@ -16,6 +16,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// How many of its writes a connection remembers, so that the timeline of a failed test can tell them from others'.
 const OWN_WRITES: usize = 4096;
+/// How many of its watches it remembers, to tell where they began.
+const OWN_WATCHES: usize = 256;
 
 /// Connects to the etcd that this process uses: the one that `ETCD_ENDPOINTS` names, else the workspace's running
 /// instance `default`. Opens no sandbox and starts no run.
@@ -82,7 +84,8 @@ pub(crate) async fn connect_to(target: &Target) -> Result<Connection, Error> {
         #[cfg(feature = "private")]
         Target::Private(config) => connect_options(config),
     };
-    connect.request_timeout(ANSWER).remember_writes(OWN_WRITES).connect().await.map_err(|error| match error.kind {
+    let connect = connect.remember_writes(OWN_WRITES).remember_watches(OWN_WATCHES);
+    connect.request_timeout(ANSWER).connect().await.map_err(|error| match error.kind {
         ErrorKind::Unreachable | ErrorKind::TimedOut => {
             Error::NoEtcd { endpoints: endpoints.join(","), hint: target.hint(), source: Arc::new(error) }
         }

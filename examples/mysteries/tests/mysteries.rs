@@ -118,7 +118,7 @@ async fn mystery_10_two_clerks_change_two_fields(sandbox: Sandbox) -> Result<(),
 }
 
 /// What names the cause of each mystery, in what its failure prints.
-const CAUSES: [&str; 9] = [
+const CAUSES: [&str; 10] = [
     "PUT racks/7/blades `1` (unchanged)",
     "PUT row/north/7 `registered`",
     "DEL controllers/c1 (was `present`) by the end of lease",
@@ -127,6 +127,7 @@ const CAUSES: [&str; 9] = [
     "DEL slots/3 (was `blade`)",
     "PUT events/0002 `door opened`",
     "`accepted/orders/1` was not written within 1 s: it is absent",
+    "a watch of prefix `orders/` begins",
     r#"PUT racks/7 .owner "lab" → "nobody", .state "ready" → "running""#,
 ];
 
@@ -140,6 +141,7 @@ fn what_is_printed_names_the_causes() -> std::io::Result<()> {
         assert!(text.contains(cause), "`{cause}` is missing: {text}");
     }
     let at = |line: &str| text.find(line);
+    assert!(at("PUT orders/1 `2 blades`") < at("a watch of prefix `orders/` begins"), "the watch is too late: {text}");
     assert!(at("PUT index/7 `published`") < at("PUT data/7 `8 blades`"), "the order of two writes: {text}");
     Ok(())
 }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use self::address::Address;
 use self::failover::{Encrypted, Failover, Members};
 use crate::client::error::{Error, ErrorKind, Operation};
+use crate::client::own_watches::OwnWatches;
 use crate::client::own_writes::OwnWrites;
 use crate::client::tls::{Tls, TlsError};
 
@@ -60,6 +61,7 @@ pub struct Connect {
     options: ConnectOptions,
     runtime: Option<Handle>,
     own_writes: Option<usize>,
+    own_watches: Option<usize>,
 }
 
 impl Connect {
@@ -79,6 +81,7 @@ impl Connect {
             options: ConnectOptions::new(),
             runtime: None,
             own_writes: None,
+            own_watches: None,
         }
     }
 
@@ -145,6 +148,13 @@ impl Connect {
         self
     }
 
+    /// Remembers where the connection's last watches began, so many, for [`Connection::own_watches`].
+    #[must_use]
+    pub fn remember_watches(mut self, count: usize) -> Self {
+        self.own_watches = Some(count);
+        self
+    }
+
     /// Connects, and proves that an etcd answers: by the log-in where there is a user, else by one small read.
     /// Of several endpoints the one that answers first is used. The others have as long again as that took, and no less than
     /// 10 ms, to say that they are of another cluster, which is an error. If such an endpoint is slower, or the connection has
@@ -205,6 +215,7 @@ impl Connect {
                         request_timeout: self.request_timeout,
                         runtime,
                         own_writes: self.own_writes.map(OwnWrites::new),
+                        own_watches: self.own_watches.map(OwnWatches::new),
                     }),
                 })
             }
@@ -291,6 +302,8 @@ struct Shared {
     runtime: Handle,
     /// The revisions of its writes, if they are remembered.
     own_writes: Option<OwnWrites>,
+    /// Where its watches began. The same.
+    own_watches: Option<OwnWatches>,
 }
 
 impl fmt::Debug for Connection {
@@ -354,6 +367,11 @@ impl Connection {
     /// The memory of its own writes, if it has one.
     pub(crate) fn own_writes(&self) -> Option<&OwnWrites> {
         self.shared.own_writes.as_ref()
+    }
+
+    /// The memory of its own watches. The same.
+    pub(crate) fn watch_memory(&self) -> Option<&OwnWatches> {
+        self.shared.own_watches.as_ref()
     }
 
     /// A client for keys that accepts large answers.
@@ -471,6 +489,7 @@ impl Connection {
             request_timeout,
             runtime,
             own_writes: None,
+            own_watches: None,
         };
         Self { shared: Arc::new(shared) }
     }

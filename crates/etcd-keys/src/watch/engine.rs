@@ -189,6 +189,7 @@ impl Engine {
             (false, false, None) => {
                 let identity = server::identity(&self.connection, &self.range, 0).await?;
                 self.cluster_id = Some(identity.cluster_id);
+                self.connection.watch_began(&self.range, identity.revision);
                 self.begin(identity.revision, 0);
             }
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use etcd_keys::text::Escaped;
 use etcd_keys::watch::History;
-use etcd_keys::{KeyRange, Keys, Redaction, kv};
+use etcd_keys::{KeyRange, Keys, OwnWatch, Redaction, kv};
 
 use crate::runs::registry::Registry;
 use crate::runs::{EscapeSearch, Escapes};
@@ -155,8 +155,27 @@ impl Recorder {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         #[cfg(feature = "tracing")]
         notes.extend(self.kept_events().notes());
+        notes.extend(self.watches());
         notes.sort_by_key(|note| (note.revision, note.time));
         notes
+    }
+
+    /// Where watches of the sandbox's keys began that tell of new changes only.
+    fn watches(&self) -> Vec<Note> {
+        let namespace = self.keys.namespace();
+        let below = |full: &[u8]| namespace.to_relative(full).map(<[u8]>::to_vec);
+        let note = |watch: OwnWatch| {
+            let start = below(watch.range.start())?;
+            let range = match watch.range.end().and_then(|end| below(&end)) {
+                _ if watch.range.is_single() => KeyRange::key(start),
+                Some(end) => KeyRange::between(start, end),
+                None if start == b"\0" => KeyRange::all(),
+                None => KeyRange::from_key(start),
+            };
+            let time = watch.began.saturating_duration_since(self.began);
+            Some(Note { revision: watch.revision, time, text: format!("a watch of {range} begins"), is_event: true })
+        };
+        self.keys.connection().own_watches().into_iter().filter_map(note).collect()
     }
 
     #[cfg(feature = "private")]

@@ -224,6 +224,8 @@ async fn a_long_history_is_folded_and_says_where_it_begins() {
     assert_eq!(gaps.len(), 2, "{}", run.out);
     assert!(gaps[0] < failed && failed < gaps[1] && lines[failed + 1].contains("→ `600`"), "{}", run.out);
     assert_eq!(gaps[1] - gaps[0], 1 + 4 + 1 + 4, "{}", run.out);
+    let watch = place(&lines, "a watch of all keys begins", &run);
+    assert_eq!(watch, failed - 1, "{}", run.out);
     assert!(!run.out.contains('\u{1b}'));
 }
 

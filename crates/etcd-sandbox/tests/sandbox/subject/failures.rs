@@ -139,6 +139,8 @@ async fn with_an_etcd_of_its_own(sandbox: Sandbox) -> Result<(), Error> {
         let revision = sandbox.put("counter", "\x1b[2J\u{202e}").await?.revision;
         sandbox.raw().compact(revision - 100, None).await.unwrap();
         sandbox.mark("early").await?;
+        let mut watch = sandbox.watch(etcd_keys::KeyRange::prefix(""));
+        watch.recv().await?;
         let expected = sandbox.wait_until("counter", std::time::Duration::from_millis(50), "501", |_| false).await;
         for n in 600..700 {
             sandbox.put("counter", n.to_string()).await?;
