@@ -12,7 +12,6 @@ pub mod kv;
 pub(crate) mod lease_id;
 pub mod members;
 pub mod namespace;
-pub(crate) mod own_watches;
 pub(crate) mod own_writes;
 pub mod range;
 pub(crate) mod redaction;

@@ -56,6 +56,7 @@ mod coordination;
 pub mod watch;
 
 pub use crate::bulk::{delete, guard, pages, undo};
+pub use crate::client::connect::own_watches::OwnWatch;
 pub use crate::client::connect::{Connect, Connection};
 pub use crate::client::database::{Compacted, DatabaseSize};
 pub use crate::client::error::{Error, ErrorKind, Operation};
@@ -64,7 +65,6 @@ pub use crate::client::kv::KeyValue;
 pub use crate::client::lease_id::LeaseId;
 pub use crate::client::members::Member;
 pub use crate::client::namespace::Namespace;
-pub use crate::client::own_watches::OwnWatch;
 pub use crate::client::own_writes::OwnRevisions;
 pub use crate::client::range::KeyRange;
 pub use crate::client::redaction::Redaction;

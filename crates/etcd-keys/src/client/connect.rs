@@ -4,6 +4,7 @@
 mod address;
 mod candidates;
 mod failover;
+pub(crate) mod own_watches;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -16,8 +17,8 @@ use tokio::time::Instant;
 
 use self::address::Address;
 use self::failover::{Encrypted, Failover, Members};
+use self::own_watches::OwnWatches;
 use crate::client::error::{Error, ErrorKind, Operation};
-use crate::client::own_watches::OwnWatches;
 use crate::client::own_writes::OwnWrites;
 use crate::client::tls::{Tls, TlsError};
 
@@ -367,11 +368,6 @@ impl Connection {
     /// The memory of its own writes, if it has one.
     pub(crate) fn own_writes(&self) -> Option<&OwnWrites> {
         self.shared.own_writes.as_ref()
-    }
-
-    /// The memory of its own watches. The same.
-    pub(crate) fn watch_memory(&self) -> Option<&OwnWatches> {
-        self.shared.own_watches.as_ref()
     }
 
     /// A client for keys that accepts large answers.

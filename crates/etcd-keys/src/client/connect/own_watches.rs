@@ -1,5 +1,5 @@
 //! Where a connection's watches began, for who reads the history of keys: a watch that began after a write never tells of it.
-//! Off unless [`Connect::remember_watches`](super::connect::Connect::remember_watches) asks for it. Sends nothing.
+//! Off unless [`Connect::remember_watches`](super::Connect::remember_watches) asks for it. Sends nothing.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -37,12 +37,12 @@ impl Connection {
     /// [`Connect::remember_watches`](crate::Connect::remember_watches).
     #[must_use]
     pub fn own_watches(&self) -> Vec<OwnWatch> {
-        let Some(OwnWatches { last, .. }) = self.watch_memory() else { return Vec::new() };
+        let Some(OwnWatches { last, .. }) = &self.shared.own_watches else { return Vec::new() };
         last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     pub(crate) fn watch_began(&self, range: &KeyRange, revision: i64) {
-        let Some(OwnWatches { last, most }) = self.watch_memory() else { return };
+        let Some(OwnWatches { last, most }) = &self.shared.own_watches else { return };
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() == *most {
             last.pop_front();
