@@ -122,7 +122,7 @@ const CAUSES: [&str; 10] = [
     "PUT racks/7/blades `1` (unchanged)",
     "PUT row/north/7 `registered`",
     "DEL controllers/c1 (was `present`) by the end of lease",
-    "in this run, outside of all sandboxes: 1 change since the run began, by this test or others: ",
+    "in this run, outside of all sandboxes: ",
     "same txn DEL racks/10 (was `8 blades`)",
     "DEL slots/3 (was `blade`)",
     "PUT events/0002 `door opened`",
