@@ -105,7 +105,7 @@ impl Context {
         let connect = etcd_sandbox::connect_options(config);
         match connect.connect_timeout(timeout).request_timeout(timeout).connect().await {
             Err(Error { kind: ErrorKind::Invalid(what), .. }) => {
-                let next = "write http://HOST:PORT, in --endpoints or ETCD_ENDPOINTS".to_owned();
+                let next = "write http://HOST:PORT, in --endpoints or ETCD_ENDPOINTS; --cacert, --cert and --key name files in PEM format that you can read".to_owned();
                 Err(Failure { exit: Exit::Usage, what, next }.into())
             }
             Err(error) if error.kind == ErrorKind::Unreachable => match wrong_port::hint(endpoints).await {

@@ -76,6 +76,10 @@ fn what_is_no_endpoint_is_wrong_usage() {
     let mut command = program();
     let run = finish(command.env("ETCD_ENDPOINTS", "http://a:1,ftp://a").args(["get", "a"]).spawn().unwrap());
     run.fails(2, &["`ftp://a` is not a valid endpoint", "write http://HOST:PORT"]);
+    let run = finish(
+        program().args(["--endpoints", "https://127.0.0.1:1", "--cacert", "missing.pem", "get", "a"]).spawn().unwrap(),
+    );
+    run.fails(2, &["cannot read the CA file `missing.pem`", "--cacert, --cert and --key name files in PEM format"]);
 }
 
 /// No file may become larger than half a kilobyte.
