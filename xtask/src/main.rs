@@ -10,7 +10,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::ValueEnum as _;
 use etcd_xtask::{Context, Exit, child, on_demand};
+use xtask::BenchName;
 
 use crate::cli::{Cli, Command};
 
@@ -29,8 +31,17 @@ fn main() -> ExitCode {
 fn proof(name: &str, args: &[OsString], cx: &Context) -> Result<Exit> {
     let mut command = cx.command(on_demand::program("etcd-proof", cx)?);
     command.arg("--console").arg(on_demand::program("etcd-console", cx)?);
-    if name == "bench" {
+    if name == "bench" && measures_browse(args) {
         command.arg("--browse").arg(on_demand::program("etcd-browse", cx)?);
     }
     child::become_program(command.arg("--xtask").arg(std::env::current_exe()?).arg(name).args(args))
+}
+
+/// Whether `bench` measures `browse`, whose program takes long to build: where it is named, or nothing is.
+fn measures_browse(args: &[OsString]) -> bool {
+    let is_named = |name: &BenchName| {
+        let name = name.to_possible_value();
+        args.iter().any(|arg| name.as_ref().is_some_and(|name| arg == name.get_name()))
+    };
+    is_named(&BenchName::Browse) || !BenchName::value_variants().iter().any(is_named)
 }

@@ -68,12 +68,16 @@ fn one_build_serves_all_commands_and_is_told_once() {
 
 /// `bench` has its own way with Ctrl-C, so that it cannot build.
 #[test]
-fn bench_finds_the_program_that_it_calls() {
+fn bench_finds_the_programs_that_it_calls() {
     let play = with_cargo(BUILDS);
     let run = play.xtask(&["bench", "read"]).ok();
     let console = play.path("target/some-system/debug/etcd-console");
     assert!(run.stdout.contains(&format!("etcd-proof --console {} --xtask ", console.display())), "{run:#?}");
     assert_eq!(calls(&play).len(), 2);
+    let all = play.xtask(&["bench", "--quick"]).ok();
+    let browse = play.path("target/some-system/debug/etcd-browse");
+    assert!(all.stdout.contains(&format!(" --browse {} --xtask ", browse.display())), "{all:#?}");
+    assert_eq!(calls(&play).len(), 3);
 }
 
 #[test]
