@@ -40,7 +40,7 @@ pub(crate) fn world(password: &str) -> World {
     fs::write(play.path("password"), format!("{password}\n")).unwrap();
     let cluster = format!("endpoints = [\"{}\"]\ncacert = \"ca.pem\"\nuser = \"root\"", server.url);
     play.configure(&format!(
-        "[workspace.metadata.etcd.clusters.ci]\n{cluster}\npassword-file = \"password\"\n\
+        "port = \"auto\"\n[workspace.metadata.etcd.clusters.ci]\n{cluster}\npassword-file = \"password\"\n\
          [workspace.metadata.etcd.clusters.no-password]\n{cluster}"
     ));
     let ca = play.path("ca.pem");
