@@ -450,7 +450,7 @@ pub fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchE
 /// Ports for a server that stays, which nobody has now. Somebody may take one before etcd does: then the launch says so, and
 /// the caller picks again.
 pub(crate) fn free_ports(host: IpAddr, tls: TlsScope) -> Result<Ports, LaunchError> {
-    Ok(hold_free_ports(host, tls, Durability::Synced)?.0)
+    Ok(hold_free_ports(host, tls, Some(ports::Owner::Alone))?.0)
 }
 
 /// The same for each of so many members.
@@ -460,18 +460,18 @@ pub(crate) fn free_ports_of_members(
     tls: TlsScope,
     durability: Durability,
 ) -> Result<Vec<Ports>, LaunchError> {
+    let lasting = (durability == Durability::Synced).then_some(ports::Owner::Member);
     // Held until all are found, so that none is found twice.
-    let found = (0..members).map(|_| hold_free_ports(host, tls, durability)).collect::<Result<Vec<_>, _>>()?;
+    let found = (0..members).map(|_| hold_free_ports(host, tls, lasting)).collect::<Result<Vec<_>, _>>()?;
     Ok(found.iter().map(|(ports, _)| *ports).collect())
 }
 
 fn hold_free_ports(
     host: IpAddr,
     tls: TlsScope,
-    durability: Durability,
+    lasting: Option<ports::Owner>,
 ) -> Result<(Ports, [TcpListener; 3]), LaunchError> {
-    let lasting = || if durability == Durability::Synced { ports::lasting(host) } else { None };
-    let port = || lasting().map_or_else(|| free_port(host), Ok);
+    let port = || lasting.and_then(|owner| ports::lasting(host, owner)).map_or_else(|| free_port(host), Ok);
     let (client, one) = port()?;
     let (peer, other) = port()?;
     let (metrics, third) = free_port(Ports::metrics_host(host))?;

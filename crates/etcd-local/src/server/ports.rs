@@ -155,24 +155,36 @@ impl fmt::Display for Holder {
 /// A free port for a server that stays: below those that systems give to connections and to all who ask for any port, so that
 /// hardly anybody takes it while the server is stopped. Least of all does another of our servers: processes that begin soon
 /// after each other look at different ports. `None`: none was found soon.
-pub(crate) fn lasting(host: IpAddr) -> Option<(u16, TcpListener)> {
+pub(crate) fn lasting(host: IpAddr, owner: Owner) -> Option<(u16, TcpListener)> {
     const ATTEMPTS: usize = 20;
     static LOOKS: AtomicU32 = AtomicU32::new(0);
     (0..ATTEMPTS).find_map(|_| {
-        let port = lasting_port(std::process::id(), LOOKS.fetch_add(1, Ordering::Relaxed));
+        let port = lasting_port(owner, std::process::id(), LOOKS.fetch_add(1, Ordering::Relaxed));
         Some((port, TcpListener::bind(SocketAddr::new(host, port)).ok()?))
     })
 }
 
+/// Whose a lasting port is. Each has a range of its own: a member may be stopped for long while many other servers start, which
+/// are alone for the most part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Owner {
+    Alone,
+    Member,
+}
+
 /// Where a process looks the first time, the second, and so on.
-fn lasting_port(pid: u32, look: u32) -> u16 {
-    /// Linux gives ports from 32,768 on, other systems from 49,152.
-    const FIRST: u16 = 16_384;
-    const COUNT: u16 = 16_384;
+fn lasting_port(owner: Owner, pid: u32, look: u32) -> u16 {
+    /// How many ports each has.
+    const COUNT: u16 = 8_192;
     /// So many processes begin before one looks where this one did.
-    const STEP: u32 = 2_049;
+    const STEP: u32 = 1_025;
+    // Linux gives ports from 32,768 on, other systems from 49,152.
+    let first = match owner {
+        Owner::Alone => 16_384,
+        Owner::Member => 16_384 + COUNT,
+    };
     let [low, high, ..] = pid.wrapping_add(look.wrapping_mul(STEP)).to_le_bytes();
-    FIRST + u16::from_le_bytes([low, high]) % COUNT
+    first + u16::from_le_bytes([low, high]) % COUNT
 }
 
 /// Whether the port is free.
@@ -198,7 +210,11 @@ mod tests {
 
     #[test]
     fn processes_that_begin_soon_after_each_other_look_at_different_ports() {
-        let looks = (65_000..67_000).flat_map(|pid| (0..6).map(move |look| lasting_port(pid, look)));
-        assert_eq!(looks.collect::<HashSet<_>>().len(), 2_000 * 6);
+        let looks = [Owner::Alone, Owner::Member].into_iter().flat_map(|owner| {
+            (65_000..66_000).flat_map(move |pid| (0..6).map(move |look| lasting_port(owner, pid, look)))
+        });
+        let looks = looks.collect::<HashSet<_>>();
+        assert_eq!(looks.len(), 2 * 1_000 * 6);
+        assert!(looks.iter().all(|port| (16_384..32_768).contains(port)));
     }
 }
