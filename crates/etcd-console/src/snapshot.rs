@@ -90,7 +90,7 @@ impl Snapshot {
                 check(&file, length - CHECKSUM)?;
                 length - CHECKSUM
             }
-            _ => bail!("it is cut off, or no snapshot of etcd"),
+            _ => bail!("it is cut off, or not a snapshot of etcd"),
         };
         let mut database = Database::open(file, database)?;
         let mut keys = BTreeMap::new();

@@ -1,8 +1,8 @@
 //! Reads files of bbolt, in which etcd keeps its data and its snapshots: the entries of a bucket, in order. Not about keys and
-//! revisions, which `snapshot` finds in them. No crate does this: the one port of bbolt maps the file into memory with unsafe
-//! code, and panics at a damaged one.
+//! revisions, which `snapshot` finds in them. Not by a crate: the one port of bbolt maps the file into memory
+//! and reads it with unsafe code, and the file may be damaged.
 //!
-//! A file consists of pages. Two of them have meta data, of which the newer is valid; a bucket is a tree of the others, or,
+//! A file consists of pages. Two of them have meta data, and the newer of the two counts. A bucket is a tree of other pages, or,
 //! if it is small, a page within its entry. All numbers are little-endian.
 
 use std::fs::File;
@@ -61,7 +61,7 @@ struct Meta {
 }
 
 impl Database {
-    /// Opens a file of which the first `length` bytes are the database.
+    /// Opens a file whose first `length` bytes are the database.
     pub(super) fn open(file: File, length: u64) -> Result<Self> {
         let mut database = Self { file, length, page_size: 0, root: 0 };
         let first = database.meta(0)?;
@@ -74,7 +74,7 @@ impl Database {
             let second = database.meta(size)?.filter(|meta| meta.page_size == size);
             newest = newest.into_iter().chain(second).max_by_key(|meta| meta.transaction);
         }
-        let Some(Meta { page_size, root, .. }) = newest else { bail!("it is no file of etcd's database") };
+        let Some(Meta { page_size, root, .. }) = newest else { bail!("it is not a database of etcd") };
         Ok(Self { page_size, root, ..database })
     }
 
@@ -92,7 +92,7 @@ impl Database {
         let root = match number(&bytes, 0, 8)? {
             0 => Page {
                 at: at + BUCKET_HEADER as u64,
-                bytes: part(&bytes, BUCKET_HEADER, bytes.len() - BUCKET_HEADER)?.to_vec(),
+                bytes: part(&bytes, BUCKET_HEADER, bytes.len().saturating_sub(BUCKET_HEADER))?.to_vec(),
             },
             id => self.page(id)?,
         };
@@ -205,4 +205,49 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Result<u64> {
 /// The checksum of meta data: FNV-1a with 64 bits.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    /// A database whose one bucket, `key`, has this value.
+    fn with_bucket(value: &[u8]) -> Database {
+        let mut file = vec![0; 4 * PAGE];
+        let mut write = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+        // Page 3: a leaf with one element.
+        let at = 3 * PAGE;
+        write(at, &3_u64.to_le_bytes());
+        write(at + 8, &[2, 0, 1, 0]);
+        let fields = [BUCKET as u32, ELEMENT as u32, 3, u32::try_from(value.len()).unwrap()];
+        fields.iter().enumerate().for_each(|(index, field)| write(at + PAGE_HEADER + 4 * index, &field.to_le_bytes()));
+        write(at + PAGE_HEADER + ELEMENT, b"key");
+        write(at + PAGE_HEADER + ELEMENT + 3, value);
+        let mut meta = [0; META_LENGTH];
+        meta[..4].copy_from_slice(&MAGIC);
+        meta[4] = VERSION as u8;
+        meta[8..12].copy_from_slice(&(PAGE as u32).to_le_bytes());
+        meta[16] = 3;
+        let checksum = fnv(&meta[..56]);
+        meta[56..].copy_from_slice(&checksum.to_le_bytes());
+        write(META as usize, &meta);
+        let length = file.len() as u64;
+        let mut opened = tempfile::tempfile().unwrap();
+        opened.write_all(&file).unwrap();
+        Database::open(opened, length).unwrap()
+    }
+
+    #[test]
+    fn a_bucket_that_is_too_short_is_an_error() {
+        for length in 0..BUCKET_HEADER + PAGE_HEADER {
+            assert!(with_bucket(&vec![0; length]).entries(b"key", |_| Ok(())).is_err(), "{length}");
+        }
+        let mut empty = vec![0; BUCKET_HEADER + PAGE_HEADER];
+        empty[BUCKET_HEADER + 8] = LEAF as u8;
+        with_bucket(&empty).entries(b"key", |_| panic!("it is empty")).unwrap();
+    }
 }

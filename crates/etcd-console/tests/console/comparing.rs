@@ -109,9 +109,9 @@ fn a_file_that_is_no_snapshot_or_damaged_is_refused() {
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
     for (bytes, why) in [
-        (&b""[..], "it is no file of etcd's database"),
-        (b"hello", "it is cut off, or no snapshot"),
-        (&[0; 4096], "it is no file of etcd's database"),
+        (&b""[..], "it is not a database of etcd"),
+        (b"hello", "it is cut off, or not a snapshot"),
+        (&[0; 4096], "it is not a database of etcd"),
         (&whole[..whole.len() - 1], "it is cut off"),
         (&flipped, "it is damaged: its checksum is of other data"),
     ] {

@@ -132,7 +132,7 @@ impl OwnRevisions {
     /// Whether the connection wrote this revision. `None`: it is not known, as of a revision that is older than those that
     /// the connection remembers, or after a write whose result is not known.
     ///
-    /// Keys that go with a lease do not count: etcd deletes them, whoever ends the lease.
+    /// Keys that are deleted because their lease ended do not count.
     #[must_use]
     pub fn contain(&self, revision: i64) -> Option<bool> {
         if self.revisions.binary_search(&revision).is_ok() {

@@ -72,7 +72,7 @@ impl Claim {
     ) -> Result<(Self, T), Error> {
         let connection = self.keys.connection().clone();
         let within = options.within.unwrap_or(connection.request_timeout());
-        // A claim that is not won may have written its key, at a revision that nobody tells.
+        // A claim that is not won may have written its key, and the answer does not tell the revision.
         let write = connection.begin_write();
         match connection.call_within(within, &operation, call).await {
             Ok((0, _)) => Err(connection.error(operation(), ErrorKind::NoLease)),

@@ -5,7 +5,7 @@ use etcd_keys::watch::EventKind;
 use etcd_keys::{Connect, KeyRange, Keys, undo};
 
 /// The changes below the prefix that the connection of `keys` does not know to be its own, but for those of leases; with a
-/// `?` before those of which it does not know whether they are.
+/// `?` before those that may be its own.
 async fn not_own(keys: &Keys) -> Vec<String> {
     let mut history = keys.history(KeyRange::all());
     let mut found = Vec::new();

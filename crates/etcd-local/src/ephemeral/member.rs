@@ -157,7 +157,7 @@ impl Member {
         !self.server().child.running.has_ended()
     }
 
-    /// Whether its server has ended though nobody asked for that here.
+    /// Whether its server has ended without [`Member::stop`] or [`Member::kill`].
     #[must_use]
     pub fn has_ended_by_itself(&self) -> bool {
         self.is_to_run.load(Relaxed) && !self.is_running()
@@ -182,12 +182,12 @@ impl Member {
         self.end_at_once()
     }
 
-    /// The same, of which nobody hears.
+    /// The same, without a report.
     pub(super) fn end_at_once(&self) -> Result<(), EphemeralError> {
         self.server().child.running.kill().map_err(|source| self.cannot_stop(source))
     }
 
-    /// Before the end, while etcd still answers whoever hears of it.
+    /// Reports the end before it comes, while etcd still answers.
     fn report_end(&self, event: impl FnOnce(String) -> Event) {
         if self.is_running() {
             self.is_to_run.store(false, Relaxed);
