@@ -326,8 +326,8 @@ pub struct Watch {
 /// Print what happened to keys; without KEY, to all keys below the product's root
 ///
 /// etcd keeps every change until a compaction. The oldest comes first. Each line has the revision, the key, and how the value
-/// differs: JSON by field, long text by the part that changed. Changes of one transaction have the same revision. etcd does not
-/// store times: `--since` takes a test run.
+/// differs: JSON by field, long text by the part that changed. Changes of one transaction have the same revision. etcd stores no
+/// times, but test runs have theirs in their ids: `--since 10m` begins at the last run that began more than 10 minutes ago.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask history /Inventory/v1/racks/1\n  cargo xtask history /Inventory/v1/racks/ --prefix --rev 100..200"
@@ -339,8 +339,8 @@ pub struct History {
     /// Only the changes of these revisions: A..B (with B), A.., ..B, or one revision
     #[arg(long, value_name = "A..B")]
     pub rev: Option<Revisions>,
-    /// Only the changes since this test run began: the run's id, or the beginning of the id
-    #[arg(long, value_name = "RUN", conflicts_with = "rev")]
+    /// Only the changes since this test run began: the run's id, the beginning of the id, or a time, like 10m
+    #[arg(long, value_name = "RUN|TIME", conflicts_with = "rev")]
     pub since: Option<String>,
     /// Print only keys
     #[arg(long)]

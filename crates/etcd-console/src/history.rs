@@ -1,10 +1,13 @@
 //! `history`: prints the changes that etcd still has, oldest first.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use etcd_console_cli::Revisions;
 use etcd_keys::{Connection, Redaction};
+use etcd_sandbox::runs::RunId;
 
 use crate::changes::{Printer, Style};
 use crate::cli::History;
@@ -18,7 +21,7 @@ pub(crate) async fn run(args: History, cx: &Context) -> Result<ExitCode> {
     let connection = cx.connect().await?;
     let mut history = connection.all_keys().history(range).redact(cx.redaction()?);
     let since = match &args.since {
-        Some(run) => Some(beginning(run, &connection, cx).await?),
+        Some(since) => Some(beginning(since, &connection, cx).await?),
         None => None,
     };
     let revisions = args.rev.or(since.map(|first| Revisions { first, last: i64::MAX }));
@@ -45,19 +48,49 @@ pub(crate) async fn run(args: History, cx: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The revision at which a run began.
-async fn beginning(run: &str, connection: &Connection, cx: &Context) -> Result<i64> {
-    let found = cx.registry_of(connection)?.beginnings(run).await?;
+/// The revision at which a run began, or from which the changes since a time are sure to be found.
+async fn beginning(since: &str, connection: &Connection, cx: &Context) -> Result<i64> {
+    let registry = cx.registry_of(connection)?;
+    if let Ok(ago) = humantime::parse_duration(since) {
+        return Ok(last_run_before(ago, registry.beginnings("").await?, cx));
+    }
+    let found = registry.beginnings(since).await?;
     let mut runs = found.iter();
     let what = match (runs.next(), runs.next()) {
         (Some((_, revision)), None) => return Ok(*revision),
         (None, _) => {
-            format!("etcd does not know when a run `{run}` began: there was none, or its history is compacted")
+            format!("etcd does not know when a run `{since}` began: there was none, or its history is compacted")
         }
-        (Some(_), Some(_)) => format!("{} runs begin with `{run}`", found.len()),
+        (Some(_), Some(_)) => format!("{} runs begin with `{since}`", found.len()),
     };
-    let next = format!("give the whole id, as `test` printed it; `cargo xtask runs{}` lists the runs", cx.flags());
+    let next = format!(
+        "give the whole id, as `test` printed it, or a time, like 10m; `cargo xtask runs{}` lists the runs",
+        cx.flags()
+    );
     Err(Failure { exit: Exit::Usage, what, next }.into())
+}
+
+/// The revision of the last run that began before a time: etcd stores no times, and the ids of runs have theirs. Runs after
+/// one that is newer do not count: their hosts' clocks were late.
+fn last_run_before(ago: Duration, runs: BTreeMap<RunId, i64>, cx: &Context) -> i64 {
+    let time = SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH);
+    let mut runs: Vec<(RunId, i64)> = runs.into_iter().collect();
+    runs.sort_by_key(|(_, revision)| *revision);
+    let ago = humantime::format_duration(ago);
+    match runs.iter().take_while(|(run, _)| run.is_before(time)).last() {
+        Some((run, revision)) => {
+            cx.note(format_args!(
+                "etcd stores no times: these are the changes since run {run}, the last that began more than {ago} ago"
+            ));
+            *revision
+        }
+        None => {
+            cx.note(format_args!(
+                "etcd stores no times, and knows no test run that began more than {ago} ago: these are all its changes"
+            ));
+            1
+        }
+    }
 }
 
 fn note_compaction(first: &mut i64, known: i64, cx: &Context) {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The id of a run, and the segment of its keys below the test root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,9 +24,14 @@ impl RunId {
     /// # Errors
     /// If the system has no random bits.
     pub fn fresh() -> io::Result<Self> {
-        let time = humantime::format_rfc3339_seconds(crate::host::now()).to_string();
-        let time: String = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
-        Ok(Self(format!("{time}-{}", random_hex::<16>()?)))
+        Ok(Self(format!("{}-{}", time_part(crate::host::now()), random_hex::<16>()?)))
+    }
+
+    /// Whether the id is of a second before this time, by the clock of the host that made it. For people: that clock may have
+    /// been wrong.
+    #[must_use]
+    pub fn is_before(&self, time: SystemTime) -> bool {
+        self.0 < time_part(time)
     }
 
     /// The id as text.
@@ -38,6 +44,12 @@ impl RunId {
     pub(crate) fn fence_user(&self) -> String {
         format!("{FENCE_USER}{self}")
     }
+}
+
+/// A time as an id has it.
+fn time_part(time: SystemTime) -> String {
+    let time = humantime::format_rfc3339_seconds(time.max(UNIX_EPOCH)).to_string();
+    time.chars().filter(|c| !matches!(c, '-' | ':')).collect()
 }
 
 /// Whether this looks like the user of a fenced run. For hints only.
@@ -91,6 +103,14 @@ mod tests {
         let (a, b) = (RunId::fresh().unwrap(), RunId::fresh().unwrap());
         assert_ne!(a, b);
         assert_eq!(a.as_str().parse(), Ok(a.clone()));
+    }
+
+    #[test]
+    fn the_time_of_an_id_is_compared_by_seconds() {
+        let id: RunId = format!("20260101T000010Z-{}", "0".repeat(RANDOM)).parse().unwrap();
+        let at = |text: &str| humantime::parse_rfc3339(text).unwrap();
+        assert!(!id.is_before(at("2026-01-01T00:00:10.9Z")) && id.is_before(at("2026-01-01T00:00:11Z")));
+        assert!(!id.is_before(UNIX_EPOCH - std::time::Duration::from_secs(1)));
     }
 
     #[test]

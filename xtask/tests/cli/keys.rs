@@ -106,11 +106,41 @@ fn the_history_since_a_test_run_began_is_shown() {
         assert_eq!(shown.contains(runs[0].as_str()), other, "{shown}");
     }
     since("2").fails(2, &["2 runs begin with `2`", "cargo xtask runs"]);
-    since("10m").fails(2, &["etcd does not know when a run `10m` began"]);
+    since("10").fails(2, &["etcd does not know when a run `10` began", "or a time, like 10m"]);
     play.xtask(&["etcd-compact"]).ok();
     since(&runs[0]).fails(2, &["its history is compacted"]);
     // A run whose record is still there.
     assert!(since(&runs[1]).ok().stderr.contains("are compacted away"));
+}
+
+#[test]
+fn the_history_since_a_time_begins_at_a_run_before_it() {
+    let play = play();
+    play.up(&[]);
+    let since =
+        |time: &str| play.xtask(&["history", "/Inventory/v1/", "--prefix", "--keys-only", "--since", time]).ok();
+    let put = |key: &str| play.xtask(&["put", &format!("/Inventory/v1/{key}"), "x"]).ok();
+    put("before");
+    let none = since("10m");
+    assert!(
+        none.stdout.contains("before") && none.stderr.contains("knows no test run that began more than 10m"),
+        "{none:?}"
+    );
+    // Two runs of long ago, one of the future, and one of a host whose clock is late.
+    let run = |year: u16| format!("{year}0101T000000Z-{year:032}");
+    for (key, year) in [("between", 2024), ("after", 2025), ("last", 9998), ("end", 2026)] {
+        put(&format!("Test/.runs/{}", run(year)));
+        put(key);
+    }
+    let shown = since("10m");
+    let first = shown.stdout.lines().next().unwrap_or_default();
+    assert!(first.contains(&run(2025)) && shown.stdout.contains("after"), "{shown:?}");
+    assert!(!shown.stdout.contains("between"), "{shown:?}");
+    assert!(
+        shown.stderr.contains(&format!("since run {}, the last that began more than 10m ago", run(2025))),
+        "{shown:?}"
+    );
+    assert!(since("1000years").stdout.contains("before"));
 }
 
 /// The arguments of the command that a `del` said puts it back, as a shell reads what is pasted into it.
