@@ -1,4 +1,4 @@
-//! What the tests of several crates share: a TCP proxy, clusters whose members can be cut off, waiting, finished programs,
+//! What the tests of several crates share: a TCP proxy, free ports, clusters whose members can be cut off, waiting, finished programs,
 //! which etcds there are, and the removal of what killed tests leave. Nothing that knows what one crate does; nothing that
 //! the product uses.
 
@@ -10,6 +10,7 @@ pub mod copy;
 pub mod leftovers;
 #[cfg(unix)]
 pub mod members;
+pub mod ports;
 pub mod proxy;
 pub mod run;
 pub mod secure;
@@ -21,6 +22,7 @@ pub mod wait;
 pub use copy::copy;
 #[cfg(unix)]
 pub use members::Members;
+pub use ports::free_port;
 pub use proxy::Proxy;
 pub use run::{Run, finish, finish_child};
 pub use server::Persistent;

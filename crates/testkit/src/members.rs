@@ -3,12 +3,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::ports::free_port;
 use crate::proxy::Proxy;
 use crate::wait::eventually;
 
@@ -42,12 +42,10 @@ pub struct Member {
 
 impl Member {
     fn new(number: usize) -> io::Result<Self> {
-        let bind = || TcpListener::bind("127.0.0.1:0");
-        let (client, peer) = (bind()?, bind()?);
-        let url = |port: &TcpListener| port.local_addr().map(|addr| format!("http://{addr}"));
-        let listens = url(&peer)?;
+        let url = || format!("http://127.0.0.1:{}", free_port());
+        let listens = url();
         let proxy = Proxy::start(&listens)?;
-        let (name, url) = (format!("m{number}"), url(&client)?);
+        let (name, url) = (format!("m{number}"), url());
         Ok(Self { name, id: 0, url, listens, proxy, process: None, is_cut_off: false })
     }
 

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 
 use etcd_local::{Env, State};
 
-use crate::playground::{Playground, TRUE, build_console, etcd, eventually, fake_etcd, finish, get, port, put};
+use crate::playground::{
+    Playground, TRUE, build_console, etcd, eventually, fake_etcd, finish, free_port, get, port, put,
+};
 
 #[test]
 fn a_port_that_a_foreign_process_has() {
@@ -252,9 +254,7 @@ fn a_reset_of_what_is_not_ours() {
     let play = Playground::new();
     // Data that somebody made by hand is served, and never wiped.
     let theirs = play.path("by-hand");
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", socket.local_addr().unwrap());
-    drop(socket);
+    let url = format!("http://127.0.0.1:{}", free_port());
     let mut by_hand = Command::new(etcd("3.7.2"));
     by_hand
         .arg("--data-dir")

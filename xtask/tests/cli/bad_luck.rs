@@ -9,7 +9,7 @@ use std::time::Duration;
 use etcd_local::State;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::playground::{Playground, etcd, eventually, fake_etcd, finish, get, put, skipped};
+use crate::playground::{Playground, etcd, eventually, fake_etcd, finish, free_port, get, put, skipped};
 
 /// How many rounds of each: few in the suite, `XTASK_TEST_ROUNDS` for more.
 fn rounds(default: u64) -> u64 {
@@ -384,8 +384,7 @@ fn a_port_that_is_snatched_away_by_somebody_silent_is_noticed_at_once() {
         gone.display()
     );
     let fake = fake_etcd(&bin, &body);
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (client, peer) = (free(), free());
+    let (client, peer) = (free_port(), free_port());
     let ports = [client, peer].map(|port| port.to_string());
     let args = ["etcd-up", "--etcd", fake.to_str().unwrap(), "--port", &ports[0], "--peer-port", &ports[1]];
     let call = play.command(&args).spawn().unwrap();

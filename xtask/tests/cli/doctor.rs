@@ -75,7 +75,7 @@ fn clusters_of_the_manifest_are_looked_at() {
     let play = Playground::new();
     let (ca, listener) = (Ca::new(), TcpListener::bind("127.0.0.1:0").unwrap());
     let listens = listener.local_addr().unwrap();
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = format!("127.0.0.1:{}", testkit::free_port());
     let client = ca.sign(&[], "ci", Validity::Now);
     for (name, text) in [("ca.pem", &ca.pem), ("cert.pem", &client.certificate), ("key.pem", &client.key)] {
         fs::write(play.path(name), text).unwrap();

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use etcd_local::State;
 
-use crate::playground::{Playground, Run, build_console, etcd, eventually, finish, get, port, put, skipped};
+use crate::playground::{Playground, Run, build_console, etcd, eventually, finish, free_port, get, port, put, skipped};
 
 #[test]
 fn data_survives_a_stop_and_ends_with_a_reset() {
@@ -194,8 +194,7 @@ fn the_members_name_is_etcdinstance() {
 
 #[test]
 fn the_settings_come_from_flag_then_environment_then_manifest() {
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (manifest, variable, flag) = (free(), free(), free());
+    let (manifest, variable, flag) = (free_port(), free_port(), free_port());
     let play = Playground::new();
     play.configure(&format!("port = {manifest}\npeer-port = \"auto\""));
     assert_eq!(port(&play.up(&[])), manifest);
@@ -210,7 +209,7 @@ fn the_settings_come_from_flag_then_environment_then_manifest() {
 fn workspaces_with_a_client_port_of_their_own_need_no_peer_port() {
     // As another workspace's etcd may have it; where somebody has it already, that will do.
     let _taken = std::net::TcpListener::bind(("127.0.0.1", etcd_local::DEFAULT_PEER_PORT));
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = free_port();
     let play = Playground::new();
     play.configure(&format!("port = {free}"));
     let peer = || {
@@ -232,8 +231,7 @@ fn workspaces_with_a_client_port_of_their_own_need_no_peer_port() {
 
 #[test]
 fn the_ports_of_the_manifest_are_those_of_default() {
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (manifest, peer, variable) = (free(), free(), free());
+    let (manifest, peer, variable) = (free_port(), free_port(), free_port());
     let play = Playground::new();
     play.configure(&format!("port = {manifest}\npeer-port = {peer}"));
     assert_eq!(port(&play.up(&[])), manifest);

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use etcd_local::binary::{Binaries, Route, Tool, Wanted};
 use etcd_local::{Env, Status};
-pub(crate) use testkit::{Run, eventually, finish, leftovers::remove_if_killed};
+pub(crate) use testkit::{Run, eventually, finish, free_port, leftovers::remove_if_killed};
 
 use crate::machine::{kept, plain_path};
 

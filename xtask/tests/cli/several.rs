@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::playground::{Playground, finish, get, port, put};
+use crate::playground::{Playground, finish, free_port, get, port, put};
 
 #[test]
 fn a_list_shows_what_each_instance_is() {
@@ -66,7 +66,7 @@ fn all_are_stopped_past_one_that_cannot_be() {
 fn a_restart_keeps_program_port_and_data() {
     let play = Playground::new();
     play.configure("");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let free = free_port().to_string();
     let up = play.up(&["--port", &free, "--etcd", "3.6.7", "--data-dir", "elsewhere"]);
     put(&up, "dmFsdWU=");
     let refused = play.xtask(&["etcd-restart", "--etcd", "./nothing"]);
@@ -89,7 +89,7 @@ fn a_restart_keeps_program_port_and_data() {
 fn what_cargo_toml_names_by_now_wins_at_a_restart() {
     let play = Playground::new();
     let before = play.up(&[]);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = free_port();
     assert_ne!(port(&before), free);
     play.configure(&format!("port = {free}"));
     play.xtask(&["etcd-restart"]).ok();

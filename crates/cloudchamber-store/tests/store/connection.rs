@@ -6,8 +6,8 @@ use std::time::Duration;
 use cloudchamber_store::{Condition, Config, Error, ErrorKind, Expect, Store, TestSettings, Transaction};
 use etcd_local::{Builder, Env};
 use etcd_sandbox::Sandbox;
-use testkit::Etcd;
 use testkit::secure::{Ca, Secure, Validity};
+use testkit::{Etcd, free_port};
 
 use crate::fixture::{Outcome, config, key, open, prefix};
 
@@ -47,9 +47,8 @@ async fn every_operation_of_a_disconnected_store_says_disconnected(sandbox: Sand
 #[tokio::test]
 async fn no_etcd_is_an_error_within_the_connect_timeout() {
     // A port that nobody listens on, and one whose listener never says a word.
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    for port in [free, silent.local_addr().unwrap().port()] {
+    for port in [free_port(), silent.local_addr().unwrap().port()] {
         let mut config = Config { connect_timeout: Duration::from_millis(500), ..Config::default() };
         config.service.port = port;
         let connecting = tokio::time::timeout(Duration::from_secs(60), Store::connect(&config)).await;

@@ -1,10 +1,9 @@
 //! `member add`, `remove` and `promote`, on clusters of three.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
-use testkit::{Etcd, Run};
+use testkit::{Etcd, Run, free_port};
 
 use crate::cluster::{Cluster, builder, eventually};
 
@@ -22,7 +21,7 @@ fn three() -> Cluster {
 }
 
 fn free_url() -> String {
-    format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 fn members(cluster: &Cluster) -> Vec<Value> {

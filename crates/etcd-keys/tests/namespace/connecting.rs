@@ -29,7 +29,7 @@ fn bound() -> (TcpListener, String) {
 
 /// A port that nobody listens on.
 fn closed() -> String {
-    bound().1
+    format!("http://127.0.0.1:{}", testkit::free_port())
 }
 
 async fn failure(connect: Connect) -> (ErrorKind, String) {

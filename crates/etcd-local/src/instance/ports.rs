@@ -6,7 +6,7 @@ use etcd_workspace::Record;
 use super::Instance;
 use crate::server::launch;
 use crate::server::launch_error::LaunchError;
-use crate::server::ports::{self, PortKind, Ports, address_of};
+use crate::server::ports::{self, Owner, PortKind, Ports, address_of};
 use crate::settings::Port;
 
 impl Instance {
@@ -27,7 +27,7 @@ impl Instance {
     pub(super) fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
         let host = self.builder.settings.host;
         let tls = self.builder.tls_scope();
-        let Ports { client: one, peer: other, metrics, .. } = launch::free_ports(host, tls)?;
+        let Ports { client: one, peer: other, metrics, .. } = launch::free_ports(host, tls, Owner::Alone)?;
         // The one that it had, if it is free, else any, but not the one that the other port is.
         let choose = |wanted: Port, before: Option<&String>, taken: Port| {
             let had = || {

@@ -15,9 +15,9 @@ use super::{Instance, State, upgrade};
 use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::lock::Lock;
-use crate::server::launch::{self, Durability};
+use crate::server::launch;
 use crate::server::launch_error::LaunchError;
-use crate::server::ports::{Address, Ports};
+use crate::server::ports::{Address, Owner, Ports};
 
 /// How often ports are looked up until no two are the same.
 const ATTEMPTS: usize = 20;
@@ -135,7 +135,7 @@ fn choose_addresses(instance: &Instance, Size { voters, learners }: Size) -> Res
     let (host, tls) = (instance.builder.settings.host, instance.builder.tls_scope());
     let mut ports = Vec::new();
     for attempt in 1..=ATTEMPTS {
-        ports = launch::free_ports_of_members(host, voters + learners, tls, Durability::Synced)?;
+        ports = launch::free_ports_of_members(host, voters + learners, tls, Owner::Member)?;
         if let Some(first) = ports.first_mut() {
             *first = match instance.choose_ports(None) {
                 // Somebody took a free port since the look.
@@ -174,7 +174,7 @@ fn with_tls(instance: &Instance, mut addresses: Vec<Address>) -> Result<(Instanc
     }
     let (host, tls) = (again.builder.settings.host, again.builder.tls_scope());
     for _ in 0..ATTEMPTS {
-        let free = launch::free_ports_of_members(host, addresses.len(), tls, Durability::Synced)?;
+        let free = launch::free_ports_of_members(host, addresses.len(), tls, Owner::Member)?;
         for (Address { ports, .. }, free) in addresses.iter_mut().zip(free) {
             (ports.metrics, ports.tls) = (free.metrics, free.tls);
         }

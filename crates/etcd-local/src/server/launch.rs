@@ -17,7 +17,7 @@ use semver::Version;
 use super::election;
 use super::launch_error::LaunchError;
 use super::log::{self, Damage};
-use super::ports::{self, Address, Holder, PortKind, Ports, is_free};
+use super::ports::{self, Address, Holder, Owner, PortKind, Ports, is_free};
 use super::readiness::{Probe, Target};
 use crate::binary::Binary;
 use crate::data::DataDir;
@@ -447,10 +447,10 @@ pub fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchE
     }
 }
 
-/// Ports for a server that stays, which nobody has now. Somebody may take one before etcd does: then the launch says so, and
-/// the caller picks again.
-pub(crate) fn free_ports(host: IpAddr, tls: TlsScope) -> Result<Ports, LaunchError> {
-    Ok(hold_free_ports(host, tls, Some(ports::Owner::Alone))?.0)
+/// Ports for a server, which nobody has now. Somebody may take one before etcd does: then the launch says so, and the caller
+/// picks again.
+pub(crate) fn free_ports(host: IpAddr, tls: TlsScope, owner: Owner) -> Result<Ports, LaunchError> {
+    Ok(hold_free_ports(host, tls, owner)?.0)
 }
 
 /// The same for each of so many members.
@@ -458,24 +458,23 @@ pub(crate) fn free_ports_of_members(
     host: IpAddr,
     members: usize,
     tls: TlsScope,
-    durability: Durability,
+    owner: Owner,
 ) -> Result<Vec<Ports>, LaunchError> {
-    let lasting = (durability == Durability::Synced).then_some(ports::Owner::Member);
     // Held until all are found, so that none is found twice.
-    let found = (0..members).map(|_| hold_free_ports(host, tls, lasting)).collect::<Result<Vec<_>, _>>()?;
+    let found = (0..members).map(|_| hold_free_ports(host, tls, owner)).collect::<Result<Vec<_>, _>>()?;
     Ok(found.iter().map(|(ports, _)| *ports).collect())
 }
 
-fn hold_free_ports(
-    host: IpAddr,
-    tls: TlsScope,
-    lasting: Option<ports::Owner>,
-) -> Result<(Ports, [TcpListener; 3]), LaunchError> {
-    let port = || lasting.and_then(|owner| ports::lasting(host, owner)).map_or_else(|| free_port(host), Ok);
-    let (client, one) = port()?;
-    let (peer, other) = port()?;
-    let (metrics, third) = free_port(Ports::metrics_host(host))?;
-    Ok((Ports { host, client, peer, metrics: tls.is_any().then_some(metrics), tls }, [one, other, third]))
+fn hold_free_ports(host: IpAddr, tls: TlsScope, owner: Owner) -> Result<(Ports, Vec<TcpListener>), LaunchError> {
+    let mut held = Vec::new();
+    let mut port = |host| {
+        let (port, socket) = ports::lasting(host, owner).map_or_else(|| free_port(host), Ok)?;
+        held.push(socket);
+        Ok(port)
+    };
+    let (client, peer) = (port(host)?, port(host)?);
+    let metrics = if tls.is_any() { Some(port(Ports::metrics_host(host))?) } else { None };
+    Ok((Ports { host, client, peer, metrics, tls }, held))
 }
 
 fn free_port(host: IpAddr) -> Result<(u16, TcpListener), LaunchError> {

@@ -152,7 +152,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A free port for a server that stays: below those that systems give to connections and to all who ask for any port, so that
+/// A free port for a server that may be stopped and started again: below those that systems give to connections and to all who ask for any port, so that
 /// hardly anybody takes it while the server is stopped. Least of all does another of our servers: processes that begin soon
 /// after each other look at different ports. `None`: none was found soon.
 pub(crate) fn lasting(host: IpAddr, owner: Owner) -> Option<(u16, TcpListener)> {
@@ -164,27 +164,37 @@ pub(crate) fn lasting(host: IpAddr, owner: Owner) -> Option<(u16, TcpListener)> 
     })
 }
 
-/// Whose a lasting port is. Each has a range of its own: a member may be stopped for long while many other servers start, which
-/// are alone for the most part.
+/// Whose a lasting port is. Each kind has a range of its own: a member may be stopped for long while many others start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Owner {
+    /// An instance of one member.
     Alone,
+    /// One of several members of an instance.
     Member,
+    /// An ephemeral etcd; tests kill it and start it again.
+    Ephemeral,
+}
+
+impl Owner {
+    /// The first of its ports, and how many it has. Linux gives others ports from 32,768 on, other systems from 49,152. The
+    /// tests of these crates take theirs from the last 2,048 below.
+    fn range(self) -> (u16, u16) {
+        match self {
+            Self::Alone => (16_384, 4_096),
+            Self::Member => (20_480, 6_144),
+            Self::Ephemeral => (26_624, 4_096),
+        }
+    }
 }
 
 /// Where a process looks the first time, the second, and so on.
 fn lasting_port(owner: Owner, pid: u32, look: u32) -> u16 {
-    /// How many ports each has.
-    const COUNT: u16 = 8_192;
-    /// So many processes begin before one looks where this one did.
-    const STEP: u32 = 1_025;
-    // Linux gives ports from 32,768 on, other systems from 49,152.
-    let first = match owner {
-        Owner::Alone => 16_384,
-        Owner::Member => 16_384 + COUNT,
-    };
-    let [low, high, ..] = pid.wrapping_add(look.wrapping_mul(STEP)).to_le_bytes();
-    first + u16::from_le_bytes([low, high]) % COUNT
+    /// How often a process looks before it looks where the next one has looked: three members have six ports.
+    const LOOKS: u16 = 6;
+    let (first, count) = owner.range();
+    let step = u32::from(count / LOOKS + 1);
+    let place = pid.wrapping_add(look.wrapping_mul(step)) % u32::from(count);
+    first + u16::try_from(place).unwrap_or_default()
 }
 
 /// Whether the port is free.
@@ -210,11 +220,11 @@ mod tests {
 
     #[test]
     fn processes_that_begin_soon_after_each_other_look_at_different_ports() {
-        let looks = [Owner::Alone, Owner::Member].into_iter().flat_map(|owner| {
-            (65_000..66_000).flat_map(move |pid| (0..6).map(move |look| lasting_port(owner, pid, look)))
-        });
+        let of_owner =
+            |owner| (65_000..65_500).flat_map(move |pid| (0..6).map(move |look| lasting_port(owner, pid, look)));
+        let looks = [Owner::Alone, Owner::Member, Owner::Ephemeral].into_iter().flat_map(of_owner);
         let looks = looks.collect::<HashSet<_>>();
-        assert_eq!(looks.len(), 2 * 1_000 * 6);
-        assert!(looks.iter().all(|port| (16_384..32_768).contains(port)));
+        assert_eq!(looks.len(), 3 * 500 * 6);
+        assert!(looks.iter().all(|port| (16_384..30_720).contains(port)));
     }
 }

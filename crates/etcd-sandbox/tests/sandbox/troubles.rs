@@ -13,14 +13,13 @@ const SOON: Duration = Duration::from_secs(60);
 fn without_etcd_all_tests_of_a_process_fail_at_once_and_say_what_to_do() {
     // A port that nobody listens on, and one where nobody answers.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = listener.local_addr().unwrap();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for addr in [closed, silent] {
+    let silent = listener.local_addr().unwrap().port();
+    for port in [testkit::free_port(), silent] {
         let dir = workspace();
         let began = Instant::now();
         let mut command = subject(dir.path(), &["forms::"]);
         // One after the other: if each test waited by itself, they would take minutes.
-        command.args(["--test-threads", "1"]).env("ETCD_ENDPOINTS", format!("http://{addr}"));
+        command.args(["--test-threads", "1"]).env("ETCD_ENDPOINTS", format!("http://127.0.0.1:{port}"));
         let run = finish(command.spawn().unwrap());
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         assert_eq!(run.code, Some(101), "{}", run.out);
