@@ -1,6 +1,6 @@
 //! How local etcds are set up: settings, timeouts, who hears of it. Starts nothing by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use etcd_workspace::{TlsFiles, TlsScope};
 use crate::binary::{Binaries, Wanted};
 use crate::env::Env;
 use crate::reporter::{Event, OfBinaries, Reporter, Silent};
+use crate::server::free_ports::FreePorts;
 use crate::server::membership::{ByGateway, Membership};
 use crate::settings::{Port, Settings, SettingsError, member_name};
 
@@ -242,6 +243,12 @@ impl Builder {
         Binaries::new(self.env.clone(), self.workspace.clone())
             .reporter(Arc::new(OfBinaries(Arc::clone(&self.reporter))))
             .offline(self.offline)
+    }
+
+    /// Chooses ports for the instance or the ephemeral etcd in a directory.
+    pub(crate) fn free_ports(&self, owner: &Path) -> FreePorts {
+        let claims = self.binaries().cache_dir().ok().map(|cache| cache.join("ports"));
+        FreePorts { host: self.settings.host, tls: self.tls_scope(), owner: owner.to_owned(), claims }
     }
 
     /// Says so where a server that is about to start listens beyond this machine.

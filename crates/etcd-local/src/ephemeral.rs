@@ -29,7 +29,7 @@ use crate::server::health::HealthError;
 use crate::server::launch::{self, Durability};
 use crate::server::launch_error::LaunchError;
 use crate::server::leader;
-use crate::server::ports::{Address, Owner};
+use crate::server::ports::Address;
 use crate::server::users::Root;
 use crate::wait::{Deadline, until};
 
@@ -177,8 +177,9 @@ impl Ephemeral {
         // What a start fails with may be that no file can be opened; deleting opens one a level.
         let reserve = owner.reserve(LEVELS).map_err(cannot("hold files in reserve for", dir.path()))?;
         let janitor = Janitor::start(dir.path()).map_err(cannot("start the janitor of", dir.path()))?;
-        let (host, tls) = (builder.settings.host, builder.tls_scope());
-        let ports = launch::free_ports_of_members(host, builder.members, tls, Owner::Ephemeral)
+        let free = builder.free_ports(dir.path());
+        let ports = free
+            .of_members(builder.members)
             .map_err(|error| Box::new(FailedLaunch { member: None, error, log: String::new() }))?;
         let name = |number| if builder.members == 1 { "ephemeral".to_owned() } else { format!("m{number}") };
         let cluster = (1..).zip(ports).map(|(number, ports)| Address { name: name(number), ports }).collect();

@@ -3,6 +3,7 @@
 
 pub(crate) mod counters;
 pub(crate) mod election;
+pub(crate) mod free_ports;
 pub(crate) mod health;
 mod http;
 pub(crate) mod launch;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use testkit::copy;
+
 use crate::playground::{Playground, finish, free_port, get, port, put};
 
 #[test]
@@ -83,6 +85,18 @@ fn a_restart_keeps_program_port_and_data() {
     play.xtask(&["etcd-down"]).ok();
     let said = play.xtask(&["etcd-restart", "--port", "auto", "--etcd", "3.7.2"]).ok().stdout;
     assert!(said.starts_with("etcd `default` was not running\netcd 3.7.2 `default` is ready"), "{said}");
+}
+
+/// A copy of a workspace had the same ports.
+#[test]
+fn the_port_of_a_stopped_instance_is_not_given_to_another() {
+    let (play, copied) = (Playground::new(), Playground::new());
+    let up = play.up(&[]);
+    play.xtask(&["etcd-down"]).ok();
+    copy(&play.path(".etcd"), &copied.path(".etcd"));
+    let another = copied.up(&[]);
+    assert_ne!(port(&another), port(&up));
+    assert_eq!(port(&play.up(&[])), port(&up));
 }
 
 #[test]

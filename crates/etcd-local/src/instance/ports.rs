@@ -6,7 +6,7 @@ use etcd_workspace::Record;
 use super::Instance;
 use crate::server::launch;
 use crate::server::launch_error::LaunchError;
-use crate::server::ports::{self, Owner, PortKind, Ports, address_of};
+use crate::server::ports::{self, PortKind, Ports, address_of};
 use crate::settings::Port;
 
 impl Instance {
@@ -26,13 +26,14 @@ impl Instance {
 
     pub(super) fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
         let host = self.builder.settings.host;
-        let tls = self.builder.tls_scope();
-        let Ports { client: one, peer: other, metrics, .. } = launch::free_ports(host, tls, Owner::Alone)?;
+        let free = self.builder.free_ports(&self.dir);
+        let Ports { client: one, peer: other, metrics, .. } = free.of_one()?;
         // The one that it had, if it is free, else any, but not the one that the other port is.
         let choose = |wanted: Port, before: Option<&String>, taken: Port| {
             let had = || {
                 let addr = address_of(before?)?;
-                (addr.ip() == host && ports::is_free(host, addr.port()).ok()?).then_some(addr.port())
+                (addr.ip() == host && ports::is_free(host, addr.port()).ok()? && free.claim(addr.port()))
+                    .then_some(addr.port())
             };
             match wanted {
                 Port::Fixed(port) => port,
@@ -46,6 +47,6 @@ impl Instance {
         let peer = choose(wanted_peer, previous.map(|record| &record.peer_url), Port::Fixed(client));
         launch::claim_port(host, client, PortKind::Client)?;
         launch::claim_port(host, peer, PortKind::Peer)?;
-        Ok(Ports { host, client, peer, metrics, tls })
+        Ok(Ports { host, client, peer, metrics, tls: free.tls })
     }
 }

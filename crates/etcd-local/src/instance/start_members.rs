@@ -15,9 +15,8 @@ use super::{Instance, State, upgrade};
 use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::lock::Lock;
-use crate::server::launch;
 use crate::server::launch_error::LaunchError;
-use crate::server::ports::{Address, Owner, Ports};
+use crate::server::ports::{Address, Ports};
 
 /// How often ports are looked up until no two are the same.
 const ATTEMPTS: usize = 20;
@@ -132,10 +131,10 @@ fn cannot_change(instance: &Instance, what: &'static str, has: &str, asked: &str
 /// The first member has the ports that are set, the others have any. Those are looked up one after the other: a port that
 /// was free for one member may be found again for another.
 fn choose_addresses(instance: &Instance, Size { voters, learners }: Size) -> Result<Vec<Address>, StartError> {
-    let (host, tls) = (instance.builder.settings.host, instance.builder.tls_scope());
+    let free = instance.builder.free_ports(&instance.dir);
     let mut ports = Vec::new();
     for attempt in 1..=ATTEMPTS {
-        ports = launch::free_ports_of_members(host, voters + learners, tls, Owner::Member)?;
+        ports = free.of_members(voters + learners)?;
         if let Some(first) = ports.first_mut() {
             *first = match instance.choose_ports(None) {
                 // Somebody took a free port since the look.
@@ -172,10 +171,10 @@ fn with_tls(instance: &Instance, mut addresses: Vec<Address>) -> Result<(Instanc
     } else if !has_tls_peers && instance.builder.peer_tls.is_some() {
         return Err(cannot_change(instance, "peers in", "plain text", "TLS"));
     }
-    let (host, tls) = (again.builder.settings.host, again.builder.tls_scope());
+    let free = again.builder.free_ports(&again.dir);
     for _ in 0..ATTEMPTS {
-        let free = launch::free_ports_of_members(host, addresses.len(), tls, Owner::Member)?;
-        for (Address { ports, .. }, free) in addresses.iter_mut().zip(free) {
+        let found = free.of_members(addresses.len())?;
+        for (Address { ports, .. }, free) in addresses.iter_mut().zip(found) {
             (ports.metrics, ports.tls) = (free.metrics, free.tls);
         }
         if are_distinct(addresses.iter().map(|address| address.ports)) {

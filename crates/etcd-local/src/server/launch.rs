@@ -4,20 +4,20 @@
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use etcd_workspace::{ClusterId, TlsFiles, TlsScope};
+use etcd_workspace::{ClusterId, TlsFiles};
 use semver::Version;
 
 use super::election;
 use super::launch_error::LaunchError;
 use super::log::{self, Damage};
-use super::ports::{self, Address, Holder, Owner, PortKind, Ports, is_free};
+use super::ports::{Address, Holder, PortKind, Ports, is_free};
 use super::readiness::{Probe, Target};
 use crate::binary::Binary;
 use crate::data::DataDir;
@@ -445,40 +445,4 @@ pub fn claim_port(host: IpAddr, port: u16, kind: PortKind) -> Result<(), LaunchE
         Ok(false) => Err(LaunchError::PortTaken { port, kind, holder: Holder::of(SocketAddr::new(host, port)) }),
         Err(source) => Err(LaunchError::Listen { addr: SocketAddr::new(host, port), source }),
     }
-}
-
-/// Ports for a server, which nobody has now. Somebody may take one before etcd does: then the launch says so, and the caller
-/// picks again.
-pub(crate) fn free_ports(host: IpAddr, tls: TlsScope, owner: Owner) -> Result<Ports, LaunchError> {
-    Ok(hold_free_ports(host, tls, owner)?.0)
-}
-
-/// The same for each of so many members.
-pub(crate) fn free_ports_of_members(
-    host: IpAddr,
-    members: usize,
-    tls: TlsScope,
-    owner: Owner,
-) -> Result<Vec<Ports>, LaunchError> {
-    // Held until all are found, so that none is found twice.
-    let found = (0..members).map(|_| hold_free_ports(host, tls, owner)).collect::<Result<Vec<_>, _>>()?;
-    Ok(found.iter().map(|(ports, _)| *ports).collect())
-}
-
-fn hold_free_ports(host: IpAddr, tls: TlsScope, owner: Owner) -> Result<(Ports, Vec<TcpListener>), LaunchError> {
-    let mut held = Vec::new();
-    let mut port = |host| {
-        let (port, socket) = ports::lasting(host, owner).map_or_else(|| free_port(host), Ok)?;
-        held.push(socket);
-        Ok(port)
-    };
-    let (client, peer) = (port(host)?, port(host)?);
-    let metrics = if tls.is_any() { Some(port(Ports::metrics_host(host))?) } else { None };
-    Ok((Ports { host, client, peer, metrics, tls }, held))
-}
-
-fn free_port(host: IpAddr) -> Result<(u16, TcpListener), LaunchError> {
-    let addr = SocketAddr::new(host, 0);
-    let bound = TcpListener::bind(addr).and_then(|socket| Ok((socket.local_addr()?.port(), socket)));
-    bound.map_err(|source| LaunchError::Listen { addr, source })
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use etcd_workspace::TlsScope;
 
@@ -152,51 +151,6 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A free port for a server that may be stopped and started again: below those that systems give to connections and to all who ask for any port, so that
-/// hardly anybody takes it while the server is stopped. Least of all does another of our servers: processes that begin soon
-/// after each other look at different ports. `None`: none was found soon.
-pub(crate) fn lasting(host: IpAddr, owner: Owner) -> Option<(u16, TcpListener)> {
-    const ATTEMPTS: usize = 20;
-    static LOOKS: AtomicU32 = AtomicU32::new(0);
-    (0..ATTEMPTS).find_map(|_| {
-        let port = lasting_port(owner, std::process::id(), LOOKS.fetch_add(1, Ordering::Relaxed));
-        Some((port, TcpListener::bind(SocketAddr::new(host, port)).ok()?))
-    })
-}
-
-/// Whose a lasting port is. Each kind has a range of its own: a member may be stopped for long while many others start.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Owner {
-    /// An instance of one member.
-    Alone,
-    /// One of several members of an instance.
-    Member,
-    /// An ephemeral etcd; tests kill it and start it again.
-    Ephemeral,
-}
-
-impl Owner {
-    /// The first of its ports, and how many it has. Linux gives others ports from 32,768 on, other systems from 49,152. The
-    /// tests of these crates take theirs from the last 2,048 below.
-    fn range(self) -> (u16, u16) {
-        match self {
-            Self::Alone => (16_384, 4_096),
-            Self::Member => (20_480, 6_144),
-            Self::Ephemeral => (26_624, 4_096),
-        }
-    }
-}
-
-/// Where a process looks the first time, the second, and so on.
-fn lasting_port(owner: Owner, pid: u32, look: u32) -> u16 {
-    /// How often a process looks before it looks where the next one has looked: three members have six ports.
-    const LOOKS: u16 = 6;
-    let (first, count) = owner.range();
-    let step = u32::from(count / LOOKS + 1);
-    let place = pid.wrapping_add(look.wrapping_mul(step)) % u32::from(count);
-    first + u16::try_from(place).unwrap_or_default()
-}
-
 /// Whether the port is free.
 pub(crate) fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
     let addr = SocketAddr::new(host, port);
@@ -209,22 +163,5 @@ pub(crate) fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
             crate::os::listener(addr).map(|_| false).ok_or(error)
         }
         Err(error) => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn processes_that_begin_soon_after_each_other_look_at_different_ports() {
-        let of_owner =
-            |owner| (65_000..65_500).flat_map(move |pid| (0..6).map(move |look| lasting_port(owner, pid, look)));
-        let looks = [Owner::Alone, Owner::Member, Owner::Ephemeral].into_iter().flat_map(of_owner);
-        let looks = looks.collect::<HashSet<_>>();
-        assert_eq!(looks.len(), 3 * 500 * 6);
-        assert!(looks.iter().all(|port| (16_384..30_720).contains(port)));
     }
 }
