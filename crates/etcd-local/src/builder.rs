@@ -1,5 +1,6 @@
 //! How local etcds are set up: settings, timeouts, who hears of it. Starts nothing by itself.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -246,9 +247,9 @@ impl Builder {
     }
 
     /// Chooses ports for the instance or the ephemeral etcd in a directory.
-    pub(crate) fn free_ports(&self, owner: &Path) -> FreePorts {
+    pub(crate) fn free_ports(&self, range: Range<u16>, owner: &Path) -> FreePorts {
         let claims = self.binaries().cache_dir().ok().map(|cache| cache.join("ports"));
-        FreePorts { host: self.settings.host, tls: self.tls_scope(), owner: owner.to_owned(), claims }
+        FreePorts { range, host: self.settings.host, tls: self.tls_scope(), owner: owner.to_owned(), claims }
     }
 
     /// Says so where a server that is about to start listens beyond this machine.

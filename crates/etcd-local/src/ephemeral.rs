@@ -25,6 +25,7 @@ use crate::data::{self, DataError};
 use crate::file::{PathError, cannot};
 use crate::lock::Lock;
 use crate::reporter::Event;
+use crate::server::free_ports::OF_EPHEMERAL;
 use crate::server::health::HealthError;
 use crate::server::launch::{self, Durability};
 use crate::server::launch_error::LaunchError;
@@ -177,7 +178,7 @@ impl Ephemeral {
         // What a start fails with may be that no file can be opened; deleting opens one a level.
         let reserve = owner.reserve(LEVELS).map_err(cannot("hold files in reserve for", dir.path()))?;
         let janitor = Janitor::start(dir.path()).map_err(cannot("start the janitor of", dir.path()))?;
-        let free = builder.free_ports(dir.path());
+        let free = builder.free_ports(OF_EPHEMERAL, dir.path());
         let ports = free
             .of_members(builder.members)
             .map_err(|error| Box::new(FailedLaunch { member: None, error, log: String::new() }))?;

@@ -4,6 +4,7 @@
 use etcd_workspace::Record;
 
 use super::Instance;
+use crate::server::free_ports::OF_INSTANCES;
 use crate::server::launch;
 use crate::server::launch_error::LaunchError;
 use crate::server::ports::{self, PortKind, Ports, address_of};
@@ -26,7 +27,7 @@ impl Instance {
 
     pub(super) fn choose_ports(&self, previous: Option<&Record>) -> Result<Ports, LaunchError> {
         let host = self.builder.settings.host;
-        let free = self.builder.free_ports(&self.dir);
+        let free = self.builder.free_ports(OF_INSTANCES, &self.dir);
         let Ports { client: one, peer: other, metrics, .. } = free.of_one()?;
         // The one that it had, if it is free, else any, but not the one that the other port is.
         let choose = |wanted: Port, before: Option<&String>, taken: Port| {

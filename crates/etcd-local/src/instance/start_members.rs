@@ -15,6 +15,7 @@ use super::{Instance, State, upgrade};
 use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::lock::Lock;
+use crate::server::free_ports::OF_INSTANCES;
 use crate::server::launch_error::LaunchError;
 use crate::server::ports::{Address, Ports};
 
@@ -131,7 +132,7 @@ fn cannot_change(instance: &Instance, what: &'static str, has: &str, asked: &str
 /// The first member has the ports that are set, the others have any. Those are looked up one after the other: a port that
 /// was free for one member may be found again for another.
 fn choose_addresses(instance: &Instance, Size { voters, learners }: Size) -> Result<Vec<Address>, StartError> {
-    let free = instance.builder.free_ports(&instance.dir);
+    let free = instance.builder.free_ports(OF_INSTANCES, &instance.dir);
     let mut ports = Vec::new();
     for attempt in 1..=ATTEMPTS {
         ports = free.of_members(voters + learners)?;
@@ -171,7 +172,7 @@ fn with_tls(instance: &Instance, mut addresses: Vec<Address>) -> Result<(Instanc
     } else if !has_tls_peers && instance.builder.peer_tls.is_some() {
         return Err(cannot_change(instance, "peers in", "plain text", "TLS"));
     }
-    let free = again.builder.free_ports(&again.dir);
+    let free = again.builder.free_ports(OF_INSTANCES, &again.dir);
     for _ in 0..ATTEMPTS {
         let found = free.of_members(addresses.len())?;
         for (Address { ports, .. }, free) in addresses.iter_mut().zip(found) {

@@ -5,6 +5,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,8 +14,15 @@ use etcd_workspace::{RECORD, Record, TlsScope};
 use super::launch_error::LaunchError;
 use super::ports::{Ports, address_of};
 
+/// The ports of instances. Linux gives others ports from 32,768 on, other systems from 49,152.
+pub(crate) const OF_INSTANCES: Range<u16> = 16_384..24_576;
+/// The ports of ephemeral etcds. Many start, also those of other users and caches, whose claims are not seen; they do not take
+/// an instance's. The tests of these crates take the ports above.
+pub(crate) const OF_EPHEMERAL: Range<u16> = 24_576..30_720;
+
 /// Chooses ports.
 pub(crate) struct FreePorts {
+    pub(crate) range: Range<u16>,
     pub(crate) host: IpAddr,
     pub(crate) tls: TlsScope,
     /// The directory of the instance or the ephemeral etcd that gets them.
@@ -56,7 +64,7 @@ impl FreePorts {
         const ATTEMPTS: usize = 100;
         static LOOKS: AtomicU32 = AtomicU32::new(0);
         (0..ATTEMPTS).find_map(|_| {
-            let port = place(std::process::id(), LOOKS.fetch_add(1, Ordering::Relaxed));
+            let port = place(&self.range, std::process::id(), LOOKS.fetch_add(1, Ordering::Relaxed));
             let socket = TcpListener::bind(SocketAddr::new(host, port)).ok()?;
             self.claim(port).then_some((port, socket))
         })
@@ -107,14 +115,11 @@ fn has(dir: &Path, port: u16) -> bool {
 
 /// Where a process looks the first time, the second, and so on. Processes that begin soon after each other look at different
 /// ports.
-fn place(pid: u32, look: u32) -> u16 {
-    /// Linux gives others ports from 32,768 on, other systems from 49,152. The tests of these crates take theirs in between.
-    const FIRST: u16 = 16_384;
-    const COUNT: u16 = 14_336;
-    /// So many processes begin before one looks where this one did.
-    const STEP: u32 = 1_025;
-    let place = pid.wrapping_add(look.wrapping_mul(STEP)) % u32::from(COUNT);
-    FIRST + u16::try_from(place).unwrap_or_default()
+fn place(range: &Range<u16>, pid: u32, look: u32) -> u16 {
+    /// So many processes begin before one looks where this one did, unless it needs more ports than five members with TLS.
+    const STEP: u32 = 385;
+    let place = pid.wrapping_add(look.wrapping_mul(STEP)) % u32::from(range.end - range.start);
+    range.start + u16::try_from(place).unwrap_or_default()
 }
 
 fn any_port(host: IpAddr) -> Result<(u16, TcpListener), LaunchError> {
@@ -131,10 +136,12 @@ mod tests {
 
     #[test]
     fn processes_that_begin_soon_after_each_other_look_at_different_ports() {
-        let looks = (65_000..66_000).flat_map(|pid| (0..12).map(move |look| place(pid, look)));
-        let looks = looks.collect::<HashSet<_>>();
-        assert_eq!(looks.len(), 1_000 * 12);
-        assert!(looks.iter().all(|port| (16_384..30_720).contains(port)));
+        for range in [OF_INSTANCES, OF_EPHEMERAL] {
+            let looks = (65_000..65_384).flat_map(|pid| (0..15).map(move |look| (pid, look)));
+            let looks = looks.map(|(pid, look)| place(&range, pid, look)).collect::<HashSet<_>>();
+            assert_eq!(looks.len(), 384 * 15);
+            assert!(looks.iter().all(|port| range.contains(port)));
+        }
     }
 
     #[test]
@@ -144,7 +151,7 @@ mod tests {
         let chooser = |owner: &str| {
             fs::create_dir_all(path(owner)).unwrap();
             let (host, tls) = ([127, 0, 0, 1].into(), TlsScope { clients: false, peers: false });
-            FreePorts { host, tls, owner: path(owner), claims: Some(path("cache/ports")) }
+            FreePorts { range: OF_INSTANCES, host, tls, owner: path(owner), claims: Some(path("cache/ports")) }
         };
         let (one, other) = (chooser("one"), chooser("other"));
         assert!(one.claim(20_000) && one.claim(20_000) && other.claim(20_001));
