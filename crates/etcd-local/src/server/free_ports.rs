@@ -1,4 +1,4 @@
-//! Which ports a server gets for which none are set. They are below those that systems give to connections and to all who ask
+//! Which ports a server gets for which none are set. Those for clients and peers are below those that systems give to connections and to all who ask
 //! for any port, and each is claimed: a file in the cache, which all workspaces of a user share, has the directory of the
 //! instance or of the ephemeral etcd that has it. So nobody else is given the port of a server that is stopped.
 
@@ -46,17 +46,13 @@ impl FreePorts {
         Ok(found.iter().map(|(ports, _)| *ports).collect())
     }
 
-    fn hold(&self) -> Result<(Ports, Vec<TcpListener>), LaunchError> {
-        let mut held = Vec::new();
-        let mut port = |host| {
-            let (port, socket) = self.lasting(host).map_or_else(|| any_port(host), Ok)?;
-            held.push(socket);
-            Ok(port)
-        };
+    fn hold(&self) -> Result<(Ports, [TcpListener; 3]), LaunchError> {
         let (host, tls) = (self.host, self.tls);
-        let (client, peer) = (port(host)?, port(host)?);
-        let metrics = if tls.is_any() { Some(port(Ports::metrics_host(host))?) } else { None };
-        Ok((Ports { host, client, peer, metrics, tls }, held))
+        let port = || self.lasting(host).map_or_else(|| any_port(host), Ok);
+        let ((client, one), (peer, other)) = (port()?, port()?);
+        // An instance gets another with each start.
+        let (metrics, third) = any_port(Ports::metrics_host(host))?;
+        Ok((Ports { host, client, peer, metrics: tls.is_any().then_some(metrics), tls }, [one, other, third]))
     }
 
     /// A port that nobody has, claimed. `None`: none was found soon.
