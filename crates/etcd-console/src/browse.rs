@@ -82,7 +82,7 @@ impl Browser<'_> {
     async fn run(&mut self) -> Result<ExitCode> {
         loop {
             self.view.pass_time(Instant::now());
-            // crossterm's event of a new size may be lost if a key is pressed at the same time.
+            // The size may have changed since the last picture.
             self.view.resize(self.terminal.size()?);
             self.terminal.draw(&self.view)?;
             self.reader.ask(self.view.wanted());

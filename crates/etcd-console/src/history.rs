@@ -48,7 +48,7 @@ pub(crate) async fn run(args: History, cx: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The revision at which a run began, or from which the changes since a time are sure to be found.
+/// The first revision to show: that of a run's beginning, or of the last run that began before a time.
 async fn beginning(since: &str, connection: &Connection, cx: &Context) -> Result<i64> {
     let registry = cx.registry_of(connection)?;
     if let Ok(ago) = humantime::parse_duration(since) {
@@ -70,8 +70,8 @@ async fn beginning(since: &str, connection: &Connection, cx: &Context) -> Result
     Err(Failure { exit: Exit::Usage, what, next }.into())
 }
 
-/// The revision of the last run that began before a time: etcd stores no times, and the ids of runs have theirs. Runs after
-/// one that is newer do not count: their hosts' clocks were late.
+/// The revision of the last run that began at least `ago` before now. etcd stores no times, so the times in the run ids are
+/// used. If an id after a more recent id has an earlier time, the clock of its host was wrong, and the id is not used.
 fn last_run_before(ago: Duration, runs: BTreeMap<RunId, i64>, cx: &Context) -> i64 {
     let time = SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH);
     let mut runs: Vec<(RunId, i64)> = runs.into_iter().collect();

@@ -246,7 +246,7 @@ impl Builder {
             .offline(self.offline)
     }
 
-    /// Chooses ports for the instance or the ephemeral etcd in a directory.
+    /// Chooses ports for the instance or ephemeral etcd in the directory `owner`.
     pub(crate) fn free_ports(&self, range: Range<u16>, owner: &Path) -> FreePorts {
         let claims = self.binaries().cache_dir().ok().map(|cache| cache.join("ports"));
         FreePorts { range, host: self.settings.host, tls: self.tls_scope(), owner: owner.to_owned(), claims }

@@ -7,7 +7,7 @@ use etcd_workspace::TlsFiles;
 use testkit::Persistent;
 
 use crate::cluster::{Cluster, builder_in, eventually, finish, program};
-use crate::screen::{DOWN, LEFT, Screen};
+use crate::screen::{DOWN, LEFT, Screen, UP};
 
 /// An instance as `etcd-up --tls --auth` starts it.
 struct Secured {
@@ -142,6 +142,21 @@ fn a_terminal_may_be_tiny_on_every_page() {
     screen.wait_for(&["/many/0000000001", "text"]);
     screen.resize(80, 24);
     screen.wait_for(&["> 0000000001", "0000000020"]);
+    screen.press("q");
+    screen.ends_with(0);
+}
+
+#[test]
+fn a_key_that_is_pressed_while_the_size_changes_is_not_held_back() {
+    let cluster = Cluster::new();
+    cluster.fill("/many/", 30);
+    let screen = Screen::open(&cluster, &["/many/"]);
+    screen.wait_for(&["> 0000000000"]);
+    for round in 0..100 {
+        let (key, selected) = if round % 2 == 0 { (DOWN, "> 0000000001") } else { (UP, "> 0000000000") };
+        screen.press_and_resize(key, 80, 20 + round % 2);
+        screen.wait_for(&[selected]);
+    }
     screen.press("q");
     screen.ends_with(0);
 }

@@ -12,6 +12,7 @@ use crate::terminal::Terminal;
 
 const ROWS: NonZero<u16> = NonZero::new(24).unwrap();
 const COLUMNS: NonZero<u16> = NonZero::new(80).unwrap();
+pub(crate) const UP: &str = "\x1b[A";
 pub(crate) const DOWN: &str = "\x1b[B";
 pub(crate) const LEFT: &str = "\x1b[D";
 pub(crate) const PAGE_DOWN: &str = "\x1b[6~";
@@ -40,11 +41,20 @@ impl Screen {
 
     /// Gives the terminal another size, and tells the program, which then draws everything.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        self.press_and_resize("", columns, rows);
+    }
+
+    /// The same, so that the program finds the keys and the new size at the same time.
+    pub(crate) fn press_and_resize(&self, keys: &str, columns: u16, rows: u16) {
         let (columns, rows) = (NonZero::new(columns).unwrap(), NonZero::new(rows).unwrap());
         let mut size = self.size.lock().unwrap();
         *size = (columns, rows, self.terminal.bytes().len());
+        let program = Pid::from_child(&self.child);
+        kill_process(program, Signal::STOP).unwrap();
         set_size(&self.terminal, columns, rows);
-        kill_process(Pid::from_child(&self.child), Signal::WINCH).unwrap();
+        kill_process(program, Signal::WINCH).unwrap();
+        self.press(keys);
+        kill_process(program, Signal::CONT).unwrap();
     }
 
     /// What the terminal shows now.

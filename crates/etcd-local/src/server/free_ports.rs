@@ -1,6 +1,7 @@
-//! Which ports a server gets for which none are set. Those for clients and peers are below those that systems give to connections and to all who ask
-//! for any port, and each is claimed: a file in the cache, which all workspaces of a user share, has the directory of the
-//! instance or of the ephemeral etcd that has it. So nobody else is given the port of a server that is stopped.
+//! Chooses ports for servers whose ports are not set. Client and peer ports come from a range that operating systems do not hand
+//! out to other programs. Each chosen port has a claim: a file in the cache, which all workspaces of a user share, with the
+//! directory of the instance or ephemeral etcd that uses the port. A claimed port is not chosen for another server, even while
+//! its own server is stopped.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek as _, Write as _};
@@ -14,10 +15,10 @@ use etcd_workspace::{RECORD, Record, TlsScope};
 use super::launch_error::LaunchError;
 use super::ports::{Ports, address_of};
 
-/// The ports of instances. Linux gives others ports from 32,768 on, other systems from 49,152.
+/// The ports of instances. Linux hands out ports from 32,768 on, other systems from 49,152.
 pub(crate) const OF_INSTANCES: Range<u16> = 16_384..24_576;
-/// The ports of ephemeral etcds. Many start, also those of other users and caches, whose claims are not seen; they do not take
-/// an instance's. The tests of these crates take the ports above.
+/// The ports of ephemeral etcds. They have their own range because ephemeral etcds of other users and caches, whose claims are
+/// not visible here, must not take the port of an instance. The ports above this range are for the tests of these crates.
 pub(crate) const OF_EPHEMERAL: Range<u16> = 24_576..30_720;
 
 /// Chooses ports.
@@ -25,48 +26,47 @@ pub(crate) struct FreePorts {
     pub(crate) range: Range<u16>,
     pub(crate) host: IpAddr,
     pub(crate) tls: TlsScope,
-    /// The directory of the instance or the ephemeral etcd that gets them.
+    /// The directory of the instance or ephemeral etcd that uses the ports.
     pub(crate) owner: PathBuf,
-    /// The directory of the claims; `None` without a cache. Then, or if nothing can be written there, a port is anybody's while
-    /// nobody listens.
+    /// The directory of the claims. `None` if there is no cache. Without claims, a port is free if no process listens on it.
     pub(crate) claims: Option<PathBuf>,
 }
 
 impl FreePorts {
-    /// Ports of one member, which nobody has now. Somebody may take one before etcd does: then the launch says so, and the
-    /// caller picks again.
+    /// Free ports for one member. Another process can take one before etcd does; the launch then fails with
+    /// [`LaunchError::PortTaken`], and the caller chooses again.
     pub(crate) fn of_one(&self) -> Result<Ports, LaunchError> {
         Ok(self.hold()?.0)
     }
 
-    /// The same for each of so many members.
+    /// Free ports for each of several members.
     pub(crate) fn of_members(&self, members: usize) -> Result<Vec<Ports>, LaunchError> {
-        // Held until all are found, so that none is found twice.
+        // The sockets stay open until all ports are chosen, so that no port is chosen twice.
         let found = (0..members).map(|_| self.hold()).collect::<Result<Vec<_>, _>>()?;
         Ok(found.iter().map(|(ports, _)| *ports).collect())
     }
 
     fn hold(&self) -> Result<(Ports, [TcpListener; 3]), LaunchError> {
         let (host, tls) = (self.host, self.tls);
-        let port = || self.lasting(host).map_or_else(|| any_port(host), Ok);
+        let port = || self.find_and_claim(host).map_or_else(|| any_port(host), Ok);
         let ((client, one), (peer, other)) = (port()?, port()?);
-        // An instance gets another with each start.
+        // An instance chooses its metrics port again at each start, so the port needs no claim.
         let (metrics, third) = any_port(Ports::metrics_host(host))?;
         Ok((Ports { host, client, peer, metrics: tls.is_any().then_some(metrics), tls }, [one, other, third]))
     }
 
-    /// A port that nobody has, claimed. `None`: none was found soon.
-    fn lasting(&self, host: IpAddr) -> Option<(u16, TcpListener)> {
+    /// Finds a free port and claims it. `None` after too many attempts.
+    fn find_and_claim(&self, host: IpAddr) -> Option<(u16, TcpListener)> {
         const ATTEMPTS: usize = 100;
-        static LOOKS: AtomicU32 = AtomicU32::new(0);
+        static ATTEMPT: AtomicU32 = AtomicU32::new(0);
         (0..ATTEMPTS).find_map(|_| {
-            let port = place(&self.range, std::process::id(), LOOKS.fetch_add(1, Ordering::Relaxed));
+            let port = candidate(&self.range, std::process::id(), ATTEMPT.fetch_add(1, Ordering::Relaxed));
             let socket = TcpListener::bind(SocketAddr::new(host, port)).ok()?;
             self.claim(port).then_some((port, socket))
         })
     }
 
-    /// Claims a port; `false`: another has claimed it, and still has it.
+    /// Claims a port. `false` if the port belongs to another instance or ephemeral etcd.
     pub(crate) fn claim(&self, port: u16) -> bool {
         let (Some(claims), Some(owner)) = (&self.claims, self.owner.to_str()) else { return true };
         try_claim(claims, port, owner).unwrap_or(true)
@@ -89,7 +89,7 @@ fn try_claim(claims: &Path, port: u16, owner: &str) -> io::Result<bool> {
     if before == owner.as_bytes() {
         return Ok(true);
     }
-    if std::str::from_utf8(&before).is_ok_and(|before| has(Path::new(before), port)) {
+    if std::str::from_utf8(&before).is_ok_and(|before| uses(Path::new(before), port)) {
         return Ok(false);
     }
     file.set_len(0)?;
@@ -98,8 +98,9 @@ fn try_claim(claims: &Path, port: u16, owner: &str) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether what is in this directory has the port, or will: it has no record before its first start.
-fn has(dir: &Path, port: u16) -> bool {
+/// Whether the instance or ephemeral etcd in this directory uses the port. Before its first start, an instance has no record, and
+/// an ephemeral etcd never has one: then the claim alone decides.
+fn uses(dir: &Path, port: u16) -> bool {
     if !dir.is_absolute() || !dir.is_dir() {
         return false;
     }
@@ -109,13 +110,13 @@ fn has(dir: &Path, port: u16) -> bool {
     urls.any(|url| address_of(url).is_some_and(|address| address.port() == port))
 }
 
-/// Where a process looks the first time, the second, and so on. Processes that begin soon after each other look at different
-/// ports.
-fn place(range: &Range<u16>, pid: u32, look: u32) -> u16 {
-    /// So many processes begin before one looks where this one did, unless it needs more ports than five members with TLS.
+/// The port that a process tries at its `attempt`. Processes that start soon after each other try different ports.
+fn candidate(range: &Range<u16>, pid: u32, attempt: u32) -> u16 {
+    /// The distance between two attempts of a process. It is larger than the number of processes that a busy machine starts
+    /// in a second, and leaves room for 15 attempts; seven members need 14 ports.
     const STEP: u32 = 385;
-    let place = pid.wrapping_add(look.wrapping_mul(STEP)) % u32::from(range.end - range.start);
-    range.start + u16::try_from(place).unwrap_or_default()
+    let offset = pid.wrapping_add(attempt.wrapping_mul(STEP)) % u32::from(range.end - range.start);
+    range.start + u16::try_from(offset).unwrap_or_default()
 }
 
 fn any_port(host: IpAddr) -> Result<(u16, TcpListener), LaunchError> {
@@ -131,17 +132,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processes_that_begin_soon_after_each_other_look_at_different_ports() {
+    fn processes_that_start_soon_after_each_other_try_different_ports() {
         for range in [OF_INSTANCES, OF_EPHEMERAL] {
-            let looks = (65_000..65_384).flat_map(|pid| (0..15).map(move |look| (pid, look)));
-            let looks = looks.map(|(pid, look)| place(&range, pid, look)).collect::<HashSet<_>>();
-            assert_eq!(looks.len(), 384 * 15);
-            assert!(looks.iter().all(|port| range.contains(port)));
+            let attempts = (65_000..65_384).flat_map(|pid| (0..15).map(move |attempt| (pid, attempt)));
+            let ports = attempts.map(|(pid, attempt)| candidate(&range, pid, attempt)).collect::<HashSet<_>>();
+            assert_eq!(ports.len(), 384 * 15);
+            assert!(ports.iter().all(|port| range.contains(port)));
         }
     }
 
     #[test]
-    fn a_port_is_its_owners_while_that_may_need_it() {
+    fn a_claimed_port_is_refused_until_its_owner_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let chooser = |owner: &str| {
