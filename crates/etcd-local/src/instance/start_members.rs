@@ -16,7 +16,6 @@ use crate::binary::Binary;
 use crate::data::DataDir;
 use crate::lock::Lock;
 use crate::server::free_ports::OF_INSTANCES;
-use crate::server::launch_error::LaunchError;
 use crate::server::ports::{Address, Ports};
 
 /// How often ports are looked up until no two are the same.
@@ -134,14 +133,10 @@ fn cannot_change(instance: &Instance, what: &'static str, has: &str, asked: &str
 fn choose_addresses(instance: &Instance, Size { voters, learners }: Size) -> Result<Vec<Address>, StartError> {
     let free = instance.builder.free_ports(OF_INSTANCES, &instance.dir);
     let mut ports = Vec::new();
-    for attempt in 1..=ATTEMPTS {
+    for _ in 0..ATTEMPTS {
         ports = free.of_members(voters + learners)?;
         if let Some(first) = ports.first_mut() {
-            *first = match instance.choose_ports(None) {
-                // Somebody took a free port since the look.
-                Err(LaunchError::PortTaken { .. }) if instance.may_move() && attempt < ATTEMPTS => continue,
-                chosen => chosen?,
-            };
+            *first = instance.choose_ports(None)?;
         }
         if are_distinct(ports.iter().copied()) {
             break;

@@ -61,7 +61,12 @@ impl FreePorts {
         static ATTEMPT: AtomicU32 = AtomicU32::new(0);
         (0..ATTEMPTS).find_map(|_| {
             let port = candidate(&self.range, std::process::id(), ATTEMPT.fetch_add(1, Ordering::Relaxed));
-            let socket = TcpListener::bind(SocketAddr::new(host, port)).ok()?;
+            let addr = SocketAddr::new(host, port);
+            // Windows lets us listen beside a process that listens on all addresses.
+            if cfg!(windows) && crate::os::listener(addr).is_some() {
+                return None;
+            }
+            let socket = TcpListener::bind(addr).ok()?;
             self.claim(port).then_some((port, socket))
         })
     }
