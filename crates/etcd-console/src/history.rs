@@ -48,7 +48,7 @@ pub(crate) async fn run(args: History, cx: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The first revision to show: that of a run's beginning, or of the last run that began before a time.
+/// The revision from which `--since` shows changes: where that run began or, for a time, where the last run before it began.
 async fn beginning(since: &str, connection: &Connection, cx: &Context) -> Result<i64> {
     let registry = cx.registry_of(connection)?;
     if let Ok(ago) = humantime::parse_duration(since) {

@@ -28,7 +28,7 @@ pub(crate) struct FreePorts {
     pub(crate) tls: TlsScope,
     /// The directory of the instance or ephemeral etcd that uses the ports.
     pub(crate) owner: PathBuf,
-    /// The directory of the claims. `None` if there is no cache. Without claims, a port is free if no process listens on it.
+    /// The directory of the claims. `None` if there is no cache directory; then only ports that are in use are avoided.
     pub(crate) claims: Option<PathBuf>,
 }
 
